@@ -1,0 +1,1 @@
+"""From the committed rows of finished studies to statistics, tables, figures and the generated blocks of the README."""

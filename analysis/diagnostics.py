@@ -1,0 +1,108 @@
+"""Figures of what the sampling and the penalty did: the online share beside its closed form, and the uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import captions
+from analysis.curves import X_LABEL, draw_offline
+from analysis.figures import STYLE, Array, finish, grid, mean_curve, robust_limits, switch_axis
+from analysis.methods import MAIN, REFERENCES, colours, ordered
+from analysis.rows import Study, select
+
+SHARE, PENALTY = "sampling/online_share", "penalty/mean"
+SIZE_KEYS = ("transitions", "size", "rows")  # N_off of a dataset in the manifest
+
+
+def closed_form(epochs: Array, decay_rate: float, epoch_steps: int, offline_size: int) -> Array:
+    """Online share of a prioritised draw in epoch t = `epochs` [T]: α S t² / (α S t² + N_off), with |D_on| = S t."""
+    weight = decay_rate * epoch_steps * epochs**2
+    return np.asarray(weight / (weight + offline_size))
+
+
+def schedule(study: Study, dataset: str) -> tuple[float, int, int] | None:
+    """(α, S, N_off) from the manifest, or None if it does not state all three."""
+    decay_rate, epoch_steps = study.setting("decay_rate"), study.setting("epoch_steps")
+    described = study.manifest.get("datasets", {})
+    entry = described.get(dataset, {}) if isinstance(described, Mapping) else {}
+    sizes = [entry[key] for key in SIZE_KEYS if key in entry] if isinstance(entry, Mapping) else [entry]
+    size = next(iter(sizes), None) or study.setting("dataset_transitions")
+    if not all(isinstance(value, (int, float)) and value > 0 for value in (decay_rate, epoch_steps, size)):
+        return None
+    return float(decay_rate), int(epoch_steps), int(size or 0)
+
+
+def online_share(study: Study) -> tuple[Figure, str] | None:
+    """Share of online transitions among the sampled ones, per dataset; None for a study that did not log it."""
+    rows = _of_strategies(study, SHARE)
+    if rows.empty:
+        return None
+    palette = colours(rows["method"])
+    figure, axes = grid(study.datasets)
+    known: list[str] = []
+    with mpl.rc_context(STYLE):
+        for axis, dataset in zip(axes, study.datasets, strict=True):
+            for method in ordered(palette):
+                mine = rows[(rows["method"] == method) & (rows["dataset"] == dataset)]
+                if len(mine):
+                    curve = mean_curve(mine, "env_steps")
+                    axis.plot(curve.x, curve.mean, color=palette[method], label=method)
+            constants = schedule(study, dataset)
+            if constants and MAIN in palette:
+                known.append(dataset)
+                epochs = np.arange(1, study.online_steps // constants[1] + 1, dtype=float)
+                axis.plot(
+                    epochs * constants[1], closed_form(epochs, *constants), "k--", linewidth=1.0, label="closed form"
+                )
+            switch_axis(axis, study.online_steps, 0)
+            axis.set_ylim(-0.03, 1.03)
+    finish(figure, axes, "environment steps since the switch", "online share of draws")
+    missing = [name for name in study.datasets if name not in known] if MAIN in palette else []
+    return figure, captions.online_share(study, known, missing)
+
+
+def penalty(study: Study) -> tuple[Figure, str] | None:
+    """Mean uncertainty over both stages, with the 20-80 % band of one method; None for a study that did not log it."""
+    rows = _of_strategies(study, PENALTY)
+    if rows.empty:
+        return None
+    palette = colours(rows["method"])
+    banded = MAIN if MAIN in palette else ordered(palette)[0]
+    figure, axes = grid(study.datasets)
+    with mpl.rc_context(STYLE):
+        for axis, dataset in zip(axes, study.datasets, strict=True):
+            updates, means = draw_offline(axis, study, dataset, PENALTY)
+            for method in ordered(palette):
+                mine = rows[(rows["method"] == method) & (rows["dataset"] == dataset)]
+                if mine.empty:
+                    continue
+                curve = mean_curve(mine, "env_steps")
+                axis.plot(curve.x, curve.mean, color=palette[method], label=method)
+                means.append(curve.mean)
+            edges = [_quantile(study, dataset, banded, metric) for metric in ("penalty/q20", "penalty/q80")]
+            if all(len(edge) for edge in edges):
+                low, high = edges[0].align(edges[1], join="inner")
+                axis.fill_between(low.index, low, high, color=palette[banded], alpha=0.18, linewidth=0)
+                means += [low.to_numpy(float), high.to_numpy(float)]
+            switch_axis(axis, study.online_steps, updates)
+            robust_limits(axis, means, [])
+    finish(figure, axes, X_LABEL, "uncertainty u (reward units)")
+    return figure, captions.penalty(study, banded)
+
+
+def _of_strategies(study: Study, metric: str) -> pd.DataFrame:
+    """Online rows of one metric, without the runs from scratch: they have no offline data to mix."""
+    rows = select(study.rows, metric, "online")
+    return rows[~rows["method"].isin(REFERENCES)]
+
+
+def _quantile(study: Study, dataset: str, method: str, metric: str) -> pd.Series[float]:
+    rows = select(study.rows, metric, "online")
+    rows = rows[(rows["method"] == method) & (rows["dataset"] == dataset)]
+    curve = mean_curve(rows, "env_steps")
+    return pd.Series(curve.mean, index=curve.x)

@@ -1,0 +1,77 @@
+"""Blocks of a Markdown file from `<!-- generated:KIND:STUDY -->` to `<!-- /generated -->`, rebuilt from rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from analysis import captions
+from analysis.claims import claims_table, differences_table
+from analysis.render import to_markdown
+from analysis.rows import Study, split_by_source
+from analysis.tables import Table, main_table, most_seeds, transfer_table
+from analysis.transfer import summarise
+from moore.errors import UserError
+
+OPENING = re.compile(r"<!-- generated:(?P<name>[^\s>]+) -->")
+CLOSING = "<!-- /generated -->"
+FIGURES = "analysis/figures"  # relative to the repository root, where the README lies
+TABLES: dict[str, Callable[[Study], Table]] = {
+    "table": main_table,
+    "transfer": transfer_table,
+    "claims": claims_table,
+    "differences": differences_table,
+}
+
+
+def block(kind: str, study: Study) -> str:
+    """The text of one block: a table and its caption per dataset source, or the learning curves and theirs."""
+    if kind == "curves":
+        runs = summarise(study)
+        caption = captions.learning_curves(study, runs, most_seeds(runs))
+        return f"![Learning curves of {study.name}]({FIGURES}/{study.name}/curves.png)\n\n{caption}\n"
+    return "\n".join(to_markdown(TABLES[kind](part)) for part in split_by_source(study))
+
+
+def regenerate(
+    text: str, studies: Mapping[str, Study], file: str, only: set[str] | None = None
+) -> tuple[str, list[str]]:
+    """The text with fresh blocks, and the names of the stale ones; `only` limits it to these studies."""
+    out, stale, position = [], [], 0
+    for opening in OPENING.finditer(text):
+        if opening.start() < position:
+            raise UserError(f"{file}: block {opening['name']} starts inside another block; {CLOSING} is missing")
+        end = text.find(CLOSING, opening.end())
+        if end < 0:
+            raise UserError(f"{file}: block {opening['name']} has no {CLOSING}")
+        kind, _, name = opening["name"].partition(":")
+        if kind not in (*TABLES, "curves") or not name:
+            raise UserError(
+                f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {', '.join((*TABLES, 'curves'))}"
+            )
+        out.append(text[position : opening.end()])
+        position = end
+        old = text[opening.end() : end]
+        if only is not None and name not in only:
+            out.append(old)
+            continue
+        if name not in studies:
+            raise UserError(
+                f"{file}: block {opening['name']}: no results of study {name}; found {', '.join(studies) or 'none'}"
+            )
+        new = f"\n{block(kind, studies[name])}"
+        if new != old:
+            stale.append(opening["name"])
+        out.append(new)
+    return "".join([*out, text[position:]]), stale
+
+
+def refresh(file: Path, studies: Mapping[str, Study], only: set[str] | None = None, write: bool = True) -> list[str]:
+    """Regenerate the blocks of a file (only look if `write` is false); returns the names of the stale ones."""
+    if not file.is_file():
+        raise UserError(f"{file}: no such file")
+    text, stale = regenerate(file.read_text(encoding="utf-8"), studies, str(file), only)
+    if write and stale:
+        file.write_text(text, encoding="utf-8")
+    return stale

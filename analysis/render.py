@@ -1,0 +1,139 @@
+"""One table, four outputs with the same numbers: Markdown, LaTeX (booktabs), CSV (a line per number) and rich."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from analysis.stats import Interval
+from analysis.tables import Cell, Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+MISSING = "–"  # noqa: RUF001
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "→": r"$\rightarrow$",
+    "–": "--", "≥": r"$\ge$", "α": r"$\alpha$", "²": "$^2$", "<": "$<$", ">": "$>$",  # noqa: RUF001
+}  # fmt: skip
+
+
+def number(value: float, decimals: int) -> str:
+    """Fixed decimals, and no minus sign in front of a rounded zero."""
+    text = f"{value:.{decimals}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def interval_text(value: Interval, decimals: int = 1, brackets: bool = False, plus_minus: str = " ± ") -> str:
+    """`12.3 ± 4.5`, `12.3 [7.8, 16.8]`, or `12.3` alone where one run allows no interval."""
+    mean = number(value.mean, decimals)
+    if not value.known:
+        return mean
+    if brackets:
+        return f"{mean} [{number(value.low, decimals)}, {number(value.high, decimals)}]"
+    return f"{mean}{plus_minus}{number(value.half_width, decimals)}"
+
+
+def to_markdown(table: Table, caption: bool = True) -> str:
+    """A GitHub table, the caption as the paragraph below it."""
+
+    def show(cell: Cell) -> str:
+        return _cell(cell, table, lambda text: f"**{text}**", lambda n: f"<sup>n={n}</sup>").replace("|", "\\|")
+
+    lines = ["| " + " | ".join((*table.heads, *table.columns)) + " |"]
+    lines.append("|" + " --- |" * len(table.heads) + " ---: |" * len(table.columns))
+    lines += ["| " + " | ".join((*heads, *(show(cell) for cell in cells))) + " |" for heads, cells in table.rows]
+    return "\n".join(lines) + "\n" + (f"\n{table.caption}\n" if caption else "")
+
+
+def to_latex(table: Table) -> str:
+    """A `table` environment that needs the booktabs package."""
+
+    def show(cell: Cell) -> str:
+        text = _cell(cell, table, lambda text: f"\\textbf{{{text}}}", lambda n: f"$^{{n={n}}}$", escape_latex)
+        return text.replace(escape_latex(MISSING), "--")
+
+    body = [
+        " & ".join((*map(escape_latex, heads), *(show(cell) for cell in cells))) + r" \\" for heads, cells in table.rows
+    ]
+    if table.aggregates:
+        body.insert(len(body) - table.aggregates, r"\midrule")
+    head = " & ".join(map(escape_latex, (*table.heads, *table.columns))) + r" \\"
+    return "\n".join(
+        [
+            r"\begin{table}[t]",
+            r"\centering",
+            f"\\caption{{{escape_latex(table.caption)}}}",
+            f"\\begin{{tabular}}{{{'l' * len(table.heads)}{'r' * len(table.columns)}}}",
+            r"\toprule", head, r"\midrule", *body, r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    ) + "\n"  # fmt: skip
+
+
+def to_csv(table: Table) -> str:
+    """A line per number, rounded as in the other outputs; the column `text` holds what is not a number."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*table.heads, "column", "part", "value", "low", "high", "n", "bold", "text"])
+    for heads, cells in table.rows:
+        for column, cell in zip(table.columns, cells, strict=True):
+            for index, (name, part) in enumerate(cell.parts or (("", MISSING),)):
+                bold = int(cell.bold and index == len(cell.parts) - 1)
+                if isinstance(part, str):
+                    numbers, text = ["", "", "", ""], part
+                else:
+                    bounds = [number(v, cell.decimals) if part.known else "" for v in (part.low, part.high)]
+                    numbers, text = [number(part.mean, cell.decimals), *bounds, str(part.n)], ""
+                writer.writerow([*heads, column, name, *numbers, bold, text])
+    return out.getvalue()
+
+
+def to_rich(table: Table) -> RichTable:
+    """For the terminal; the caption is rich's caption below the table."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    def show(cell: Cell) -> str:
+        return _cell(cell, table, lambda text: f"[bold]{text}[/bold]", lambda n: f" (n={n})", escape)
+
+    out = RichTable(box=box.SIMPLE_HEAD, caption=escape(table.caption), caption_justify="left")
+    for head in table.heads:
+        out.add_column(escape(head), no_wrap=True, overflow="fold")
+    for column in table.columns:
+        out.add_column(escape(column), justify="right", overflow="fold")
+    for index, (heads, cells) in enumerate(table.rows):
+        last_task = index == len(table.rows) - table.aggregates - 1
+        out.add_row(*map(escape, heads), *(show(cell) for cell in cells), end_section=last_task)
+    return out
+
+
+def escape_latex(text: str) -> str:
+    """Text with LaTeX's special characters escaped, the symbols of a caption in math and `code` in typewriter."""
+    pieces = re.split(r"`([^`]*)`", text)
+    escaped = ["".join(LATEX.get(letter, letter) for letter in piece) for piece in pieces]
+    return "".join(f"\\texttt{{{piece}}}" if index % 2 else piece for index, piece in enumerate(escaped))
+
+
+def _cell(
+    cell: Cell,
+    table: Table,
+    strong: Callable[[str], str],
+    superscript: Callable[[int], str],
+    escape: Callable[[str], str] = str,
+) -> str:
+    """The cell in one output's own marks for bold and for a number of seeds other than the table's."""
+    if not cell.parts:
+        return MISSING
+    texts = [p if isinstance(p, str) else interval_text(p, cell.decimals, cell.brackets) for _, p in cell.parts]
+    texts = [escape(text) for text in texts]
+    if cell.bold:
+        texts[-1] = strong(texts[-1])
+    marked = "" if cell.seeds is None or cell.seeds == table.seeds else superscript(cell.seeds)
+    return escape(table.joiner).join(texts) + marked

@@ -1,0 +1,179 @@
+"""Reading finished studies, validated: `rows.parquet` (tidy rows) and `manifest.json` (what produced them).
+
+Columns of a row: study, method, dataset, seed, run, phase ("offline" or "online"), env_steps, updates, wall_seconds,
+metric, value. Offline rows have env_steps = 0 and count gradient updates; online rows count real environment steps
+since the switch, and the evaluation J_0 is the online row at env_steps = 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.methods import OFFLINE_STAGE
+from moore.errors import UserError
+
+TEXT_COLUMNS = ("study", "method", "dataset", "run", "phase", "metric")
+NUMBER_COLUMNS = ("seed", "env_steps", "updates", "wall_seconds", "value")
+COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
+PHASES = ("offline", "online")
+SCORE = "eval/score"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One finished study: `rows` as described above, `manifest` as written by the run."""
+
+    name: str
+    rows: pd.DataFrame
+    manifest: Mapping[str, Any]
+
+    @property
+    def datasets(self) -> list[str]:
+        """The tasks: every dataset id except the `none:` of runs from scratch, unless there is nothing else."""
+        names = sorted(self.rows["dataset"].unique())
+        return [name for name in names if source(name) != "none"] or names
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods that went online; all methods in a study without an online stage."""
+        online = self.rows.loc[self.rows["phase"] == "online", "method"].unique()
+        return sorted(online if len(online) else self.rows["method"].unique())
+
+    @property
+    def online_steps(self) -> int:
+        """Online budget of a run in environment steps: the manifest's, or else the last evaluated step of the study."""
+        stated = self.manifest.get("online_steps")
+        if isinstance(stated, int) and stated > 0:
+            return stated
+        steps = select(self.rows, SCORE, "online")["env_steps"]
+        return int(steps.max()) if len(steps) else 0
+
+    def setting(self, *names: str) -> Any:
+        """The first value in the manifest's config, at any depth, under one of `names`; None without one."""
+        return _find(self.manifest.get("config", {}), names)
+
+
+def source(dataset: str) -> str:
+    """Where a dataset comes from: `self`, `d4rl`, `minari`, `local`, or `none` for a run from scratch."""
+    return dataset.split(":", 1)[0]
+
+
+def environment(dataset: str) -> str:
+    """`hopper` in `d4rl:hopper-medium-v2`, `none:hopper` and `minari:mujoco/hopper/medium-v0`."""
+    name = dataset.split(":", 1)[-1]
+    folders = name.split("/")
+    return folders[-2] if source(dataset) == "minari" and len(folders) > 1 else name.split("-", 1)[0]
+
+
+def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
+    """The dataset id of `method` in the row of task `dataset`: itself, or its environment's runs from scratch."""
+    names = set(rows.loc[rows["method"] == method, "dataset"])
+    scratch = f"none:{environment(dataset)}"
+    return scratch if dataset not in names and scratch in names else dataset
+
+
+def select(rows: pd.DataFrame, metric: str, phase: str) -> pd.DataFrame:
+    """Rows of one metric in one phase."""
+    return rows[(rows["metric"] == metric) & (rows["phase"] == phase)]
+
+
+def load_study(folder: str | Path) -> Study:
+    """Read and validate one results folder; UserError names the file and what is wrong with it."""
+    folder = Path(folder)
+    rows_file, manifest_file = folder / "rows.parquet", folder / "manifest.json"
+    for file in (rows_file, manifest_file):
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; a finished study has rows.parquet and manifest.json")
+    try:
+        manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{manifest_file}: not valid JSON ({error})") from None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{manifest_file}: expected a JSON object, found {type(manifest).__name__}")
+    try:
+        rows = pd.read_parquet(rows_file)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{rows_file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    return Study(str(manifest.get("study", folder.name)), validate(rows, str(rows_file)), manifest)
+
+
+def load_studies(folders: Iterable[str | Path]) -> list[Study]:
+    """Several results folders, in the order given; two folders of the same study are an error."""
+    studies = [load_study(folder) for folder in folders]
+    names = [study.name for study in studies]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"study {name}: given twice; each study is reported once")
+    return studies
+
+
+def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
+    """The rows with plain column types, or UserError with `file` and the offending column."""
+    missing = [name for name in COLUMNS if name not in rows.columns]
+    if missing:
+        raise UserError(f"{file}: missing column {', '.join(missing)}; a row has {', '.join(COLUMNS)}")
+    rows = rows[list(COLUMNS)].copy()
+    for name in TEXT_COLUMNS:
+        if rows[name].isna().any():
+            raise UserError(f"{file}: column {name}: empty value in row {int(np.argmax(rows[name].isna()))}")
+        rows[name] = rows[name].astype(str).astype(object)
+    for name in NUMBER_COLUMNS:
+        try:
+            rows[name] = pd.to_numeric(rows[name]).astype(float)
+        except (ValueError, TypeError):
+            raise UserError(f"{file}: column {name}: not a number") from None
+    for name in ("seed", "env_steps", "updates"):
+        if not np.isfinite(rows[name]).all():
+            raise UserError(f"{file}: column {name}: empty or infinite value; expected an integer")
+        rows[name] = rows[name].astype(np.int64)
+    wrong = sorted(set(rows["phase"]) - set(PHASES))
+    if wrong:
+        raise UserError(f"{file}: column phase: {', '.join(wrong)}; accepted are {', '.join(PHASES)}")
+    _reject_ambiguous_runs(rows, file)
+    return rows.reset_index(drop=True)
+
+
+def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
+    """A number must belong to one run and occur once: a run logged twice would count as two seeds."""
+    runs = rows[["method", "dataset", "seed", "run"]].drop_duplicates()
+    for key, meaning in ((["method", "dataset", "seed"], "has several runs"), (["run"], "has several owners")):
+        twice = runs[runs.duplicated(key)]
+        if len(twice):
+            raise UserError(f"{file}: column run: {' '.join(str(v) for v in twice.iloc[0][key])} {meaning}")
+    twice = rows[rows.duplicated(["run", "phase", "env_steps", "updates", "metric"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise UserError(f"{file}: {row['metric']} twice in run {row['run']} at step {row['env_steps']}")
+
+
+def split_by_source(study: Study) -> list[Study]:
+    """One study per dataset source, since scores of different sources never share a table; each with references."""
+    sources = sorted({source(name) for name in study.datasets})
+    if len(sources) < 2:
+        return [study]
+    of_row = study.rows["dataset"].map(source)
+    return [replace(study, rows=study.rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]
+
+
+def offline_problems(study: Study) -> list[str]:
+    """Shared offline stages that diverged, as `dataset seed`: the variants of these seeds could not start."""
+    rows = select(study.rows, "diverged", "offline")
+    rows = rows[(rows["value"] > 0) & (rows["method"] == OFFLINE_STAGE)]
+    return sorted({f"{dataset} seed {seed}" for dataset, seed in zip(rows["dataset"], rows["seed"], strict=True)})
+
+
+def _find(config: Any, names: tuple[str, ...]) -> Any:
+    """Depth-first search of nested mappings and lists, own keys before those of the children."""
+    if isinstance(config, Mapping):
+        for name in names:
+            if config.get(name) is not None:
+                return config[name]
+    children = config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ()
+    return next((found for child in children if (found := _find(child, names)) is not None), None)

@@ -1,0 +1,46 @@
+"""Checkpoints, written atomically, and the content-addressed cache of offline stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moore.config import OnlineConfig, RunConfig, to_mapping
+from moore.penalty import PenaltyConfig
+from moore.results import content_hash
+from moore.sampling import SamplingConfig
+
+OFFLINE_FORMAT = 1  # raise it when a change of the code changes what the offline stage computes
+
+
+def save(path: Path, state: Any) -> None:
+    """Write `state` so that the file is either the old or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> Any:
+    """What `save` wrote."""
+    return torch.load(path, weights_only=True)
+
+
+def offline_config(config: RunConfig) -> RunConfig:
+    """The part of a configuration that the offline stage depends on; the rest is set to defaults."""
+    penalty = dataclasses.replace(config.penalty, schedule=PenaltyConfig().schedule)
+    return dataclasses.replace(
+        config, method="mopo", penalty=penalty, sampling=SamplingConfig(), online=OnlineConfig()
+    )
+
+
+def offline_key(config: RunConfig, dataset_hash: str) -> str:
+    """Name of an offline checkpoint: a hash of all that determines it."""
+    return content_hash([OFFLINE_FORMAT, dataset_hash, to_mapping(offline_config(config))])[:24]

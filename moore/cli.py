@@ -1,0 +1,93 @@
+"""The command `moore`. Bad input is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+
+from moore.data import commands as data_commands
+from moore.data.load import DATA_DIR
+from moore.errors import UserError
+from moore.study import ABLATIONS_DIR, find_yaml, load_study
+
+Positional = tyro.conf.Positional
+
+
+def reproduce(
+    study: str = "sampling",
+    scale: str = "mini",
+    root: Path = Path("runs"),
+    out: Path = Path("analysis/results"),
+    figures: Path = Path("analysis/output"),
+    workers: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Run a study from data to table: train what is missing, write rows, tables and curves, print the table.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder of datasets, checkpoints and rows in progress.
+        out: folder that receives <study>/rows.parquet and manifest.json.
+        figures: folder that receives tables and curves.
+        workers: processes with one thread each; 0 is the number of cores.
+        device: torch device of the processes.
+    """
+    from analysis.report import print_report, report
+    from moore.reproduce import collect, run_study
+
+    loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
+    run_study(loaded, root, workers or len(os.sched_getaffinity(0)), device)
+    folder = collect(loaded, root, out, f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}")
+    others = [path.parent for path in sorted(out.glob("*/rows.parquet")) if path.parent != folder]
+    report([*others, folder], figures)
+    print_report([*others, folder])
+
+
+def data_make(
+    id: Positional[str],
+    transitions: int | None = None,
+    seed: int = 0,
+    physics: str | None = None,
+    out: Path | None = None,
+    data_dir: Path = DATA_DIR,
+) -> None:
+    """Make a self-made dataset, e.g. `moore data make self:hopper-medium --transitions 40000`."""
+    data_commands.make(id, transitions, seed, physics, out, data_dir)
+
+
+def data_describe(id: Positional[str], data_dir: Path = DATA_DIR) -> None:
+    """Print sizes, returns, scores, physics and the one-step replay error of a dataset."""
+    data_commands.describe(id, data_dir)
+
+
+def data(command: Positional[str]) -> None:
+    """Datasets: make, describe (`moore data --help`)."""
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"reproduce": reproduce, "data": data}
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {"data": {"make": data_make, "describe": data_describe}}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    group = GROUPS.get(words[0], {}) if words else {}
+    prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=words, description=__doc__, sort_subcommands=False)
+    except UserError as error:
+        print(f"moore: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""A cohort: R runs of the same shape that are trained by one process, and the moves both stages are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moore.config import RunConfig, cohort_key
+from moore.data.transitions import Transitions
+from moore.dynamics import Ensemble
+from moore.envs import terminated_fn
+from moore.envs.spec import find_spec
+from moore.evaluate import Evaluator
+from moore.penalty import penalty_coef
+from moore.replay import Batch, ModelBuffer, RealBuffer, pack
+from moore.rng import Streams, scale_to_index
+from moore.rollout import rollout
+from moore.sac import SAC
+from moore.sampling import ALL, Split, draw, mixture
+
+PURPOSES = ("environment", "exploration", "policy", "model_batches", "holdout", "start_states", "rollout", "minibatch", "update")
+SHUFFLE_SEED = 0  # offline rows are shuffled once, alike for every run, so that the end of the table is a fair holdout
+
+
+class Metrics:
+    """Running means of [R] tensors, read once per log interval: no host sync in the hot loop."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Add one observation of each metric."""
+        for key, value in values.items():
+            self._sums[key] = self._sums[key] + value if key in self._sums else value.clone()
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def flush(self) -> dict[str, list[float]]:
+        """Means since the last flush, a list of R numbers for each metric."""
+        means = {key: (total / self._counts[key]).tolist() for key, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+class Cohort:
+    """Agents, ensembles, buffers and random streams of R runs in one stage ("offline" or "online")."""
+
+    def __init__(
+        self, configs: Sequence[RunConfig], datasets: Mapping[str, Transitions], stage: str,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        assert len({cohort_key(config) for config in configs}) == 1, "runs of one cohort share everything but PER_RUN_KEYS"
+        self.configs, self.shared, self.stage = list(configs), configs[0], stage
+        self.device = torch.device(device)
+        self.spec = find_spec(self.shared.env)
+        obs_dim, action_dim = self.spec.obs_dim, self.spec.action_dim
+        self.seeds = [config.seed for config in configs]
+        self.agent = SAC(self.shared.sac, obs_dim, action_dim, self.seeds, device)
+        self.ensemble = Ensemble(self.shared.dynamics, obs_dim, action_dim, self.seeds, device)
+        self.streams = {name: Streams(self.seeds, stage, name, device=device) for name in PURPOSES}
+        names = list(dict.fromkeys(config.dataset for config in configs if config.dataset is not None))
+        self.real = RealBuffer(
+            [_rows(datasets[name]) for name in names],
+            [None if config.dataset is None else names.index(config.dataset) for config in configs],
+            obs_dim, action_dim, self.shared.online_steps if stage == "online" else 0, device,
+        )
+        capacity = self.shared.rollout.retain * self.shared.rollout.length * self.shared.rollout.batch_size
+        self.imagined = ModelBuffer(
+            len(configs), capacity if self.shared.uses_model else 0, obs_dim, action_dim, device
+        )
+        self.evaluator = Evaluator(self.shared.env, self.shared.physics, self.seeds, self.shared.eval_episodes)
+        self.evaluations, self.updates, self.metrics = 0, 0, Metrics()
+        if self.shared.sac.normalize_obs and self.shared.dataset is not None:
+            for run in range(len(configs)):
+                obs = self.real.all_of(run).obs
+                self.agent.obs_mean[run, 0], self.agent.obs_std[run, 0] = obs.mean(0), obs.std(0).clamp(min=1e-6)
+
+    def train_model(self, t: int) -> None:
+        """Train the ensemble on D_off ∪ D_on, drawn by each run's strategy; t = 0 is the offline stage."""
+        dynamics = self.shared.dynamics
+        if not self.ensemble.fitted or self.shared.dataset is None:
+            for run in range(len(self.configs)):
+                self.ensemble.fit_scaler(run, self.real.all_of(run))
+        holdout = self._draw("model_batches", t, "holdout", dynamics.max_holdout, self._split("holdout"))
+        cap = dynamics.online_max_updates if self.ensemble.fitted else dynamics.offline_max_updates
+        self.metrics.add(
+            self.ensemble.fit(
+                lambda n: self._draw("model_batches", t, "model_batches", n, self._split("train")), holdout, cap
+            )
+        )
+
+    def imagine(self, t: int) -> None:
+        """Roll the ensemble out from start states drawn by each run's strategy; add penalised transitions to D_model."""
+        settings = self.shared.rollout
+        start = self._draw("start_states", t, "start_states", settings.batch_size, ALL)
+        coef = torch.tensor(
+            [penalty_coef(config.penalty, t, config.online.epochs) for config in self.configs], device=self.device
+        )
+        kinds = [config.penalty.uncertainty for config in self.configs]
+        self.metrics.add(
+            rollout(
+                self.ensemble, self.agent, start.obs, settings.length, terminated_fn(self.spec.name), kinds, coef,
+                self.streams["rollout"], self.imagined,
+            )
+        )
+
+    def update_policy(self, t: int, count: int) -> None:
+        """`count` SAC updates on batches that are uniform in D_model but for the real share."""
+        batch_size, action_dim = self.shared.sac.batch_size, self.spec.action_dim
+        num_real = round(batch_size * self.shared.real_ratio)
+        imagined = self.streams["minibatch"].uniform(count, batch_size - num_real)
+        noise = self.streams["update"].normal(count, 2, batch_size, action_dim)
+        real = self._draw("real_batches", t, "minibatch", count * num_real, ALL) if num_real else None
+        for i in range(count):
+            parts = []
+            if real is not None:
+                parts.append(Batch(*(x[:, i * num_real : (i + 1) * num_real] for x in real)))
+            if num_real < batch_size:
+                parts.append(self.imagined.gather(scale_to_index(imagined[:, i], self.imagined.size[:, None])))
+            batch = Batch(*(torch.cat(column, 1) for column in zip(*parts, strict=True)))
+            self.metrics.add(self.agent.update(batch, noise[:, i].transpose(0, 1)))
+        self.updates += count
+
+    def evaluate(self) -> Any:
+        """Raw returns [R, episodes] of the deterministic policies."""
+        returns = self.evaluator.returns(
+            lambda obs: self.agent.act(obs.to(self.device)), self.stage, self.evaluations
+        )
+        self.evaluations += 1
+        return returns
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue, between two log intervals."""
+        return {
+            "agent": detached(self.agent.state()),
+            "ensemble": detached(self.ensemble.state()),
+            "fitted": self.ensemble.fitted,
+            "online_rows": self.real.online_rows().clone(),
+            "imagined": {"rows": self.imagined.rows, "written": self.imagined.written},
+            "streams": {name: stream.state() for name, stream in self.streams.items()},
+            "evaluations": self.evaluations,
+            "updates": self.updates,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.agent.load(state["agent"])
+        self.ensemble.load(state["ensemble"])
+        self.ensemble.fitted = state["fitted"]
+        self.real.load_online(state["online_rows"].to(self.device))
+        self.imagined.rows.copy_(state["imagined"]["rows"])
+        self.imagined.written.copy_(state["imagined"]["written"])
+        for name, stream in self.streams.items():
+            stream.load(state["streams"][name])
+        self.evaluations, self.updates = state["evaluations"], state["updates"]
+
+    def _split(self, part: str) -> Split:
+        return Split(part, self.shared.dynamics.holdout_ratio, self.shared.dynamics.max_holdout)
+
+    def _draw(self, consumer: str, t: int, stream: str, count: int, split: Split) -> Batch:
+        """`count` transitions [R, count] for one consumer in epoch t, by each run's strategy."""
+        sizes = self.real.offline_size.tolist()
+        mixtures = [
+            mixture(config.sampling, consumer, t, size, self.real.online_size)
+            for config, size in zip(self.configs, sizes, strict=True)
+        ]
+        uniforms = self.streams[stream].uniform(2, count).transpose(0, 1)
+        index, online_share = draw(self.real, mixtures, uniforms, split)
+        if split.part != "holdout":
+            self.metrics.add({f"sampling/{consumer}_online_share": online_share})
+        return self.real.gather(index)
+
+
+def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors without their gradient flags, for saving."""
+    return {key: value.detach() for key, value in state.items()}
+
+
+def _rows(data: Transitions) -> Tensor:
+    """Packed and shuffled rows of a dataset."""
+    fields = (torch.as_tensor(x, dtype=torch.float32) for x in (
+        data.obs, data.action, data.reward, data.next_obs, data.terminated))
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(SHUFFLE_SEED))
+    return pack(Batch(*fields))[order]

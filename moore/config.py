@@ -1,0 +1,183 @@
+"""The configuration of one run: frozen dataclasses, loaded strictly from YAML mappings."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from moore.dynamics import DynamicsConfig
+from moore.envs.spec import find_spec
+from moore.envs.spec import check_physics
+from moore.errors import UserError
+from moore.penalty import SCHEDULES, UNCERTAINTIES, PenaltyConfig
+from moore.rollout import RolloutConfig
+from moore.sac import SACConfig
+from moore.sampling import CONSUMERS, STRATEGIES, SamplingConfig
+
+
+@dataclass(frozen=True)
+class OfflineConfig:
+    """The offline stage (MOPO); skipped by a run without a dataset."""
+
+    updates: int = 1_000_000  # SAC updates
+    rollout_interval: int = 1000  # SAC updates between two rollouts
+    eval_interval: int = 50_000  # SAC updates between two evaluations
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """The online stage, Algorithm 1."""
+
+    epochs: int = 100  # T
+    epoch_steps: int = 1000  # S, environment steps of an epoch
+    retrain_interval: int = 250  # phi, environment steps between two ensemble trainings and rollouts
+    utd_ratio: int = 20  # N, SAC updates after every environment step
+    exploration_steps: int = 0  # uniformly random actions first, for runs from scratch
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines one run."""
+
+    env: str
+    dataset: str | None = None  # None: from scratch, nothing but the environment
+    dataset_transitions: int | None = None  # size of a self-made dataset; None: its default
+    keep_timeouts: bool = True  # True: the stored next observations; False: d4rl.qlearning_dataset (moore/data/transitions.py)
+    physics: str = "gymnasium"
+    seed: int = 0
+    method: str = "moore"  # the label in rows and tables
+    real_ratio: float = 0.05  # share of real transitions in SAC's batches; 1 needs no model
+    eval_episodes: int = 10
+    sac: SACConfig = field(default_factory=SACConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    offline: OfflineConfig = field(default_factory=OfflineConfig)
+    online: OnlineConfig = field(default_factory=OnlineConfig)
+
+    def __post_init__(self) -> None:
+        spec = find_spec(self.env)
+        check_physics(spec, self.physics)
+        for consumer in CONSUMERS:
+            check_choice(f"sampling.{consumer}", getattr(self.sampling, consumer), tuple(STRATEGIES))
+        check_choice("penalty.uncertainty", self.penalty.uncertainty, tuple(UNCERTAINTIES))
+        check_choice("penalty.schedule", self.penalty.schedule, SCHEDULES)
+        _check(self.sampling.decay_rate > 0, "sampling.decay_rate", self.sampling.decay_rate, "a number above 0")
+        _check(self.sampling.priority_exponent >= 0, "sampling.priority_exponent", self.sampling.priority_exponent, "0 or more")
+        _check(0 <= self.real_ratio <= 1, "real_ratio", self.real_ratio, "a share from 0 to 1")
+        _check(self.eval_episodes > 0, "eval_episodes", self.eval_episodes, "1 or more")
+        _check(0 < self.dynamics.holdout_ratio <= 0.5, "dynamics.holdout_ratio", self.dynamics.holdout_ratio, "a share up to 0.5")
+        elites, size = self.dynamics.num_elites, self.dynamics.ensemble_size
+        _check(1 <= elites <= size, "dynamics.num_elites", elites, f"1 to ensemble_size = {size}")
+        layers = len(self.dynamics.hidden) + 1
+        _check(len(self.dynamics.weight_decay) == layers, "dynamics.weight_decay", self.dynamics.weight_decay,
+               f"{layers} numbers, one for each layer")
+        for key in ("epochs", "epoch_steps", "retrain_interval", "utd_ratio"):
+            _check(getattr(self.online, key) > 0, f"online.{key}", getattr(self.online, key), "1 or more")
+        _check(self.rollout.length > 0, "rollout.length", self.rollout.length, "1 or more")
+        _check(self.rollout.batch_size > 0, "rollout.batch_size", self.rollout.batch_size, "1 or more")
+
+    @property
+    def online_steps(self) -> int:
+        """Environment steps of the online stage."""
+        return self.online.epochs * self.online.epoch_steps
+
+    @property
+    def uses_model(self) -> bool:
+        """False for a model-free run, whose batches are all real."""
+        return self.real_ratio < 1
+
+
+# What the runs of one cohort may differ in; everything else decides shapes, budgets or code paths.
+PER_RUN_KEYS = ("seed", "dataset", "method", "sampling", "penalty")
+
+
+def cohort_key(config: RunConfig) -> RunConfig:
+    """Equal for runs that can be trained in one process: the config with its per-run keys blanked."""
+    blank = {"seed": 0, "method": "", "sampling": SamplingConfig(), "penalty": PenaltyConfig()}
+    return dataclasses.replace(config, dataset="any" if config.dataset else None, **blank)  # type: ignore[arg-type]
+
+
+def from_mapping(values: Mapping[str, Any], where: str) -> RunConfig:
+    """A RunConfig from nested mappings, as YAML gives them.
+
+    Raises UserError naming `where`, the key and what is accepted for an unknown key, a wrong type or a value out of range.
+    """
+    try:
+        return _build(RunConfig, values, "")
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def to_mapping(config: RunConfig) -> dict[str, Any]:
+    """The inverse of `from_mapping`, in plain JSON types."""
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def check_choice(key: str, value: str, accepted: tuple[str, ...]) -> None:
+    """UserError unless value is one of the accepted words."""
+    close = difflib.get_close_matches(str(value), accepted, 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    _check(value in accepted, key, value, f"one of {', '.join(accepted)}{hint}")
+
+
+def _check(fine: bool, key: str, value: Any, accepted: str) -> None:
+    if not fine:
+        raise UserError(f"{key}: {value!r} is not accepted; expected {accepted}")
+
+
+def _build(cls: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{prefix.rstrip('.') or 'config'}: expected a mapping of keys, got {values!r}")
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), list(hints), 1)
+            hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+            raise UserError(f"{prefix}{key}: unknown key{hint} accepted: {', '.join(hints)}")
+    missing = [f.name for f in dataclasses.fields(cls) if f.name not in values
+               and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    if missing:
+        raise UserError(f"{prefix}{missing[0]}: missing")
+    return cls(**{key: _convert(hints[key], value, f"{prefix}{key}") for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, f"{key}.")
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        if typing.get_origin(option) is tuple:
+            item = typing.get_args(option)[0]
+            if isinstance(value, list | tuple):
+                return tuple(_convert(item, part, f"{key}[{i}]") for i, part in enumerate(value))
+        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        elif option is float and isinstance(value, str) and _is_number(value):
+            return float(value)  # YAML 1.1 reads 3e-4 as text
+        elif option in (bool, int, str) and type(value) is option:
+            return value
+    names = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
+    raise UserError(f"{key}: {value!r} is not accepted; expected {names}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

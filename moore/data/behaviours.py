@@ -1,0 +1,156 @@
+"""The policies that self-made datasets are collected with: per environment, SAC snapshots in training order.
+
+`<env>.npz` holds the snapshots, `<env>.json` beside it says where they come from:
+
+    npz   params float32 [K, P]  flat parameters of MLP((obs_dim, *hidden, 2 * action_dim), "relu") (moore/nets.py)
+          hidden int [L]; env_steps int [K]; returns, scores float [K] of the deterministic policy at each snapshot
+    json  command, config, git_commit, packages, wall_seconds, curve [[env_steps, return, score], ...], physics,
+          "medium": the snapshot behind the qualities medium and medium-replay
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moore.envs.spec import EnvSpec, check_physics, find_spec
+from moore.errors import UserError
+from moore.nets import MLP
+
+BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
+PROVENANCE_KEYS = ("command", "config", "git_commit", "packages", "wall_seconds", "curve", "physics", "medium")
+
+
+@dataclass(frozen=True)
+class Behaviours:
+    """K snapshots of one environment's behaviour policy; the fields are those of the module's docstring."""
+
+    env: str
+    params: np.ndarray
+    hidden: tuple[int, ...]
+    env_steps: np.ndarray
+    returns: np.ndarray
+    scores: np.ndarray
+    provenance: dict[str, Any]
+
+    @property
+    def medium(self) -> int:
+        """Index of the snapshot behind medium and medium-replay."""
+        return int(self.provenance["medium"])
+
+    @property
+    def physics(self) -> str:
+        """The physics that the policies were trained with."""
+        return str(self.provenance["physics"])
+
+    @property
+    def network(self) -> MLP:
+        """The actor that `params` belong to."""
+        return actor_network(find_spec(self.env), self.hidden)
+
+    @property
+    def sha256(self) -> str:
+        """Hash (hex) of all that collected data depends on."""
+        digest = hashlib.sha256(f"{self.env} {self.hidden} {self.env_steps.tolist()} {self.medium}".encode())
+        digest.update(np.ascontiguousarray(self.params).data)
+        return digest.hexdigest()
+
+
+def actor_network(spec: EnvSpec, hidden: Sequence[int]) -> MLP:
+    """The network of a behaviour policy: mean and log standard deviation of a squashed Gaussian."""
+    return MLP((spec.obs_dim, *hidden, 2 * spec.action_dim), "relu")
+
+
+def save_behaviours(
+    env: str,
+    params: np.ndarray,
+    hidden: Sequence[int],
+    env_steps: Sequence[int] | np.ndarray,
+    returns: Sequence[float] | np.ndarray,
+    scores: Sequence[float] | np.ndarray,
+    provenance: Mapping[str, Any],
+    directory: Path = BEHAVIOURS_DIR,
+) -> None:
+    """Write `<env>.npz` and `<env>.json`; the same arguments give the same bytes.
+
+    Raises ValueError for shapes that do not fit together or a provenance without one of PROVENANCE_KEYS.
+    """
+    behaviours = Behaviours(
+        env=find_spec(env).name,
+        params=np.asarray(params, dtype=np.float32),
+        hidden=tuple(int(width) for width in hidden),
+        env_steps=np.asarray(env_steps, dtype=np.int64),
+        returns=np.asarray(returns, dtype=np.float64),
+        scores=np.asarray(scores, dtype=np.float64),
+        provenance=dict(provenance),
+    )
+    _check(behaviours)
+    directory.mkdir(parents=True, exist_ok=True)
+    archive = io.BytesIO()
+    np.savez_compressed(
+        archive,
+        params=behaviours.params,
+        hidden=np.array(behaviours.hidden, dtype=np.int64),
+        env_steps=behaviours.env_steps,
+        returns=behaviours.returns,
+        scores=behaviours.scores,
+    )
+    _replace(directory / f"{env}.npz", archive.getvalue())
+    _replace(directory / f"{env}.json", (json.dumps(behaviours.provenance, indent=1) + "\n").encode())
+
+
+def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
+    """The snapshots of `env`. Raises UserError when there are none (it says which exist) or the files are damaged."""
+    spec = find_spec(env)
+    archive, provenance = directory / f"{env}.npz", directory / f"{env}.json"
+    if not (archive.is_file() and provenance.is_file()):
+        existing = sorted(path.stem for path in directory.glob("*.npz") if path.with_suffix(".json").is_file())
+        raise UserError(f"no behaviour policies for {env} in {directory}; existing: {', '.join(existing) or 'none'}")
+    try:
+        with np.load(archive, allow_pickle=False) as arrays:
+            behaviours = Behaviours(
+                env=spec.name,
+                params=arrays["params"],
+                hidden=tuple(arrays["hidden"].tolist()),
+                env_steps=arrays["env_steps"],
+                returns=arrays["returns"],
+                scores=arrays["scores"],
+                provenance=json.loads(provenance.read_text()),
+            )
+        _check(behaviours)
+    except Exception as error:  # zip, npy and json each have their own errors for damage
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{archive} or its .json is damaged ({reason}); accepted: files of save_behaviours") from None
+    return behaviours
+
+
+def _check(behaviours: Behaviours) -> None:
+    """Raise ValueError unless the parts fit together."""
+    missing = [key for key in PROVENANCE_KEYS if key not in behaviours.provenance]
+    if missing:
+        raise ValueError(f"provenance lacks {', '.join(missing)}")
+    check_physics(find_spec(behaviours.env), behaviours.physics)
+    count = len(behaviours.env_steps)
+    expected = (count, behaviours.network.num_params)
+    if behaviours.params.shape != expected:
+        raise ValueError(f"params has shape {behaviours.params.shape}, expected {expected}")
+    if behaviours.returns.shape != (count,) or behaviours.scores.shape != (count,):
+        raise ValueError(f"returns and scores must have shape ({count},)")
+    if not np.isfinite(behaviours.params).all():
+        raise ValueError("params has NaN or infinite values")
+    if np.any(np.diff(behaviours.env_steps) <= 0) or behaviours.env_steps[0] < 0:
+        raise ValueError("env_steps must increase")
+    if not 0 <= behaviours.medium < count:
+        raise ValueError(f"medium is {behaviours.medium}, expected an index below {count}")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

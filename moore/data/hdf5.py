@@ -1,0 +1,208 @@
+"""The one on-disk format: the HDF5 schema of the D4RL v2 locomotion files, checked when read, atomic when written.
+
+Schema (D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py), row i being one environment step:
+
+    observations, next_observations [N, obs_dim], actions [N, action_dim], rewards [N]    float32 (any float is read)
+    terminals, timeouts [N]                                                               bool
+    infos/qpos [N, nq], infos/qvel [N, nv], the simulator's state before the action       float64
+    metadata/*                                                                            strings, numbers, short lists
+
+`next_observations` and the two `infos` may be missing. Actions are in the environment's units.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from moore.envs.spec import ENVIRONMENTS, EnvSpec, find_spec
+from moore.errors import UserError
+
+STATE_DIM = {"pendulum": 1, "inverted_double_pendulum": 3, "hopper": 6, "halfcheetah": 9, "walker2d": 9}  # nq = nv
+REQUIRED = ("observations", "actions", "rewards", "terminals", "timeouts")
+ACTION_TOLERANCE = 1e-5  # float32 rounding of actions at the bound
+
+MetadataValue = str | int | float | np.ndarray
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N environment steps of one environment in the order they were taken, names as in the rest of the suite.
+
+    obs, next_obs [N, obs_dim]; action [N, action_dim] in environment units; reward [N]: float32.
+    terminated, truncated [N]: bool (the file's terminals and timeouts).
+    qpos [N, nq], qvel [N, nv]: float64, before the action. metadata: scalars and one-dimensional arrays.
+    next_obs, qpos and qvel are None where a file lacks them.
+    """
+
+    env: str
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    next_obs: np.ndarray | None = None
+    qpos: np.ndarray | None = None
+    qvel: np.ndarray | None = None
+    metadata: dict[str, MetadataValue] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.obs)
+
+
+_KEYS = {  # Dataset field -> key in the file
+    "obs": "observations",
+    "action": "actions",
+    "reward": "rewards",
+    "terminated": "terminals",
+    "truncated": "timeouts",
+    "next_obs": "next_observations",
+    "qpos": "infos/qpos",
+    "qvel": "infos/qvel",
+}
+
+
+def dataset_hash(dataset: Dataset) -> str:
+    """Sha256 (hex) of the environment's name and of every array; metadata, file name and compression do not enter."""
+    digest = hashlib.sha256(dataset.env.encode())
+    for name, key in _KEYS.items():
+        values = getattr(dataset, name)
+        if values is not None:
+            digest.update(f"{key} {values.dtype.str} {values.shape}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def write_dataset(path: Path, dataset: Dataset) -> None:
+    """Write `dataset` to `path` (gzip), creating folders; readers see the old file or the whole new one.
+
+    The same dataset gives the same bytes. Raises UserError where the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); accepted: a place you may write to") from None
+    os.close(handle)
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, key in _KEYS.items():
+                values = getattr(dataset, name)
+                if values is not None:
+                    file.create_dataset(key, data=values, compression="gzip", shuffle=True)
+            for name, value in dataset.metadata.items():
+                file[f"metadata/{name}"] = value
+        os.chmod(temporary, 0o644)  # mkstemp makes files that others sharing a data folder could not read
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_dataset(path: Path, env: str | None = None) -> Dataset:
+    """Read and check a file of the schema above.
+
+    env: the environment that the file is for; by default the file's metadata/env.
+    Raises UserError, one line naming file, key and what is accepted, for a file that is unreadable or not HDF5, a
+    missing key, a wrong shape or dtype, zero or unequal rows, a NaN or infinity, an action outside the bounds.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; accepted: an HDF5 file in the D4RL v2 schema")
+    with _corrupt_is_user_error(path), h5py.File(path, "r") as file:
+        metadata = _read_metadata(file)
+        spec = _environment(path, metadata, env)
+        arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
+    rows = len(arrays["obs"])  # type: ignore[arg-type]  # required keys are never None
+    for name, values in arrays.items():
+        if values is not None and len(values) != rows:
+            raise UserError(
+                f"{path}: {_KEYS[name]!r} has {len(values)} rows, 'observations' has {rows}; accepted: equal numbers"
+            )
+    if (arrays["qpos"] is None) != (arrays["qvel"] is None):
+        raise UserError(f"{path}: only one of 'infos/qpos' and 'infos/qvel'; accepted: both or none")
+    return Dataset(env=spec.name, metadata=metadata, **arrays)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _corrupt_is_user_error(path: Path) -> Iterator[None]:
+    """HDF5 reports truncation at opening and damaged chunks at reading, with messages of many lines."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0].strip("'\"")
+        raise UserError(f"{path}: truncated, damaged or not HDF5 ({reason}); accepted: a complete HDF5 file") from None
+
+
+def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None) -> EnvSpec:
+    recorded = metadata.get("env")
+    if env is None:
+        if recorded is None:
+            raise UserError(f"{path}: no 'metadata/env'; accepted: naming the environment, as in local:hopper:{path}")
+        if recorded not in ENVIRONMENTS:
+            raise UserError(f"{path}: 'metadata/env' is {recorded!r}; accepted: {', '.join(ENVIRONMENTS)}")
+        return ENVIRONMENTS[str(recorded)]
+    if recorded in ENVIRONMENTS and recorded != env:
+        raise UserError(f"{path}: 'metadata/env' is {recorded!r}, not {env!r}; accepted: a file made for {env}")
+    return find_spec(env)
+
+
+def _read_metadata(file: h5py.File) -> dict[str, MetadataValue]:
+    """Scalars and vectors directly under metadata/; D4RL's copies of the behaviour policy (groups) are left out."""
+    metadata: dict[str, MetadataValue] = {}
+    for key, entry in file.get("metadata", {}).items():
+        if isinstance(entry, h5py.Dataset) and entry.ndim <= 1:
+            value = entry[()]
+            if isinstance(value, bytes):
+                metadata[key] = value.decode("utf-8", "replace")
+            elif isinstance(value, np.generic):
+                metadata[key] = value.item()
+            else:
+                metadata[key] = value
+    return metadata
+
+
+def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.ndarray | None:
+    """One checked array in the dtype of `Dataset`, or None for an optional key that is missing."""
+    key = _KEYS[name]
+    entry = file.get(key)
+    if not isinstance(entry, h5py.Dataset):
+        if entry is None and key not in REQUIRED:
+            return None
+        raise UserError(f"{path}: no array {key!r}; accepted: the D4RL v2 schema ({', '.join(REQUIRED)})")
+
+    width = {"obs": spec.obs_dim, "next_obs": spec.obs_dim, "action": spec.action_dim}
+    width |= {"qpos": STATE_DIM[spec.name], "qvel": STATE_DIM[spec.name]}
+    expected = f"[rows, {width[name]}]" if name in width else "[rows]"
+    if entry.ndim != 1 + (name in width) or (name in width and entry.shape[1] != width[name]):
+        raise UserError(f"{path}: {key!r} has shape {list(entry.shape)}; accepted: {expected} for {spec.name}")
+    is_flag = name in ("terminated", "truncated")
+    if entry.dtype.kind != ("b" if is_flag else "f"):
+        raise UserError(f"{path}: {key!r} has dtype {entry.dtype}; accepted: {'bool' if is_flag else 'float32 or 64'}")
+    if len(entry) == 0:
+        raise UserError(f"{path}: {key!r} has no rows; accepted: at least one")
+
+    values: np.ndarray = entry[()]
+    if is_flag:
+        return values
+    with np.errstate(over="ignore"):  # too large for float32: reported as infinite
+        values = values.astype(np.float64 if name in ("qpos", "qvel") else np.float32, copy=False)
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        raise UserError(f"{path}: {key!r} is NaN or infinite, first in row {row}; accepted: finite numbers")
+    if name == "action":
+        outside = (np.abs(values) > spec.action_high * (1 + ACTION_TOLERANCE)).any(axis=1)
+        if outside.any():
+            row = int(np.flatnonzero(outside)[0])
+            worst = float(values[row][np.abs(values[row]).argmax()])
+            limit = f"[-{spec.action_high:g}, {spec.action_high:g}]"
+            raise UserError(f"{path}: 'actions' has {worst:g}, first in row {row}; accepted: {limit} for {spec.name}")
+    return values
+
+
+assert set(_KEYS) == {f.name for f in fields(Dataset)} - {"env", "metadata"}

@@ -1,0 +1,81 @@
+"""From a dataset id to its rows; self-made sets are generated on first use and kept."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from moore.data.behaviours import BEHAVIOURS_DIR
+from moore.data.hdf5 import Dataset, read_dataset, write_dataset
+from moore.data.ids import DatasetId, resolve
+from moore.data.make import DEFAULT_TRANSITIONS, Progress, default_physics, make_self_dataset, recipe_hash
+from moore.errors import UserError
+
+DATA_DIR = Path("runs/data")
+
+
+def load_dataset(
+    text: str,
+    data_dir: Path = DATA_DIR,
+    *,
+    transitions: int | None = None,
+    seed: int = 0,
+    physics: str | None = None,
+    behaviours_dir: Path = BEHAVIOURS_DIR,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The dataset with id `text`.
+
+    transitions, seed and physics choose among self-made sets (defaults: see `make_self_dataset`), which are cached in
+    `data_dir`; other sources are what they are, so giving transitions or physics there is an error.
+    metadata["physics"] of a D4RL file is set to "d4rl". Raises UserError for a wrong id, a missing or bad file.
+    """
+    dataset_id = resolve(text)
+    if dataset_id.source == "self":
+        path = self_path(dataset_id, data_dir, transitions, seed, physics, behaviours_dir)
+        if not path.is_file():
+            assert dataset_id.env is not None
+            assert dataset_id.quality is not None
+            made = make_self_dataset(
+                dataset_id.env, dataset_id.quality, transitions, seed, physics, progress, behaviours_dir
+            )
+            write_dataset(path, made)
+        dataset = read_dataset(path, dataset_id.env)
+        if not str(dataset.metadata.get("recipe_hash")).startswith(path.stem.rpartition("-")[2]):
+            raise UserError(f"{path}: 'metadata/recipe_hash' does not fit the file name; delete the file to remake it")
+        return dataset
+    if transitions is not None or physics is not None:
+        raise UserError(f"{text}: transitions and physics are choices for self: ids only; accepted: leaving them out")
+    if dataset_id.source == "d4rl":
+        dataset = read_dataset(d4rl_path(dataset_id), dataset_id.env)
+        return replace(dataset, metadata={**dataset.metadata, "physics": "d4rl"})
+    assert dataset_id.path is not None
+    return read_dataset(dataset_id.path, dataset_id.env)
+
+
+def self_path(
+    dataset_id: DatasetId,
+    data_dir: Path,
+    transitions: int | None = None,
+    seed: int = 0,
+    physics: str | None = None,
+    behaviours_dir: Path = BEHAVIOURS_DIR,
+) -> Path:
+    """Where a self-made set is cached; the name carries a hash of all that determines the content."""
+    env, quality = dataset_id.env, dataset_id.quality
+    if dataset_id.source != "self" or env is None or quality is None:
+        raise UserError(f"{dataset_id} is not made here; accepted: self:ENV-QUALITY")
+    if transitions is None:
+        transitions = DEFAULT_TRANSITIONS[env]
+    key = recipe_hash(env, quality, transitions, seed, physics or default_physics(env), behaviours_dir)
+    return data_dir / f"{env}-{quality}-{key[:16]}.hdf5"
+
+
+def d4rl_path(dataset_id: DatasetId) -> Path:
+    """D4RL's file in its cache folder, which other packages share. Raises UserError where it is not there."""
+    assert dataset_id.source == "d4rl"
+    assert dataset_id.quality is not None
+    folder = Path(os.environ.get("D4RL_DATASET_DIR", "~/.d4rl/datasets")).expanduser()
+    path = folder / f"{dataset_id.env}_{dataset_id.quality.replace('-', '_')}-v2.hdf5"
+    if not path.is_file():
+        raise UserError(f"{dataset_id}: looked for {path}; accepted: that file, or another folder in D4RL_DATASET_DIR")
+    return path

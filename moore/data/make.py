@@ -1,0 +1,219 @@
+"""The recipes of the self-made datasets `self:<env>-<quality>`.
+
+random         uniform actions
+medium         the stochastic policy of the medium snapshot (moore/data/behaviours.py)
+medium-replay  what SAC saw up to the medium snapshot, in training order: uniform actions while it explored, then the
+               stochastic policy of the snapshot nearest in training time
+low            (pendulum) uniform actions from hanging starts, an episode ends when the pole passes horizontal: the data
+               never shows the upper half, where the reward is
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import torch
+
+from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
+from moore.data.collect import Policy, Rows, collect, gaussian_policy, one_torch_thread, uniform_policy
+from moore.data.hdf5 import Dataset, MetadataValue
+from moore.envs import ENVIRONMENTS, EnvSpec, VectorEnv, make_env
+from moore.envs.spec import check_physics, find_spec
+from moore.errors import UserError
+
+RECIPE_VERSION = 1  # raise it when the same arguments would give other data: cached files are then made anew
+NUM_SIMS = 16
+HANGING_NOISE = 0.1  # rad and rad/s: half width of the uniform distribution of `low`'s starts
+
+_COMMON = ("random", "medium", "medium-replay")
+QUALITIES: dict[str, tuple[str, ...]] = {env: _COMMON for env in ENVIRONMENTS} | {"pendulum": (*_COMMON, "low")}
+DEFAULT_TRANSITIONS = {
+    "pendulum": 10_000,
+    "inverted_double_pendulum": 10_000,
+    "hopper": 250_000,
+    "halfcheetah": 250_000,
+    "walker2d": 250_000,
+}
+
+Progress = Callable[[int, int], None]
+"""Told (rows so far, all rows)."""
+
+
+def default_physics(env: str) -> str:
+    """D4RL's physics where the environment has it, so that self-made and downloaded sets are comparable."""
+    physics = find_spec(env).physics
+    return "d4rl" if "d4rl" in physics else physics[0]
+
+
+def recipe_hash(
+    env: str, quality: str, transitions: int, seed: int, physics: str, behaviours_dir: Path = BEHAVIOURS_DIR
+) -> str:
+    """Sha256 (hex) of all that determines a self-made set. Raises as `make_self_dataset` does."""
+    behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
+    recipe = {
+        "recipe_version": RECIPE_VERSION,
+        "env": env,
+        "quality": quality,
+        "transitions": transitions,
+        "seed": seed,
+        "physics": physics,
+        "behaviours": behaviours.sha256 if behaviours else None,
+        "mujoco": mujoco.__version__,
+    }
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def make_self_dataset(
+    env: str,
+    quality: str,
+    transitions: int | None = None,
+    seed: int = 0,
+    physics: str | None = None,
+    progress: Progress | None = None,
+    behaviours_dir: Path = BEHAVIOURS_DIR,
+) -> Dataset:
+    """Simulate `transitions` steps of `self:<env>-<quality>`; the same arguments give the same numbers.
+
+    Defaults: DEFAULT_TRANSITIONS[env] and default_physics(env). Raises UserError for an unknown environment, quality or
+    physics, a size below 1, a negative seed, and where no behaviour policies exist.
+    """
+    spec = find_spec(env)
+    transitions = DEFAULT_TRANSITIONS[env] if transitions is None else transitions
+    physics = physics or default_physics(env)
+    behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
+
+    segments: list[tuple[int | None, int]]  # (snapshot, or None for uniform actions; rows)
+    if behaviours is None:
+        segments = [(None, transitions)]
+    elif quality == "medium":
+        segments = [(behaviours.medium, transitions)]
+    else:
+        segments = replay_segments(behaviours, transitions)
+
+    parts: list[Rows] = []
+    made = 0
+    for index, (snapshot, rows) in enumerate(segments):
+        # no more simulations than episodes needed: those started beyond are thrown away
+        num_sims = min(NUM_SIMS, -(-rows // spec.max_episode_steps))
+        *env_seeds, policy_seed = np.random.SeedSequence([seed, index]).generate_state(num_sims + 1).tolist()
+        sims = make_env(env, env_seeds, physics)
+        report = functools.partial(_report, progress, made, transitions) if progress else None
+        if snapshot is not None and behaviours is not None:
+            policy = gaussian_policy(behaviours.network, behaviours.params[snapshot], policy_seed)
+        else:
+            policy = uniform_policy(spec.action_dim, policy_seed)
+        with one_torch_thread():
+            if quality == "low":
+                parts.append(_collect_low(sims, policy, rows, policy_seed, report))
+            else:
+                parts.append(collect(sims, policy, rows, progress=report))
+        made += rows
+    for part in parts[:-1]:  # the next row belongs to another episode
+        part["truncated"][-1] = not part["terminated"][-1]
+
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    command = f"moore data make self:{env}-{quality} --transitions {transitions} --seed {seed} --physics {physics}"
+    metadata: dict[str, MetadataValue] = {
+        "algorithm": "SAC" if behaviours else "uniform actions",
+        "env": env,
+        "gym_id": spec.gym_id,
+        "quality": quality,
+        "physics": physics,
+        "seed": seed,
+        "transitions": transitions,
+        "command": command,
+        "recipe_version": RECIPE_VERSION,
+        "recipe_hash": recipe_hash(env, quality, transitions, seed, physics, behaviours_dir),
+        "git_commit": _git_commit(),
+        "mujoco_version": mujoco.__version__,
+        "torch_version": str(torch.__version__),
+        "numpy_version": np.__version__,
+    }
+    if behaviours is not None:
+        metadata |= _behaviour_metadata(behaviours, segments)
+    return Dataset(env=env, metadata=metadata, **arrays)
+
+
+def replay_segments(behaviours: Behaviours, transitions: int) -> list[tuple[int | None, int]]:
+    """Split medium-replay's rows over training time: (None for uniform actions or a snapshot's index, rows), in order.
+
+    Row j stands for training step s = j / N * (steps of the medium snapshot). Steps before the first snapshot, or as
+    many as provenance["random_steps"] says, are uniform exploration; later ones belong to the nearest snapshot.
+    """
+    steps = behaviours.env_steps[: behaviours.medium + 1].astype(np.float64)
+    last = steps[-1]
+    exploration = min(float(behaviours.provenance.get("random_steps", steps[0])), last)
+    midpoints = (steps[:-1] + steps[1:]) / 2
+    edges = np.concatenate([[0.0, exploration], np.maximum(midpoints, exploration), [last]])
+    if last == 0:  # the only snapshot is the untrained network: nothing was seen before it
+        edges[-1] = 1.0
+    row_edges = np.rint(edges / edges[-1] * transitions).astype(int).tolist()
+    owners: list[int | None] = [None, *range(len(steps))]
+    counts = [stop - begin for begin, stop in itertools.pairwise(row_edges)]
+    return [(owner, count) for owner, count in zip(owners, counts, strict=True) if count > 0]
+
+
+def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: Callable[[int], None] | None) -> Rows:
+    """Pendulums that start hanging still, up to noise, and never show a row from above horizontal."""
+    rng = np.random.default_rng([seed, 1])
+
+    def hang(ids: np.ndarray) -> np.ndarray:
+        theta, theta_dot = rng.uniform(-HANGING_NOISE, HANGING_NOISE, (2, len(ids), 1))
+        return sims.set_state(np.pi + theta, theta_dot, ids)
+
+    def above_horizontal(next_obs: np.ndarray) -> np.ndarray:
+        return next_obs[:, 0] > 0.0  # the cosine of the angle from upright
+
+    return collect(sims, policy, rows, start=hang, cut=above_horizontal, progress=report)
+
+
+def _check_arguments(
+    env: str, quality: str, transitions: int, seed: int, physics: str, behaviours_dir: Path
+) -> Behaviours | None:
+    """The behaviour policies that the recipe needs, if any, once the arguments are known to be good."""
+    spec: EnvSpec = find_spec(env)
+    if quality not in QUALITIES[env]:
+        raise UserError(f"no quality {quality!r} of self:{env}; accepted: {', '.join(QUALITIES[env])}")
+    check_physics(spec, physics)
+    if transitions < 1:
+        raise UserError(f"transitions is {transitions}; accepted: 1 or more")
+    if seed < 0:
+        raise UserError(f"seed is {seed}; accepted: 0 or more")
+    return load_behaviours(env, behaviours_dir) if quality in ("medium", "medium-replay") else None
+
+
+def _behaviour_metadata(behaviours: Behaviours, segments: list[tuple[int | None, int]]) -> dict[str, MetadataValue]:
+    """Which policies made the rows, in order; uniform exploration is not among them."""
+    used = [snapshot for snapshot, _ in segments if snapshot is not None]
+    return {
+        "behaviour_sha256": behaviours.sha256,
+        "behaviour_git_commit": str(behaviours.provenance["git_commit"]),
+        "behaviour_physics": behaviours.physics,
+        "behaviour_env_steps": behaviours.env_steps[used],
+        "behaviour_returns": behaviours.returns[used],
+        "behaviour_scores": behaviours.scores[used],
+        "behaviour_rows": np.array([rows for snapshot, rows in segments if snapshot is not None]),
+        "random_rows": sum(rows for snapshot, rows in segments if snapshot is None),
+    }
+
+
+def _report(progress: Progress, made: int, transitions: int, rows: int) -> None:
+    progress(made + rows, transitions)
+
+
+@functools.cache
+def _git_commit() -> str:
+    """The commit of the checkout that this file is tracked in, or "unknown" (an installed package, no git)."""
+    git = ("git", "-C", str(Path(__file__).parent))
+    try:
+        subprocess.run((*git, "ls-files", "--error-unmatch", Path(__file__).name), capture_output=True, check=True)
+        head = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip()

@@ -1,0 +1,194 @@
+"""Trains the behaviour policies behind `self:` datasets: SAC from scratch, a ladder of snapshots (D4RL's recipe).
+
+    python -m moore.data.train halfcheetah --medium-score 41
+
+D4RL's medium sets come from a SAC policy stopped early and its medium-replay sets from what that SAC saw until then
+(D4RL, arXiv 2004.07219). Interrupted, the same command continues from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from moore import checkpoint
+from moore.data.behaviours import BEHAVIOURS_DIR, save_behaviours
+from moore.data.make import default_physics
+from moore.data.scores import normalized_score
+from moore.envs import ENVIRONMENTS, make_env
+from moore.errors import UserError
+from moore.evaluate import Evaluator
+from moore.replay import Batch, RealBuffer
+from moore.results import environment_facts
+from moore.rng import Streams, derive_seed, scale_to_index
+from moore.sac import SAC, SACConfig
+
+
+MAX_STEPS = 1_000_000  # size of the replay buffer and end of the attempt
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """How one behaviour ladder is trained."""
+
+    env: tyro.conf.Positional[str]
+    medium_score: float  # the first snapshot whose stochastic policy reaches this normalised score is `medium`
+    max_steps: int = 0  # go on to this many environment steps; 0: stop at the medium snapshot
+    physics: str | None = None  # None: D4RL's where the environment has it
+    seed: int = 0
+    exploration_steps: int = 1000  # uniform actions first
+    updates_per_step: int = 1
+    snapshot_interval: int = 5000  # environment steps
+    episodes: int = 10
+    ladder_size: int = 20  # snapshots kept up to medium
+    sac: SACConfig = SACConfig(hidden=(128, 128))
+    checkpoint: Path = Path("runs/behaviours")  # folder of the resumable state
+    out: Path = BEHAVIOURS_DIR  # folder of the finished ladder
+
+
+class BehaviourTraining:
+    """SAC with one environment, one update a step, and its ladder of snapshots."""
+
+    def __init__(self, config: BehaviourConfig) -> None:
+        spec = ENVIRONMENTS[config.env]
+        self.config, self.seeds, self.step = config, [config.seed], 0
+        self.agent = SAC(config.sac, spec.obs_dim, spec.action_dim, self.seeds)
+        physics = config.physics or default_physics(config.env)
+        self.env = make_env(config.env, [derive_seed(config.seed, "environment")], physics)
+        self.buffer = RealBuffer([], [None], spec.obs_dim, spec.action_dim, MAX_STEPS)
+        self.streams = {name: Streams(self.seeds, name) for name in ("exploration", "policy", "minibatch", "update")}
+        self.evaluator = Evaluator(config.env, physics, self.seeds, config.episodes)
+        self.ladder: list[dict[str, Any]] = []
+        self.wall_seconds = 0.0
+        self.obs = self.env.reset()
+
+    def train_step(self) -> None:
+        """One environment step and its updates."""
+        config, spec = self.config, self.env.spec
+        if self.step < config.exploration_steps:
+            action = 2 * self.streams["exploration"].uniform(1, spec.action_dim).float() - 1
+        else:
+            noise = self.streams["policy"].normal(1, spec.action_dim)
+            action = self.agent.act(torch.as_tensor(self.obs, dtype=torch.float32)[:, None], noise)
+        next_obs, reward, terminated, truncated = self.env.step(action[:, 0].numpy())
+        as_float = lambda x: torch.as_tensor(x, dtype=torch.float32)  # noqa: E731
+        self.buffer.append(
+            Batch(as_float(self.obs), action[:, 0], as_float(reward), as_float(next_obs), as_float(terminated))
+        )
+        self.obs = self.env.reset() if terminated[0] or truncated[0] else next_obs
+        self.step += 1
+        if self.step >= config.exploration_steps:
+            for _ in range(config.updates_per_step):
+                index = scale_to_index(self.streams["minibatch"].uniform(config.sac.batch_size), self.buffer.online_size)
+                noise = self.streams["update"].normal(2, config.sac.batch_size, spec.action_dim).transpose(0, 1)
+                self.agent.update(self.buffer.gather(index + self.buffer.online_start[:, None]), noise)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Evaluate the stochastic policy, which is what generates data, and add it to the ladder."""
+        count = len(self.ladder)
+        noise = Streams(self.seeds, "evaluation", count)
+        returns = self.evaluator.returns(
+            lambda obs: self.agent.act(obs, noise.normal(obs.shape[1], self.env.spec.action_dim)), "behaviour", count
+        )
+        mean = float(returns.mean())
+        entry = {
+            "env_steps": self.step,
+            "return": mean,
+            "score": float(normalized_score(self.config.env, mean)),
+            "alpha": float(self.agent.log_alpha.exp()),
+            "params": self.agent.actor_params[0].detach().clone(),
+        }
+        self.ladder.append(entry)
+        return entry
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a continuation needs."""
+        return {
+            "agent": {key: value.detach() for key, value in self.agent.state().items()},
+            "env": self.env.state_dict(),
+            "rows": self.buffer.online_rows(),
+            "streams": {name: stream.state() for name, stream in self.streams.items()},
+            "obs": torch.from_numpy(self.obs),
+            "ladder": self.ladder,
+            "step": self.step,
+            "wall_seconds": self.wall_seconds,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.agent.load(state["agent"])
+        self.env.load_state_dict(state["env"])
+        self.buffer.load_online(state["rows"])
+        for name, stream in self.streams.items():
+            stream.load(state["streams"][name])
+        self.obs, self.ladder, self.step = state["obs"].numpy(), state["ladder"], state["step"]
+        self.wall_seconds = state["wall_seconds"]
+
+
+def train(config: BehaviourConfig) -> BehaviourTraining:
+    """Train until the medium snapshot and to max_steps; checkpoints at every snapshot."""
+    training = BehaviourTraining(config)
+    config.checkpoint.mkdir(parents=True, exist_ok=True)
+    path = config.checkpoint / f"{config.env}-seed{config.seed}.pt"
+    if path.exists():
+        training.load(torch.load(path, weights_only=True))
+    started = time.monotonic() - training.wall_seconds
+    while medium_index(training) is None or training.step < config.max_steps:
+        if training.step == MAX_STEPS:
+            raise UserError(f"{config.env}: no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps")
+        training.train_step()
+        if training.step % config.snapshot_interval == 0:
+            entry = training.snapshot()
+            training.wall_seconds = time.monotonic() - started
+            print(
+                f"{config.env} {training.step} steps, {training.wall_seconds:.0f} s: return {entry['return']:.1f}, "
+                f"score {entry['score']:.1f}, alpha {entry['alpha']:.4f}",
+                flush=True,
+            )
+            checkpoint.save(path, training.state())
+    return training
+
+
+def medium_index(training: BehaviourTraining) -> int | None:
+    """Position in the ladder of the first snapshot at the medium score, if there is one yet."""
+    return next((i for i, e in enumerate(training.ladder) if e["score"] >= training.config.medium_score), None)
+
+
+def export(training: BehaviourTraining) -> None:
+    """Write the ladder, thinned to ladder_size snapshots up to medium and as many after it, with its provenance."""
+    config, ladder, medium = training.config, training.ladder, medium_index(training)
+    assert medium is not None
+    thin = lambda begin, end: np.unique(np.linspace(begin, end, config.ladder_size).round().astype(int))  # noqa: E731
+    kept = [*thin(0, medium), *([*thin(medium, len(ladder) - 1)][1:] if medium < len(ladder) - 1 else [])]
+    facts = environment_facts()
+    provenance = {
+        "command": f"python -m moore.data.train {config.env} --medium-score {config.medium_score}"
+        f" --max-steps {config.max_steps} --seed {config.seed}",
+        "config": json.loads(json.dumps(asdict(config) | {"checkpoint": None, "out": None})),
+        "git_commit": facts["git_commit"],
+        "packages": facts["packages"],
+        "machine": facts["machine"],
+        "wall_seconds": round(training.wall_seconds, 1),
+        "physics": config.physics or default_physics(config.env),
+        "random_steps": config.exploration_steps,
+        "curve": [[e["env_steps"], round(e["return"], 2), round(e["score"], 2)] for e in ladder],
+        "medium": kept.index(medium),
+    }
+    columns = {key: [ladder[i][key] for i in kept] for key in ("env_steps", "return", "score")}
+    params = np.stack([ladder[i]["params"].numpy() for i in kept])
+    save_behaviours(
+        config.env, params, config.sac.hidden, columns["env_steps"], columns["return"], columns["score"], provenance,
+        config.out,
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    export(train(tyro.cli(BehaviourConfig)))

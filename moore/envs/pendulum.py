@@ -1,0 +1,59 @@
+"""Gymnasium's Pendulum-v1, written for many simulations at once and equal to it bit for bit."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moore.envs.scalar_math import scalar_square
+
+GRAVITY, MASS, LENGTH = 10.0, 1.0, 1.0  # m/s², kg, m
+TIME_STEP = 0.05  # s
+MAX_SPEED, MAX_TORQUE = 8.0, 2.0  # rad/s, N m
+INITIAL_HIGH = np.array([np.pi, 1.0])  # rad, rad/s
+
+
+class PendulumSimulator:
+    """`num_sims` pendulums: angle `qpos` [num_sims, 1] (0 is upright, never wrapped), angular velocity `qvel`."""
+
+    def __init__(self, num_sims: int) -> None:
+        self.qpos = np.zeros((num_sims, 1))
+        self.qvel = np.zeros((num_sims, 1))
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One initial (qpos [1], qvel [1])."""
+        theta, theta_dot = rng.uniform(-INITIAL_HIGH, INITIAL_HIGH)
+        return np.array([theta]), np.array([theta_dot])
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Put `ids` at these angles and velocities; return obs [k, 3]."""
+        self.qpos[ids] = qpos
+        self.qvel[ids] = qvel
+        return self._observe(ids)
+
+    def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One step of `ids` under a torque [k, 1], clipped as in Gymnasium: obs [k, 3], reward [k], terminated [k]."""
+        theta, theta_dot = self.qpos[ids, 0], self.qvel[ids, 0]
+        torque = np.clip(action[:, 0], -MAX_TORQUE, MAX_TORQUE)  # keeps the action's precision, as Gymnasium does
+        angle = ((theta + np.pi) % (2 * np.pi)) - np.pi
+        cost = scalar_square(angle) + 0.1 * scalar_square(theta_dot) + 0.001 * scalar_square(torque)
+        acceleration = 3 * GRAVITY / (2 * LENGTH) * np.sin(theta) + 3.0 / (MASS * LENGTH**2) * torque
+        theta_dot = np.clip(theta_dot + acceleration * TIME_STEP, -MAX_SPEED, MAX_SPEED)
+        self.qpos[ids, 0] = theta + theta_dot * TIME_STEP
+        self.qvel[ids, 0] = theta_dot
+        return self._observe(ids), -cost, np.zeros(len(ids), dtype=bool)
+
+    def state(self) -> Tensor:
+        """Angle and angular velocity [num_sims, 2] float64."""
+        return torch.from_numpy(np.concatenate([self.qpos, self.qvel], axis=1))
+
+    def load_state(self, state: Tensor) -> None:
+        """Continue from `state`, bit for bit."""
+        if state.shape != (len(self.qpos), 2):
+            raise ValueError(f"saved state is {tuple(state.shape)}, this simulator has {(len(self.qpos), 2)}")
+        self.qpos[...] = state[:, :1].numpy()
+        self.qvel[...] = state[:, 1:].numpy()
+
+    def _observe(self, ids: np.ndarray) -> np.ndarray:
+        theta = self.qpos[ids]
+        obs = np.concatenate([np.cos(theta), np.sin(theta), self.qvel[ids]], axis=1)
+        return obs.astype(np.float32).astype(np.float64)  # Gymnasium's observations have float32 precision

@@ -1,0 +1,152 @@
+"""`VectorEnv`: n independent episodes of one environment, each with its own random stream and step count."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gymnasium.utils import seeding
+from torch import Tensor
+
+from moore.envs.mujoco_sim import MujocoSimulator
+from moore.envs.pendulum import PendulumSimulator
+from moore.envs.spec import EnvSpec, check_physics, find_spec
+
+
+class Simulator(Protocol):
+    """The dynamics under a VectorEnv; `ids` [k] says which simulations a call is about."""
+
+    qpos: np.ndarray
+    qvel: np.ndarray
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One initial (qpos, qvel)."""
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Write the state, return obs [k, obs_dim]."""
+
+    def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One environment step: obs [k, obs_dim], reward [k], terminated [k]."""
+
+    def state(self) -> Tensor:
+        """A copy of all that the next step depends on."""
+
+    def load_state(self, state: Tensor) -> None:
+        """Inverse of `state`."""
+
+
+class VectorEnv:
+    """n simulations that know nothing of each other: one alone gives the same numbers as among others.
+
+    `ids` are increasing indices of the k simulations that a call is about, None for all; the others stay untouched.
+    There is no automatic reset: an episode that ended stays where it is until `reset(ids)`. Actions are [k, action_dim]
+    in [-1, 1]. Beyond that range Gymnasium's rules hold: Pendulum clips; the MuJoCo tasks clip the motor but charge the
+    control cost for the action as given.
+    """
+
+    def __init__(self, spec: EnvSpec, simulator: Simulator, seeds: Sequence[int]) -> None:
+        self.spec = spec
+        self.num_envs = len(seeds)
+        self._simulator = simulator
+        self._all = np.arange(self.num_envs)
+        self._rngs = [_generator(seed) for seed in seeds]
+        self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
+
+    @property
+    def qpos(self) -> np.ndarray:
+        """Positions, a copy [n, nq] float64."""
+        return self._simulator.qpos.copy()
+
+    @property
+    def qvel(self) -> np.ndarray:
+        """Velocities, a copy [n, nv] float64."""
+        return self._simulator.qvel.copy()
+
+    def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | None = None) -> np.ndarray:
+        """Start new episodes; return obs [k, obs_dim] float64.
+
+        With `seeds`, one per simulation, the random streams start again as in Gymnasium's `reset(seed=...)`; without,
+        they go on.
+        """
+        ids = self._ids(ids)
+        if seeds is not None:
+            for i, seed in zip(ids, seeds, strict=True):
+                self._rngs[i] = _generator(seed)
+        qpos, qvel = zip(*(self._simulator.draw(self._rngs[i]) for i in ids), strict=True)
+        return self.set_state(np.stack(qpos), np.stack(qvel), ids)
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
+        """Start new episodes at qpos [k, nq], qvel [k, nv]; return obs [k, obs_dim] float64.
+
+        Nothing else of the past is kept, so what follows depends on the arguments and the actions only.
+        """
+        ids = self._ids(ids)
+        self._elapsed[ids] = 0
+        return self._simulator.set_state(np.asarray(qpos), np.asarray(qvel), ids)
+
+    def step(
+        self, action: np.ndarray, ids: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Advance the simulations `ids` only: obs [k, obs_dim] float64, reward [k] float64, terminated, truncated [k].
+
+        At most one of the two flags is set. A fall on the very last step counts as `terminated`, since the state has
+        no future; Gymnasium's time-limit wrapper would set both flags there.
+        """
+        ids = self._ids(ids)
+        action = np.asarray(action)
+        if action.shape != (len(ids), self.spec.action_dim):
+            raise ValueError(f"action is {action.shape}, expected {(len(ids), self.spec.action_dim)}")
+        obs, reward, terminated = self._simulator.advance(action * self.spec.action_high, ids)
+        self._elapsed[ids] += 1
+        truncated = (self._elapsed[ids] >= self.spec.max_episode_steps) & ~terminated
+        return obs, reward, terminated, truncated
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a bit-exact continuation needs, as tensors and strings (loads with `weights_only=True`)."""
+        return {
+            "simulator": self._simulator.state(),
+            "elapsed": torch.from_numpy(self._elapsed.copy()),
+            "rngs": [json.dumps(rng.bit_generator.state) for rng in self._rngs],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()` of a VectorEnv of the same environment, physics and size."""
+        if len(state["rngs"]) != self.num_envs:
+            raise ValueError(f"saved state has {len(state['rngs'])} simulations, this environment {self.num_envs}")
+        self._simulator.load_state(state["simulator"])
+        self._elapsed[...] = state["elapsed"].numpy()
+        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = json.loads(saved)
+
+    def close(self) -> None:
+        """Release the simulations; the environment cannot be used afterwards."""
+        del self._simulator
+
+    def _ids(self, ids: np.ndarray | None) -> np.ndarray:
+        if ids is None:
+            return self._all
+        ids = np.asarray(ids)
+        integers = ids.ndim == 1 and ids.size > 0 and ids.dtype.kind == "i"
+        if not integers or np.any(np.diff(ids) <= 0) or ids[0] < 0 or ids[-1] >= self.num_envs:
+            raise ValueError(f"ids must be one or more increasing integers in [0, {self.num_envs}), got {ids}")
+        return ids
+
+
+def make_env(name: str, seeds: Sequence[int], physics: str) -> VectorEnv:
+    """One simulation of environment `name` per seed; call `reset` first.
+
+    `physics="gymnasium"` equals Gymnasium's environment bit for bit; `"d4rl"` has the robots, contacts and rewards of
+    D4RL's gym *-v2 tasks, for use with its datasets.
+    """
+    spec = find_spec(name)
+    check_physics(spec, physics)
+    if len(seeds) == 0:
+        raise ValueError("make_env needs at least one seed")
+    if name == "pendulum":
+        return VectorEnv(spec, PendulumSimulator(len(seeds)), seeds)
+    return VectorEnv(spec, MujocoSimulator(name, physics, len(seeds)), seeds)
+
+
+def _generator(seed: int) -> np.random.Generator:
+    return seeding.np_random(int(seed))[0]

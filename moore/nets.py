@@ -1,0 +1,105 @@
+"""Networks on the run axis.
+
+A network is one flat parameter tensor `[..., P]` (leading axes: runs, then ensemble members) and a stateless `MLP`
+that knows where each layer lies in it. One batched matmul per layer serves all leading axes; copying, forking,
+averaging or freezing runs is plain indexing of one tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu}
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # rlkit and MOPO: TanhGaussianPolicy
+
+
+@dataclass(frozen=True)
+class MLP:
+    """A multi-layer perceptron whose parameters live in one flat tensor.
+
+    sizes: (in, hidden..., out). layer_norm: LayerNorm without affine before each activation (RLPD, arXiv 2302.02948).
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+    layer_norm: bool = False
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(in, out) of each layer; a layer's weight [in, out] is followed by its bias [out] in the flat tensor."""
+        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+
+    @property
+    def num_params(self) -> int:
+        """P, the length of one network's flat parameter vector."""
+        return sum(n_in * n_out + n_out for n_in, n_out in self.shapes)
+
+    def layers(self, params: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Views (weight [..., in, out], bias [..., 1, out]) of flat parameters [..., P]."""
+        lead = params.shape[:-1]
+        pieces = params.split([n for n_in, n_out in self.shapes for n in (n_in * n_out, n_out)], dim=-1)
+        return [
+            (pieces[2 * i].view(*lead, n_in, n_out), pieces[2 * i + 1].unsqueeze(-2))
+            for i, (n_in, n_out) in enumerate(self.shapes)
+        ]
+
+    def __call__(self, params: Tensor, x: Tensor) -> Tensor:
+        """Outputs [..., B, out] of networks with parameters [..., P] on inputs [..., B, in] (same leading axes)."""
+        lead = params.shape[:-1]
+        assert x.shape[:-2] == lead, f"leading axes differ: parameters {lead}, inputs {x.shape[:-2]}"
+        params = params.flatten(0, -2)
+        h = x.flatten(0, -3)
+        layers = self.layers(params)
+        activation = ACTIVATIONS[self.activation]
+        for weight, bias in layers[:-1]:
+            h = torch.baddbmm(bias, h, weight)
+            if self.layer_norm:
+                h = F.layer_norm(h, h.shape[-1:])
+            h = activation(h)
+        weight, bias = layers[-1]
+        return torch.baddbmm(bias, h, weight).unflatten(0, lead)
+
+    def init(self, generators: Sequence[torch.Generator], members: int | None = None) -> Tensor:
+        """Fresh parameters [R, P] (or [R, members, P]), run r from generators[r] alone.
+
+        Weights and biases are uniform in +-1/sqrt(fan_in), torch.nn.Linear's default.
+        """
+        runs = []
+        for generator in generators:
+            nets = []
+            for _ in range(members or 1):
+                pieces = []
+                for n_in, n_out in self.shapes:
+                    bound = 1.0 / math.sqrt(n_in)
+                    draw = torch.rand(n_in * n_out + n_out, generator=generator, device=generator.device)
+                    pieces.append((2 * draw - 1) * bound)
+                nets.append(torch.cat(pieces))
+            runs.append(torch.stack(nets))
+        params = torch.stack(runs)
+        return params if members else params.squeeze(1)
+
+
+def squashed_gaussian(head: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Actions in (-1, 1) and their log-density from an actor's output.
+
+    head: [..., B, 2A] (mean, log std); noise: standard normal [..., B, A].
+    Returns action [..., B, A] and log_prob [..., B]. The tanh correction is written as 2 (log 2 - x - softplus(-2x)),
+    which stays finite where 1 - tanh(x)^2 underflows (SAC, arXiv 1801.01290, appendix C).
+    """
+    mean, log_std = head.chunk(2, dim=-1)
+    log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+    pre_tanh = mean + log_std.exp() * noise
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    correction = 2.0 * (math.log(2.0) - pre_tanh - F.softplus(-2.0 * pre_tanh))
+    return pre_tanh.tanh(), (gaussian - correction).sum(-1)
+
+
+def deterministic_action(head: Tensor) -> Tensor:
+    """The evaluation policy's action [..., B, A]: tanh of the mean of an actor's output [..., B, 2A]."""
+    return head.chunk(2, dim=-1)[0].tanh()

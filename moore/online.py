@@ -1,0 +1,91 @@
+"""The online stage: Algorithm 1 of MOORe (arXiv 2201.10070)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from moore.cohort import Cohort
+from moore.envs import make_env
+from moore.replay import Batch
+from moore.results import Recorder
+from moore.rng import derive_seed
+
+
+class OnlineStage:
+    """R runs interact with their environments, one step at a time, and learn from D_off, D_on and D_model."""
+
+    def __init__(self, cohort: Cohort) -> None:
+        config = cohort.shared
+        env_seeds = [derive_seed(seed, "online", "environment") for seed in cohort.seeds]
+        self.cohort, self.settings, self.epoch = cohort, config.online, 0
+        self.env = make_env(config.env, env_seeds, config.physics)
+        self.obs = self.env.reset()  # [R, obs_dim]
+        # every S/4 steps in the first tenth of the budget, then every S
+        size, total = self.settings.epoch_steps, config.online_steps
+        early = {k * size // 4 for k in range(1, 4 * self.settings.epochs + 1) if k * size // 4 <= total // 10}
+        self.evaluation_steps = early | set(range(size, total + 1, size))
+
+    def run(self, recorder: Recorder, checkpoint: Callable[[], None]) -> None:
+        """Epochs t = 1..T of Algorithm 1; continues where self.epoch stands."""
+        cohort, settings = self.cohort, self.settings
+        if self.epoch == 0:
+            recorder.evaluation(cohort, "online", env_steps=0)  # J_0, before the first online step
+        for t in range(self.epoch + 1, settings.epochs + 1):
+            for tau in range(1, settings.epoch_steps + 1):
+                self._environment_step()
+                steps = cohort.real.online_size
+                explored = steps >= settings.exploration_steps
+                if explored and tau % settings.retrain_interval == 0 and cohort.shared.uses_model:
+                    cohort.train_model(t)
+                    cohort.imagine(t)
+                if explored and self._has_data():
+                    cohort.update_policy(t, settings.utd_ratio)
+                if steps in self.evaluation_steps:
+                    recorder.evaluation(cohort, "online", env_steps=steps)
+            recorder.training(cohort, "online", env_steps=steps)
+            self.epoch = t
+            recorder.progress(t, settings.epochs, "online: MOORe" if cohort.shared.dataset else "online: from scratch")
+            checkpoint()
+
+    def _environment_step(self) -> None:
+        """One real transition for every run, added to D_on."""
+        cohort = self.cohort
+        action_dim = cohort.spec.action_dim
+        obs = torch.as_tensor(self.obs, dtype=torch.float32, device=cohort.device)
+        if cohort.real.online_size < self.settings.exploration_steps:
+            action = 2.0 * cohort.streams["exploration"].uniform(action_dim).float() - 1.0
+        else:
+            noise = cohort.streams["policy"].normal(1, action_dim)
+            # a run that diverged is recorded as such and goes on with finite actions, so that the others can
+            action = cohort.agent.act(obs[:, None], noise)[:, 0].nan_to_num()
+        next_obs, reward, terminated, truncated = self.env.step(action.cpu().numpy())
+        as_tensor = lambda x: torch.as_tensor(x, dtype=torch.float32, device=cohort.device)  # noqa: E731
+        cohort.real.append(Batch(obs, action, as_tensor(reward), as_tensor(next_obs), as_tensor(terminated)))
+        ended = np.flatnonzero(terminated | truncated)
+        self.obs = next_obs
+        if len(ended):
+            self.obs = next_obs.copy()
+            self.obs[ended] = self.env.reset(ended)
+
+    def _has_data(self) -> bool:
+        """Model-based updates wait for the first rollout, phi steps into the stage: D_model starts empty."""
+        return not self.cohort.shared.uses_model or bool((self.cohort.imagined.written > 0).all())
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue after an epoch."""
+        return {
+            "cohort": self.cohort.state(),
+            "env": self.env.state_dict(),
+            "obs": torch.from_numpy(self.obs),
+            "epoch": self.epoch,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.cohort.load(state["cohort"])
+        self.env.load_state_dict(state["env"])
+        self.obs, self.epoch = state["obs"].numpy(), state["epoch"]

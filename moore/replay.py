@@ -1,0 +1,123 @@
+"""Transitions on the device: offline datasets stored once, an online part per run, and the model's imagined ones.
+
+A transition is one row [obs, action, reward, next_obs, terminated] of a float32 table, so that a minibatch from any
+mixture of sources is a single gather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from moore.errors import UserError
+
+
+class Batch(NamedTuple):
+    """Transitions; every field has leading axes [R, B]."""
+
+    obs: Tensor  # [R, B, obs_dim]
+    action: Tensor  # [R, B, action_dim], in [-1, 1]
+    reward: Tensor  # [R, B]
+    next_obs: Tensor  # [R, B, obs_dim]
+    terminated: Tensor  # [R, B], 1.0 stops the bootstrap; a time limit does not
+
+
+def pack(batch: Batch) -> Tensor:
+    """Rows [..., D] of a batch with fields [...] and [..., dim]; D = 2 obs_dim + action_dim + 2."""
+    return torch.cat(
+        [batch.obs, batch.action, batch.reward[..., None], batch.next_obs, batch.terminated[..., None].float()], -1
+    )
+
+
+def unpack(rows: Tensor, obs_dim: int) -> Batch:
+    """The batch that `pack` made rows [..., D] of."""
+    action_dim = rows.shape[-1] - 2 * obs_dim - 2
+    obs, action, reward, next_obs, terminated = rows.split([obs_dim, action_dim, 1, obs_dim, 1], -1)
+    return Batch(obs, action, reward.squeeze(-1), next_obs, terminated.squeeze(-1))
+
+
+class RealBuffer:
+    """D_off and D_on of R runs in one table: the datasets' rows first, then `online_capacity` rows for each run.
+
+    datasets: packed rows [N_k, D] of each distinct dataset, stored once; dataset_of: which one run r uses (None in
+    a run from scratch). Every run has the same number of online transitions, one a step.
+    """
+
+    def __init__(
+        self, datasets: Sequence[Tensor], dataset_of: Sequence[int | None], obs_dim: int, action_dim: int,
+        online_capacity: int, device: torch.device | str = "cpu",
+    ) -> None:
+        width = 2 * obs_dim + action_dim + 2
+        if any(rows.shape[-1] != width for rows in datasets):
+            raise UserError(f"dataset rows have {[rows.shape[-1] for rows in datasets]} columns, expected {width}")
+        offsets = [sum(len(rows) for rows in datasets[:k]) for k in range(len(datasets))]
+        total = sum(len(rows) for rows in datasets)
+        num_runs = len(dataset_of)
+        self.obs_dim, self.online_capacity, self.online_size = obs_dim, online_capacity, 0
+        self.rows = torch.zeros(total + num_runs * online_capacity, width, device=device)
+        if datasets:
+            torch.cat(list(datasets), out=self.rows[:total])
+        as_long = lambda values: torch.tensor(values, device=device, dtype=torch.long)  # noqa: E731
+        self.offline_start = as_long([0 if k is None else offsets[k] for k in dataset_of])  # [R]
+        self.offline_size = as_long([0 if k is None else len(datasets[k]) for k in dataset_of])  # [R]
+        self.online_start = total + online_capacity * torch.arange(num_runs, device=device)  # [R]
+
+    def append(self, batch: Batch) -> None:
+        """Add one online transition per run; batch fields are [R, ...]."""
+        self.rows[self.online_start + self.online_size] = pack(batch)
+        self.online_size += 1
+
+    def gather(self, index: Tensor) -> Batch:
+        """Transitions at absolute row indices [R, B]."""
+        return unpack(self.rows[index], self.obs_dim)
+
+    def all_of(self, run: int) -> Batch:
+        """Every transition of one run, offline then online; fields [N, ...]."""
+        first, size = int(self.offline_start[run]), int(self.offline_size[run])
+        start = int(self.online_start[run])
+        online = self.rows[start : start + self.online_size]
+        return unpack(torch.cat([self.rows[first : first + size], online]), self.obs_dim)
+
+    def online_rows(self) -> Tensor:
+        """The online transitions so far, [R, n, D]; with the datasets they are all that a checkpoint needs."""
+        index = self.online_start[:, None] + torch.arange(self.online_size, device=self.rows.device)
+        return self.rows[index]
+
+    def load_online(self, rows: Tensor) -> None:
+        """Restore what `online_rows` returned."""
+        self.online_size = rows.shape[1]
+        self.rows[self.online_start[:, None] + torch.arange(self.online_size, device=self.rows.device)] = rows
+
+
+class ModelBuffer:
+    """D_model of R runs: a first-in-first-out table [R, capacity, D] with its own fill level per run.
+
+    Runs fill at different speeds because a terminated imagined branch adds nothing more.
+    """
+
+    def __init__(
+        self, num_runs: int, capacity: int, obs_dim: int, action_dim: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.obs_dim, self.capacity = obs_dim, capacity
+        self.rows = torch.zeros(num_runs, capacity, 2 * obs_dim + action_dim + 2, device=device)
+        self.written = torch.zeros(num_runs, dtype=torch.long, device=device)  # rows ever added, [R]
+
+    @property
+    def size(self) -> Tensor:
+        """Transitions held by each run, [R]."""
+        return self.written.clamp(max=self.capacity)
+
+    def append(self, batch: Batch, valid: Tensor) -> None:
+        """Add the transitions [R, B] whose valid [R, B] is True, in order; the oldest give way. B <= capacity."""
+        slot = (self.written[:, None] + valid.cumsum(1) - 1) % self.capacity
+        run = torch.arange(len(self.rows), device=self.rows.device)[:, None].expand_as(slot)
+        self.rows[run[valid], slot[valid]] = pack(batch)[valid]
+        self.written += valid.sum(1)
+
+    def gather(self, index: Tensor) -> Batch:
+        """Transitions at positions [R, B], each below the run's size."""
+        run = torch.arange(len(self.rows), device=self.rows.device)[:, None]
+        return unpack(self.rows[run, index], self.obs_dim)

@@ -1,0 +1,175 @@
+"""Result rows: one append-only CSV file and one manifest for each run; tables and figures are made of nothing else."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moore.cohort import Cohort
+from moore.config import RunConfig, to_mapping
+from moore.data.scores import normalized_score
+from moore.errors import UserError
+
+COLUMNS = ("study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value")
+OFFLINE_METHOD = "mopo"  # rows of the offline stage that the variants of one dataset and seed share
+PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
+DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q")
+
+
+def content_hash(value: Any) -> str:
+    """sha256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def run_id(config: RunConfig) -> str:
+    """A readable name that is unique for the configuration."""
+    dataset = (config.dataset or f"none:{config.env}").replace(":", "-").replace("/", "-")
+    return f"{config.method}-{dataset}-s{config.seed}-{content_hash(to_mapping(config))[:8]}"
+
+
+def dataset_label(config: RunConfig) -> str:
+    """The dataset column: the id, or none:<env> for a run from scratch."""
+    return config.dataset or f"none:{config.env}"
+
+
+class Recorder:
+    """Writes the rows of a cohort's runs and tells the display how far they are.
+
+    Files lie in <root>/<run id>/rows.csv. Rows after the last checkpoint are cut off on resume (`rewind`), so that an
+    interrupted run ends with the same rows as an uninterrupted one.
+    """
+
+    def __init__(
+        self, root: Path, study: str, configs: Sequence[RunConfig], labels: Sequence[str] | None = None,
+        display: Callable[[dict[str, Any]], None] = lambda status: None,
+    ) -> None:
+        self.configs, self.study, self.display = list(configs), study, display
+        self.ids = [run_id(config) for config in configs]
+        self.methods = list(labels) if labels else [config.method for config in configs]
+        self.diverged = [False] * len(configs)
+        self.wall_seconds, self.cpu_seconds = 0.0, 0.0  # of earlier processes on these runs
+        self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
+        self.paths = [root / name / "rows.csv" for name in self.ids]
+        self._status: dict[str, Any] = {"label": "", "done": 0, "total": 1, "scores": {}}
+        for path in self.paths:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.exists():
+                    path.write_text(",".join(COLUMNS) + "\n")
+                os.access(path, os.W_OK) or path.open("a").close()
+            except OSError as error:
+                raise UserError(f"{path}: cannot write results ({error.strerror}); choose another folder with --root") from None
+
+    def wall(self) -> float:
+        """Seconds spent on these runs, interruptions excluded."""
+        return self.wall_seconds + time.monotonic() - self._start_wall
+
+    def cpu(self) -> float:
+        """Processor seconds spent on these runs."""
+        return self.cpu_seconds + time.process_time() - self._start_cpu
+
+    def evaluation(self, cohort: Cohort, phase: str, env_steps: int) -> None:
+        """Evaluate and write eval/return (raw, mean over episodes) and eval/score (0 to 100) of every run."""
+        returns = cohort.evaluate().mean(1)
+        scores = [float(normalized_score(cohort.spec.name, value)) for value in returns]
+        self._write(phase, env_steps, cohort.updates, {"eval/return": returns.tolist(), "eval/score": scores})
+        by_method: dict[str, list[float]] = {}
+        for method, score in zip(self.methods, scores, strict=True):
+            by_method.setdefault(method, []).append(score)
+        self._status["scores"] = {method: float(np.mean(values)) for method, values in by_method.items()}
+        self.display(self._status)
+
+    def training(self, cohort: Cohort, phase: str, env_steps: int) -> None:
+        """Write the training metrics since the last call; a run whose losses are not finite is recorded as diverged."""
+        metrics = cohort.metrics.flush()
+        self._write(phase, env_steps, cohort.updates, metrics)
+        for run in range(len(self.configs)):
+            finite = all(math.isfinite(metrics[key][run]) for key in DIVERGENCE_METRICS if key in metrics)
+            if not finite and not self.diverged[run]:
+                self._write(phase, env_steps, cohort.updates, {"diverged": [1.0] * len(self.configs)}, only=run)
+                self.diverged[run] = True
+
+    def stage(self, label: str) -> None:
+        """Tell the display what runs now."""
+        self._status |= {"label": label}
+        self.display(self._status)
+
+    def progress(self, done: int, total: int, label: str) -> None:
+        """Tell the display how far the stage is."""
+        self._status |= {"label": label, "done": done, "total": total}
+        self.display(self._status)
+
+    def state(self) -> dict[str, Any]:
+        """Positions in the files, for the checkpoint."""
+        return {
+            "sizes": [path.stat().st_size for path in self.paths],
+            "diverged": list(self.diverged),
+            "wall_seconds": self.wall(),
+            "cpu_seconds": self.cpu(),
+        }
+
+    def rewind(self, state: Mapping[str, Any]) -> None:
+        """Cut the files back to a checkpoint's positions."""
+        for path, size in zip(self.paths, state["sizes"], strict=True):
+            with path.open("r+b") as file:
+                file.truncate(size)
+        self.diverged = list(state["diverged"])
+        self.wall_seconds, self.cpu_seconds = state["wall_seconds"], state["cpu_seconds"]
+        self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
+
+    def restart(self) -> None:
+        """Forget rows of an attempt that left no checkpoint."""
+        for path in self.paths:
+            path.write_text(",".join(COLUMNS) + "\n")
+
+    def _write(
+        self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]], only: int | None = None
+    ) -> None:
+        wall = round(self.wall(), 2)
+        for run, (path, config) in enumerate(zip(self.paths, self.configs, strict=True)):
+            if self.diverged[run] or only not in (None, run):
+                continue
+            head = (self.study, self.methods[run], dataset_label(config), config.seed, self.ids[run], phase, env_steps,
+                    updates, wall)
+            with path.open("a", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(
+                    (*head, metric, repr(float(values[run]))) for metric, values in metrics.items()
+                )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def environment_facts() -> dict[str, Any]:
+    """What a manifest says about code and machine: commit, packages, processor."""
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+        return done.stdout.strip()
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0] if models else cpu
+    commit = git("rev-parse", "HEAD") or "unknown"
+    return {
+        "git_commit": commit + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "machine": f"{cpu}, {os.cpu_count()} cores",
+    }

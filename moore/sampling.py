@@ -1,0 +1,149 @@
+"""Sampling strategies: which share of a draw from D_off ∪ D_on is online, and which transition inside each part.
+
+Any priority that depends on the source only is drawn exactly in two steps: the source by its total priority, then a
+transition uniformly inside it. A strategy may also weight single transitions inside a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from moore.replay import RealBuffer
+from moore.rng import scale_to_index
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Which strategy each consumer of D_off ∪ D_on uses; the paper uses `prioritized` for the first two."""
+
+    model_batches: str = "prioritized"  # training data of the dynamics ensemble
+    start_states: str = "prioritized"  # first states of imagined rollouts
+    real_batches: str = "prioritized"  # the real share of SAC's batches
+    decay_rate: float = 1.0  # the paper's alpha in f = 1 / (alpha t)
+    priority_exponent: float = 1.0  # PER's exponent, P(i) = p_i^e / sum p^e; 1 leaves the paper's priorities
+
+
+class Mixture(NamedTuple):
+    """A distribution over D_off ∪ D_on.
+
+    online_share: probability that a drawn transition is online. The weights [N_off], [N_on], if given, are
+    unnormalised probabilities inside the source; None is uniform.
+    """
+
+    online_share: float
+    offline_weights: Tensor | None = None
+    online_weights: Tensor | None = None
+
+
+def prioritized(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+    """Priority 1 for online and f = 1 / (decay_rate t) for offline transitions (paper, eq. 3 and 4; t from 1)."""
+    priority = (1.0 / (config.decay_rate * t)) ** config.priority_exponent
+    return Mixture(n_on / (n_on + n_off * priority))
+
+
+def uniform(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+    """Every transition alike."""
+    return Mixture(n_on / (n_on + n_off))
+
+
+def half_half(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+    """One half from each source."""
+    return Mixture(0.5)
+
+
+def pure_online(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+    """Online transitions only."""
+    return Mixture(1.0)
+
+
+Strategy = Callable[[SamplingConfig, int, int, int], Mixture]
+STRATEGIES: dict[str, Strategy] = {f.__name__: f for f in (prioritized, uniform, half_half, pure_online)}
+CONSUMERS = ("model_batches", "start_states", "real_batches")
+
+
+def mixture(config: SamplingConfig, consumer: str, t: int, n_off: int, n_on: int) -> Mixture:
+    """The distribution of one consumer in epoch t.
+
+    Whatever the strategy, an empty source gets no draws: before the first online transition everything, `pure_online`
+    included, is drawn from the offline data; in a run from scratch everything is online.
+    """
+    if n_on == 0 or n_off == 0:
+        return Mixture(0.0 if n_on == 0 else 1.0)
+    return STRATEGIES[getattr(config, consumer)](config, t, n_off, n_on)
+
+
+class Split(NamedTuple):
+    """Which rows of a source a draw may take: all, the ones that train the ensemble, or its holdout.
+
+    The holdout is the end of the (shuffled) offline data and every `online_every`-th online transition, at most
+    `limit` of each, so that the same rows are held out from one retraining to the next.
+    """
+
+    part: str = "all"  # all | train | holdout
+    ratio: float = 0.2
+    limit: int = 1000
+
+    @property
+    def online_every(self) -> int:
+        """One online transition in this many is held out."""
+        return max(2, round(1 / self.ratio))
+
+    def offline(self, n_off: int) -> tuple[int, int]:
+        """(first row, number of rows) of this part of n_off offline rows."""
+        held = min(int(self.ratio * n_off), self.limit)
+        return {"all": (0, n_off), "train": (0, n_off - held), "holdout": (n_off - held, held)}[self.part]
+
+    def online_size(self, n_on: int) -> int:
+        """Number of rows of this part of n_on online rows."""
+        held = min(n_on // self.online_every, self.limit)
+        return {"all": n_on, "train": n_on - held, "holdout": held}[self.part]
+
+    def online_row(self, index: Tensor) -> Tensor:
+        """Row numbers of this part's online transitions number `index`."""
+        every = self.online_every
+        if self.part == "train":
+            return index + (index // (every - 1)).clamp(max=self.limit)
+        return index * every + every - 1 if self.part == "holdout" else index
+
+
+ALL = Split()
+
+
+def draw(
+    buffer: RealBuffer, mixtures: Sequence[Mixture], uniforms: Tensor, split: Split = ALL
+) -> tuple[Tensor, Tensor]:
+    """Draw absolute row indices of `buffer`, run r from mixtures[r].
+
+    uniforms: float64 [2, R, B] in [0, 1): the first picks the source, the second the transition inside it.
+    Returns index [R, B] and the realised online share [R]. Weights apply to `split` = all only.
+    """
+    offline = [split.offline(int(n)) for n in buffer.offline_size.tolist()]
+    online_size = split.online_size(buffer.online_size)
+    shares = []
+    for (_, n_off), mix in zip(offline, mixtures, strict=True):
+        shares.append(0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share)
+    device = uniforms.device
+    column = lambda values, dtype: torch.tensor(values, device=device, dtype=dtype)[:, None]  # noqa: E731
+    from_online = uniforms[0] < column(shares, torch.float64)
+    inside_off = scale_to_index(uniforms[1], column([max(1, n) for _, n in offline], torch.long))
+    inside_on = scale_to_index(uniforms[1], max(1, online_size))
+    if split.part == "all":
+        for run, mix in enumerate(mixtures):
+            if mix.offline_weights is not None:
+                inside_off[run] = _weighted(mix.offline_weights, uniforms[1, run])
+            if mix.online_weights is not None:
+                inside_on[run] = _weighted(mix.online_weights, uniforms[1, run])
+    offline_row = buffer.offline_start[:, None] + column([first for first, _ in offline], torch.long) + inside_off
+    online_row = buffer.online_start[:, None] + split.online_row(inside_on)
+    return torch.where(from_online, online_row, offline_row), from_online.float().mean(1)
+
+
+def _weighted(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Indices drawn in proportion to weights [n] by inverting their cumulative sum at uniforms [B]."""
+    cumulative = weights.double().cumsum(0)
+    return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp(max=len(weights) - 1)
