@@ -15,7 +15,7 @@ from analysis.tables import group, most_seeds
 from analysis.transfer import summarise
 from moore.errors import UserError
 
-X_LABEL = "environment steps since the switch (left of 0, grey: gradient updates before it)"
+X_LABEL = "environment steps since the switch (grey: gradient updates before it)"
 Colour = tuple[float, float, float]
 
 
@@ -68,7 +68,7 @@ def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, palette: 
                 (of_method["run"] == run["run"]) & (of_method["env_steps"] <= run["last_step"])
             ].sort_values("env_steps")
             axis.plot(own["env_steps"], own["value"], style, color=palette[method], linewidth=0.6)
-            axis.plot(own["env_steps"].iloc[-1:], own["value"].iloc[-1:], "x", color=palette[method], markersize=4)
+            axis.plot(own["env_steps"].iloc[-1:], own["value"].iloc[-1:], "x", color=palette[method], markersize=5, zorder=3)
             means.append(own["value"].to_numpy(float))
     switch_axis(axis, study.online_steps, updates)
     robust_limits(axis, means, bands)

@@ -60,7 +60,7 @@ def grid(panels: Sequence[str], height: float = 1.9) -> tuple[Figure, list[Axes]
     columns = min(PER_ROW, max(1, len(panels)))
     count = math.ceil(len(panels) / columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(3.25, 2.25 * columns), height * count + 0.85), layout="constrained")
+        figure = Figure(figsize=(max(3.25, 2.25 * columns), height * count), layout="constrained")
         axes = list(figure.subplots(count, columns, squeeze=False).flat)
         for axis in axes[len(panels) :]:
             axis.remove()
@@ -112,14 +112,16 @@ def finish(figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str) -> 
         for axis in axes:
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 entries.setdefault(label, handle)
-        item = 0.5 + 0.075 * max((len(label) for label in entries), default=0)  # inches, at 8 points
+        item = 0.5 + 0.062 * max((len(label) for label in entries), default=0)  # inches, at 8 points
         columns = max(1, min(len(entries), int(width / item)))
         strip = 0.19 * math.ceil(len(entries) / columns) + 0.24
         engine = figure.get_layout_engine()
         assert isinstance(engine, ConstrainedLayoutEngine)
+        height += strip
+        figure.set_size_inches(width, height)
         engine.set(rect=(0, strip / height, 1, 1 - strip / height))
         figure.text(0.5, (strip - 0.02) / height, x_label, ha="center", va="top")
-        figure.supylabel(y_label, fontsize=8)
+        figure.supylabel(y_label, fontsize=8, y=(1 + strip / height) / 2)
         if entries:
             handles, labels = list(entries.values()), list(entries)
             figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=1.8, borderpad=0.2)

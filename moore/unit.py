@@ -40,6 +40,7 @@ class Unit:
         self.state_path = self.root / self.study / "checkpoints" / f"{self.name}.pt"
         self.progress_path = self.root / self.study / "units" / f"{self.name}.progress.json"
         self.runs_root = self.root / self.study / "runs"
+        self._facts = environment_facts()  # of the code that runs, whatever happens to the checkout meanwhile
         self._last_save = time.monotonic()
 
     def run(self) -> None:
@@ -133,7 +134,7 @@ class Unit:
         write_json(folder / "manifest.json", {
             "run": run_id(config), "method": method, "config": to_mapping(config), "cpu_seconds": round(cpu, 1),
             "wall_seconds": round(wall, 1), "threads": torch.get_num_threads(), "device": str(self.device),
-            "finished": time.strftime("%Y-%m-%d"), **environment_facts(), **more,
+            "finished": time.strftime("%Y-%m-%d"), **self._facts, **more,
         })
 
     def _cache(self, key: str) -> Path:
