@@ -109,13 +109,15 @@ def online_share(study: Study, drawn: Sequence[str], missing: Sequence[str]) -> 
     closed = formula if drawn else ""
     lacking = f"No closed form for {', '.join(missing)}: the manifest does not give N_off, S and the decay rate."
     unknown = lacking if missing else ""
-    return _join("Share of online transitions among those drawn, mean over seeds.", closed, unknown, provenance(study))
+    what = "Share of online transitions among those drawn, mean over the seeds that finished."
+    return _join(what, closed, unknown, provenance(study))
 
 
 def penalty(study: Study, banded: str) -> str:
     return _join(
-        "Mean ensemble uncertainty u of imagined transitions, before the penalty coefficient, mean over seeds; the "
-        f"band is the 20-80 % range of u in `{banded}`, averaged over seeds. Left of the rule: the offline stage.",
+        "Mean ensemble uncertainty u of imagined transitions, before the penalty coefficient, mean over the "
+        f"seeds that finished; the band is the 20-80 % range of u in `{banded}`, averaged over seeds. Left of the "
+        "rule: the offline stage.",
         provenance(study),
     )
 

@@ -159,9 +159,9 @@ def claims_table(study: Study) -> Table:
 
 
 def differences_table(study: Study, reference: str = MAIN) -> Table:
-    """Rows: dataset and method; columns: paired difference `method - reference` of final score, AUC and early drop."""
+    """Rows: dataset and method; columns: paired difference `method - reference`; no rows without `reference`."""
     runs, rows = summarise(study), []
-    for dataset in study.datasets:
+    for dataset in study.datasets if reference in study.methods else []:
         for method in ordered(study.methods):
             if method == reference:
                 continue

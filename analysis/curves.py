@@ -32,19 +32,28 @@ def learning_curves(study: Study) -> tuple[Figure, str]:
 
 
 def draw_offline(axis: Axes, study: Study, dataset: str, metric: str) -> tuple[int, list[Array]]:
-    """The shared offline stage in grey; returns its number of updates (0 if there is none) and the mean line drawn."""
-    rows = select(study.rows, metric, "offline")
-    rows = rows[(rows["dataset"] == dataset) & (rows["method"] == OFFLINE_STAGE)]
-    if rows.empty:
+    """The shared offline stage in grey, a run that stopped early as a thin line of its own.
+
+    Returns its number of updates (0 if there is none) and the lines drawn.
+    """
+    stage = study.rows[(study.rows["dataset"] == dataset) & (study.rows["method"] == OFFLINE_STAGE)]
+    rows = select(stage, metric, "offline")
+    total = int(stage["updates"].max()) if len(rows) else 0
+    if total == 0:
         return 0, []
-    total = int(rows["updates"].max())
-    curve = mean_curve(rows, "updates")
-    if total == 0 or not len(curve.x):
-        return 0, []
+    complete = rows.groupby("run")["updates"].transform("max") == rows["updates"].max()
+    curve = mean_curve(rows[complete], "updates")
     x = offline_x(curve.x, total, study.online_steps)
     axis.fill_between(x, curve.low, curve.high, color=OFFLINE_COLOUR, alpha=0.18, linewidth=0)
     axis.plot(x, curve.mean, color=OFFLINE_COLOUR, label="offline stage")
-    return total, [curve.mean]
+    drawn = [curve.mean]
+    for _, own in rows[~complete].sort_values("updates").groupby("run"):
+        values = own["value"].to_numpy(float)
+        own_x = offline_x(own["updates"].to_numpy(float), total, study.online_steps)
+        axis.plot(own_x, values, color=OFFLINE_COLOUR, linewidth=0.6)
+        axis.plot(own_x[-1:], values[-1:], "x", color=OFFLINE_COLOUR, markersize=5, zorder=3)
+        drawn.append(values)
+    return total, drawn
 
 
 def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, palette: dict[str, Colour]) -> None:
@@ -68,7 +77,9 @@ def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, palette: 
                 (of_method["run"] == run["run"]) & (of_method["env_steps"] <= run["last_step"])
             ].sort_values("env_steps")
             axis.plot(own["env_steps"], own["value"], style, color=palette[method], linewidth=0.6)
-            axis.plot(own["env_steps"].iloc[-1:], own["value"].iloc[-1:], "x", color=palette[method], markersize=5, zorder=3)
+            axis.plot(
+                own["env_steps"].iloc[-1:], own["value"].iloc[-1:], "x", color=palette[method], markersize=5, zorder=3
+            )
             means.append(own["value"].to_numpy(float))
     switch_axis(axis, study.online_steps, updates)
     robust_limits(axis, means, bands)

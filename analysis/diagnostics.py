@@ -14,6 +14,7 @@ from analysis.curves import X_LABEL, draw_offline
 from analysis.figures import STYLE, Array, finish, grid, mean_curve, robust_limits, switch_axis
 from analysis.methods import MAIN, REFERENCES, colours, ordered
 from analysis.rows import Study, select
+from analysis.transfer import summarise
 
 SHARE, PENALTY = "sampling/online_share", "penalty/mean"
 SIZE_KEYS = ("transitions", "size", "rows")  # N_off of a dataset in the manifest
@@ -96,13 +97,13 @@ def penalty(study: Study) -> tuple[Figure, str] | None:
 
 
 def _of_strategies(study: Study, metric: str) -> pd.DataFrame:
-    """Online rows of one metric, without the runs from scratch: they have no offline data to mix."""
+    """Online rows of one metric of the runs that finished, without those from scratch: they have nothing to mix."""
+    runs = summarise(study)
     rows = select(study.rows, metric, "online")
-    return rows[~rows["method"].isin(REFERENCES)]
+    return rows[~rows["method"].isin(REFERENCES) & rows["run"].isin(runs.loc[runs["finished"], "run"])]
 
 
 def _quantile(study: Study, dataset: str, method: str, metric: str) -> pd.Series[float]:
-    rows = select(study.rows, metric, "online")
-    rows = rows[(rows["method"] == method) & (rows["dataset"] == dataset)]
-    curve = mean_curve(rows, "env_steps")
+    rows = _of_strategies(study, metric)
+    curve = mean_curve(rows[(rows["method"] == method) & (rows["dataset"] == dataset)], "env_steps")
     return pd.Series(curve.mean, index=curve.x)

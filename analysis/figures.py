@@ -112,7 +112,7 @@ def finish(figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str) -> 
         for axis in axes:
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 entries.setdefault(label, handle)
-        item = 0.5 + 0.062 * max((len(label) for label in entries), default=0)  # inches, at 8 points
+        item = 0.45 + 0.06 * max((len(label) for label in entries), default=0)  # inches, at 8 points
         columns = max(1, min(len(entries), int(width / item)))
         strip = 0.19 * math.ceil(len(entries) / columns) + 0.24
         engine = figure.get_layout_engine()

@@ -54,8 +54,7 @@ def to_latex(table: Table) -> str:
     """A `table` environment that needs the booktabs package."""
 
     def show(cell: Cell) -> str:
-        text = _cell(cell, table, lambda text: f"\\textbf{{{text}}}", lambda n: f"$^{{n={n}}}$", escape_latex)
-        return text.replace(escape_latex(MISSING), "--")
+        return _cell(cell, table, lambda text: f"\\textbf{{{text}}}", lambda n: f"$^{{n={n}}}$", escape_latex)
 
     body = [
         " & ".join((*map(escape_latex, heads), *(show(cell) for cell in cells))) + r" \\" for heads, cells in table.rows
@@ -130,7 +129,7 @@ def _cell(
 ) -> str:
     """The cell in one output's own marks for bold and for a number of seeds other than the table's."""
     if not cell.parts:
-        return MISSING
+        return escape(MISSING)
     texts = [p if isinstance(p, str) else interval_text(p, cell.decimals, cell.brackets) for _, p in cell.parts]
     texts = [escape(text) for text in texts]
     if cell.bold:

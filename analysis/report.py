@@ -108,7 +108,7 @@ def _write_tables(study: Study, folder: Path, stem: str) -> list[Path]:
 
 
 def _write_figures(study: Study, folder: Path) -> list[Path]:
-    from analysis import curves, diagnostics, figures  # matplotlib takes a second to import; --check needs none of it
+    from analysis import curves, diagnostics, figures  # not above: --check draws nothing
 
     drawn = {
         "curves": curves.learning_curves(study),

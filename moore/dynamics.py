@@ -35,6 +35,7 @@ class DynamicsConfig:
     epoch_updates: int = 1000  # updates between two looks at the holdout error
     patience: int = 5  # stop a run when no member improved for more than this many looks
     min_improvement: float = 0.01  # relative improvement of the holdout error that counts
+    fresh_optimizer: bool = False  # forget Adam's moments before each retraining; see Ensemble.fit; not in the paper
     offline_max_updates: int = 100_000  # cap on the first training; the paper trains until convergence
     online_max_updates: int = 1000  # cap on each retraining; the paper trains until convergence
 
@@ -81,8 +82,15 @@ class Ensemble:
         draw(n): n transitions [R, n] by the run's strategy, called with K x batch_size so that every member has its
         own bootstrap. holdout: [R, H]. Each member's best snapshot is restored; the elites are the members with the
         lowest holdout error. A run that has converged stops moving while others go on. Returns metrics [R].
+
+        With fresh_optimizer each call is an optimisation of its own. Second moments from a converged training are tiny,
+        and when the data then shifts at once (half_half, pure_online) the first steps with them are so large that they
+        destroy the ensemble.
         """
         config = self.config
+        if config.fresh_optimizer:
+            self.params_adam.reset()
+            self.bounds_adam.reset()
         num_runs, members = self.params.shape[:2]
         best, best_mse = self.params.clone(), torch.full((num_runs, members), torch.inf, device=self.params.device)
         stale, active, updates = [0] * num_runs, [True] * num_runs, torch.zeros(num_runs)

@@ -32,6 +32,11 @@ class RunAdam:
             row.grad = grad[run] if active is None or active[run] else None
         self._adam.step()
 
+    def reset(self) -> None:
+        """Forget moments and step counts of every run."""
+        for value in self.state().values():
+            value.zero_()
+
     def state(self) -> dict[str, Tensor]:
         """Moments and step counts, each with the leading run axis."""
         return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "steps": self.steps}

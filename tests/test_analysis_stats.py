@@ -1,4 +1,4 @@
-"""Intervals against scipy and hand-computed values; the bootstrap is reproducible and does not count a reference twice."""
+"""Intervals against scipy and by hand; the bootstrap is reproducible and does not count a reference twice."""
 
 import math
 

@@ -1,14 +1,15 @@
 """Transfer metrics against a slow literal transcription of their definitions, by hand, and in invariants."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_analysis_rows import make_study, run_rows
 
 from analysis.transfer import METRICS, problems, summarise, transfer_metrics
-from tests.analysis_rows import make_study, run_rows
 
 BUDGET = 1000
 GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
@@ -36,7 +37,7 @@ def literally(points: list[tuple[float, float]], budget: float) -> dict[str, flo
             out["recovery_step"] = next((x for x, y in after if x >= lowest and y >= j0), math.nan)
     if finished:
         out["worst_drop"] = j0 - min(y for _, y in after)
-        area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False))
+        area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in pairwise(points))
         out["auc"] = area / budget
         out["regret"] = 100 - area / budget
     out["steps_to_gain"] = next((x for x, y in after if y >= j0 + 10), math.nan)
@@ -96,16 +97,18 @@ def test_diverged_and_unfinished_runs_are_listed_and_have_no_final_score() -> No
     runs = summarise(make_study(rows))
     assert runs["diverged"].tolist() == [False, True, False, True]
     assert runs["finished"].tolist() == [True, False, False, False]
-    assert runs["last_step"].tolist() == [1000, 200, 600, 300]
+    assert runs["last_step"].tolist() == [1000, 200, 600, 400]
     assert runs["final"].notna().tolist() == [True, False, False, False]
     listed = problems(runs, 1000)
     assert listed == [
         "uniform self:pendulum-low seed 1 diverged after step 200",
         "uniform self:pendulum-low seed 2 unfinished, last of 1000 steps evaluated: 600",
-        "uniform self:pendulum-low seed 3 diverged after step 300",
+        "uniform self:pendulum-low seed 3 diverged after step 400",
     ]
 
 
 def test_an_unfinished_run_is_seen_without_a_budget_in_the_manifest() -> None:
-    rows = run_rows("uniform", "self:pendulum-low", 0, [50.0] * 14) + run_rows("uniform", "self:pendulum-low", 1, [50.0] * 9)
+    rows = run_rows("uniform", "self:pendulum-low", 0, [50.0] * 14) + run_rows(
+        "uniform", "self:pendulum-low", 1, [50.0] * 9
+    )
     assert summarise(make_study(rows, online_steps=None))["finished"].tolist() == [True, False]

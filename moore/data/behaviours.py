@@ -3,9 +3,10 @@
 `<env>.npz` holds the snapshots, `<env>.json` beside it says where they come from:
 
     npz   params float32 [K, P]  flat parameters of MLP((obs_dim, *hidden, 2 * action_dim), "relu") (moore/nets.py)
-          hidden int [L]; env_steps int [K]; returns, scores float [K] of the deterministic policy at each snapshot
+          hidden int [L]; env_steps int [K]; returns, scores float [K] of the stochastic policy at each snapshot
     json  command, config, git_commit, packages, wall_seconds, curve [[env_steps, return, score], ...], physics,
-          "medium": the snapshot behind the qualities medium and medium-replay
+          "medium": the snapshot behind the qualities medium and medium-replay; optional "random_steps": length of the
+          uniform exploration at the start
 """
 
 import hashlib
@@ -113,7 +114,8 @@ def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
         existing = sorted(path.stem for path in directory.glob("*.npz") if path.with_suffix(".json").is_file())
         raise UserError(f"no behaviour policies for {env} in {directory}; existing: {', '.join(existing) or 'none'}")
     try:
-        with np.load(archive, allow_pickle=False) as arrays:
+        # numpy leaves a file open that it opened itself and found damaged
+        with np.load(io.BytesIO(archive.read_bytes()), allow_pickle=False) as arrays:
             behaviours = Behaviours(
                 env=spec.name,
                 params=arrays["params"],

@@ -1,0 +1,149 @@
+"""Figures: the same bytes twice, the axis with the switch, unequal runs, and the closed-form share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from test_analysis_rows import flat, full_study, make_study, run_rows
+
+from analysis.curves import learning_curves
+from analysis.diagnostics import closed_form, online_share, penalty, schedule
+from analysis.figures import OFFLINE_WIDTH, offline_x, save, short
+from analysis.methods import COLOUR_INDEX, colours, ordered
+from moore.errors import UserError
+
+LOW = "self:pendulum-low"
+
+
+def labels(figure: Figure) -> list[str]:
+    return [entry.get_text() for entry in figure.legends[0].get_texts()]
+
+
+def test_bytes_are_the_same_on_two_calls(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(learning_curves(make_study(full_study(2)))[0], tmp_path / name / "curves", "text")
+    for file in sorted((tmp_path / "a").iterdir()):
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+    assert sorted(file.suffix for file in (tmp_path / "a").iterdir()) == [".md", ".pdf", ".png"]
+    pdf = (tmp_path / "a" / "curves.pdf").read_bytes()
+    assert b"CreationDate" not in pdf
+    assert b"/Type3" not in pdf
+    assert b"/Type 3" not in pdf
+
+
+def test_panels_lines_legend_and_units() -> None:
+    figure, caption = learning_curves(make_study(full_study(3)))
+    assert [axis.get_title() for axis in figure.axes] == [LOW, "self:pendulum-medium"]
+    assert labels(figure) == ["offline stage", "prioritized", "uniform", "half_half", "pure_online", "sac", "mbpo"]
+    texts = " ".join(text.get_text() for text in figure.findobj() if hasattr(text, "get_text"))
+    assert "environment steps" in texts
+    assert "gradient updates" in texts
+    assert "score (0-100)" in texts
+    assert "3 seeds" in caption
+
+
+def test_lines_are_means_over_seeds_and_offline_ends_at_the_switch() -> None:
+    study = make_study(full_study(3))
+    figure, _ = learning_curves(study)
+    lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    offline_steps = np.asarray(lines["offline stage"].get_xdata(), dtype=float)
+    assert offline_steps[0] == -OFFLINE_WIDTH * 1000
+    assert offline_steps[-1] == 0
+    rows = study.rows.query("method == 'uniform' and dataset == @LOW and metric == 'eval/score'")
+    expected = rows.groupby("env_steps")["value"].mean()
+    np.testing.assert_allclose(np.asarray(lines["uniform"].get_ydata(), dtype=float), expected)
+    np.testing.assert_allclose(np.asarray(lines["uniform"].get_xdata(), dtype=float), expected.index)
+    np.testing.assert_allclose(offline_x(np.array([0.0, 50.0, 100.0]), 100, 800), [-200, -100, 0])
+
+
+def test_a_diverged_run_is_its_own_line_and_not_in_the_mean() -> None:
+    rows = flat("uniform", LOW, [60.0, 62.0]) + run_rows("uniform", LOW, 2, [0.0] * 14, diverged_at=500)
+    figure, caption = learning_curves(make_study(rows))
+    mean, own, cross = (line for line in figure.axes[0].get_lines() if len(np.atleast_1d(line.get_xdata())) != 2)
+    assert np.asarray(mean.get_ydata(), dtype=float)[-1] == 61.0
+    assert len(np.asarray(mean.get_xdata())) == 14
+    assert np.asarray(own.get_xdata(), dtype=float)[-1] == 400
+    assert cross.get_marker() == "x"
+    assert "uniform self:pendulum-low seed 2 diverged after step 400" in caption
+
+
+def test_no_figure_is_cut_to_the_shortest_run() -> None:
+    """One run stops at 500 of 1000 steps, one offline stage at 1500 of 3000 updates: the means still reach the end."""
+    last = {"online": 1000, "offline": 1500}  # in updates; an online run makes two a step
+    rows = [r for r in full_study(3) if r["seed"] != 2 or r["updates"] <= last[r["phase"]]]
+    study = make_study(rows)
+    for drawn in (learning_curves(study), online_share(study), penalty(study)):
+        assert drawn is not None
+        lines = {line.get_label(): np.asarray(line.get_xdata(), dtype=float) for line in drawn[0].axes[0].get_lines()}
+        assert lines["uniform"][-1] == 1000
+    offline = {line.get_label(): line for line in learning_curves(study)[0].axes[0].get_lines()}["offline stage"]
+    assert np.asarray(offline.get_xdata(), dtype=float)[-1] == 0
+
+
+def test_runs_evaluated_at_different_steps_are_an_error() -> None:
+    rows = flat("uniform", LOW, [60.0, 62.0])
+    del rows[5]
+    with pytest.raises(UserError, match="evaluated at different steps"):
+        learning_curves(make_study(rows))
+
+
+def test_a_wild_band_does_not_flatten_the_lines() -> None:
+    rows = flat("uniform", LOW, [0.0, 4000.0], j0=2000.0) + flat("prioritized", LOW, [1990.0, 2010.0], j0=2000.0)
+    low, high = learning_curves(make_study(rows))[0].axes[0].get_ylim()
+    assert high < 5000  # the t band of two runs reaches 25 000
+    assert low < 0 < 2000 < high
+
+
+def test_at_most_four_panels_in_a_row() -> None:
+    rows = [r for i in range(5) for r in flat("uniform", f"self:task{i}-medium", [50.0, 51.0])]
+    figure, _ = learning_curves(make_study(rows))
+    tops = [round(axis.get_position().y0, 3) for axis in figure.axes]
+    assert len(tops) == 5
+    assert tops.count(tops[0]) == 4
+
+
+def test_the_closed_form_is_the_papers_table() -> None:
+    """Shares at t = 1, 10, 20, 50, 100 for N_off = 1e6, S = 1000, decay rate 1, and one half at sqrt(N_off / S)."""
+    shares = closed_form(np.array([1.0, 10, 20, 50, 100]), 1.0, 1000, 1_000_000)
+    np.testing.assert_allclose(shares, [0.001, 0.0909, 0.2857, 0.714, 0.909], atol=1e-3)
+    assert closed_form(np.array([np.sqrt(1000.0)]), 1.0, 1000, 1_000_000)[0] == pytest.approx(0.5)
+
+
+def test_share_figure_draws_the_closed_form_where_the_manifest_allows_it() -> None:
+    study = make_study(full_study(2))
+    assert schedule(study, LOW) == (1.0, 100, 4000)
+    drawn = online_share(study)
+    assert drawn is not None
+    assert "closed form" in labels(drawn[0])
+    line = next(line for line in drawn[0].axes[0].get_lines() if line.get_label() == "closed form")
+    assert np.asarray(line.get_ydata(), dtype=float)[-1] == pytest.approx(100 * 100 / (100 * 100 + 4000))
+    unknown = online_share(make_study(full_study(2), config={}, datasets={}))
+    assert unknown is not None
+    assert "closed form" not in labels(unknown[0])
+    assert "No closed form for" in unknown[1]
+
+
+def test_penalty_figure_has_a_band_of_one_method_and_none_without_rows() -> None:
+    drawn = penalty(make_study(full_study(2)))
+    assert drawn is not None
+    assert "`prioritized`" in drawn[1]
+    assert len(drawn[0].axes[0].collections) >= 1
+    assert penalty(make_study(flat("uniform", LOW, [1.0, 2.0]))) is None
+    assert online_share(make_study(flat("uniform", LOW, [1.0, 2.0]))) is None
+
+
+def test_colours_are_fixed_per_method_and_differ() -> None:
+    few, many = colours(["uniform", "sac"]), colours([*COLOUR_INDEX, "decay 0.5", "decay 10"])
+    assert few["uniform"] == many["uniform"]
+    assert len(set(many.values())) == len(many)
+    assert ordered(["sac", "decay 10", "decay 0.5", "uniform", "uniform"]) == [
+        "uniform",
+        "decay 0.5",
+        "decay 10",
+        "sac",
+    ]
+
+
+def test_ticks_are_short() -> None:
+    assert [short(value) for value in (0, 500, 2500, 100_000, 1_500_000)] == ["0", "500", "2.5k", "100k", "1.5M"]
