@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.methods import MAIN, REFERENCES
-from analysis.rows import Study, offline_problems
+from analysis.rows import Study, offline_problems, several_offline_stages
 from analysis.stats import REPS
 from analysis.transfer import GAIN, LAST, problems
 
@@ -23,9 +23,11 @@ def provenance(study: Study) -> str:
     if m.get("date"):
         facts.append(str(m["date"]))
     if isinstance(m.get("cpu_seconds"), (int, float)):
-        facts.append(f"{m['cpu_seconds'] / 3600:.2f} CPU h")
+        machine = f" on {m['machine']}" if m.get("machine") else ""
+        facts.append(f"{m['cpu_seconds'] / 3600:.2f} CPU h{machine}")
     if m.get("git_commit"):
-        facts.append(f"commit {str(m['git_commit'])[:10]}")
+        commit, *state = str(m["git_commit"]).split("-", 1)
+        facts.append("-".join([f"commit {commit[:10]}", *state]))
     if m.get("command"):
         facts.append(f"command `{m['command']}`")
     return ", ".join(facts) + "."
@@ -97,6 +99,9 @@ def learning_curves(study: Study, runs: pd.DataFrame, seeds: int) -> str:
         f"Learning curves of {study.name}: evaluation score (0-100, {episodes(study)} episodes, no smoothing), mean "
         f"over {seeds} seeds with the 95 % Student-t band. Left of the vertical rule: the shared offline stage, "
         "gradient updates squeezed onto a quarter of the online axis; right: environment steps since the switch.",
+        "Variants have offline stages of their own; the grey line is the mean of all."
+        if several_offline_stages(study)
+        else "",
         _scratch(runs),
         "" if runs["finished"].all() else "A run that diverged or is unfinished is a thin line that ends in a cross.",
         runs_clause(study, runs),
@@ -105,11 +110,14 @@ def learning_curves(study: Study, runs: pd.DataFrame, seeds: int) -> str:
 
 
 def online_share(study: Study, drawn: Sequence[str], missing: Sequence[str]) -> str:
-    formula = f"Dashed: the closed form α S t² / (α S t² + N_off) of `{MAIN}` after every epoch t."  # noqa: RUF001
+    formula = f"Dashed: the closed form α S t² / (α S t² + N_off) of `{MAIN}` at the end of epoch t."  # noqa: RUF001
     closed = formula if drawn else ""
     lacking = f"No closed form for {', '.join(missing)}: the manifest does not give N_off, S and the decay rate."
     unknown = lacking if missing else ""
-    what = "Share of online transitions among those drawn, mean over the seeds that finished."
+    what = (
+        "Share of online transitions among the draws of an epoch, mean over the seeds that finished; solid: batches of "
+        "the dynamics model, dotted: start states of rollouts."
+    )
     return _join(what, closed, unknown, provenance(study))
 
 

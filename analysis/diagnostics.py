@@ -16,8 +16,8 @@ from analysis.methods import MAIN, REFERENCES, colours, ordered
 from analysis.rows import Study, select
 from analysis.transfer import summarise
 
-SHARE, PENALTY = "sampling/online_share", "penalty/mean"
-SIZE_KEYS = ("transitions", "size", "rows")  # N_off of a dataset in the manifest
+SHARES = {"sampling/model_batches_online_share": "-", "sampling/start_states_online_share": ":"}  # metric -> line style
+PENALTY = "penalty/mean"
 
 
 def closed_form(epochs: Array, decay_rate: float, epoch_steps: int, offline_size: int) -> Array:
@@ -31,8 +31,7 @@ def schedule(study: Study, dataset: str) -> tuple[float, int, int] | None:
     decay_rate, epoch_steps = study.setting("decay_rate"), study.setting("epoch_steps")
     described = study.manifest.get("datasets", {})
     entry = described.get(dataset, {}) if isinstance(described, Mapping) else {}
-    sizes = [entry[key] for key in SIZE_KEYS if key in entry] if isinstance(entry, Mapping) else [entry]
-    size = next(iter(sizes), None) or study.setting("dataset_transitions")
+    size = entry.get("transitions") if isinstance(entry, Mapping) else study.setting("dataset_transitions")
     if not all(isinstance(value, (int, float)) and value > 0 for value in (decay_rate, epoch_steps, size)):
         return None
     return float(decay_rate), int(epoch_steps), int(size or 0)
@@ -40,7 +39,7 @@ def schedule(study: Study, dataset: str) -> tuple[float, int, int] | None:
 
 def online_share(study: Study) -> tuple[Figure, str] | None:
     """Share of online transitions among the sampled ones, per dataset; None for a study that did not log it."""
-    rows = _of_strategies(study, SHARE)
+    rows = pd.concat([_of_strategies(study, metric) for metric in SHARES])
     if rows.empty:
         return None
     palette = colours(rows["method"])
@@ -49,10 +48,12 @@ def online_share(study: Study) -> tuple[Figure, str] | None:
     with mpl.rc_context(STYLE):
         for axis, dataset in zip(axes, study.datasets, strict=True):
             for method in ordered(palette):
-                mine = rows[(rows["method"] == method) & (rows["dataset"] == dataset)]
-                if len(mine):
-                    curve = mean_curve(mine, "env_steps")
-                    axis.plot(curve.x, curve.mean, color=palette[method], label=method)
+                for metric, style in SHARES.items():
+                    drawn = (rows["method"] == method) & (rows["dataset"] == dataset) & (rows["metric"] == metric)
+                    if drawn.any():
+                        curve = mean_curve(rows[drawn], "env_steps")
+                        label = method if style == "-" else None
+                        axis.plot(curve.x, curve.mean, style, color=palette[method], label=label)
             constants = schedule(study, dataset)
             if constants and MAIN in palette:
                 known.append(dataset)
@@ -92,7 +93,7 @@ def penalty(study: Study) -> tuple[Figure, str] | None:
                 means += [low.to_numpy(float), high.to_numpy(float)]
             switch_axis(axis, study.online_steps, updates)
             robust_limits(axis, means, [])
-    finish(figure, axes, X_LABEL, "uncertainty u (reward units)")
+    finish(figure, axes, X_LABEL, "uncertainty u")
     return figure, captions.penalty(study, banded)
 
 

@@ -7,6 +7,7 @@ updates 0..U are squeezed onto [-OFFLINE_WIDTH * B, 0], with tick labels in upda
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,13 +115,14 @@ def finish(figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str) -> 
                 entries.setdefault(label, handle)
         item = 0.45 + 0.06 * max((len(label) for label in entries), default=0)  # inches, at 8 points
         columns = max(1, min(len(entries), int(width / item)))
-        strip = 0.19 * math.ceil(len(entries) / columns) + 0.24
+        lines = textwrap.wrap(x_label, int(width / 0.065))
+        strip = 0.19 * math.ceil(len(entries) / columns) + 0.14 * len(lines) + 0.1
         engine = figure.get_layout_engine()
         assert isinstance(engine, ConstrainedLayoutEngine)
         height += strip
         figure.set_size_inches(width, height)
         engine.set(rect=(0, strip / height, 1, 1 - strip / height))
-        figure.text(0.5, (strip - 0.02) / height, x_label, ha="center", va="top")
+        figure.text(0.5, (strip - 0.02) / height, "\n".join(lines), ha="center", va="top")
         figure.supylabel(y_label, fontsize=8, y=(1 + strip / height) / 2)
         if entries:
             handles, labels = list(entries.values()), list(entries)

@@ -82,10 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         folders = study_folders(options.results, options.studies)
         studies = {study.name: study for study in load_studies(folders)}
-        stale = refresh(options.readme, studies, set(studies) if options.studies else None, write=not options.check)
         if not options.check:
             report(folders, options.out)
             print_report(folders)
+        stale = refresh(options.readme, studies, set(studies) if options.studies else None, write=not options.check)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -143,8 +143,10 @@ def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
 def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
     """A number must belong to one run and occur once: a run logged twice would count as two seeds."""
     runs = rows[["method", "dataset", "seed", "run"]].drop_duplicates()
-    for key, meaning in ((["method", "dataset", "seed"], "has several runs"), (["run"], "has several owners")):
-        twice = runs[runs.duplicated(key)]
+    variants = runs[runs["method"] != OFFLINE_STAGE]  # a study of offline settings has several stages per seed
+    checks = ((variants, ["method", "dataset", "seed"], "has several runs"), (runs, ["run"], "has several owners"))
+    for owners, key, meaning in checks:
+        twice = owners[owners.duplicated(key)]
         if len(twice):
             raise UserError(f"{file}: column run: {' '.join(str(v) for v in twice.iloc[0][key])} {meaning}")
     twice = rows[rows.duplicated(["run", "phase", "env_steps", "updates", "metric"])]
@@ -160,6 +162,12 @@ def split_by_source(study: Study) -> list[Study]:
         return [study]
     of_row = study.rows["dataset"].map(source)
     return [replace(study, rows=study.rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]
+
+
+def several_offline_stages(study: Study) -> bool:
+    """Whether variants start from different offline stages, as in a study of the penalty or the ensemble."""
+    stages = study.rows.loc[study.rows["method"] == OFFLINE_STAGE, ["dataset", "seed", "run"]].drop_duplicates()
+    return bool(stages.duplicated(["dataset", "seed"]).any())
 
 
 def offline_problems(study: Study) -> list[str]:

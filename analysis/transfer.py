@@ -21,6 +21,7 @@ normalised), B the online budget. J_0 = y at x = 0. A metric is NaN wherever it 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ def summarise(study: Study) -> pd.DataFrame:
     stops = select(study.rows, "diverged", "online")
     stop_at = stops[stops["value"] > 0].groupby("run")["env_steps"].min()
     online = study.rows[study.rows["phase"] == "online"]
-    evaluations = dict(iter(select(online, SCORE, "online").groupby("run")))
+    evaluations = {str(run): rows for run, rows in select(online, SCORE, "online").groupby("run")}
     budget, records = study.online_steps, []
     for owner in online[["method", "dataset", "seed", "run"]].drop_duplicates().to_dict("records"):
         mine = evaluations.get(owner["run"], online.iloc[:0]).sort_values("env_steps")
@@ -82,7 +83,8 @@ def summarise(study: Study) -> pd.DataFrame:
         last = int(steps[-1]) if len(steps) else 0
         state = {"diverged": stop < math.inf, "finished": stop == math.inf and len(steps) > 0 and last >= budget}
         counts = {"last_step": last, "evaluations": int((steps > 0).sum())}
-        records.append({**owner, **state, **counts, **transfer_metrics(steps, scores, budget)})
+        record: dict[Any, Any] = {**owner, **state, **counts, **transfer_metrics(steps, scores, budget)}
+        records.append(record)
     columns = ["method", "dataset", "seed", "run", "diverged", "finished", "last_step", "evaluations", *METRICS]
     frame = pd.DataFrame(records, columns=columns)
     frame.loc[frame["diverged"], "final"] = math.nan

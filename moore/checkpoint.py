@@ -36,9 +36,7 @@ def load(path: Path) -> Any:
 def offline_config(config: RunConfig) -> RunConfig:
     """The part of a configuration that the offline stage depends on; the rest is set to defaults."""
     penalty = dataclasses.replace(config.penalty, schedule=PenaltyConfig().schedule)
-    return dataclasses.replace(
-        config, method="mopo", penalty=penalty, sampling=SamplingConfig(), online=OnlineConfig()
-    )
+    return dataclasses.replace(config, method="mopo", penalty=penalty, sampling=SamplingConfig(), online=OnlineConfig())
 
 
 def offline_key(config: RunConfig, dataset_hash: str) -> str:

@@ -15,15 +15,13 @@ from moore.data.load import DATA_DIR
 from moore.errors import UserError
 from moore.study import ABLATIONS_DIR, find_yaml, load_study
 
-Positional = tyro.conf.Positional
-
 
 def reproduce(
     study: str = "sampling",
     scale: str = "mini",
     root: Path = Path("runs"),
     out: Path = Path("analysis/results"),
-    figures: Path = Path("analysis/output"),
+    figures: Path = Path("analysis"),
     workers: int = 0,
     device: str = "cpu",
 ) -> None:
@@ -34,13 +32,15 @@ def reproduce(
         scale: a file in ablations/scales/, by name or path.
         root: folder of datasets, checkpoints and rows in progress.
         out: folder that receives <study>/rows.parquet and manifest.json.
-        figures: folder that receives tables and curves.
+        figures: folder that receives tables/ and figures/.
         workers: processes with one thread each; 0 is the number of cores.
         device: torch device of the processes.
     """
     from analysis.report import print_report, report
     from moore.reproduce import collect, run_study
 
+    if workers < 0:
+        raise UserError(f"--workers: {workers} is not accepted; expected 0 (all cores) or more")
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
     run_study(loaded, root, workers or len(os.sched_getaffinity(0)), device)
     folder = collect(loaded, root, out, f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}")
@@ -50,7 +50,7 @@ def reproduce(
 
 
 def data_make(
-    id: Positional[str],
+    id: tyro.conf.Positional[str],
     transitions: int | None = None,
     seed: int = 0,
     physics: str | None = None,
@@ -61,12 +61,12 @@ def data_make(
     data_commands.make(id, transitions, seed, physics, out, data_dir)
 
 
-def data_describe(id: Positional[str], data_dir: Path = DATA_DIR) -> None:
+def data_describe(id: tyro.conf.Positional[str], data_dir: Path = DATA_DIR) -> None:
     """Print sizes, returns, scores, physics and the one-step replay error of a dataset."""
     data_commands.describe(id, data_dir)
 
 
-def data(command: Positional[str]) -> None:
+def data(command: tyro.conf.Positional[str]) -> None:
     """Datasets: make, describe (`moore data --help`)."""
 
 
@@ -80,7 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     group = GROUPS.get(words[0], {}) if words else {}
     prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=words, description=__doc__, sort_subcommands=False)
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog=prog, args=words, description=__doc__, sort_subcommands=False
+        )
     except UserError as error:
         print(f"moore: {error}", file=sys.stderr)
         return 2

@@ -21,7 +21,17 @@ from moore.rollout import rollout
 from moore.sac import SAC
 from moore.sampling import ALL, Split, draw, mixture
 
-PURPOSES = ("environment", "exploration", "policy", "model_batches", "holdout", "start_states", "rollout", "minibatch", "update")
+PURPOSES = (
+    "environment",
+    "exploration",
+    "policy",
+    "model_batches",
+    "holdout",
+    "start_states",
+    "rollout",
+    "minibatch",
+    "update",
+)
 SHUFFLE_SEED = 0  # offline rows are shuffled once, alike for every run, so that the end of the table is a fair holdout
 
 
@@ -44,15 +54,28 @@ class Metrics:
         self._sums, self._counts = {}, {}
         return means
 
+    def state(self) -> dict[str, Any]:
+        """The sums since the last flush."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
 
 class Cohort:
     """Agents, ensembles, buffers and random streams of R runs in one stage ("offline" or "online")."""
 
     def __init__(
-        self, configs: Sequence[RunConfig], datasets: Mapping[str, Transitions], stage: str,
+        self,
+        configs: Sequence[RunConfig],
+        datasets: Mapping[str, Transitions],
+        stage: str,
         device: torch.device | str = "cpu",
     ) -> None:
-        assert len({cohort_key(config) for config in configs}) == 1, "runs of one cohort share everything but PER_RUN_KEYS"
+        assert len({cohort_key(config) for config in configs}) == 1, (
+            "runs of one cohort share everything but PER_RUN_KEYS"
+        )
         self.configs, self.shared, self.stage = list(configs), configs[0], stage
         self.device = torch.device(device)
         self.spec = find_spec(self.shared.env)
@@ -65,7 +88,10 @@ class Cohort:
         self.real = RealBuffer(
             [_rows(datasets[name]) for name in names],
             [None if config.dataset is None else names.index(config.dataset) for config in configs],
-            obs_dim, action_dim, self.shared.online_steps if stage == "online" else 0, device,
+            obs_dim,
+            action_dim,
+            self.shared.online_steps if stage == "online" else 0,
+            device,
         )
         capacity = self.shared.rollout.retain * self.shared.rollout.length * self.shared.rollout.batch_size
         self.imagined = ModelBuffer(
@@ -93,7 +119,7 @@ class Cohort:
         )
 
     def imagine(self, t: int) -> None:
-        """Roll the ensemble out from start states drawn by each run's strategy; add penalised transitions to D_model."""
+        """Roll out from start states drawn by each run's strategy; add penalised transitions to D_model."""
         settings = self.shared.rollout
         start = self._draw("start_states", t, "start_states", settings.batch_size, ALL)
         coef = torch.tensor(
@@ -102,8 +128,15 @@ class Cohort:
         kinds = [config.penalty.uncertainty for config in self.configs]
         self.metrics.add(
             rollout(
-                self.ensemble, self.agent, start.obs, settings.length, terminated_fn(self.spec.name), kinds, coef,
-                self.streams["rollout"], self.imagined,
+                self.ensemble,
+                self.agent,
+                start.obs,
+                settings.length,
+                terminated_fn(self.spec.name),
+                kinds,
+                coef,
+                self.streams["rollout"],
+                self.imagined,
             )
         )
 
@@ -126,14 +159,12 @@ class Cohort:
 
     def evaluate(self) -> Any:
         """Raw returns [R, episodes] of the deterministic policies."""
-        returns = self.evaluator.returns(
-            lambda obs: self.agent.act(obs.to(self.device)), self.stage, self.evaluations
-        )
+        returns = self.evaluator.returns(lambda obs: self.agent.act(obs.to(self.device)), self.stage, self.evaluations)
         self.evaluations += 1
         return returns
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to continue, between two log intervals."""
+        """Everything needed to continue."""
         return {
             "agent": detached(self.agent.state()),
             "ensemble": detached(self.ensemble.state()),
@@ -143,6 +174,7 @@ class Cohort:
             "streams": {name: stream.state() for name, stream in self.streams.items()},
             "evaluations": self.evaluations,
             "updates": self.updates,
+            "metrics": self.metrics.state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -156,6 +188,7 @@ class Cohort:
         for name, stream in self.streams.items():
             stream.load(state["streams"][name])
         self.evaluations, self.updates = state["evaluations"], state["updates"]
+        self.metrics.load(state["metrics"])
 
     def _split(self, part: str) -> Split:
         return Split(part, self.shared.dynamics.holdout_ratio, self.shared.dynamics.max_holdout)
@@ -181,7 +214,9 @@ def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _rows(data: Transitions) -> Tensor:
     """Packed and shuffled rows of a dataset."""
-    fields = (torch.as_tensor(x, dtype=torch.float32) for x in (
-        data.obs, data.action, data.reward, data.next_obs, data.terminated))
+    fields = (
+        torch.as_tensor(x, dtype=torch.float32)
+        for x in (data.obs, data.action, data.reward, data.next_obs, data.terminated)
+    )
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(SHUFFLE_SEED))
     return pack(Batch(*fields))[order]

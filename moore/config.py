@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moore.dynamics import DynamicsConfig
-from moore.envs.spec import find_spec
-from moore.envs.spec import check_physics
+from moore.envs.spec import check_physics, find_spec
 from moore.errors import UserError
 from moore.penalty import SCHEDULES, UNCERTAINTIES, PenaltyConfig
 from moore.rollout import RolloutConfig
@@ -40,6 +39,15 @@ class OnlineConfig:
     exploration_steps: int = 0  # uniformly random actions first, for runs from scratch
 
 
+POSITIVE = {  # numbers that must be at least 1
+    "sac": ("batch_size",),
+    "dynamics": ("batch_size", "max_holdout", "epoch_updates", "offline_max_updates", "online_max_updates"),
+    "rollout": ("length", "batch_size", "retain"),
+    "offline": ("rollout_interval", "eval_interval"),
+    "online": ("epochs", "epoch_steps", "retrain_interval", "utd_ratio"),
+}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that determines one run."""
@@ -47,7 +55,9 @@ class RunConfig:
     env: str
     dataset: str | None = None  # None: from scratch, nothing but the environment
     dataset_transitions: int | None = None  # size of a self-made dataset; None: its default
-    keep_timeouts: bool = True  # True: the stored next observations; False: d4rl.qlearning_dataset (moore/data/transitions.py)
+    keep_timeouts: bool = (
+        True  # True: the stored next observations; False: d4rl.qlearning_dataset (moore/data/transitions.py)
+    )
     physics: str = "gymnasium"
     seed: int = 0
     method: str = "moore"  # the label in rows and tables
@@ -69,19 +79,36 @@ class RunConfig:
         check_choice("penalty.uncertainty", self.penalty.uncertainty, tuple(UNCERTAINTIES))
         check_choice("penalty.schedule", self.penalty.schedule, SCHEDULES)
         _check(self.sampling.decay_rate > 0, "sampling.decay_rate", self.sampling.decay_rate, "a number above 0")
-        _check(self.sampling.priority_exponent >= 0, "sampling.priority_exponent", self.sampling.priority_exponent, "0 or more")
+        _check(
+            self.sampling.priority_exponent >= 0,
+            "sampling.priority_exponent",
+            self.sampling.priority_exponent,
+            "0 or more",
+        )
         _check(0 <= self.real_ratio <= 1, "real_ratio", self.real_ratio, "a share from 0 to 1")
         _check(self.eval_episodes > 0, "eval_episodes", self.eval_episodes, "1 or more")
-        _check(0 < self.dynamics.holdout_ratio <= 0.5, "dynamics.holdout_ratio", self.dynamics.holdout_ratio, "a share up to 0.5")
+        _check(
+            0 < self.dynamics.holdout_ratio <= 0.5,
+            "dynamics.holdout_ratio",
+            self.dynamics.holdout_ratio,
+            "a share up to 0.5",
+        )
         elites, size = self.dynamics.num_elites, self.dynamics.ensemble_size
         _check(1 <= elites <= size, "dynamics.num_elites", elites, f"1 to ensemble_size = {size}")
         layers = len(self.dynamics.hidden) + 1
-        _check(len(self.dynamics.weight_decay) == layers, "dynamics.weight_decay", self.dynamics.weight_decay,
-               f"{layers} numbers, one for each layer")
-        for key in ("epochs", "epoch_steps", "retrain_interval", "utd_ratio"):
-            _check(getattr(self.online, key) > 0, f"online.{key}", getattr(self.online, key), "1 or more")
-        _check(self.rollout.length > 0, "rollout.length", self.rollout.length, "1 or more")
-        _check(self.rollout.batch_size > 0, "rollout.batch_size", self.rollout.batch_size, "1 or more")
+        _check(
+            len(self.dynamics.weight_decay) == layers,
+            "dynamics.weight_decay",
+            self.dynamics.weight_decay,
+            f"{layers} numbers, one for each layer",
+        )
+        _check(self.seed >= 0, "seed", self.seed, "0 or more")
+        for section, keys in POSITIVE.items():
+            for key in keys:
+                value = getattr(getattr(self, section), key)
+                _check(value > 0, f"{section}.{key}", value, "1 or more")
+        phi, size = self.online.retrain_interval, self.online.epoch_steps
+        _check(phi <= size or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {size}")
 
     @property
     def online_steps(self) -> int:
@@ -107,7 +134,7 @@ def cohort_key(config: RunConfig) -> RunConfig:
 def from_mapping(values: Mapping[str, Any], where: str) -> RunConfig:
     """A RunConfig from nested mappings, as YAML gives them.
 
-    Raises UserError naming `where`, the key and what is accepted for an unknown key, a wrong type or a value out of range.
+    Raises UserError naming `where`, the key and what is accepted: unknown keys, wrong types, values out of range.
     """
     try:
         return _build(RunConfig, values, "")
@@ -147,8 +174,11 @@ def _build(cls: type, values: Any, prefix: str) -> Any:
             close = difflib.get_close_matches(str(key), list(hints), 1)
             hint = f"; did you mean {prefix}{close[0]}?" if close else ""
             raise UserError(f"{prefix}{key}: unknown key{hint} accepted: {', '.join(hints)}")
-    missing = [f.name for f in dataclasses.fields(cls) if f.name not in values
-               and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    missing = [
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     if missing:
         raise UserError(f"{prefix}{missing[0]}: missing")
     return cls(**{key: _convert(hints[key], value, f"{prefix}{key}") for key, value in values.items()})

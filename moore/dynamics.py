@@ -44,7 +44,11 @@ class Ensemble:
     """Parameters of [R, K] networks that predict (delta obs, reward) as a Gaussian."""
 
     def __init__(
-        self, config: DynamicsConfig, obs_dim: int, action_dim: int, seeds: Sequence[int],
+        self,
+        config: DynamicsConfig,
+        obs_dim: int,
+        action_dim: int,
+        seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.obs_dim = config, obs_dim
@@ -59,8 +63,10 @@ class Ensemble:
         self.input_std = torch.ones_like(self.input_mean)
         self.target_mean = torch.zeros(num_runs, 1, 1, out, device=device)
         self.target_std = torch.ones_like(self.target_mean)
-        decays = [torch.full((n_in * n_out + n_out,), wd) for wd, (n_in, n_out) in zip(
-            config.weight_decay, self.net.shapes, strict=True)]
+        decays = [
+            torch.full((n_in * n_out + n_out,), wd)
+            for wd, (n_in, n_out) in zip(config.weight_decay, self.net.shapes, strict=True)
+        ]
         for (n_in, n_out), decay in zip(self.net.shapes, decays, strict=True):
             decay[n_in * n_out :] = 0.0  # biases are not decayed
         self.decay = torch.cat(decays).to(device)  # [P]
@@ -103,7 +109,9 @@ class Ensemble:
             mse = self.holdout_mse(holdout)
             running = torch.tensor(active, device=mse.device)[:, None]
             # the first look has no predecessor and always counts, as in MOPO
-            improved = running & ((best_mse.isinf() & mse.isfinite()) | ((best_mse - mse) / best_mse > config.min_improvement))
+            improved = running & (
+                (best_mse.isinf() & mse.isfinite()) | ((best_mse - mse) / best_mse > config.min_improvement)
+            )
             best_mse = torch.where(improved, mse, best_mse)
             best = torch.where(improved[..., None], self.params, best)
             any_improved = improved.any(1).tolist()
@@ -178,7 +186,7 @@ class Ensemble:
         return loss.detach()
 
     def _forward(self, params: Tensor, bounds: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and softly bounded log-variance [R, K, B, out], in the loss's units, from raw inputs [R, K or 1, B, in]."""
+        """Mean and softly bounded log-variance [R, K, B, out], in the loss's units; raw inputs [R, K or 1, B, in]."""
         x = ((inputs - self.input_mean) / self.input_std).expand(-1, params.shape[1], -1, -1)
         mean, logvar = self.net(params, x).chunk(2, -1)
         max_logvar, min_logvar = bounds[:, 0, None, None], bounds[:, 1, None, None]

@@ -31,7 +31,9 @@ class Evaluator:
         """
         num_runs, env = len(self.seeds), self._env
         episode_seeds = [
-            derive_seed(seed, "evaluation", phase, count, episode) for seed in self.seeds for episode in range(self.episodes)
+            derive_seed(seed, "evaluation", phase, count, episode)
+            for seed in self.seeds
+            for episode in range(self.episodes)
         ]
         obs = env.reset(seeds=episode_seeds)
         returns = np.zeros(env.num_envs)

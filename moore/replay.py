@@ -47,8 +47,13 @@ class RealBuffer:
     """
 
     def __init__(
-        self, datasets: Sequence[Tensor], dataset_of: Sequence[int | None], obs_dim: int, action_dim: int,
-        online_capacity: int, device: torch.device | str = "cpu",
+        self,
+        datasets: Sequence[Tensor],
+        dataset_of: Sequence[int | None],
+        obs_dim: int,
+        action_dim: int,
+        online_capacity: int,
+        device: torch.device | str = "cpu",
     ) -> None:
         width = 2 * obs_dim + action_dim + 2
         if any(rows.shape[-1] != width for rows in datasets):

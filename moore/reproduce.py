@@ -15,12 +15,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from moore.checkpoint import offline_config
 from moore.config import RunConfig, to_mapping
 from moore.errors import UserError
 from moore.results import content_hash, run_id, write_json
 from moore.study import Study
 
 POLL_SECONDS = 0.5
+LINE_SECONDS = 60.0  # between two status lines where there is no terminal to redraw
 
 
 def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> None:
@@ -35,7 +37,7 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
     running: list[Work] = []
     failed: list[Work] = []
     console = Console(stderr=True)
-    started = time.monotonic()
+    started = shown = time.monotonic()
     try:
         with Live(console=console, refresh_per_second=2, transient=True) as live:
             while waiting or running:
@@ -50,9 +52,11 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
                     running.remove(unit)
                     if unit.process is None or unit.process.returncode != 0 or not unit.finished():
                         failed.append(unit)
-                    elif not console.is_terminal:
-                        console.print(f"{unit.name}: done after {time.monotonic() - started:.0f} s")
-                live.update(_display(units, workers, started))
+                if console.is_terminal:
+                    live.update(_display(units, workers, started))
+                elif time.monotonic() - shown > LINE_SECONDS:
+                    shown = time.monotonic()
+                    console.print(_display(units, workers, started))
     except KeyboardInterrupt:
         for unit in running:
             unit.stop()
@@ -69,7 +73,8 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     """
     folder = out / study.name
     folders = [root / study.name / "runs" / run_id(run) for run in study.runs]
-    folders += sorted(path for path in (root / study.name / "runs").glob("mopo-*"))
+    stages = sorted({run_id(offline_config(run)) for run in study.runs if run.dataset is not None})
+    folders += [root / study.name / "runs" / name for name in stages]
     frames, manifests = [], []
     for path in folders:
         frames.append(pd.read_csv(path / "rows.csv"))
@@ -99,7 +104,9 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         os.replace(temporary, folder / "rows.parquet")
         write_json(folder / "manifest.json", manifest)
     except OSError as error:
-        raise UserError(f"{folder}: cannot write results ({error.strerror}); choose another folder with --out") from None
+        raise UserError(
+            f"{folder}: cannot write results ({error.strerror}); choose another folder with --out"
+        ) from None
     return folder
 
 
@@ -130,8 +137,12 @@ class Work:
     def start(self) -> None:
         """Start the process; the unit continues from its checkpoint if there is one."""
         spec = {
-            "study": self.study.name, "name": self.name, "root": str(self.root), "device": self.device,
-            "parent": os.getpid(), "runs": [to_mapping(run) for run in self.runs],
+            "study": self.study.name,
+            "name": self.name,
+            "root": str(self.root),
+            "device": self.device,
+            "parent": os.getpid(),
+            "runs": [to_mapping(run) for run in self.runs],
         }
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -139,12 +150,18 @@ class Work:
             write_json(path, spec)
             log = (self.folder / f"{self.name}.log").open("ab")
         except OSError as error:
-            raise UserError(f"{self.folder}: cannot write ({error.strerror}); choose another folder with --root") from None
+            raise UserError(
+                f"{self.folder}: cannot write ({error.strerror}); choose another folder with --root"
+            ) from None
         # one thread for each process: two oversubscribed torch processes are ten times slower
         environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "moore.unit", str(path)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            env=environment, start_new_session=True,
+            [sys.executable, "-m", "moore.unit", str(path)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
         )
         log.close()
 
@@ -189,5 +206,3 @@ def _display(units: list[Work], workers: int, started: float) -> Table:
     eta = f"about {remaining / 60:.0f} min left" if remaining == remaining else "estimating"
     table.caption = f"{elapsed / 60:.1f} min, {eta}, {workers} processes"
     return table
-
-

@@ -22,7 +22,19 @@ from moore.config import RunConfig, to_mapping
 from moore.data.scores import normalized_score
 from moore.errors import UserError
 
-COLUMNS = ("study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value")
+COLUMNS = (
+    "study",
+    "method",
+    "dataset",
+    "seed",
+    "run",
+    "phase",
+    "env_steps",
+    "updates",
+    "wall_seconds",
+    "metric",
+    "value",
+)
 OFFLINE_METHOD = "mopo"  # rows of the offline stage that the variants of one dataset and seed share
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
 DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q")
@@ -52,7 +64,11 @@ class Recorder:
     """
 
     def __init__(
-        self, root: Path, study: str, configs: Sequence[RunConfig], labels: Sequence[str] | None = None,
+        self,
+        root: Path,
+        study: str,
+        configs: Sequence[RunConfig],
+        labels: Sequence[str] | None = None,
         display: Callable[[dict[str, Any]], None] = lambda status: None,
     ) -> None:
         self.configs, self.study, self.display = list(configs), study, display
@@ -68,9 +84,11 @@ class Recorder:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if not path.exists():
                     path.write_text(",".join(COLUMNS) + "\n")
-                os.access(path, os.W_OK) or path.open("a").close()
+                path.open("a").close()
             except OSError as error:
-                raise UserError(f"{path}: cannot write results ({error.strerror}); choose another folder with --root") from None
+                raise UserError(
+                    f"{path}: cannot write results ({error.strerror}); choose another folder with --root"
+                ) from None
 
     def wall(self) -> float:
         """Seconds spent on these runs, interruptions excluded."""
@@ -141,8 +159,17 @@ class Recorder:
         for run, (path, config) in enumerate(zip(self.paths, self.configs, strict=True)):
             if self.diverged[run] or only not in (None, run):
                 continue
-            head = (self.study, self.methods[run], dataset_label(config), config.seed, self.ids[run], phase, env_steps,
-                    updates, wall)
+            head = (
+                self.study,
+                self.methods[run],
+                dataset_label(config),
+                config.seed,
+                self.ids[run],
+                phase,
+                env_steps,
+                updates,
+                wall,
+            )
             with path.open("a", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(
                     (*head, metric, repr(float(values[run]))) for metric, values in metrics.items()
@@ -158,14 +185,19 @@ def write_json(path: Path, value: Any) -> None:
 
 def environment_facts() -> dict[str, Any]:
     """What a manifest says about code and machine: commit, packages, processor."""
+
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+        )
         return done.stdout.strip()
 
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         cpu = models[0] if models else cpu
     commit = git("rev-parse", "HEAD") or "unknown"
     return {

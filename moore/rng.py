@@ -25,9 +25,7 @@ class Streams:
 
     def __init__(self, seeds: Sequence[int], *purpose: str | int, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.generators = [
-            torch.Generator(self.device).manual_seed(derive_seed(seed, *purpose)) for seed in seeds
-        ]
+        self.generators = [torch.Generator(self.device).manual_seed(derive_seed(seed, *purpose)) for seed in seeds]
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal float32 [R, *shape]."""

@@ -27,8 +27,15 @@ class RolloutConfig:
 
 
 def rollout(
-    ensemble: Ensemble, agent: SAC, start_obs: Tensor, length: int, terminated_fn: Callable[[Tensor], Tensor],
-    kinds: Sequence[str], penalty_coef: Tensor, streams: Streams, buffer: ModelBuffer,
+    ensemble: Ensemble,
+    agent: SAC,
+    start_obs: Tensor,
+    length: int,
+    terminated_fn: Callable[[Tensor], Tensor],
+    kinds: Sequence[str],
+    penalty_coef: Tensor,
+    streams: Streams,
+    buffer: ModelBuffer,
 ) -> dict[str, Tensor]:
     """Imagine `length` steps from start_obs [R, B, obs_dim] and append them to `buffer`.
 
@@ -69,4 +76,3 @@ def rollout(
         "rollout/terminated_share": average(ended.float()),
         "rollout/transitions": count.float(),
     }
-

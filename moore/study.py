@@ -34,31 +34,51 @@ class Study:
 
 
 def load_study(study: Path, scale: Path) -> Study:
-    """Read a study and a scale file. Raises UserError naming the file, the key and what is accepted."""
+    """Read a study and a scale file; a scale without `references` runs the study without them.
+
+    Raises UserError naming the file, the key and what is accepted.
+    """
     study_values = _read(study, required=("study", "variants"), optional=("references",))
     scale_values = _read(scale, required=("scale", "seeds", "defaults", "tasks"), optional=("references", "note"))
     seeds = _typed(scale_values["seeds"], list, scale, "seeds")
     tasks = _typed(scale_values["tasks"], list, scale, "tasks")
     variants = _typed(study_values["variants"], dict, study, "variants")
     references = _typed(scale_values.get("references", {}), dict, scale, "references")
-    runs: dict[RunConfig, None] = {}  # insertion-ordered set: references are the same for all datasets of an environment
+    defaults = _typed(scale_values["defaults"], dict, scale, "defaults")
+    wanted = _typed(study_values["references"], list, study, "references") if "references" in study_values else []
+    runs: dict[
+        RunConfig, None
+    ] = {}  # insertion-ordered set: references are the same for all datasets of an environment
     for index, task in enumerate(tasks):
         where = f"{scale}: tasks[{index}]"
-        base = merge(scale_values["defaults"], _typed(task, dict, scale, f"tasks[{index}]"))
+        base = merge(defaults, _typed(task, dict, scale, f"tasks[{index}]"))
         if isinstance(base.get("dataset"), str):
-            named = resolve(base["dataset"]).env
+            try:
+                named = resolve(base["dataset"]).env
+            except UserError as error:
+                raise UserError(f"{where}.dataset: {error}") from None
             if named not in (None, base.get("env")):
-                raise UserError(f"{where}.dataset: {base['dataset']!r} is of {named}, expected one of {base.get('env')}")
+                raise UserError(
+                    f"{where}.dataset: {base['dataset']!r} is of {named}, expected one of {base.get('env')}"
+                )
         for name, changes in variants.items():
             for seed in seeds:
-                values = merge(base, changes or {}) | {"method": name, "seed": seed}
+                values = merge(base, _typed(changes or {}, dict, study, f"variants.{name}")) | {
+                    "method": name,
+                    "seed": seed,
+                }
                 runs[from_mapping(values, f"{where} with variant {name} of {study}")] = None
-        for name in study_values.get("references", []):
+        for name in wanted if references else []:
             if name not in references:
-                raise UserError(f"{study}: references: {name!r} is not in {scale}, which has {', '.join(references) or 'none'}")
+                raise UserError(
+                    f"{study}: references: {name!r} is not in {scale}, which has {', '.join(references) or 'none'}"
+                )
             scratch = {key: value for key, value in base.items() if key not in ("dataset", "dataset_transitions")}
             for seed in seeds:
-                values = merge(scratch, references[name]) | {"method": name, "seed": seed}
+                values = merge(scratch, _typed(references[name] or {}, dict, scale, f"references.{name}")) | {
+                    "method": name,
+                    "seed": seed,
+                }
                 runs[from_mapping(values, f"{scale}: references.{name}")] = None
     return Study(f"{study_values['study']}-{scale_values['scale']}", scale_values["scale"], list(runs))
 
@@ -74,7 +94,9 @@ def find_yaml(name: str, folder: Path) -> Path:
     if name not in stems:
         close = difflib.get_close_matches(name, stems, 1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"{name!r} is not in {folder.name}/; {hint}accepted: {', '.join(stems)}, or the path of a .yaml file")
+        raise UserError(
+            f"{name!r} is not in {folder.name}/; {hint}accepted: {', '.join(stems)}, or the path of a .yaml file"
+        )
     return folder / f"{name}.yaml"
 
 
@@ -104,6 +126,6 @@ def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> d
 
 
 def _typed(value: Any, kind: type, path: Path, key: str) -> Any:
-    if not isinstance(value, kind) or not value and kind is list:
+    if not isinstance(value, kind) or (not value and kind is list):
         raise UserError(f"{path}: {key}: expected a {'mapping' if kind is dict else 'non-empty list'}, got {value!r}")
     return value

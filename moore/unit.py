@@ -1,12 +1,13 @@
 """One unit of work: a cohort's offline stage, forks and online stage in one process, resumable.
 
-    python -m moore.unit runs/sampling-mini/units/0.json
+python -m moore.unit runs/sampling-mini/units/0.json
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -47,48 +48,63 @@ class Unit:
         """Data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
         data, hashes = self._load_data()
         keys = [checkpoint.offline_key(c, hashes[c.dataset]) if c.dataset else None for c in self.configs]
-        missing = {key: config for key, config in zip(keys, self.configs, strict=True)
-                   if key is not None and not self._cache(key).exists()}
+        missing = {
+            key: config
+            for key, config in zip(keys, self.configs, strict=True)
+            if key is not None and not self._cache(key).exists()
+        }
         if missing:
             self._offline(list(missing), [checkpoint.offline_config(c) for c in missing.values()], data)
         for key, config in {k: c for k, c in zip(keys, self.configs, strict=True) if k is not None}.items():
             self._publish_offline_rows(key, checkpoint.offline_config(config))
         self._online(keys, data, hashes)
 
-    def _load_data(self) -> tuple[dict[str, Transitions], dict[str | None, str]]:
-        data, hashes = {}, {}
+    def _load_data(self) -> tuple[dict[str, Transitions], dict[str, str]]:
+        data: dict[str, Transitions] = {}
+        hashes: dict[str, str] = {}
         for config in {c.dataset: c for c in self.configs if c.dataset is not None}.values():
             assert config.dataset is not None
             self._show({"label": f"data: {config.dataset}"})
             dataset = load_dataset(config.dataset, self.root / "data", transitions=config.dataset_transitions)
             if dataset.env != config.env:
                 raise UserError(f"{config.dataset} holds transitions of {dataset.env}, the run's env is {config.env}")
-            data[config.dataset], hashes[config.dataset] = to_transitions(dataset, config.keep_timeouts), dataset_hash(dataset)
-        return data, dict(hashes)
+            data[config.dataset], hashes[config.dataset] = (
+                to_transitions(dataset, config.keep_timeouts),
+                dataset_hash(dataset),
+            )
+        return data, hashes
 
     def _offline(self, keys: list[str], configs: list[RunConfig], data: dict[str, Transitions]) -> None:
-        recorder = Recorder(self.root / "cache" / "offline-rows", "", configs, display=self._show)
+        rows = self.state_path.with_suffix(".offline-rows")  # of this unit: two may train the same stage at once
+        recorder = Recorder(rows, "", configs, display=self._show)
         cohort = Cohort(configs, data, "offline", self.device)
         path = self.state_path.with_suffix(".offline.pt")
-        if path.exists():
-            saved = checkpoint.load(path)
+        saved = checkpoint.load(path) if path.exists() else {}
+        if saved.get("keys") == keys:  # else some of its runs have reached the cache since
             cohort.load(saved["cohort"])
             recorder.rewind(saved["recorder"])
         else:
             recorder.restart()
-        offline_stage(cohort, recorder, self._saver(path, lambda: {
-            "cohort": cohort.state(), "recorder": recorder.state()}))
+        offline_stage(
+            cohort,
+            recorder,
+            self._saver(path, lambda: {"keys": keys, "cohort": cohort.state(), "recorder": recorder.state()}),
+        )
         agent, ensemble = cohort.agent.state(), cohort.ensemble.state()
         share = 1 / len(configs)
         for run, key in enumerate(keys):
-            checkpoint.save(self._cache(key), {
-                "agent": {name: value[run : run + 1].detach().clone() for name, value in agent.items()},
-                "ensemble": {name: value[run : run + 1].detach().clone() for name, value in ensemble.items()},
-                "rows": recorder.paths[run].read_text(),
-                "cpu_seconds": recorder.cpu() * share,
-                "wall_seconds": recorder.wall() * share,
-            })
+            checkpoint.save(
+                self._cache(key),
+                {
+                    "agent": {name: value[run : run + 1].detach().clone() for name, value in agent.items()},
+                    "ensemble": {name: value[run : run + 1].detach().clone() for name, value in ensemble.items()},
+                    "rows": recorder.paths[run].read_text(),
+                    "cpu_seconds": recorder.cpu() * share,
+                    "wall_seconds": recorder.wall() * share,
+                },
+            )
         path.unlink(missing_ok=True)
+        shutil.rmtree(rows)
 
     def _publish_offline_rows(self, key: str, config: RunConfig) -> None:
         """Copy an offline stage's rows, cached with its checkpoint, beside the runs that start from it."""
@@ -100,7 +116,7 @@ class Unit:
         (folder / "rows.csv").write_text("\n".join([lines[0], *(self.study + line for line in lines[1:])]) + "\n")
         self._manifest(folder, config, OFFLINE_METHOD, saved["cpu_seconds"], saved["wall_seconds"])
 
-    def _online(self, keys: list[str | None], data: dict[str, Transitions], hashes: dict[str | None, str]) -> None:
+    def _online(self, keys: list[str | None], data: dict[str, Transitions], hashes: dict[str, str]) -> None:
         recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show)
         stage = OnlineStage(Cohort(self.configs, data, "online", self.device))
         if self.state_path.exists():
@@ -112,12 +128,20 @@ class Unit:
             if self.configs[0].dataset is not None:
                 self._fork(stage.cohort, [key for key in keys if key is not None])
         self._last_save = time.monotonic()
-        stage.run(recorder, self._saver(self.state_path, lambda: {
-            "stage": stage.state(), "recorder": recorder.state()}))
+        stage.run(
+            recorder, self._saver(self.state_path, lambda: {"stage": stage.state(), "recorder": recorder.state()})
+        )
         share = 1 / len(self.configs)
         for config, path, diverged in zip(self.configs, recorder.paths, recorder.diverged, strict=True):
-            self._manifest(path.parent, config, config.method, recorder.cpu() * share, recorder.wall() * share,
-                           dataset_hash=hashes.get(config.dataset), diverged=diverged)
+            self._manifest(
+                path.parent,
+                config,
+                config.method,
+                recorder.cpu() * share,
+                recorder.wall() * share,
+                dataset_hash=hashes.get(config.dataset or ""),
+                diverged=diverged,
+            )
         self._show({"label": "done", "done": 1, "total": 1})
         self.state_path.unlink(missing_ok=True)
 
@@ -128,14 +152,22 @@ class Unit:
             names = saved[keys[0]][part]
             target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
 
-    def _manifest(
-        self, folder: Path, config: RunConfig, method: str, cpu: float, wall: float, **more: Any
-    ) -> None:
-        write_json(folder / "manifest.json", {
-            "run": run_id(config), "method": method, "config": to_mapping(config), "cpu_seconds": round(cpu, 1),
-            "wall_seconds": round(wall, 1), "threads": torch.get_num_threads(), "device": str(self.device),
-            "finished": time.strftime("%Y-%m-%d"), **self._facts, **more,
-        })
+    def _manifest(self, folder: Path, config: RunConfig, method: str, cpu: float, wall: float, **more: Any) -> None:
+        write_json(
+            folder / "manifest.json",
+            {
+                "run": run_id(config),
+                "method": method,
+                "config": to_mapping(config),
+                "cpu_seconds": round(cpu, 1),
+                "wall_seconds": round(wall, 1),
+                "threads": torch.get_num_threads(),
+                "device": str(self.device),
+                "finished": time.strftime("%Y-%m-%d"),
+                **self._facts,
+                **more,
+            },
+        )
 
     def _cache(self, key: str) -> Path:
         return self.root / "cache" / "offline" / f"{key}.pt"

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from test_analysis_rows import flat, full_study, make_study, row, run_rows
 
 from analysis.claims import (
     INCONCLUSIVE,
@@ -20,6 +19,7 @@ from analysis.render import to_markdown
 from analysis.rows import Study
 from analysis.stats import Interval, t_interval
 from analysis.transfer import summarise
+from tests.test_analysis_rows import flat, full_study, make_study, row, run_rows
 
 LOW = "self:pendulum-low"
 

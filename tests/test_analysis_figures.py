@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from test_analysis_rows import flat, full_study, make_study, run_rows
 
 from analysis.curves import learning_curves
 from analysis.diagnostics import closed_form, online_share, penalty, schedule
 from analysis.figures import OFFLINE_WIDTH, offline_x, save, short
 from analysis.methods import COLOUR_INDEX, colours, ordered
 from moore.errors import UserError
+from tests.test_analysis_rows import flat, full_study, make_study, run_rows
 
 LOW = "self:pendulum-low"
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from test_analysis_rows import flat, full_study, make_study, write_study
 
 from analysis.readme import CLOSING, refresh, regenerate
 from analysis.report import main, print_report, report, study_folders, tables
 from analysis.rows import load_study
 from moore.errors import UserError
+from tests.test_analysis_rows import flat, full_study, make_study, write_study
 
 KINDS = ("table", "transfer", "claims", "differences", "curves")
 

@@ -9,7 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.rows import Study, environment, load_studies, load_study, source_of, split_by_source, validate
+from analysis.rows import (
+    Study,
+    environment,
+    load_studies,
+    load_study,
+    several_offline_stages,
+    source_of,
+    split_by_source,
+    validate,
+)
 from moore.errors import UserError
 
 GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
@@ -82,7 +91,7 @@ def full_study(seeds: int = 5) -> list[Row]:
                         "penalty/mean": u,
                         "penalty/q20": 0.5 * u,
                         "penalty/q80": 1.5 * u,
-                        "sampling/online_share": t / 10,
+                        "sampling/model_batches_online_share": t / 10,
                     }
                     rows += [
                         row(method, dataset, seed, "online", 100 * t, name, value) for name, value in named.items()
@@ -128,6 +137,13 @@ def test_loads_what_was_written(tmp_path: Path) -> None:
     assert study.online_steps == 1000
     assert study.setting("decay_rate") == 1.0
     assert study.setting("nonsense") is None
+
+
+def test_several_offline_stages_of_a_seed_are_allowed_and_known() -> None:
+    rows = [row("mopo", "self:pendulum-low", 0, "offline", 100, "eval/score", 5.0)]
+    assert not several_offline_stages(make_study(rows))
+    rows.append({**rows[0], "run": "mopo with another penalty"})
+    assert several_offline_stages(make_study(rows))
 
 
 def test_sparse_manifest_is_enough(tmp_path: Path) -> None:

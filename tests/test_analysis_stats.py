@@ -85,6 +85,8 @@ def test_a_reference_beside_two_tasks_is_resampled_once() -> None:
     (as_two,) = bootstrap_intervals([runs, runs], (mean_over_tasks,))
     assert beside_two.half_width == pytest.approx(once.half_width)
     assert as_two.half_width < 0.85 * once.half_width
+    (weighted,) = bootstrap_intervals([[10.0, 10.0], [40.0, 40.0]], (mean_over_tasks,), tasks=[0, 0, 1])
+    assert weighted.mean == pytest.approx(20)
 
 
 def test_single_runs_have_a_point_and_no_interval() -> None:

@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 from rich.console import Console
-from test_analysis_rows import Row, flat, full_study, make_study, manifest, row, run_rows
 
 from analysis.render import MISSING, interval_text, to_csv, to_latex, to_markdown, to_rich
 from analysis.stats import Interval, bootstrap_intervals, iqm, t_interval
 from analysis.tables import Cell, Table, main_table, transfer_table
+from tests.test_analysis_rows import Row, flat, full_study, make_study, manifest, row, run_rows
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 
@@ -123,6 +123,8 @@ def test_captions_state_scale_date_cost_seeds_episodes_interval_commit_and_comma
         "Bold:",
     ]
     assert [fact for fact in facts if fact not in caption] == []
+    dirty = make_study(full_study(2), git_commit="0123456789abcdef-dirty", machine="4 cores")
+    assert "0.50 CPU h on 4 cores, commit 0123456789-dirty" in main_table(dirty).caption
     bare = make_study(full_study(5), **dict.fromkeys(("scale", "date", "cpu_seconds", "git_commit", "command")))
     assert "None" not in main_table(bare).caption
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_analysis_rows import make_study, run_rows
 
 from analysis.transfer import METRICS, problems, summarise, transfer_metrics
+from tests.test_analysis_rows import make_study, run_rows
 
 BUDGET = 1000
 GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)

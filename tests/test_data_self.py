@@ -9,7 +9,7 @@ import torch
 
 from moore.data import commands
 from moore.data.behaviours import actor_network, load_behaviours, save_behaviours
-from moore.data.collect import collect, gaussian_policy, uniform_policy
+from moore.data.collect import collect, gaussian_policy, one_torch_thread, uniform_policy
 from moore.data.describe import describe_dataset, episode_bounds, format_description, replay_error
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
 from moore.data.ids import resolve
@@ -66,9 +66,10 @@ def test_same_arguments_same_bytes(behaviours_dir: Path, tmp_path: Path) -> None
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         dataset = make_self_dataset("hopper", "medium-replay", 500, seed, behaviours_dir=behaviours_dir)
         write_dataset(tmp_path / name, dataset)
-    a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
-    assert a == b
-    assert a != c
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    first, other = read_dataset(tmp_path / "a"), read_dataset(tmp_path / "c")
+    assert not np.array_equal(first.obs[0], other.obs[0])  # the environment's seed
+    assert not np.array_equal(first.action[0], other.action[0])  # the policy's
 
 
 def test_number_of_threads_does_not_matter(behaviours_dir: Path) -> None:
@@ -76,6 +77,8 @@ def test_number_of_threads_does_not_matter(behaviours_dir: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
+        with one_torch_thread():
+            assert torch.get_num_threads() == 1
         two = make_self_dataset("hopper", "medium", 300, behaviours_dir=behaviours_dir)
         assert torch.get_num_threads() == 2
     finally:
@@ -267,6 +270,17 @@ def test_describe(behaviours_dir: Path) -> None:
     text = format_description(facts, "title")
     for fragment in ("1422.1 ± 379.0, score 44.3 ± 11.6", "behaviour_scores", "physics d4rl", "600"):
         assert fragment in text
+
+
+def test_describe_leaves_out_returns_of_cut_episodes(behaviours_dir: Path) -> None:
+    dataset = make_self_dataset("pendulum", "medium-replay", 1500, behaviours_dir=behaviours_dir)
+    starts, ends = episode_bounds(dataset)
+    whole = ends - starts == 200
+    assert 0 < whole.sum() < len(whole)  # some ended where the next snapshot's rows begin
+    facts = describe_dataset(dataset)
+    assert (facts.episodes, facts.cut_episodes) == (whole.sum(), (~whole).sum())
+    returns = [dataset.reward[a:b].sum(dtype=np.float64) for a, b in zip(starts[whole], ends[whole], strict=True)]
+    assert facts.return_max == pytest.approx(max(returns))
 
 
 def test_describe_tells_physics_apart_and_finds_broken_rows(behaviours_dir: Path) -> None:

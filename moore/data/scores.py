@@ -17,8 +17,8 @@ REFERENCE_SCORES: dict[str, ReferenceScores] = {
     "hopper": ReferenceScores(-20.272305, 3234.3),
     "halfcheetah": ReferenceScores(-280.178953, 12135.0),
     "walker2d": ReferenceScores(1.629008, 4592.3),
-    # 0: mean of 1000 episodes of uniform actions here (standard error 9.1 and 0.6). 100: the project's SAC at the end of
-    # training (moore/data/behaviours/*.json): deterministic policy, last 8 snapshots x 100 episodes for pendulum
+    # 0: mean of 1000 episodes of uniform actions here (standard error 9.1 and 0.6). 100: the project's SAC at the end
+    # of training (moore/data/behaviours/*.json): deterministic policy, last 8 snapshots x 100 episodes for pendulum
     # (standard error 3.1); for the double pendulum the return of the snapshots that never fell
     "pendulum": ReferenceScores(-1224.2, -145.3),
     "inverted_double_pendulum": ReferenceScores(47.2, 9359.0),

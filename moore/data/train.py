@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from moore.results import environment_facts
 from moore.rng import Streams, derive_seed, scale_to_index
 from moore.sac import SAC, SACConfig
 
-
 MAX_STEPS = 1_000_000  # size of the replay buffer and end of the attempt
 
 
@@ -48,7 +47,7 @@ class BehaviourConfig:
     snapshot_interval: int = 5000  # environment steps
     episodes: int = 10
     ladder_size: int = 20  # snapshots kept up to medium
-    sac: SACConfig = SACConfig(hidden=(128, 128))
+    sac: SACConfig = field(default_factory=lambda: SACConfig(hidden=(128, 128)))
     checkpoint: Path = Path("runs/behaviours")  # folder of the resumable state
     out: Path = BEHAVIOURS_DIR  # folder of the finished ladder
 
@@ -86,7 +85,9 @@ class BehaviourTraining:
         self.step += 1
         if self.step >= config.exploration_steps:
             for _ in range(config.updates_per_step):
-                index = scale_to_index(self.streams["minibatch"].uniform(config.sac.batch_size), self.buffer.online_size)
+                index = scale_to_index(
+                    self.streams["minibatch"].uniform(config.sac.batch_size), self.buffer.online_size
+                )
                 noise = self.streams["update"].normal(2, config.sac.batch_size, spec.action_dim).transpose(0, 1)
                 self.agent.update(self.buffer.gather(index + self.buffer.online_start[:, None]), noise)
 
@@ -142,7 +143,9 @@ def train(config: BehaviourConfig) -> BehaviourTraining:
     started = time.monotonic() - training.wall_seconds
     while medium_index(training) is None or training.step < config.max_steps:
         if training.step == MAX_STEPS:
-            raise UserError(f"{config.env}: no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps")
+            raise UserError(
+                f"{config.env}: no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps"
+            )
         training.train_step()
         if training.step % config.snapshot_interval == 0:
             entry = training.snapshot()
@@ -184,7 +187,13 @@ def export(training: BehaviourTraining) -> None:
     columns = {key: [ladder[i][key] for i in kept] for key in ("env_steps", "return", "score")}
     params = np.stack([ladder[i]["params"].numpy() for i in kept])
     save_behaviours(
-        config.env, params, config.sac.hidden, columns["env_steps"], columns["return"], columns["score"], provenance,
+        config.env,
+        params,
+        config.sac.hidden,
+        columns["env_steps"],
+        columns["return"],
+        columns["score"],
+        provenance,
         config.out,
     )
 

@@ -1,0 +1,58 @@
+# Everything a user types. The virtual environment is the active one, else .venv, which the first target creates.
+PYTHON ?= python3
+VENV ?= $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
+BIN := $(VENV)/bin
+READY := $(VENV)/.moore-ready
+SCALE ?= mini
+STUDY ?= sampling
+ARGS ?=
+# one thread for each process: two oversubscribed torch processes are ten times slower
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup lint type format test test-slow bench reproduce-table figures readme check-readme clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
+
+setup: $(READY)  ## create the environment with locked versions
+
+$(READY): pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "moore needs Python 3.11 or 3.12 (MuJoCo 4 has no older builds); set PYTHON=python3.12")'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	touch $@
+
+lint: $(READY)   ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY) ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(READY)   ## mypy
+	$(BIN)/mypy
+
+test: $(READY)   ## the fast tests, under ten minutes on two cores
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: $(READY) ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)  ## speed of updates, rollouts and environments as a fraction of this machine's peak
+	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
+
+reproduce-table: $(READY) ## train what is missing, print the table, draw the curves (SCALE=mini|laptop, STUDY=sampling)
+	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
+
+figures: $(READY) ## tables and figures again from the rows in analysis/results
+	$(BIN)/python -m analysis.report
+
+readme: figures  ## refresh README's generated blocks
+
+check-readme: $(READY) ## fail if a generated block of README is stale
+	$(BIN)/python -m analysis.report --check
+
+clean:           ## remove generated runs and caches (results in git stay)
+	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,169 @@
+"""The online stage: Algorithm 1's clock, episode boundaries, evaluation, and runs that do not know of each other."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from moore.cohort import Cohort
+from moore.config import RunConfig, from_mapping
+from moore.data.transitions import Transitions
+from moore.envs.spec import ENVIRONMENTS
+from moore.online import OnlineStage
+from moore.results import Recorder
+from moore.sampling import STRATEGIES
+
+TINY: dict[str, Any] = {
+    "env": "pendulum", "dataset": "some", "real_ratio": 0.25, "eval_episodes": 2,
+    "sac": {"hidden": [8], "batch_size": 8},
+    "dynamics": {
+        "ensemble_size": 3, "num_elites": 2, "hidden": [8], "weight_decay": [0.0, 0.0], "batch_size": 8,
+        "epoch_updates": 6, "offline_max_updates": 6, "online_max_updates": 6, "max_holdout": 20,
+    },
+    "rollout": {"length": 2, "batch_size": 8, "retain": 3},
+    "offline": {"updates": 20, "rollout_interval": 10, "eval_interval": 10},
+    "online": {"epochs": 3, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
+}
+
+
+def tiny(**changes: Any) -> RunConfig:
+    """The smallest online run, with changes laid over it."""
+    values = {key: {**value, **changes.pop(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()}
+    return from_mapping({**values, **changes}, "test")
+
+
+def random_data(env: str = "pendulum", n: int = 100) -> dict[str, Transitions]:
+    """Transitions without meaning."""
+    rng, spec = np.random.default_rng(0), ENVIRONMENTS[env]
+    obs, next_obs = rng.normal(size=(2, n, spec.obs_dim)).astype(np.float32)
+    action = rng.uniform(-1, 1, size=(n, spec.action_dim)).astype(np.float32)
+    reward = rng.normal(size=n).astype(np.float32)
+    return {"some": Transitions(obs, action, reward, next_obs, np.zeros(n, dtype=bool))}
+
+
+def run_online(configs: list[RunConfig], root: Path) -> tuple[OnlineStage, pd.DataFrame]:
+    """The finished stage and its rows."""
+    recorder = Recorder(root, "study", configs)
+    stage = OnlineStage(Cohort(configs, random_data(configs[0].env), "online"))
+    stage.run(recorder, lambda: None)
+    return stage, pd.concat([pd.read_csv(path) for path in recorder.paths], ignore_index=True)
+
+
+def strategy(name: str) -> dict[str, str]:
+    return {"model_batches": name, "start_states": name, "real_batches": name}
+
+
+def test_cohort_is_single_runs(tmp_path: Path) -> None:
+    """Breaks if a run's rows depend on the other runs of its cohort, or a strategy reaches the wrong run."""
+    configs = [tiny(sampling=strategy(name), method=name, seed=i // 2) for i, name in enumerate(STRATEGIES)]
+    _, together = run_online(configs, tmp_path / "together")
+    alone = pd.concat([run_online([config], tmp_path / "alone")[1] for config in configs], ignore_index=True)
+    keys = [column for column in together.columns if column not in ("wall_seconds", "value")]
+    pd.testing.assert_frame_equal(together[keys], alone[keys])
+    np.testing.assert_allclose(together["value"], alone["value"], rtol=2e-3, atol=1e-3)
+    shares = together[together["metric"] == "sampling/start_states_online_share"].groupby("method")["value"].mean()
+    assert shares["pure_online"] == 1.0
+    assert len(set(shares)) == 4
+
+
+def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if t starts at 0, phi is off by one, updates begin before D_model is filled, or their number is not N."""
+    calls: list[tuple[Any, ...]] = []
+
+    def spy(name: str) -> None:
+        original = getattr(Cohort, name)
+
+        def wrapped(self: Cohort, t: int, *more: Any) -> None:
+            calls.append((name, t, self.real.online_size, *more))
+            original(self, t, *more)
+
+        monkeypatch.setattr(Cohort, name, wrapped)
+
+    for name in ("train_model", "imagine", "update_policy"):
+        spy(name)
+    stage, _ = run_online([tiny(online={"utd_ratio": 2, "epochs": 2})], tmp_path)
+    expected: list[tuple[Any, ...]] = []
+    for step in range(1, 41):
+        t = 1 if step <= 20 else 2
+        if step % 10 == 0:
+            expected += [("train_model", t, step), ("imagine", t, step)]
+        if step >= 10:
+            expected.append(("update_policy", t, step, 2))
+    assert calls == expected
+    assert stage.cohort.updates == 62
+
+
+def test_imagined_buffer_holds_the_last_rollouts(tmp_path: Path) -> None:
+    """Breaks if D_model's capacity is not `retain` rollouts, or one append exceeds it."""
+    stage, _ = run_online([tiny()], tmp_path)
+    imagined = stage.cohort.imagined
+    assert imagined.capacity == 3 * 2 * 8
+    assert imagined.written.tolist() == [6 * 2 * 8]  # pendulum never terminates
+    assert (imagined.rows != 0).any(-1).all()
+
+
+def test_evaluation_schedule(tmp_path: Path) -> None:
+    """Breaks if J_0 is missing or late, or evaluations are not every S/4, then every S steps."""
+    _, rows = run_online([tiny(online={"epochs": 20, "retrain_interval": 20}, eval_episodes=1)], tmp_path)
+    scores = rows[rows["metric"] == "eval/score"]
+    assert scores["env_steps"].tolist() == [0, 5, 10, 15, 20, 25, 30, 35, 40, *range(60, 401, 20)]
+    assert scores["updates"].iloc[0] == 0
+    assert set(scores["phase"]) == {"online"}
+
+
+def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
+    """Breaks if a run from scratch trains while it explores, or its first steps are not uniform."""
+    config = tiny(dataset=None, real_ratio=1.0, online={"exploration_steps": 40, "epochs": 3})
+    stage, _ = run_online([config], tmp_path)
+    assert stage.cohort.updates == 21  # steps 40 to 60
+    action = stage.cohort.real.all_of(0).action[:40]
+    assert action.abs().max() <= 1
+    assert action.abs().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_time_limit_is_no_termination(tmp_path: Path) -> None:
+    """Breaks if a truncated transition is stored as terminated, spans two episodes or its episode goes on."""
+    stage = OnlineStage(Cohort([tiny(), tiny(seed=1)], random_data(), "online"))
+    stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([198, 100])})
+    for _ in range(4):
+        stage._environment_step()
+    rows = [stage.cohort.real.all_of(run) for run in range(2)]
+    for batch, ends in zip(rows, ([1], []), strict=True):
+        assert batch.terminated.sum() == 0
+        obs, next_obs = batch.obs[-4:], batch.next_obs[-4:]
+        joined = (next_obs[:-1] == obs[1:]).all(-1)
+        assert [i for i in range(3) if not joined[i]] == ends
+        assert ((next_obs - obs).abs()[:, :2] < 0.45).all()  # 0.05 s at 8 rad/s: no jump to another episode
+    assert stage.env.state_dict()["elapsed"].tolist() == [2, 104]
+
+
+def test_termination_is_stored() -> None:
+    """Breaks if a fall is not stored, or the next row does not start a new episode."""
+    config = tiny(env="inverted_double_pendulum", dataset=None, real_ratio=1.0, online={"exploration_steps": 60})
+    stage = OnlineStage(Cohort([config], {}, "online"))
+    for _ in range(60):
+        stage._environment_step()
+    batch = stage.cohort.real.all_of(0)
+    joined = (batch.next_obs[:-1] == batch.obs[1:]).all(-1)
+    assert batch.terminated.sum() >= 2
+    assert torch.equal(joined, batch.terminated[:-1] == 0)
+
+
+def test_diverged_run_is_recorded_and_others_go_on(tmp_path: Path) -> None:
+    """Breaks if a NaN stops the cohort, goes unrecorded, or touches another run's rows."""
+    def cohort(coef: float) -> list[RunConfig]:
+        return [tiny(seed=0), tiny(seed=1, penalty={"coef": coef}), tiny(seed=2)]
+
+    _, healthy = run_online(cohort(1.0), tmp_path / "healthy")
+    _, rows = run_online(cohort(3e38), tmp_path / "broken")  # the penalised reward is minus infinity
+    marked = rows[rows["metric"] == "diverged"]
+    assert marked["seed"].tolist() == [1]
+    assert rows[rows["seed"] == 1]["env_steps"].max() == marked["env_steps"].item()
+    drop = ["wall_seconds"]
+    for seed in (0, 2):
+        one, other = (frame[frame["seed"] == seed].drop(columns=drop).reset_index(drop=True) for frame in (healthy, rows))
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+        assert one["env_steps"].max() == 60
