@@ -14,6 +14,7 @@ from moore.dynamics import Ensemble
 from moore.envs import terminated_fn
 from moore.envs.spec import find_spec
 from moore.evaluate import Evaluator
+from moore.nets import divisor
 from moore.penalty import penalty_coef
 from moore.replay import Batch, ModelBuffer, RealBuffer, pack
 from moore.rng import Streams, scale_to_index
@@ -102,7 +103,7 @@ class Cohort:
         if self.shared.sac.normalize_obs and self.shared.dataset is not None:
             for run in range(len(configs)):
                 obs = self.real.all_of(run).obs
-                self.agent.obs_mean[run, 0], self.agent.obs_std[run, 0] = obs.mean(0), obs.std(0).clamp(min=1e-6)
+                self.agent.obs_mean[run, 0], self.agent.obs_std[run, 0] = obs.mean(0), divisor(obs.std(0))
 
     def train_model(self, t: int) -> None:
         """Train the ensemble on D_off ∪ D_on, drawn by each run's strategy; t = 0 is the offline stage."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moore.nets import MLP
+from moore.nets import MLP, divisor
 from moore.optim import RunAdam
 from moore.replay import Batch
 from moore.rng import Streams
@@ -80,7 +80,7 @@ class Ensemble:
         if self.config.normalize_targets:
             pairs.append((targets, self.target_mean, self.target_std))
         for values, mean, std in pairs:
-            mean[run, 0, 0], std[run, 0, 0] = values.mean(0), values.std(0, correction=0).clamp(min=1e-6)
+            mean[run, 0, 0], std[run, 0, 0] = values.mean(0), divisor(values.std(0, correction=0))
 
     def fit(self, draw: Callable[[int], Batch], holdout: Batch, max_updates: int) -> dict[str, Tensor]:
         """Train until each run's holdout error stops improving, at most max_updates gradient updates.

@@ -26,8 +26,7 @@ class Evaluator:
     def returns(self, act: Callable[[Tensor], Tensor], phase: str, count: int) -> np.ndarray:
         """Undiscounted raw returns [R, episodes] of evaluation number `count` of a phase.
 
-        act: actions [R, B, A] for obs [R, B, obs_dim]. Policies whose actions are not finite act with zeros; their
-        run is marked as diverged elsewhere.
+        act: actions [R, B, A] for obs [R, B, obs_dim]. The return is NaN where an action was not finite.
         """
         num_runs, env = len(self.seeds), self._env
         episode_seeds = [
@@ -37,11 +36,13 @@ class Evaluator:
         ]
         obs = env.reset(seeds=episode_seeds)
         returns = np.zeros(env.num_envs)
-        alive = np.arange(env.num_envs)
+        alive, finite = np.arange(env.num_envs), np.ones(env.num_envs, dtype=bool)
         while len(alive):
             batch = torch.as_tensor(obs, dtype=torch.float32).view(num_runs, self.episodes, -1)
-            action = np.nan_to_num(act(batch).reshape(env.num_envs, -1).cpu().numpy())
+            action = act(batch).reshape(env.num_envs, -1).cpu().numpy()
+            finite &= np.isfinite(action).all(1)
+            action = np.nan_to_num(action)  # the other runs play on
             obs[alive], reward, terminated, truncated = env.step(action[alive], alive)
             returns[alive] += reward
             alive = alive[~(terminated | truncated)]
-        return returns.reshape(num_runs, self.episodes)
+        return np.where(finite, returns, np.nan).reshape(num_runs, self.episodes)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu}
+MIN_STD = 1e-6  # a column that varies less is constant
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # rlkit and MOPO: TanhGaussianPolicy
 
 
@@ -103,3 +104,8 @@ def squashed_gaussian(head: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 def deterministic_action(head: Tensor) -> Tensor:
     """The evaluation policy's action [..., B, A]: tanh of the mean of an actor's output [..., B, 2A]."""
     return head.chunk(2, dim=-1)[0].tanh()
+
+
+def divisor(std: Tensor) -> Tensor:
+    """Standard deviations to divide by: 1 for a constant column, whose least change would otherwise be enormous."""
+    return torch.where(std > MIN_STD, std, 1.0)

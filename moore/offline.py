@@ -16,10 +16,12 @@ def offline_stage(cohort: Cohort, recorder: Recorder, checkpoint: Callable[[], N
     settings = cohort.shared.offline
     if cohort.updates == 0:
         recorder.stage("offline: dynamics ensemble")
-        cohort.train_model(t=0)
+        if cohort.shared.uses_model:
+            cohort.train_model(t=0)
         recorder.evaluation(cohort, "offline", env_steps=0)
     while cohort.updates < settings.updates:
-        cohort.imagine(t=0)
+        if cohort.shared.uses_model:
+            cohort.imagine(t=0)
         for _ in range(settings.rollout_interval):
             cohort.update_policy(t=0, count=1)
             if cohort.updates % settings.eval_interval == 0:

@@ -99,8 +99,13 @@ class Recorder:
         return self.cpu_seconds + time.process_time() - self._start_cpu
 
     def evaluation(self, cohort: Cohort, phase: str, env_steps: int) -> None:
-        """Evaluate and write eval/return (raw, mean over episodes) and eval/score (0 to 100) of every run."""
+        """Evaluate and write eval/return (raw, mean over episodes) and eval/score (0 to 100) of every run.
+
+        A run whose policy gave no finite action has no score and is recorded as diverged.
+        """
         returns = cohort.evaluate().mean(1)
+        for run in np.flatnonzero(~np.isfinite(returns)).tolist():
+            self._diverge(run, phase, env_steps, cohort.updates)
         scores = [float(normalized_score(cohort.spec.name, value)) for value in returns]
         self._write(phase, env_steps, cohort.updates, {"eval/return": returns.tolist(), "eval/score": scores})
         by_method: dict[str, list[float]] = {}
@@ -115,9 +120,8 @@ class Recorder:
         self._write(phase, env_steps, cohort.updates, metrics)
         for run in range(len(self.configs)):
             finite = all(math.isfinite(metrics[key][run]) for key in DIVERGENCE_METRICS if key in metrics)
-            if not finite and not self.diverged[run]:
-                self._write(phase, env_steps, cohort.updates, {"diverged": [1.0] * len(self.configs)}, only=run)
-                self.diverged[run] = True
+            if not finite:
+                self._diverge(run, phase, env_steps, cohort.updates)
 
     def stage(self, label: str) -> None:
         """Tell the display what runs now."""
@@ -151,6 +155,11 @@ class Recorder:
         """Forget rows of an attempt that left no checkpoint."""
         for path in self.paths:
             path.write_text(",".join(COLUMNS) + "\n")
+
+    def _diverge(self, run: int, phase: str, env_steps: int, updates: int) -> None:
+        """Write the last row of a run."""
+        self._write(phase, env_steps, updates, {"diverged": [1.0] * len(self.configs)}, only=run)
+        self.diverged[run] = True
 
     def _write(
         self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]], only: int | None = None

@@ -16,14 +16,21 @@ from moore.rng import Streams, scale_to_index
 OBS, ACT, K = 2, 1, 3
 OUT = OBS + 1
 CONFIG = DynamicsConfig(
-    ensemble_size=K, num_elites=2, hidden=(12, 10), weight_decay=(0.3, 0.2, 0.1), lr=3e-3, batch_size=16,
-    epoch_updates=8, patience=1, min_improvement=0.02,
+    ensemble_size=K,
+    num_elites=2,
+    hidden=(12, 10),
+    weight_decay=(0.3, 0.2, 0.1),
+    lr=3e-3,
+    batch_size=16,
+    epoch_updates=8,
+    patience=1,
+    min_improvement=0.02,
 )
 SEEDS = [0, 1, 2]
 
 
 def config(**changes: object) -> DynamicsConfig:
-    return DynamicsConfig(**{**vars(CONFIG), **changes})  # type: ignore[arg-type]
+    return DynamicsConfig(**{**vars(CONFIG), **changes})
 
 
 def system(n: int, seed: int, noise: float = 0.1, runs: int = 1) -> Batch:
@@ -56,18 +63,17 @@ def drawer(data: Batch, seeds: list[int]) -> Callable[[int], Batch]:
     return draw
 
 
-class Net(nn.Module):
+class Net:
     """One ensemble member."""
 
     def __init__(self, ensemble: Ensemble, run: int, k: int) -> None:
-        super().__init__()
-        self.linears = nn.ModuleList()
+        self.linears: list[nn.Linear] = []
         for weight, bias in ensemble.net.layers(ensemble.params[run, k]):
             linear = nn.Linear(*weight.shape)
             linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
             self.linears.append(linear)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         for linear in self.linears[:-1]:
             x = F.silu(linear(x))
         return self.linears[-1](x)
@@ -76,7 +82,9 @@ class Net(nn.Module):
         return torch.cat([x.detach().flatten() for m in self.linears for x in (m.weight.T, m.bias)])
 
 
-def plain_fit(ensemble: Ensemble, run: int, draw: Callable[[int], Batch], holdout: Batch, cap: int) -> tuple[Tensor, list[int], int]:
+def plain_fit(
+    ensemble: Ensemble, run: int, draw: Callable[[int], Batch], holdout: Batch, cap: int
+) -> tuple[Tensor, list[int], int]:
     """Parameters [K, P], elites and number of updates of one run's training, the slow way."""
     c = ensemble.config
     nets = [Net(ensemble, run, k) for k in range(c.ensemble_size)]
@@ -135,7 +143,13 @@ def test_fit_is_the_plain_loop(normalize_targets: bool) -> None:
     for run in SEEDS:
         ensemble.fit_scaler(run, Batch(*(x[run] for x in train)))
     expected = [
-        plain_fit(ensemble, run, drawer(Batch(*(x[run : run + 1] for x in train)), [run]), Batch(*(x[run : run + 1] for x in holdout)), 150)
+        plain_fit(
+            ensemble,
+            run,
+            drawer(Batch(*(x[run : run + 1] for x in train)), [run]),
+            Batch(*(x[run : run + 1] for x in holdout)),
+            150,
+        )
         for run in SEEDS
     ]
     metrics = ensemble.fit(drawer(train, SEEDS), holdout, 150)
@@ -176,7 +190,7 @@ def test_best_snapshot_is_restored() -> None:
         seen.append(measure(batch))
         return seen[-1]
 
-    ensemble.holdout_mse = spy  # type: ignore[method-assign]
+    ensemble.holdout_mse = spy  # type: ignore[method-assign, assignment]
     metrics = ensemble.fit(drawer(train, SEEDS), holdout, 80)
     final = measure(holdout)
     looks = torch.stack(seen)
@@ -239,7 +253,7 @@ def test_loss_and_prediction_in_numpy() -> None:
             np.testing.assert_allclose(next_std[run, k], np.exp(logvar / 2) * t_std[run], rtol=1e-4)
         losses.append(loss)
     same = Batch(*(x.repeat(1, K, *[1] * (x.ndim - 2)) for x in train))  # the same 64 rows for every member
-    ensemble.config = config(batch_size=64)  # type: ignore[misc]
+    ensemble.config = config(batch_size=64)
     np.testing.assert_allclose(ensemble.fit(lambda n: same, train, 1)["model/loss"], losses, rtol=1e-4)
 
 
@@ -254,6 +268,9 @@ def test_scaler() -> None:
     targets = torch.cat([data.next_obs - data.obs, data.reward[..., None]], -1)[0]
     torch.testing.assert_close(ensemble.target_std[1, 0, 0], targets.std(0, correction=0))
     assert (ensemble.input_mean[[0, 2]] == 0).all()
+    constant = data._replace(obs=data.obs * torch.tensor([1.0, 0.0]) + 5.0)
+    ensemble.fit_scaler(0, Batch(*(x[0] for x in constant)))
+    assert ensemble.input_std[0, 0, 0, 1] == 1.0  # not a division by almost nothing
     assert (ensemble.input_std[[0, 2]] == 1).all()
 
 
@@ -270,8 +287,14 @@ def test_predictions_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) ->
 def test_learns_a_linear_gaussian_system(normalize_targets: bool) -> None:
     """Breaks if mean or noise of a known system is not recovered."""
     settings = DynamicsConfig(
-        ensemble_size=3, num_elites=2, hidden=(32, 32), weight_decay=(0.0,) * 3, lr=3e-3, batch_size=64,
-        epoch_updates=200, normalize_targets=normalize_targets,
+        ensemble_size=3,
+        num_elites=2,
+        hidden=(32, 32),
+        weight_decay=(0.0,) * 3,
+        lr=3e-3,
+        batch_size=64,
+        epoch_updates=200,
+        normalize_targets=normalize_targets,
     )
     ensemble, train, test = Ensemble(settings, OBS, ACT, [0]), system(4000, 5), system(500, 6)
     ensemble.fit_scaler(0, Batch(*(x[0] for x in train)))

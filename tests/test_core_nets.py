@@ -141,7 +141,14 @@ def test_streams_state_continues() -> None:
 
 def test_derived_seeds_are_distinct() -> None:
     """Breaks if seed, purpose or their order does not enter the derived seed."""
-    purposes = [("offline", "policy"), ("online", "policy"), ("policy", "online"), ("policy",), ("evaluation", 1), ("evaluation", 2)]
+    purposes = [
+        ("offline", "policy"),
+        ("online", "policy"),
+        ("policy", "online"),
+        ("policy",),
+        ("evaluation", 1),
+        ("evaluation", 2),
+    ]
     derived = [derive_seed(seed, *purpose) for seed in range(200) for purpose in purposes]
     assert len(set(derived)) == len(derived)
     assert all(0 <= value < 2**63 for value in derived)

@@ -12,16 +12,27 @@ from moore.cohort import Cohort
 from moore.config import RunConfig, from_mapping
 from moore.data.transitions import Transitions
 from moore.envs.spec import ENVIRONMENTS
+from moore.offline import offline_stage
 from moore.online import OnlineStage
 from moore.results import Recorder
 from moore.sampling import STRATEGIES
 
 TINY: dict[str, Any] = {
-    "env": "pendulum", "dataset": "some", "real_ratio": 0.25, "eval_episodes": 2,
+    "env": "pendulum",
+    "dataset": "some",
+    "real_ratio": 0.25,
+    "eval_episodes": 2,
     "sac": {"hidden": [8], "batch_size": 8},
     "dynamics": {
-        "ensemble_size": 3, "num_elites": 2, "hidden": [8], "weight_decay": [0.0, 0.0], "batch_size": 8,
-        "epoch_updates": 6, "offline_max_updates": 6, "online_max_updates": 6, "max_holdout": 20,
+        "ensemble_size": 3,
+        "num_elites": 2,
+        "hidden": [8],
+        "weight_decay": [0.0, 0.0],
+        "batch_size": 8,
+        "epoch_updates": 6,
+        "offline_max_updates": 6,
+        "online_max_updates": 6,
+        "max_holdout": 20,
     },
     "rollout": {"length": 2, "batch_size": 8, "retain": 3},
     "offline": {"updates": 20, "rollout_interval": 10, "eval_interval": 10},
@@ -31,7 +42,9 @@ TINY: dict[str, Any] = {
 
 def tiny(**changes: Any) -> RunConfig:
     """The smallest online run, with changes laid over it."""
-    values = {key: {**value, **changes.pop(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()}
+    values = {
+        key: {**value, **changes.pop(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()
+    }
     return from_mapping({**values, **changes}, "test")
 
 
@@ -124,7 +137,18 @@ def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
     assert action.abs().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_time_limit_is_no_termination(tmp_path: Path) -> None:
+def test_offline_stage_without_a_model(tmp_path: Path) -> None:
+    """Breaks if a run whose batches are all real trains or asks a model."""
+    config = tiny(real_ratio=1.0)
+    cohort = Cohort([config], random_data(), "offline")
+    recorder = Recorder(tmp_path, "study", [config])
+    offline_stage(cohort, recorder, lambda: None)
+    assert cohort.updates == 20
+    assert not cohort.ensemble.fitted
+    assert set(pd.read_csv(recorder.paths[0])["metric"]) >= {"eval/score", "train/q"}
+
+
+def test_time_limit_is_no_termination() -> None:
     """Breaks if a truncated transition is stored as terminated, spans two episodes or its episode goes on."""
     stage = OnlineStage(Cohort([tiny(), tiny(seed=1)], random_data(), "online"))
     stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([198, 100])})
@@ -154,6 +178,7 @@ def test_termination_is_stored() -> None:
 
 def test_diverged_run_is_recorded_and_others_go_on(tmp_path: Path) -> None:
     """Breaks if a NaN stops the cohort, goes unrecorded, or touches another run's rows."""
+
     def cohort(coef: float) -> list[RunConfig]:
         return [tiny(seed=0), tiny(seed=1, penalty={"coef": coef}), tiny(seed=2)]
 
@@ -162,8 +187,12 @@ def test_diverged_run_is_recorded_and_others_go_on(tmp_path: Path) -> None:
     marked = rows[rows["metric"] == "diverged"]
     assert marked["seed"].tolist() == [1]
     assert rows[rows["seed"] == 1]["env_steps"].max() == marked["env_steps"].item()
+    scores = rows[(rows["seed"] == 1) & (rows["metric"] == "eval/score")]
+    assert scores["env_steps"].tolist() == [0, 5]  # none of a policy without finite actions
     drop = ["wall_seconds"]
     for seed in (0, 2):
-        one, other = (frame[frame["seed"] == seed].drop(columns=drop).reset_index(drop=True) for frame in (healthy, rows))
+        one, other = (
+            frame[frame["seed"] == seed].drop(columns=drop).reset_index(drop=True) for frame in (healthy, rows)
+        )
         pd.testing.assert_frame_equal(one, other, check_exact=True)
         assert one["env_steps"].max() == 60

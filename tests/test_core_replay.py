@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from moore.errors import UserError
-from moore.replay import Batch, ModelBuffer, RealBuffer, pack, unpack
+from moore.replay import ModelBuffer, RealBuffer, pack, unpack
 
 OBS, ACT = 2, 1
 WIDTH = 2 * OBS + ACT + 2
@@ -50,6 +50,7 @@ def test_real_buffer_keeps_runs_apart() -> None:
 
 def test_real_buffer_load() -> None:
     """Breaks if a restored buffer differs from the saved one or appends elsewhere."""
+
     def make() -> RealBuffer:
         return RealBuffer([numbered(0, 1)], [0, 0], OBS, ACT, online_capacity=3)
 

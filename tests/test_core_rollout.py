@@ -63,7 +63,9 @@ def fell(next_obs: Tensor) -> Tensor:
     return next_obs[..., 0] > 0.8
 
 
-def plain_rollout(ensemble: Ensemble, agent: SAC, streams: Streams, start: Tensor, kinds: list[str], coef: Tensor) -> list[list[Tensor]]:
+def plain_rollout(
+    ensemble: Ensemble, agent: SAC, streams: Streams, start: Tensor, kinds: list[str], coef: Tensor
+) -> list[list[Tensor]]:
     """The transitions of each run in order, one branch at a time."""
     rows: list[list[Tensor]] = [[] for _ in kinds]
     obs, alive = start.clone(), np.ones((len(kinds), B), dtype=bool)
@@ -108,7 +110,9 @@ def test_rollout_is_the_plain_loop() -> None:
         reward = torch.stack(rows)[:, OBS + ACT].mean()
         torch.testing.assert_close(metrics["rollout/reward_penalized"][run], reward, rtol=1e-4, atol=1e-5)
         assert metrics["rollout/transitions"][run] == len(rows)
-        assert metrics["rollout/terminated_share"][run] == pytest.approx(float(torch.stack(rows)[:, -1].mean()), abs=1e-6)
+        assert metrics["rollout/terminated_share"][run] == pytest.approx(
+            float(torch.stack(rows)[:, -1].mean()), abs=1e-6
+        )
     gap = metrics["rollout/reward_raw"] - metrics["rollout/reward_penalized"]
     torch.testing.assert_close(gap, COEF * metrics["penalty/mean"], rtol=1e-4, atol=1e-5)
     assert (metrics["penalty/q20"] < metrics["penalty/q80"]).all()

@@ -1,6 +1,7 @@
 """SAC on the run axis, against one agent written with torch.nn and torch.optim."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from moore.sac import SAC, SACConfig
 
 OBS, ACT, B = 3, 2, 32
 SEEDS = [0, 1, 2]
+close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4)
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
 
 
@@ -105,12 +107,11 @@ def test_update_is_the_plain_algorithm(normalize_obs: bool) -> None:
             one.update(Batch(*(x[run] for x in batch)), noise[:, run])
     assert (agent.actor_params - start).abs().max() > 0.02
     for run, one in enumerate(plain):
-        close = {"rtol": 1e-3, "atol": 1e-4}
-        torch.testing.assert_close(agent.actor_params[run], flat(one.actor), **close)
+        close(agent.actor_params[run], flat(one.actor))
         for k in range(2):
-            torch.testing.assert_close(agent.critic_params[run, k], flat(one.critics[k]), **close)
-            torch.testing.assert_close(agent.critic_target[run, k], flat(one.targets[k]), **close)
-        torch.testing.assert_close(agent.log_alpha[run], one.log_alpha.detach(), **close)
+            close(agent.critic_params[run, k], flat(one.critics[k]))
+            close(agent.critic_target[run, k], flat(one.targets[k]))
+        close(agent.log_alpha[run], one.log_alpha.detach())
 
 
 def test_cohort_is_single_runs() -> None:

@@ -47,10 +47,15 @@ def test_alpha_one_starts_uniform() -> None:
 
 def test_strategies_and_consumers() -> None:
     """Breaks if a strategy's share changes or a consumer reads another one's setting."""
-    shares = {name: mixture(SamplingConfig(model_batches=name), "model_batches", 5, 300, 100).online_share for name in STRATEGIES}
+    shares = {
+        name: mixture(SamplingConfig(model_batches=name), "model_batches", 5, 300, 100).online_share
+        for name in STRATEGIES
+    }
     assert shares == {"prioritized": 5 / 8, "uniform": 0.25, "half_half": 0.5, "pure_online": 1.0}
     config = SamplingConfig("uniform", "half_half", "pure_online")
-    got = [mixture(config, name, 5, 300, 100).online_share for name in ("model_batches", "start_states", "real_batches")]
+    got = [
+        mixture(config, name, 5, 300, 100).online_share for name in ("model_batches", "start_states", "real_batches")
+    ]
     assert got == [0.25, 0.5, 1.0]
 
 
@@ -62,6 +67,7 @@ def test_an_empty_source_gets_no_draws(strategy: str) -> None:
         buffer = filled([*n_off], n_on)
         mix = mixture(config, "start_states", 1, n_off[0] or 0, n_on)
         index, share = draw(buffer, [mix], uniforms(1, 200))
+        assert mix.online_share == (n_on > 0)
         assert set(index.flatten().tolist()) == set(range(6))
         assert share.item() == (n_on > 0)
 
@@ -99,7 +105,8 @@ def test_weights_inside_a_source() -> None:
 def test_split_is_a_partition(n_off: int, n_on: int, ratio: float, limit: int) -> None:
     """Breaks if a row is in both parts or in none, or a part is longer than it says."""
     parts = [Split(part, ratio, limit) for part in ("train", "holdout")]
-    offline, online = [], []
+    offline: list[int] = []
+    online: list[int] = []
     for split in parts:
         first, size = split.offline(n_off)
         offline += range(first, first + size)
@@ -113,6 +120,7 @@ def test_split_is_a_partition(n_off: int, n_on: int, ratio: float, limit: int) -
 @given(st.integers(5, 60), st.integers(0, 60), st.integers(1, 8))
 def test_held_out_rows_stay_held_out(n_off: int, n_on: int, more: int) -> None:
     """Breaks if a growing D_on moves a row from the holdout into the training data."""
+
     def rows(part: str, n: int) -> set[int]:
         split = Split(part, 0.2, 5)
         return set(split.online_row(torch.arange(split.online_size(n))).tolist())

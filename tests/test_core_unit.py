@@ -18,11 +18,20 @@ from moore.results import Recorder
 from moore.unit import Unit
 
 RUN: dict[str, Any] = {
-    "env": "pendulum", "dataset": "self:pendulum-medium", "dataset_transitions": 300, "eval_episodes": 2,
+    "env": "pendulum",
+    "dataset": "self:pendulum-medium",
+    "dataset_transitions": 300,
+    "eval_episodes": 2,
     "sac": {"hidden": [8], "batch_size": 8, "normalize_obs": True},
     "dynamics": {
-        "ensemble_size": 3, "num_elites": 2, "hidden": [8], "weight_decay": [0.0, 0.0], "batch_size": 8,
-        "epoch_updates": 5, "offline_max_updates": 20, "online_max_updates": 5,
+        "ensemble_size": 3,
+        "num_elites": 2,
+        "hidden": [8],
+        "weight_decay": [0.0, 0.0],
+        "batch_size": 8,
+        "epoch_updates": 5,
+        "offline_max_updates": 20,
+        "online_max_updates": 5,
     },
     "rollout": {"length": 2, "batch_size": 8, "retain": 3},
     "offline": {"updates": 60, "rollout_interval": 10, "eval_interval": 20},
@@ -54,7 +63,8 @@ def spec(root: Path) -> dict[str, Any]:
     variants = {"prioritized": {}, "uniform": {"model_batches": "uniform", "start_states": "uniform"}}
     runs = [
         to_mapping(from_mapping({**RUN, "method": name, "seed": seed, "sampling": sampling}, "test"))
-        for name, sampling in variants.items() for seed in (0, 1)
+        for name, sampling in variants.items()
+        for seed in (0, 1)
     ]
     for folder in ("units", "runs"):
         (root / "tiny" / folder).mkdir(parents=True, exist_ok=True)
@@ -122,7 +132,8 @@ def test_killed_unit_continues_bit_for_bit(evaluations: list[int], uninterrupted
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(values))
     for count, stage in zip(evaluations, ("unit.offline.pt", "unit.pt"), strict=True):
-        done = subprocess.run([sys.executable, "-c", DRIVER, str(path), str(count)], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", DRIVER, str(path), str(count)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert (tmp_path / "tiny" / "checkpoints" / stage).exists()
     Unit(values, path).run()
@@ -145,8 +156,19 @@ def test_restart_without_a_checkpoint_forgets_rows(tmp_path: Path) -> None:
 def test_offline_key() -> None:
     """Breaks if variants that share an offline stage do not find it, or different stages are taken for one."""
     base = from_mapping(RUN, "test")
-    same = [{"method": "x"}, {"sampling": {"decay_rate": 4.0}}, {"online": {"epochs": 9}}, {"penalty": {"schedule": "zero_online"}}]
-    other = [{"seed": 7}, {"penalty": {"coef": 3.0}}, {"sac": {"gamma": 0.5}}, {"rollout": {"length": 4}}, {"real_ratio": 0.5}]
+    same: list[dict[str, Any]] = [
+        {"method": "x"},
+        {"sampling": {"decay_rate": 4.0}},
+        {"online": {"epochs": 9, "retrain_interval": 9}},
+        {"penalty": {"schedule": "zero_online"}},
+    ]
+    other: list[dict[str, Any]] = [
+        {"seed": 7},
+        {"penalty": {"coef": 3.0}},
+        {"sac": {"gamma": 0.5}},
+        {"rollout": {"length": 4}},
+        {"real_ratio": 0.5},
+    ]
     for changes, equal in [*((c, True) for c in same), *((c, False) for c in other)]:
         key = offline_key(from_mapping({**RUN, **changes}, "test"), "hash")
         assert (key == offline_key(base, "hash")) is equal, changes
