@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,11 +43,23 @@ def reproduce(
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (all cores) or more")
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
+    for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
+        check_writable(key, folder)  # before hours of training, not after
     run_study(loaded, root, workers or len(os.sched_getaffinity(0)), device)
     folder = collect(loaded, root, out, f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}")
     others = [path.parent for path in sorted(out.glob("*/rows.parquet")) if path.parent != folder]
     report([*others, folder], figures)
     print_report([*others, folder])
+
+
+def check_writable(key: str, folder: Path) -> None:
+    """UserError naming the option unless files can be made in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{key}: cannot write in {folder} ({error.strerror}); choose another folder") from None
 
 
 def data_make(

@@ -23,7 +23,6 @@ from moore.sac import SAC
 from moore.sampling import ALL, Split, draw, mixture
 
 PURPOSES = (
-    "environment",
     "exploration",
     "policy",
     "model_batches",
@@ -108,6 +107,10 @@ class Cohort:
     def train_model(self, t: int) -> None:
         """Train the ensemble on D_off ∪ D_on, drawn by each run's strategy; t = 0 is the offline stage."""
         dynamics = self.shared.dynamics
+        # a stream of its own for each training: how far a run draws must not depend on when the others converge
+        self.streams["model_batches"] = Streams(
+            self.seeds, self.stage, "model_batches", self.real.online_size, device=self.device
+        )
         if not self.ensemble.fitted or self.shared.dataset is None:
             for run in range(len(self.configs)):
                 self.ensemble.fit_scaler(run, self.real.all_of(run))

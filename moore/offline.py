@@ -22,7 +22,7 @@ def offline_stage(cohort: Cohort, recorder: Recorder, checkpoint: Callable[[], N
     while cohort.updates < settings.updates:
         if cohort.shared.uses_model:
             cohort.imagine(t=0)
-        for _ in range(settings.rollout_interval):
+        for _ in range(min(settings.rollout_interval, settings.updates - cohort.updates)):
             cohort.update_policy(t=0, count=1)
             if cohort.updates % settings.eval_interval == 0:
                 recorder.training(cohort, "offline", env_steps=0)

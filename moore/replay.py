@@ -72,6 +72,7 @@ class RealBuffer:
 
     def append(self, batch: Batch) -> None:
         """Add one online transition per run; batch fields are [R, ...]."""
+        assert self.online_size < self.online_capacity, "the online buffer is full: more steps than the run's budget"
         self.rows[self.online_start + self.online_size] = pack(batch)
         self.online_size += 1
 

@@ -37,7 +37,7 @@ COLUMNS = (
 )
 OFFLINE_METHOD = "mopo"  # rows of the offline stage that the variants of one dataset and seed share
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
-DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q")
+DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
 
 
 def content_hash(value: Any) -> str:
@@ -68,12 +68,11 @@ class Recorder:
         root: Path,
         study: str,
         configs: Sequence[RunConfig],
-        labels: Sequence[str] | None = None,
         display: Callable[[dict[str, Any]], None] = lambda status: None,
     ) -> None:
         self.configs, self.study, self.display = list(configs), study, display
         self.ids = [run_id(config) for config in configs]
-        self.methods = list(labels) if labels else [config.method for config in configs]
+        self.methods = [config.method for config in configs]
         self.diverged = [False] * len(configs)
         self.wall_seconds, self.cpu_seconds = 0.0, 0.0  # of earlier processes on these runs
         self._start_wall, self._start_cpu = time.monotonic(), time.process_time()

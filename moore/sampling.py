@@ -124,6 +124,7 @@ def draw(
     """
     offline = [split.offline(int(n)) for n in buffer.offline_size.tolist()]
     online_size = split.online_size(buffer.online_size)
+    assert all(size or online_size for _, size in offline), f"no transitions in the part {split.part!r}"
     shares = []
     for (_, n_off), mix in zip(offline, mixtures, strict=True):
         shares.append(0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share)

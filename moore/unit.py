@@ -20,6 +20,7 @@ from moore import checkpoint
 from moore.cohort import Cohort
 from moore.config import RunConfig, from_mapping, to_mapping
 from moore.data.hdf5 import dataset_hash
+from moore.data.ids import resolve
 from moore.data.load import load_dataset
 from moore.data.transitions import Transitions, to_transitions
 from moore.errors import UserError
@@ -65,7 +66,10 @@ class Unit:
         for config in {c.dataset: c for c in self.configs if c.dataset is not None}.values():
             assert config.dataset is not None
             self._show({"label": f"data: {config.dataset}"})
-            dataset = load_dataset(config.dataset, self.root / "data", transitions=config.dataset_transitions)
+            physics = config.physics if resolve(config.dataset).source == "self" else None
+            dataset = load_dataset(
+                config.dataset, self.root / "data", transitions=config.dataset_transitions, physics=physics
+            )
             if dataset.env != config.env:
                 raise UserError(f"{config.dataset} holds transitions of {dataset.env}, the run's env is {config.env}")
             data[config.dataset], hashes[config.dataset] = (

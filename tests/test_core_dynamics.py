@@ -156,6 +156,7 @@ def test_fit_is_the_plain_loop(normalize_targets: bool) -> None:
     updates = metrics["model/updates"].tolist()
     assert updates == [count for _, _, count in expected]
     assert len(set(updates)) > 1  # else the test shows nothing about runs that stop early
+    assert ensemble.params_adam.steps.tolist() == ensemble.bounds_adam.steps.tolist() == updates
     for run, (params, elites, _) in enumerate(expected):
         torch.testing.assert_close(ensemble.params[run], params, rtol=1e-3, atol=1e-4)
         assert ensemble.elite_idxs[run].tolist() == elites
@@ -268,10 +269,10 @@ def test_scaler() -> None:
     targets = torch.cat([data.next_obs - data.obs, data.reward[..., None]], -1)[0]
     torch.testing.assert_close(ensemble.target_std[1, 0, 0], targets.std(0, correction=0))
     assert (ensemble.input_mean[[0, 2]] == 0).all()
+    assert (ensemble.input_std[[0, 2]] == 1).all()
     constant = data._replace(obs=data.obs * torch.tensor([1.0, 0.0]) + 5.0)
     ensemble.fit_scaler(0, Batch(*(x[0] for x in constant)))
     assert ensemble.input_std[0, 0, 0, 1] == 1.0  # not a division by almost nothing
-    assert (ensemble.input_std[[0, 2]] == 1).all()
 
 
 def test_predictions_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ import torch
 
 from moore.checkpoint import offline_config, offline_key
 from moore.config import from_mapping, to_mapping
+from moore.data.hdf5 import dataset_hash
+from moore.data.load import load_dataset
 from moore.online import OnlineStage
 from moore.results import Recorder
 from moore.unit import Unit
@@ -105,12 +107,13 @@ def test_forks_start_alike(uninterrupted: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "data").symlink_to(uninterrupted / "data")
     Unit(spec(tmp_path), tmp_path / "spec.json").run()
     cohort = stages[0].cohort
-    saved = [torch.load(path, weights_only=True) for path in (uninterrupted / "cache" / "offline").glob("*.pt")]
-    for part, state in (("agent", cohort.agent.state()), ("ensemble", cohort.ensemble.state())):
-        for key, value in state.items():
-            assert torch.equal(value[:2], value[2:]), key  # run order: variants x seeds
-            starts = {json.dumps(one[part][key][0].tolist()) for one in saved}
-            assert {json.dumps(value[run].tolist()) for run in range(2)} == starts, key
+    data = dataset_hash(load_dataset(RUN["dataset"], uninterrupted / "data", transitions=300))
+    for run, config in enumerate(cohort.configs):
+        path = uninterrupted / "cache" / "offline" / f"{offline_key(config, data)}.pt"
+        saved = torch.load(path, weights_only=True)
+        for part, state in (("agent", cohort.agent.state()), ("ensemble", cohort.ensemble.state())):
+            for key, value in state.items():
+                assert torch.equal(value[run], saved[part][key][0]), key
     assert (cohort.agent.actor_adam.steps == 60).all()
     assert cohort.ensemble.fitted
     assert not torch.equal(cohort.agent.actor_params[0], cohort.agent.actor_params[1])

@@ -78,7 +78,7 @@ def test_table_rows_and_curves(finished: tuple[Path, str]) -> None:
 
 
 def test_variants_start_from_the_same_offline_run(finished: tuple[Path, str]) -> None:
-    """Breaks if a fork copies the wrong run: all strategies of a seed have one J_0, and it is the offline end's policy."""
+    """Breaks if a fork copies the wrong run: all strategies of a seed have one J_0."""
     rows = pd.read_parquet(finished[0] / "results" / "sampling-tiny" / "rows.parquet")
     first = rows[(rows["env_steps"] == 0) & (rows["phase"] == "online") & (rows["metric"] == "eval/return")]
     for dataset, group in first.groupby("dataset"):
@@ -120,6 +120,6 @@ def test_unwritable_results_folder_loses_nothing(finished: tuple[Path, str]) -> 
     (folder / "taken").write_text("a file where the folder should be")
     done = reproduce(folder, "--out", "taken")
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("moore: taken")
+    assert done.stderr.strip().splitlines()[-1].startswith("moore: --out: cannot write in taken")
     assert "Traceback" not in done.stderr
     assert (folder / "runs" / "sampling-tiny" / "runs").is_dir()
