@@ -9,7 +9,7 @@ ARGS ?=
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test test-slow bench reproduce-table figures readme check-readme clean
+.PHONY: help setup lint type format test bench reproduce-table figures check-readme clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -35,21 +35,16 @@ type: $(READY)   ## mypy
 	$(BIN)/mypy
 
 test: $(READY)   ## the fast tests, under ten minutes on two cores
-	$(BIN)/python -m pytest -m 'not slow'
-
-test-slow: $(READY) ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest
 
 bench: $(READY)  ## speed of updates, rollouts and environments as a fraction of this machine's peak
-	OMP_NUM_THREADS=$$(nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
+	OMP_NUM_THREADS=$$(env -u OMP_NUM_THREADS nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
 
 reproduce-table: $(READY) ## train what is missing, print the table, draw the curves (SCALE=mini|laptop, STUDY=sampling)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
 
-figures: $(READY) ## tables and figures again from the rows in analysis/results
+figures: $(READY) ## tables, figures and README's generated blocks again, from the rows in analysis/results
 	$(BIN)/python -m analysis.report
-
-readme: figures  ## refresh README's generated blocks
 
 check-readme: $(READY) ## fail if a generated block of README is stale
 	$(BIN)/python -m analysis.report --check

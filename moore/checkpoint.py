@@ -11,10 +11,10 @@ import torch
 
 from moore.config import OnlineConfig, RunConfig, to_mapping
 from moore.penalty import PenaltyConfig
-from moore.results import content_hash
+from moore.results import OFFLINE_METHOD, content_hash
 from moore.sampling import SamplingConfig
 
-OFFLINE_FORMAT = 1  # raise it when a change of the code changes what the offline stage computes
+OFFLINE_FORMAT = 2  # raise it when a change of the code changes what the offline stage computes
 
 
 def save(path: Path, state: Any) -> None:
@@ -36,7 +36,9 @@ def load(path: Path) -> Any:
 def offline_config(config: RunConfig) -> RunConfig:
     """The part of a configuration that the offline stage depends on; the rest is set to defaults."""
     penalty = dataclasses.replace(config.penalty, schedule=PenaltyConfig().schedule)
-    return dataclasses.replace(config, method="mopo", penalty=penalty, sampling=SamplingConfig(), online=OnlineConfig())
+    return dataclasses.replace(
+        config, method=OFFLINE_METHOD, penalty=penalty, sampling=SamplingConfig(), online=OnlineConfig()
+    )
 
 
 def offline_key(config: RunConfig, dataset_hash: str) -> str:

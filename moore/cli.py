@@ -45,11 +45,16 @@ def reproduce(
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
-    run_study(loaded, root, workers or len(os.sched_getaffinity(0)), device)
+    run_study(loaded, root, workers or available_cores(), device)
     folder = collect(loaded, root, out, f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}")
     others = [path.parent for path in sorted(out.glob("*/rows.parquet")) if path.parent != folder]
     report([*others, folder], figures)
     print_report([*others, folder])
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_writable(key: str, folder: Path) -> None:

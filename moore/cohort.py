@@ -85,7 +85,7 @@ class Cohort:
         self.ensemble = Ensemble(self.shared.dynamics, obs_dim, action_dim, self.seeds, device)
         self.streams = {name: Streams(self.seeds, stage, name, device=device) for name in PURPOSES}
         names = list(dict.fromkeys(config.dataset for config in configs if config.dataset is not None))
-        self.real = RealBuffer(
+        self.real_buffer = RealBuffer(
             [_rows(datasets[name]) for name in names],
             [None if config.dataset is None else names.index(config.dataset) for config in configs],
             obs_dim,
@@ -94,14 +94,14 @@ class Cohort:
             device,
         )
         capacity = self.shared.rollout.retain * self.shared.rollout.length * self.shared.rollout.batch_size
-        self.imagined = ModelBuffer(
+        self.model_buffer = ModelBuffer(
             len(configs), capacity if self.shared.uses_model else 0, obs_dim, action_dim, device
         )
         self.evaluator = Evaluator(self.shared.env, self.shared.physics, self.seeds, self.shared.eval_episodes)
         self.evaluations, self.updates, self.metrics = 0, 0, Metrics()
         if self.shared.sac.normalize_obs and self.shared.dataset is not None:
             for run in range(len(configs)):
-                obs = self.real.all_of(run).obs
+                obs = self.real_buffer.all_of(run).obs
                 self.agent.obs_mean[run, 0], self.agent.obs_std[run, 0] = obs.mean(0), divisor(obs.std(0))
 
     def train_model(self, t: int) -> None:
@@ -109,11 +109,11 @@ class Cohort:
         dynamics = self.shared.dynamics
         # a stream of its own for each training: how far a run draws must not depend on when the others converge
         self.streams["model_batches"] = Streams(
-            self.seeds, self.stage, "model_batches", self.real.online_size, device=self.device
+            self.seeds, self.stage, "model_batches", self.real_buffer.online_size, device=self.device
         )
         if not self.ensemble.fitted or self.shared.dataset is None:
             for run in range(len(self.configs)):
-                self.ensemble.fit_scaler(run, self.real.all_of(run))
+                self.ensemble.fit_scaler(run, self.real_buffer.all_of(run))
         holdout = self._draw("model_batches", t, "holdout", dynamics.max_holdout, self._split("holdout"))
         cap = dynamics.online_max_updates if self.ensemble.fitted else dynamics.offline_max_updates
         self.metrics.add(
@@ -140,7 +140,7 @@ class Cohort:
                 kinds,
                 coef,
                 self.streams["rollout"],
-                self.imagined,
+                self.model_buffer,
             )
         )
 
@@ -156,7 +156,7 @@ class Cohort:
             if real is not None:
                 parts.append(Batch(*(x[:, i * num_real : (i + 1) * num_real] for x in real)))
             if num_real < batch_size:
-                parts.append(self.imagined.gather(scale_to_index(imagined[:, i], self.imagined.size[:, None])))
+                parts.append(self.model_buffer.gather(scale_to_index(imagined[:, i], self.model_buffer.size[:, None])))
             batch = Batch(*(torch.cat(column, 1) for column in zip(*parts, strict=True)))
             self.metrics.add(self.agent.update(batch, noise[:, i].transpose(0, 1)))
         self.updates += count
@@ -173,8 +173,8 @@ class Cohort:
             "agent": detached(self.agent.state()),
             "ensemble": detached(self.ensemble.state()),
             "fitted": self.ensemble.fitted,
-            "online_rows": self.real.online_rows().clone(),
-            "imagined": {"rows": self.imagined.rows, "written": self.imagined.written},
+            "online_rows": self.real_buffer.online_rows().clone(),
+            "model_buffer": {"rows": self.model_buffer.rows, "written": self.model_buffer.written},
             "streams": {name: stream.state() for name, stream in self.streams.items()},
             "evaluations": self.evaluations,
             "updates": self.updates,
@@ -186,9 +186,9 @@ class Cohort:
         self.agent.load(state["agent"])
         self.ensemble.load(state["ensemble"])
         self.ensemble.fitted = state["fitted"]
-        self.real.load_online(state["online_rows"].to(self.device))
-        self.imagined.rows.copy_(state["imagined"]["rows"])
-        self.imagined.written.copy_(state["imagined"]["written"])
+        self.real_buffer.load_online(state["online_rows"].to(self.device))
+        self.model_buffer.rows.copy_(state["model_buffer"]["rows"])
+        self.model_buffer.written.copy_(state["model_buffer"]["written"])
         for name, stream in self.streams.items():
             stream.load(state["streams"][name])
         self.evaluations, self.updates = state["evaluations"], state["updates"]
@@ -199,16 +199,16 @@ class Cohort:
 
     def _draw(self, consumer: str, t: int, stream: str, count: int, split: Split) -> Batch:
         """`count` transitions [R, count] for one consumer in epoch t, by each run's strategy."""
-        sizes = self.real.offline_size.tolist()
+        sizes = self.real_buffer.offline_size.tolist()
         mixtures = [
-            mixture(config.sampling, consumer, t, size, self.real.online_size)
+            mixture(config.sampling, consumer, t, size, self.real_buffer.online_size)
             for config, size in zip(self.configs, sizes, strict=True)
         ]
         uniforms = self.streams[stream].uniform(2, count).transpose(0, 1)
-        index, online_share = draw(self.real, mixtures, uniforms, split)
+        index, online_share = draw(self.real_buffer, mixtures, uniforms, split)
         if split.part != "holdout":
             self.metrics.add({f"sampling/{consumer}_online_share": online_share})
-        return self.real.gather(index)
+        return self.real_buffer.gather(index)
 
 
 def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

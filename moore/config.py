@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,12 +40,51 @@ class OnlineConfig:
     exploration_steps: int = 0  # uniformly random actions first, for runs from scratch
 
 
-POSITIVE = {  # numbers that must be at least 1
-    "sac": ("batch_size",),
-    "dynamics": ("batch_size", "max_holdout", "epoch_updates", "offline_max_updates", "online_max_updates"),
-    "rollout": ("length", "batch_size", "retain"),
-    "offline": ("rollout_interval", "eval_interval"),
-    "online": ("epochs", "epoch_steps", "retrain_interval", "utd_ratio"),
+COUNT, NUMBER, SHARE = "1 or more", "a finite number above 0", "a number from 0 to 1"
+FROM_ZERO, ANY_COUNT = "a finite number, 0 or more", "0 or more"
+ACCEPTS: dict[str, Callable[[float], bool]] = {
+    COUNT: lambda x: x >= 1,
+    NUMBER: lambda x: 0 < x < math.inf,
+    SHARE: lambda x: 0 <= x <= 1,
+    FROM_ZERO: lambda x: 0 <= x < math.inf,
+    ANY_COUNT: lambda x: x >= 0,
+}
+RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a tuple is checked item by item
+    "": {"seed": ANY_COUNT, "real_ratio": SHARE, "eval_episodes": COUNT, "dataset_transitions": COUNT},
+    "sac": {
+        "hidden": COUNT,
+        "actor_lr": NUMBER,
+        "critic_lr": NUMBER,
+        "alpha_lr": NUMBER,
+        "gamma": SHARE,
+        "tau": SHARE,
+        "batch_size": COUNT,
+        "init_alpha": NUMBER,
+    },
+    "dynamics": {
+        "ensemble_size": COUNT,
+        "hidden": COUNT,
+        "weight_decay": FROM_ZERO,
+        "lr": NUMBER,
+        "batch_size": COUNT,
+        "max_holdout": COUNT,
+        "epoch_updates": COUNT,
+        "patience": ANY_COUNT,
+        "min_improvement": SHARE,
+        "offline_max_updates": COUNT,
+        "online_max_updates": COUNT,
+    },
+    "penalty": {"coef": FROM_ZERO},
+    "rollout": {"length": COUNT, "batch_size": COUNT, "retain": COUNT},
+    "sampling": {"decay_rate": NUMBER, "priority_exponent": FROM_ZERO},
+    "offline": {"updates": ANY_COUNT, "rollout_interval": COUNT, "eval_interval": COUNT},
+    "online": {
+        "epochs": COUNT,
+        "epoch_steps": COUNT,
+        "retrain_interval": COUNT,
+        "utd_ratio": COUNT,
+        "exploration_steps": ANY_COUNT,
+    },
 }
 
 
@@ -55,9 +95,7 @@ class RunConfig:
     env: str
     dataset: str | None = None  # None: from scratch, nothing but the environment
     dataset_transitions: int | None = None  # size of a self-made dataset; None: its default
-    keep_timeouts: bool = (
-        True  # True: the stored next observations; False: d4rl.qlearning_dataset (moore/data/transitions.py)
-    )
+    keep_timeouts: bool = True  # the stored next observations; False: the rule of d4rl.qlearning_dataset
     physics: str = "gymnasium"
     seed: int = 0
     method: str = "moore"  # the label in rows and tables
@@ -72,43 +110,29 @@ class RunConfig:
     online: OnlineConfig = field(default_factory=OnlineConfig)
 
     def __post_init__(self) -> None:
-        spec = find_spec(self.env)
-        check_physics(spec, self.physics)
+        check_physics(find_spec(self.env), self.physics)
         for consumer in CONSUMERS:
             check_choice(f"sampling.{consumer}", getattr(self.sampling, consumer), tuple(STRATEGIES))
         check_choice("penalty.uncertainty", self.penalty.uncertainty, tuple(UNCERTAINTIES))
         check_choice("penalty.schedule", self.penalty.schedule, SCHEDULES)
-        _check(self.sampling.decay_rate > 0, "sampling.decay_rate", self.sampling.decay_rate, "a number above 0")
+        for section, keys in RANGES.items():
+            for key, accepted in keys.items():
+                value = getattr(getattr(self, section) if section else self, key)
+                for item in value if isinstance(value, tuple) else (value,):
+                    _check(item is None or ACCEPTS[accepted](item), f"{section}.{key}".lstrip("."), value, accepted)
+        dynamics, online = self.dynamics, self.online
+        _check(0 < dynamics.holdout_ratio <= 0.5, "dynamics.holdout_ratio", dynamics.holdout_ratio, "a share up to 0.5")
+        members = f"1 to ensemble_size = {dynamics.ensemble_size}"
+        _check(1 <= dynamics.num_elites <= dynamics.ensemble_size, "dynamics.num_elites", dynamics.num_elites, members)
+        layers = len(dynamics.hidden) + 1
+        per_layer = f"{layers} numbers, one for each layer"
+        _check(len(dynamics.weight_decay) == layers, "dynamics.weight_decay", dynamics.weight_decay, per_layer)
+        phi, steps = online.retrain_interval, online.epoch_steps
+        _check(phi <= steps or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {steps}")
+        budget = f"less than the {self.online_steps} online steps"
         _check(
-            self.sampling.priority_exponent >= 0,
-            "sampling.priority_exponent",
-            self.sampling.priority_exponent,
-            "0 or more",
+            online.exploration_steps < self.online_steps, "online.exploration_steps", online.exploration_steps, budget
         )
-        _check(0 <= self.real_ratio <= 1, "real_ratio", self.real_ratio, "a share from 0 to 1")
-        _check(self.eval_episodes > 0, "eval_episodes", self.eval_episodes, "1 or more")
-        _check(
-            0 < self.dynamics.holdout_ratio <= 0.5,
-            "dynamics.holdout_ratio",
-            self.dynamics.holdout_ratio,
-            "a share up to 0.5",
-        )
-        elites, size = self.dynamics.num_elites, self.dynamics.ensemble_size
-        _check(1 <= elites <= size, "dynamics.num_elites", elites, f"1 to ensemble_size = {size}")
-        layers = len(self.dynamics.hidden) + 1
-        _check(
-            len(self.dynamics.weight_decay) == layers,
-            "dynamics.weight_decay",
-            self.dynamics.weight_decay,
-            f"{layers} numbers, one for each layer",
-        )
-        _check(self.seed >= 0, "seed", self.seed, "0 or more")
-        for section, keys in POSITIVE.items():
-            for key in keys:
-                value = getattr(getattr(self, section), key)
-                _check(value > 0, f"{section}.{key}", value, "1 or more")
-        phi, size = self.online.retrain_interval, self.online.epoch_steps
-        _check(phi <= size or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {size}")
 
     @property
     def online_steps(self) -> int:

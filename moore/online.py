@@ -37,7 +37,7 @@ class OnlineStage:
         for t in range(self.epoch + 1, settings.epochs + 1):
             for tau in range(1, settings.epoch_steps + 1):
                 self._environment_step()
-                steps = cohort.real.online_size
+                steps = cohort.real_buffer.online_size
                 explored = steps >= settings.exploration_steps
                 if explored and tau % settings.retrain_interval == 0 and cohort.shared.uses_model:
                     cohort.train_model(t)
@@ -56,7 +56,7 @@ class OnlineStage:
         cohort = self.cohort
         action_dim = cohort.spec.action_dim
         obs = torch.as_tensor(self.obs, dtype=torch.float32, device=cohort.device)
-        if cohort.real.online_size < self.settings.exploration_steps:
+        if cohort.real_buffer.online_size < self.settings.exploration_steps:
             action = 2.0 * cohort.streams["exploration"].uniform(action_dim).float() - 1.0
         else:
             noise = cohort.streams["policy"].normal(1, action_dim)
@@ -64,7 +64,7 @@ class OnlineStage:
             action = cohort.agent.act(obs[:, None], noise)[:, 0].nan_to_num()
         next_obs, reward, terminated, truncated = self.env.step(action.cpu().numpy())
         as_tensor = lambda x: torch.as_tensor(x, dtype=torch.float32, device=cohort.device)  # noqa: E731
-        cohort.real.append(Batch(obs, action, as_tensor(reward), as_tensor(next_obs), as_tensor(terminated)))
+        cohort.real_buffer.append(Batch(obs, action, as_tensor(reward), as_tensor(next_obs), as_tensor(terminated)))
         ended = np.flatnonzero(terminated | truncated)
         self.obs = next_obs
         if len(ended):
@@ -73,7 +73,7 @@ class OnlineStage:
 
     def _has_data(self) -> bool:
         """Model-based updates wait for the first rollout, phi steps into the stage: D_model starts empty."""
-        return not self.cohort.shared.uses_model or bool((self.cohort.imagined.written > 0).all())
+        return not self.cohort.shared.uses_model or bool((self.cohort.model_buffer.written > 0).all())
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue after an epoch."""

@@ -17,6 +17,8 @@ from rich.table import Table
 
 from moore.checkpoint import offline_config
 from moore.config import RunConfig, to_mapping
+from moore.data.ids import resolve
+from moore.data.load import d4rl_path, self_path
 from moore.errors import UserError
 from moore.results import content_hash, run_id, write_json
 from moore.study import Study
@@ -25,11 +27,26 @@ POLL_SECONDS = 0.5
 LINE_SECONDS = 60.0  # between two status lines where there is no terminal to redraw
 
 
+def check_datasets(study: Study, root: Path) -> None:
+    """UserError before anything is trained if a dataset of the study cannot be made or found."""
+    for run in {run.dataset: run for run in study.runs}.values():
+        if run.dataset is None:
+            continue
+        dataset = resolve(run.dataset)
+        if dataset.source == "self":
+            self_path(dataset, root / "data", run.dataset_transitions, physics=run.physics)
+        elif dataset.source == "d4rl":
+            d4rl_path(dataset)
+        elif dataset.path is not None and not dataset.path.is_file():
+            raise UserError(f"{run.dataset}: {dataset.path} is not a file; accepted: a file in the D4RL v2 HDF5 schema")
+
+
 def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> None:
     """Train every run of the study that has no finished rows yet.
 
     Raises UserError when a unit fails; finished runs are kept and the same call goes on with the others.
     """
+    check_datasets(study, root)
     units = [Work(study, runs, root, device) for runs in study.cohorts()]
     waiting = sorted((unit for unit in units if not unit.finished()), key=lambda unit: -unit.cost)
     if not waiting:
@@ -38,6 +55,7 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
     failed: list[Work] = []
     console = Console(stderr=True)
     started = shown = time.monotonic()
+    before = sum(unit.progress() * unit.cost for unit in units)  # done in earlier calls
     try:
         with Live(console=console, refresh_per_second=2, transient=True) as live:
             while waiting or running:
@@ -53,10 +71,10 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
                     if unit.process is None or unit.process.returncode != 0 or not unit.finished():
                         failed.append(unit)
                 if console.is_terminal:
-                    live.update(_display(units, workers, started))
+                    live.update(_display(units, workers, started, before))
                 elif time.monotonic() - shown > LINE_SECONDS:
                     shown = time.monotonic()
-                    console.print(_display(units, workers, started))
+                    console.print(_display(units, workers, started, before))
     except KeyboardInterrupt:
         for unit in running:
             unit.stop()
@@ -86,7 +104,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "scale": study.scale,
         "date": max(m["finished"] for m in manifests),
         "command": command,
-        "git_commit": sorted({m["git_commit"] for m in manifests})[0],
+        "git_commit": ", ".join(dict.fromkeys(m["git_commit"] for m in manifests)),
         "machine": manifests[0]["machine"],
         "packages": manifests[0]["packages"],
         "cpu_seconds": round(sum(m["cpu_seconds"] for m in manifests)),
@@ -94,7 +112,8 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "online_steps": first.online_steps,
         "eval_episodes": first.eval_episodes,
         "config": to_mapping(first),
-        "datasets": {m["config"]["dataset"]: m["dataset_hash"] for m in manifests if m.get("dataset_hash")},
+        "peak_memory_mb": max(m["peak_memory_mb"] for m in manifests),
+        "datasets": {m["config"]["dataset"]: m["dataset"] for m in manifests if m.get("dataset")},
         "configs": {m["run"]: m["config"] for m in manifests},
     }
     try:
@@ -178,6 +197,16 @@ class Work:
         except (OSError, ValueError):
             return {}
 
+    def progress(self) -> float:
+        """Share of the unit's work that is done; the offline stage is about a third of it."""
+        if self.finished():
+            return 1.0
+        status = self.status()
+        within = float(status.get("done", 0)) / max(1, status.get("total", 1))
+        if self.runs[0].dataset is None:
+            return within
+        return 0.35 + 0.65 * within if str(status.get("label", "")).startswith("online") else 0.35 * within
+
     def explain(self) -> str:
         """The last line of a failed unit's log."""
         path = self.folder / f"{self.name}.log"
@@ -185,24 +214,19 @@ class Work:
         return f"{self.name} failed: {lines[-1].removeprefix('moore: ') if lines else 'no output'} (log: {path})"
 
 
-def _display(units: list[Work], workers: int, started: float) -> Table:
+def _display(units: list[Work], workers: int, started: float, before: float) -> Table:
     """What runs, how far, the mean score of each method now, and when it ends."""
     table = Table(title=None, box=None, pad_edge=False)
     for column in ("unit", "stage", "done", "scores now"):
         table.add_column(column, no_wrap=column != "scores now")
-    total = sum(unit.cost for unit in units)
-    done = 0.0
     for unit in units:
         status = unit.status()
-        label = status.get("label", "waiting")
-        within = status.get("done", 0) / max(1, status.get("total", 1))
-        # the offline stage is about a third of a unit's work
-        share = 1.0 if unit.finished() else (0.35 + 0.65 * within if label.startswith("online") else 0.35 * within)
-        done += unit.cost * share
+        label = "done" if unit.finished() else status.get("label", "waiting")
         scores = "  ".join(f"{name} {value:.0f}" for name, value in status.get("scores", {}).items())
-        table.add_row(unit.name.rsplit("-", 1)[0], "done" if unit.finished() else label, f"{100 * share:.0f} %", scores)
+        table.add_row(unit.name.rsplit("-", 1)[0], label, f"{100 * unit.progress():.0f} %", scores)
     elapsed = time.monotonic() - started
-    remaining = elapsed * (total - done) / done if done > 0.02 * total else float("nan")
+    total, done = sum(unit.cost for unit in units), sum(unit.progress() * unit.cost for unit in units)
+    remaining = elapsed * (total - done) / (done - before) if done - before > 0.02 * total else float("nan")
     eta = f"about {remaining / 60:.0f} min left" if remaining == remaining else "estimating"
     table.caption = f"{elapsed / 60:.1f} min, {eta}, {workers} processes"
     return table

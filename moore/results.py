@@ -47,7 +47,7 @@ def content_hash(value: Any) -> str:
 
 def run_id(config: RunConfig) -> str:
     """A readable name that is unique for the configuration."""
-    dataset = (config.dataset or f"none:{config.env}").replace(":", "-").replace("/", "-")
+    dataset = dataset_label(config).replace(":", "-").replace("/", "-")
     return f"{config.method}-{dataset}-s{config.seed}-{content_hash(to_mapping(config))[:8]}"
 
 
@@ -151,8 +151,9 @@ class Recorder:
         self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
 
     def restart(self) -> None:
-        """Forget rows of an attempt that left no checkpoint."""
+        """Forget rows of an attempt that left no checkpoint; a run that starts again is not finished."""
         for path in self.paths:
+            path.with_name("manifest.json").unlink(missing_ok=True)
             path.write_text(",".join(COLUMNS) + "\n")
 
     def _diverge(self, run: int, phase: str, env_steps: int, updates: int) -> None:
@@ -195,9 +196,12 @@ def environment_facts() -> dict[str, Any]:
     """What a manifest says about code and machine: commit, packages, processor."""
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-        )
+        try:
+            done = subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+            )
+        except FileNotFoundError:  # no git on this machine
+            return ""
         return done.stdout.strip()
 
     cpu = platform.processor() or platform.machine()

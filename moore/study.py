@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from moore.config import RunConfig, cohort_key, from_mapping
 from moore.data.ids import resolve
 from moore.errors import UserError
+from moore.results import OFFLINE_METHOD, dataset_label
 
 ABLATIONS_DIR = Path(__file__).parent.parent / "ablations"
 
@@ -39,16 +41,23 @@ def load_study(study: Path, scale: Path) -> Study:
     Raises UserError naming the file, the key and what is accepted.
     """
     study_values = _read(study, required=("study", "variants"), optional=("references",))
-    scale_values = _read(scale, required=("scale", "seeds", "defaults", "tasks"), optional=("references", "note"))
+    scale_values = _read(scale, required=("scale", "seeds", "defaults", "tasks"), optional=("references",))
     seeds = _typed(scale_values["seeds"], list, scale, "seeds")
     tasks = _typed(scale_values["tasks"], list, scale, "tasks")
     variants = _typed(study_values["variants"], dict, study, "variants")
     references = _typed(scale_values.get("references", {}), dict, scale, "references")
     defaults = _typed(scale_values["defaults"], dict, scale, "defaults")
     wanted = _typed(study_values["references"], list, study, "references") if "references" in study_values else []
-    runs: dict[
-        RunConfig, None
-    ] = {}  # insertion-ordered set: references are the same for all datasets of an environment
+    for path, key in ((study, "study"), (scale, "scale")):
+        _check_name(path, key, {"study": study_values, "scale": scale_values}[key][key])
+    for path, names in ((study, [*variants]), (study, wanted)):
+        for name in names:
+            _check_name(path, "variants" if names is not wanted else "references", name)
+    if set(variants) & set(wanted):
+        raise UserError(
+            f"{study}: {sorted(set(variants) & set(wanted))[0]!r} is a variant and a reference; expected one"
+        )
+    runs: dict[RunConfig, None] = {}  # an ordered set: references are the same for all datasets of an environment
     for index, task in enumerate(tasks):
         where = f"{scale}: tasks[{index}]"
         base = merge(defaults, _typed(task, dict, scale, f"tasks[{index}]"))
@@ -73,14 +82,38 @@ def load_study(study: Path, scale: Path) -> Study:
                 raise UserError(
                     f"{study}: references: {name!r} is not in {scale}, which has {', '.join(references) or 'none'}"
                 )
-            scratch = {key: value for key, value in base.items() if key not in ("dataset", "dataset_transitions")}
+            # nothing of the task but its environment: the reference is one, whatever the datasets' settings are
+            scratch = merge(defaults, {key: base[key] for key in ("env", "physics") if key in base})
+            scratch.pop("dataset_transitions", None)
             for seed in seeds:
                 values = merge(scratch, _typed(references[name] or {}, dict, scale, f"references.{name}")) | {
                     "method": name,
                     "seed": seed,
                 }
                 runs[from_mapping(values, f"{scale}: references.{name}")] = None
+    _check_unique(runs, scale)
     return Study(f"{study_values['study']}-{scale_values['scale']}", scale_values["scale"], list(runs))
+
+
+def _check_name(path: Path, key: str, name: Any) -> None:
+    """Names become folders and labels of rows."""
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+", name) or name == OFFLINE_METHOD:
+        raise UserError(
+            f"{path}: {key}: {name!r} is not accepted; expected lower-case letters, digits, _ and -, "
+            f"and not {OFFLINE_METHOD!r}, which labels the shared offline stage"
+        )
+
+
+def _check_unique(runs: Iterable[RunConfig], scale: Path) -> None:
+    """A cell of the table must hold one run for each seed."""
+    seen: set[tuple[str, str, int]] = set()
+    for run in runs:
+        key = (run.method, dataset_label(run), run.seed)
+        if key in seen:
+            raise UserError(
+                f"{scale}: {key[0]} on {key[1]} with seed {key[2]} occurs twice; expected different tasks and seeds"
+            )
+        seen.add(key)
 
 
 def find_yaml(name: str, folder: Path) -> Path:

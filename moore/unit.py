@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import sys
 import time
@@ -72,6 +73,9 @@ class Unit:
             )
             if dataset.env != config.env:
                 raise UserError(f"{config.dataset} holds transitions of {dataset.env}, the run's env is {config.env}")
+            recorded = dataset.metadata.get("physics", config.physics)
+            if recorded != config.physics:
+                raise UserError(f"{config.dataset}: physics: recorded with {recorded}, the run has {config.physics}")
             data[config.dataset], hashes[config.dataset] = (
                 to_transitions(dataset, config.keep_timeouts),
                 dataset_hash(dataset),
@@ -143,7 +147,14 @@ class Unit:
                 config.method,
                 recorder.cpu() * share,
                 recorder.wall() * share,
-                dataset_hash=hashes.get(config.dataset or ""),
+                dataset=None
+                if config.dataset is None
+                else {
+                    "env": config.env,
+                    "sha256": hashes[config.dataset],
+                    "transitions": len(data[config.dataset]),
+                },
+                target_entropy=stage.cohort.agent.target_entropy,
                 diverged=diverged,
             )
         self._show({"label": "done", "done": 1, "total": 1})
@@ -165,6 +176,7 @@ class Unit:
                 "config": to_mapping(config),
                 "cpu_seconds": round(cpu, 1),
                 "wall_seconds": round(wall, 1),
+                "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
                 "threads": torch.get_num_threads(),
                 "device": str(self.device),
                 "finished": time.strftime("%Y-%m-%d"),

@@ -90,7 +90,7 @@ def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         original = getattr(Cohort, name)
 
         def wrapped(self: Cohort, t: int, *more: Any) -> None:
-            calls.append((name, t, self.real.online_size, *more))
+            calls.append((name, t, self.real_buffer.online_size, *more))
             original(self, t, *more)
 
         monkeypatch.setattr(Cohort, name, wrapped)
@@ -112,7 +112,7 @@ def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_imagined_buffer_holds_the_last_rollouts(tmp_path: Path) -> None:
     """Breaks if D_model's capacity is not `retain` rollouts, or one append exceeds it."""
     stage, _ = run_online([tiny()], tmp_path)
-    imagined = stage.cohort.imagined
+    imagined = stage.cohort.model_buffer
     assert imagined.capacity == 3 * 2 * 8
     assert imagined.written.tolist() == [6 * 2 * 8]  # pendulum never terminates
     assert (imagined.rows != 0).any(-1).all()
@@ -132,7 +132,7 @@ def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
     config = tiny(dataset=None, real_ratio=1.0, online={"exploration_steps": 40, "epochs": 3})
     stage, _ = run_online([config], tmp_path)
     assert stage.cohort.updates == 21  # steps 40 to 60
-    action = stage.cohort.real.all_of(0).action[:40]
+    action = stage.cohort.real_buffer.all_of(0).action[:40]
     assert action.abs().max() <= 1
     assert action.abs().mean().item() == pytest.approx(0.5, abs=0.1)
 
@@ -154,7 +154,7 @@ def test_time_limit_is_no_termination() -> None:
     stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([198, 100])})
     for _ in range(4):
         stage._environment_step()
-    rows = [stage.cohort.real.all_of(run) for run in range(2)]
+    rows = [stage.cohort.real_buffer.all_of(run) for run in range(2)]
     for batch, ends in zip(rows, ([1], []), strict=True):
         assert batch.terminated.sum() == 0
         obs, next_obs = batch.obs[-4:], batch.next_obs[-4:]
@@ -170,7 +170,7 @@ def test_termination_is_stored() -> None:
     stage = OnlineStage(Cohort([config], {}, "online"))
     for _ in range(60):
         stage._environment_step()
-    batch = stage.cohort.real.all_of(0)
+    batch = stage.cohort.real_buffer.all_of(0)
     joined = (batch.next_obs[:-1] == batch.obs[1:]).all(-1)
     assert batch.terminated.sum() >= 2
     assert torch.equal(joined, batch.terminated[:-1] == 0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +164,21 @@ def medium_index(training: BehaviourTraining) -> int | None:
     return next((i for i, e in enumerate(training.ladder) if e["score"] >= training.config.medium_score), None)
 
 
+def command(config: BehaviourConfig) -> str:
+    """The shell command that repeats a training, with every setting that is not a default."""
+    words = ["python -m moore.data.train", config.env, f"--medium-score {config.medium_score}"]
+    for prefix, given, default in (
+        ("--", config, BehaviourConfig(config.env, config.medium_score)),
+        ("--sac.", config.sac, BehaviourConfig(config.env, config.medium_score).sac),
+    ):
+        for item in fields(given):
+            value = getattr(given, item.name)
+            if item.name not in ("sac", "checkpoint", "out") and value != getattr(default, item.name):
+                text = " ".join(map(str, value)) if isinstance(value, tuple) else value
+                words.append(f"{prefix}{item.name.replace('_', '-')} {text}")
+    return " ".join(words)
+
+
 def export(training: BehaviourTraining) -> None:
     """Write the ladder, thinned to ladder_size snapshots up to medium and as many after it, with its provenance."""
     config, ladder, medium = training.config, training.ladder, medium_index(training)
@@ -172,8 +187,7 @@ def export(training: BehaviourTraining) -> None:
     kept = [*thin(0, medium), *([*thin(medium, len(ladder) - 1)][1:] if medium < len(ladder) - 1 else [])]
     facts = environment_facts()
     provenance = {
-        "command": f"python -m moore.data.train {config.env} --medium-score {config.medium_score}"
-        f" --max-steps {config.max_steps} --seed {config.seed}",
+        "command": command(config),
         "config": json.loads(json.dumps(asdict(config) | {"checkpoint": None, "out": None})),
         "git_commit": facts["git_commit"],
         "packages": facts["packages"],
