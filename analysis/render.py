@@ -93,23 +93,38 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def to_rich(table: Table) -> RichTable:
-    """For the terminal; the caption is rich's caption below the table."""
+def to_rich(table: Table, width: int) -> RichTable:
+    """For a terminal of `width` characters; the caption is rich's caption below the table.
+
+    Where the columns do not fit side by side, each cell gets a line of its own below its row's heads.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table as RichTable
+    from rich.text import Text
 
     def show(cell: Cell) -> str:
         return _cell(cell, table, lambda text: f"[bold]{text}[/bold]", lambda n: f" (n={n})", escape)
 
+    rows = [(list(map(escape, heads)), [show(cell) for cell in cells]) for heads, cells in table.rows]
+    lines = [[*map(escape, (*table.heads, *table.columns))], *([*heads, *cells] for heads, cells in rows)]
+    needed = sum(2 + max(Text.from_markup(text).cell_len for text in column) for column in zip(*lines, strict=True))
     out = RichTable(box=box.SIMPLE_HEAD, caption=escape(table.caption), caption_justify="left")
+    if needed > width:
+        out.add_column(escape(", ".join(table.heads)), no_wrap=True)
+        out.add_column("", no_wrap=True)
+        for heads, cells in rows:
+            out.add_row("  ".join(heads), "")
+            for column, text in zip(table.columns, cells, strict=True):
+                out.add_row(f"  {escape(column)}", text)
+            out.add_section()
+        return out
     for head in table.heads:
         out.add_column(escape(head), no_wrap=True, overflow="fold")
     for column in table.columns:
         out.add_column(escape(column), justify="right", overflow="fold")
-    for index, (heads, cells) in enumerate(table.rows):
-        last_task = index == len(table.rows) - table.aggregates - 1
-        out.add_row(*map(escape, heads), *(show(cell) for cell in cells), end_section=last_task)
+    for index, (heads, cells) in enumerate(rows):
+        out.add_row(*heads, *cells, end_section=index == len(rows) - table.aggregates - 1)
     return out
 
 

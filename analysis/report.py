@@ -64,7 +64,7 @@ def print_report(results_dirs: Iterable[str | Path], console: Console | None = N
         for part in split_by_source(study):
             for table in tables(part):
                 console.print(f"\n[bold]{TITLES[table.name]}[/bold]  {study.name}")
-                console.print(to_rich(table))
+                console.print(to_rich(table, console.width))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

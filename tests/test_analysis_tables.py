@@ -153,7 +153,7 @@ def test_markdown_latex_csv_and_terminal_carry_the_same_numbers() -> None:
     body = latex[latex.index("toprule") :]
     assert re.findall(number, body) == re.findall(number, markdown)
     stream = io.StringIO()
-    Console(file=stream, width=250).print(to_rich(table))
+    Console(file=stream, width=250).print(to_rich(table, 250))
     assert re.findall(number, stream.getvalue().split("Normalised")[0]) == re.findall(number, markdown)
     parsed = list(csv.DictReader(io.StringIO(to_csv(table))))
     first = [line for line in parsed if line["column"] == "prioritized" and line["dataset"] == LOW]
@@ -179,3 +179,15 @@ def test_numbers_have_fixed_decimals_and_no_negative_zero() -> None:
 
 def test_manifest_helper_is_complete() -> None:
     assert {"scale", "date", "command", "git_commit", "cpu_seconds", "online_steps", "config"} <= set(manifest())
+
+
+def test_a_narrow_terminal_shows_every_cell_whole() -> None:
+    """Breaks if a table that is too wide for the terminal loses or folds cells."""
+    table = main_table(make_study(full_study(5)))
+    stream = io.StringIO()
+    Console(file=stream, width=70).print(to_rich(table, 70))
+    wide = io.StringIO()
+    Console(file=wide, width=250).print(to_rich(table, 250))
+    body = wide.getvalue().split("Normalised")[0]
+    for text in re.findall(r"-?\d+\.\d ± \d+\.\d → -?\d+\.\d ± \d+\.\d", body):
+        assert text in stream.getvalue()
