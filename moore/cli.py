@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 import tyro
 
 from moore.data import commands as data_commands
@@ -42,6 +43,12 @@ def reproduce(
 
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (all cores) or more")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):  # torch's errors for an unknown and for an absent device
+        raise UserError(
+            f"--device: {device!r} is not available here; expected cpu, or cuda where torch sees a GPU"
+        ) from None
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
