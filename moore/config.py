@@ -129,7 +129,7 @@ class RunConfig:
         _check(len(dynamics.weight_decay) == layers, "dynamics.weight_decay", dynamics.weight_decay, per_layer)
         phi, steps = online.retrain_interval, online.epoch_steps
         _check(phi <= steps or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {steps}")
-        budget = f"less than the {self.online_steps} online steps"
+        budget = f"at most the {self.online_steps} online steps"
         _check(
             online.exploration_steps < self.online_steps, "online.exploration_steps", online.exploration_steps, budget
         )
