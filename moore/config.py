@@ -150,9 +150,10 @@ PER_RUN_KEYS = ("seed", "dataset", "method", "sampling", "penalty")
 
 
 def cohort_key(config: RunConfig) -> RunConfig:
-    """Equal for runs that can be trained in one process: the config with its per-run keys blanked."""
-    blank = {"seed": 0, "method": "", "sampling": SamplingConfig(), "penalty": PenaltyConfig()}
-    return dataclasses.replace(config, dataset="any" if config.dataset else None, **blank)  # type: ignore[arg-type]
+    """Equal for runs that can be trained in one process: the config with its per-run keys at their defaults."""
+    plain = RunConfig(config.env, physics=config.physics)
+    blank = {key: getattr(plain, key) for key in PER_RUN_KEYS}
+    return dataclasses.replace(config, **blank | {"dataset": "any" if config.dataset else None})
 
 
 def from_mapping(values: Mapping[str, Any], where: str) -> RunConfig:
