@@ -53,7 +53,7 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
         return
     running: list[Work] = []
     failed: list[Work] = []
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 140)
     started = shown = time.monotonic()
     before = sum(unit.progress() * unit.cost for unit in units)  # done in earlier calls
     try:
