@@ -29,6 +29,7 @@ from analysis.stats import t_half_width
 Array = npt.NDArray[np.float64]
 OFFLINE_WIDTH = 0.25
 PER_ROW = 4
+TITLE_LENGTH = 26  # characters that fit above a panel
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 8.0, "axes.titlesize": 7.5, "axes.labelsize": 8.0,
     "legend.fontsize": 8.0, "legend.frameon": False,
@@ -66,7 +67,8 @@ def grid(panels: Sequence[str], height: float = 1.9) -> tuple[Figure, list[Axes]
         for axis in axes[len(panels) :]:
             axis.remove()
         for axis, name in zip(axes, panels, strict=False):
-            axis.set_title(name)
+            # a long id goes over two lines, environment and quality, so that neighbours do not meet
+            axis.set_title(name.replace("-", "\n", 1) if len(name) > TITLE_LENGTH else name)
         seaborn.despine(figure)
     return figure, axes[: len(panels)]
 
