@@ -131,7 +131,7 @@ class RunConfig:
         _check(phi <= steps or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {steps}")
         budget = f"at most the {self.online_steps} online steps"
         _check(
-            online.exploration_steps < self.online_steps, "online.exploration_steps", online.exploration_steps, budget
+            online.exploration_steps <= self.online_steps, "online.exploration_steps", online.exploration_steps, budget
         )
 
     @property
