@@ -199,10 +199,9 @@ class Cohort:
 
     def _draw(self, consumer: str, t: int, stream: str, count: int, split: Split) -> Batch:
         """`count` transitions [R, count] for one consumer in epoch t, by each run's strategy."""
-        sizes = self.real_buffer.offline_size.tolist()
         mixtures = [
             mixture(config.sampling, consumer, t, size, self.real_buffer.online_size)
-            for config, size in zip(self.configs, sizes, strict=True)
+            for config, size in zip(self.configs, self.real_buffer.offline_size, strict=True)
         ]
         uniforms = self.streams[stream].uniform(2, count).transpose(0, 1)
         index, online_share = draw(self.real_buffer, mixtures, uniforms, split)

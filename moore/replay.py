@@ -67,7 +67,8 @@ class RealBuffer:
             torch.cat(list(datasets), out=self.rows[:total])
         as_long = lambda values: torch.tensor(values, device=device, dtype=torch.long)  # noqa: E731
         self.offline_start = as_long([0 if k is None else offsets[k] for k in dataset_of])  # [R]
-        self.offline_size = as_long([0 if k is None else len(datasets[k]) for k in dataset_of])  # [R]
+        # a list, not a tensor: every draw needs the numbers, and reading them off a device would stall it
+        self.offline_size = [0 if k is None else len(datasets[k]) for k in dataset_of]
         self.online_start = total + online_capacity * torch.arange(num_runs, device=device)  # [R]
 
     def append(self, batch: Batch) -> None:
@@ -82,7 +83,7 @@ class RealBuffer:
 
     def all_of(self, run: int) -> Batch:
         """Every transition of one run, offline then online; fields [N, ...]."""
-        first, size = int(self.offline_start[run]), int(self.offline_size[run])
+        first, size = int(self.offline_start[run]), self.offline_size[run]
         start = int(self.online_start[run])
         online = self.rows[start : start + self.online_size]
         return unpack(torch.cat([self.rows[first : first + size], online]), self.obs_dim)

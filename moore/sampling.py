@@ -122,7 +122,7 @@ def draw(
     uniforms: float64 [2, R, B] in [0, 1): the first picks the source, the second the transition inside it.
     Returns index [R, B] and the realised online share [R]. Weights apply to `split` = all only.
     """
-    offline = [split.offline(int(n)) for n in buffer.offline_size.tolist()]
+    offline = [split.offline(size) for size in buffer.offline_size]
     online_size = split.online_size(buffer.online_size)
     assert all(size or online_size for _, size in offline), f"no transitions in the part {split.part!r}"
     shares = []
