@@ -4,23 +4,25 @@ VENV ?= $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
 READY := $(VENV)/.moore-ready
 SCALE ?= mini
-STUDY ?= sampling
+STUDY ?= paper-methods
 ARGS ?=
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test bench reproduce-table figures check-readme clean
+.PHONY: help setup lint type format test bench reproduce-table reproduce-ablations figures check-readme clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 setup: $(READY)  ## create the environment with locked versions
 
+# d4rl is there for tests that compare with it; they need none of its dependencies, of which mujoco_py does not work here
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "moore needs Python 3.11 or 3.12 (MuJoCo 4 has no older builds); set PYTHON=python3.12")'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps d4rl==1.1
 	touch $@
 
 lint: $(READY)   ## ruff
@@ -40,8 +42,11 @@ test: $(READY)   ## the fast tests, under ten minutes on two cores
 bench: $(READY)  ## speed of updates, rollouts and environments as a fraction of this machine's peak
 	OMP_NUM_THREADS=$$(env -u OMP_NUM_THREADS nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
 
-reproduce-table: $(READY) ## train what is missing, print the table, draw the curves (SCALE=mini|laptop, STUDY=sampling)
+reproduce-table: $(READY) ## train what is missing, print table and curves (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
+
+reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (SCALE=mini|laptop|paper)
+	$(BIN)/moore reproduce --study sampling --scale $(SCALE) $(ARGS)
 
 figures: $(READY) ## tables, figures and README's generated blocks again, from the rows in analysis/results
 	$(BIN)/python -m analysis.report

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.methods import MAIN, REFERENCES
-from analysis.rows import Study, offline_problems, several_offline_stages
+from analysis.methods import REFERENCES, listed
+from analysis.rows import SCORE, Study
+from analysis.settings import budgets, frozen, untrained
+from analysis.stages import offline_problems, one_stage, stages
 from analysis.stats import REPS
 from analysis.transfer import GAIN, LAST, problems
+from moore.data.mismatch import PhysicsMismatch
 
 T_INTERVAL = "± is half of the 95 % Student-t interval over seeds (std with ddof = 1)"
 
@@ -53,30 +56,45 @@ def runs_clause(study: Study, runs: pd.DataFrame) -> str:
     return " ".join(clauses)
 
 
-def main(study: Study, runs: pd.DataFrame, seeds: int, aggregated: bool) -> str:
+def physics_clause(study: Study) -> str:
+    """Every dataset that was recorded with another physics than its runs have, or with an unknown one, or nothing."""
+    sentences = []
+    for entry in study.manifest.get("physics_mismatch") or []:
+        measured = dict(entry)
+        dataset = measured.pop("dataset")
+        if dataset in study.datasets:
+            sentences.append(PhysicsMismatch(**measured).sentence(dataset))
+    return _join(*sentences)
+
+
+def main(study: Study, runs: pd.DataFrame, seeds: int, aggregates: str) -> str:
+    """`aggregates`: which part of the table holds mean and IQM over tasks, "rows" or "columns", or nothing."""
     finished = runs.loc[runs["finished"], "evaluations"]
     used = min(LAST, int(finished.min())) if len(finished) else LAST
     text = [
         "Normalised score (0-100), offline → online: the evaluation before the first online step (J_0) → the mean of "
         f"the last {used} evaluations of {study.online_steps} online steps; {episodes(study)} episodes each, "
         "deterministic policy.",
-        _scratch(runs),
+        starts_clause(study, runs),
+        frozen_clause(study),
+        budgets(study),
         f"{seeds_clause(seeds).capitalize()}. {T_INTERVAL}.",
         "Bold: the best mean and every method whose 95 % interval of the paired difference to it (same dataset and "
         "seed) includes 0.",
     ]
-    if aggregated:
+    if aggregates:
         text.append(
-            f"Last rows: online score with its 95 % stratified bootstrap interval ({REPS} resamples of runs within "
-            "tasks); missing where a task is missing or diverged."
+            f"Last {aggregates}: online score with its 95 % stratified bootstrap interval ({REPS} resamples of runs "
+            "within tasks); missing where a task is missing or diverged."
         )
-    return _join(*text, runs_clause(study, runs), provenance(study))
+    return _join(*text, runs_clause(study, runs), physics_clause(study), provenance(study))
 
 
 def offline(study: Study, seeds: int) -> str:
     return _join(
         f"Normalised score (0-100), mean of the last {LAST} offline evaluations, {episodes(study)} episodes each.",
         f"{seeds_clause(seeds).capitalize()}. {T_INTERVAL}.",
+        physics_clause(study),
         provenance(study),
     )
 
@@ -88,8 +106,11 @@ def transfer(study: Study, runs: pd.DataFrame, seeds: int) -> str:
         "same over all steps (negative: never below J_0). AUC: mean score over steps (trapezoids). Steps to J_0 + "
         f"{GAIN:.0f}: first evaluation that far above J_0; n counts the runs that got there. A run from scratch has an "
         "AUC only.",
+        f"So has {listed(untrained(study))}: no offline stage, J_0 is an untrained policy." if untrained(study) else "",
+        frozen_clause(study),
         f"{seeds_clause(seeds).capitalize()}. {T_INTERVAL}.",
         runs_clause(study, runs),
+        physics_clause(study),
         provenance(study),
     )
 
@@ -97,20 +118,62 @@ def transfer(study: Study, runs: pd.DataFrame, seeds: int) -> str:
 def learning_curves(study: Study, runs: pd.DataFrame, seeds: int) -> str:
     return _join(
         f"Learning curves of {study.name}: evaluation score (0-100, {episodes(study)} episodes, no smoothing), mean "
-        f"over {seeds} seeds with the 95 % Student-t band. Left of the vertical rule: the shared offline stage, "
+        f"over {seeds} seeds with the 95 % Student-t band. Left of the vertical rule: "
+        f"{'the shared offline stage' if one_stage(study, SCORE) else 'the offline stages (means, thin)'}, "
         "gradient updates squeezed onto a quarter of the online axis; right: environment steps since the switch.",
-        "Variants have offline stages of their own; the grey line is the mean of all."
-        if several_offline_stages(study)
-        else "",
-        _scratch(runs),
+        stages_clause(study, SCORE),
+        starts_clause(study, runs),
+        frozen_clause(study),
+        budgets(study),
         "" if runs["finished"].all() else "A run that diverged or is unfinished is a thin line that ends in a cross.",
         runs_clause(study, runs),
+        physics_clause(study),
+        provenance(study),
+    )
+
+
+def stages_clause(study: Study, metric: str) -> str:
+    """Whose offline stage a coloured line is, where methods have their own, or nothing."""
+    if one_stage(study, metric):
+        return ""
+    groups = dict.fromkeys(stage.methods for dataset in study.datasets for stage in stages(study, dataset, metric))
+    shared = [f"{listed(group)} start from one, drawn as {group[0]}" for group in groups if len(group) > 1]
+    return f"Each is drawn like the method that starts from it{''.join(f'; {words}' for words in shared)}."
+
+
+def starts_clause(study: Study, runs: pd.DataFrame) -> str:
+    """Which methods have no offline stage, or nothing."""
+    scratch = [name for name in REFERENCES if name in set(runs["method"])]
+    bare = untrained(study)
+    return _join(
+        f"{listed(scratch)} learn{_s(scratch)} from scratch on the same online steps: no offline stage."
+        if scratch
+        else "",
+        f"{listed(bare)} start{_s(bare)} with the dataset but untrained: no offline stage, J_0 is an untrained policy."
+        if bare
+        else "",
+    )
+
+
+def frozen_clause(study: Study) -> str:
+    """Which methods do not learn online, or nothing."""
+    names = frozen(study)
+    return f"{listed(names)} keep{_s(names)} the offline policy: later scores are evaluations of it." if names else ""
+
+
+def methods(study: Study, reference: str) -> str:
+    return _join(
+        "As run: gradient updates of the offline stage, and for every online environment step. Real batches: the "
+        "strategy that draws from offline and online transitions, with their share of a batch where the rest is "
+        "imagined. Settings: keys of `moore/config.py` with values other than its defaults, of the algorithm's own "
+        f"sections all, of the others those that differ from `{reference}`; what is the same there is the scale's. "
+        "Several values depend on the task.",
         provenance(study),
     )
 
 
 def online_share(study: Study, drawn: Sequence[str], missing: Sequence[str]) -> str:
-    formula = f"Dashed: the closed form α S t² / (α S t² + N_off) of `{MAIN}` at the end of epoch t."  # noqa: RUF001
+    formula = f"Dashed: the closed form α S t² / (α S t² + N_off) of `{study.main}` at the end of epoch t."  # noqa: RUF001
     closed = formula if drawn else ""
     lacking = f"No closed form for {', '.join(missing)}: the manifest does not give N_off, S and the decay rate."
     unknown = lacking if missing else ""
@@ -121,18 +184,19 @@ def online_share(study: Study, drawn: Sequence[str], missing: Sequence[str]) -> 
     return _join(what, closed, unknown, provenance(study))
 
 
-def penalty(study: Study, banded: str) -> str:
+def penalty(study: Study, banded: str, metric: str) -> str:
     return _join(
         "Mean ensemble uncertainty u of imagined transitions, before the penalty coefficient, mean over the "
         f"seeds that finished; the band is the 20-80 % range of u in `{banded}`, averaged over seeds. Left of the "
         "rule: the offline stage.",
+        stages_clause(study, metric),
         provenance(study),
     )
 
 
-def _scratch(runs: pd.DataFrame) -> str:
-    present = [name for name in REFERENCES if name in set(runs["method"])]
-    return f"{' and '.join(present)} learn from scratch on the same online steps: no offline stage." if present else ""
+def _s(names: Sequence[str]) -> str:
+    """The ending of a verb."""
+    return "s" if len(names) == 1 else ""
 
 
 def _join(*sentences: str) -> str:

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from analysis import captions
-from analysis.methods import MAIN, REFERENCES, ordered
+from analysis.methods import MOORE, REFERENCES, SAMPLING, ordered
 from analysis.rows import Study, select
+from analysis.settings import without_stage
 from analysis.stats import Interval, paired_interval, t_interval
 from analysis.tables import Cell, Table, by_seed, group, most_seeds
 from analysis.transfer import EARLY, summarise
@@ -32,9 +33,13 @@ Values = Callable[[Study, pd.DataFrame, str], "Interval | None"]
 
 @dataclass(frozen=True)
 class Claim:
-    """`quantity` of a dataset exceeds `threshold`, or stays below it (`below`); it needs runs of `methods`."""
+    """`quantity` of a dataset exceeds `threshold`, or stays below it (`below`); it needs runs of `methods`.
+
+    `kind` is the name, or with an X in it that of many claims with one meaning.
+    """
 
     name: str
+    kind: str
     meaning: str
     methods: tuple[str, ...]
     quantity: Values
@@ -68,10 +73,10 @@ def difference(runs: pd.DataFrame, dataset: str, ours: str, theirs: str, metric:
     return paired_interval(by_seed(group(runs, dataset, ours), metric), by_seed(group(runs, dataset, theirs), metric))
 
 
-def uncertainty_fall(study: Study, dataset: str, method: str = MAIN) -> Interval | None:
-    """Relative fall of `penalty/mean`, 1 - (last 10 % of the budget) / (first 10 %), over the runs that have both."""
+def uncertainty_fall(study: Study, runs: pd.DataFrame, dataset: str) -> Interval | None:
+    """Relative fall of MOORe's `penalty/mean`, 1 - (last 10 % of the budget) / (first 10 %); over runs with both."""
     rows = select(study.rows, "penalty/mean", "online")
-    rows = rows[(rows["method"] == method) & (rows["dataset"] == dataset)]
+    rows = rows[(rows["method"] == study.main) & (rows["dataset"] == dataset)]
     falls = []
     for _, run in rows.groupby("seed"):
         first = run.loc[run["env_steps"] <= EARLY * study.online_steps, "value"].mean()
@@ -85,41 +90,60 @@ def _early_drop(method: str) -> Values:
 
 
 def _lead(metric: str, over: str) -> Values:
-    return lambda study, runs, dataset: difference(runs, dataset, MAIN, over, metric)
+    return lambda study, runs, dataset: difference(runs, dataset, study.main, over, metric)
 
 
 def claims(study: Study) -> list[Claim]:
     """The claims that this study can speak to: those whose methods it ran."""
-    drop = f"J_0 - mean early score, more than {MARGIN:.0f} points"
-    every = [
-        Claim("half_half drops at the switch", drop, ("half_half",), _early_drop("half_half"), MARGIN),
-        Claim("pure_online drops at the switch", drop, ("pure_online",), _early_drop("pure_online"), MARGIN),
-        Claim(
-            "uniform is smooth",
-            f"its drop stays below {MARGIN:.0f} points",
-            ("uniform",),
-            _early_drop("uniform"),
-            MARGIN,
-            below=True,
-        ),
-        Claim(
-            "uniform adapts slower",
-            f"AUC of {MAIN} - AUC of uniform, above 0",
-            (MAIN, "uniform"),
-            _lead("auc", "uniform"),
-        ),
-    ]
-    for other in ordered(study.methods):
-        if other not in (MAIN, *REFERENCES):
-            meaning = f"final score of {MAIN} - {other}, not below -{MARGIN:.0f}"
-            every.append(
-                Claim(f"{MAIN} ends no worse than {other}", meaning, (MAIN, other), _lead("final", other), -MARGIN)
-            )
-    fall = "relative fall of the mean uncertainty from the first to the last 10 % of online steps, above 0"
-    every.append(
-        Claim("uncertainty falls online", fall, (MAIN,), lambda study, runs, dataset: uncertainty_fall(study, dataset))
-    )
+    falls = "uncertainty falls online"
+    meaning = "relative fall of the mean uncertainty from the first to the last 10 % of online steps, above 0"
+    uncertainty = Claim(falls, falls, meaning, (study.main,), uncertainty_fall)
+    every = [*_of_sampling(study.main), *_of_methods(study), uncertainty]
     return [claim for claim in every if set(claim.methods) <= set(study.methods)]
+
+
+def _of_sampling(main: str) -> list[Claim]:
+    """What the paper says of the other sampling strategies at the start of the online stage."""
+    slower, meaning = "uniform adapts slower", f"AUC of {main} - AUC of uniform, above 0"
+    return [
+        _drops("half_half", "half_half"),
+        _drops("pure_online", "pure_online"),
+        _smooth("uniform"),
+        Claim(slower, slower, meaning, (main, "uniform"), _lead("auc", "uniform")),
+    ]
+
+
+def _of_methods(study: Study) -> list[Claim]:
+    """MOORe against every other method; its speed and the switch only where it meets other methods than its own."""
+    main = study.main
+    others = [name for name in ordered(study.methods) if name != main]
+    every = []
+    for other in others:
+        if main == MOORE or other not in REFERENCES:
+            shown = "X" if main == MOORE else other
+            meaning = f"final score of {main} - {shown}, not below -{MARGIN:.0f}"
+            name, kind = (f"{main} ends no worse than {method}" for method in (other, shown))
+            every.append(Claim(name, kind, meaning, (main, other), _lead("final", other), -MARGIN))
+    if main != MOORE:
+        return every
+    rivals = [name for name in others if name not in SAMPLING]
+    for other in rivals:
+        name, kind = (f"{main} adapts faster than {method}" for method in (other, "X"))
+        meaning = f"AUC of {main} - AUC of X, above 0"
+        every.append(Claim(name, kind, meaning, (main, other), _lead("auc", other)))
+    every.append(_smooth(main))
+    return [*every, *(_drops(name, "X") for name in rivals if name not in without_stage(study))]
+
+
+def _drops(method: str, shown: str) -> Claim:
+    meaning = f"J_0 - mean early score, more than {MARGIN:.0f} points"
+    name, kind = (f"{who} drops at the switch" for who in (method, shown))
+    return Claim(name, kind, meaning, (method,), _early_drop(method), MARGIN)
+
+
+def _smooth(method: str) -> Claim:
+    name, meaning = f"{method} is smooth", f"its drop stays below {MARGIN:.0f} points"
+    return Claim(name, name, meaning, (method,), _early_drop(method), MARGIN, below=True)
 
 
 def check(study: Study) -> list[Finding]:
@@ -138,6 +162,7 @@ def claims_table(study: Study) -> Table:
     """Rows: claims; columns: datasets and the count of supported ones; cells: verdict and interval."""
     found = {(finding.claim, finding.dataset): finding for finding in check(study)}
     runs, rows = summarise(study), []
+    meanings = dict.fromkeys(f"{claim.kind} = {claim.meaning}" for claim in claims(study))
     for claim in claims(study):
         mine = [found[claim.name, dataset] for dataset in study.datasets]
         total = sum(finding.verdict == SUPPORTED for finding in mine)
@@ -150,25 +175,27 @@ def claims_table(study: Study) -> Table:
             "A claim is supported (not supported) if the 95 % Student-t interval over seeds, in brackets, lies wholly "
             "on its (the other) side of the threshold, and inconclusive otherwise or if a compared run diverged. No "
             "correction for the number of checks.",
-            "In numbers: " + "; ".join(f"{claim.name} = {claim.meaning}" for claim in claims(study)) + ".",
+            "In numbers: " + "; ".join(meanings) + ".",
+            captions.frozen_clause(study),
             f"{captions.seeds_clause(seeds).capitalize()}.",
             captions.provenance(study),
         ]
     )
+    caption = " ".join(caption.split())
     return Table("claims", ("claim",), (*study.datasets, "supported"), tuple(rows), seeds, caption, joiner=": ")
 
 
-def differences_table(study: Study, reference: str = MAIN) -> Table:
-    """Rows: dataset and method; columns: paired difference `method - reference`; no rows without `reference`."""
-    runs, rows = summarise(study), []
+def differences_table(study: Study) -> Table:
+    """Rows: dataset and method; columns: paired difference to MOORe; no rows in a study without it."""
+    runs, rows, reference, no_switch = summarise(study), [], study.main, without_stage(study)
     for dataset in study.datasets if reference in study.methods else []:
         for method in ordered(study.methods):
             if method == reference:
                 continue
             cells = []
             for metric in ("final", "auc", "early_drop"):
-                scratch = method in REFERENCES and metric == "early_drop"
-                value = None if scratch else difference(runs, dataset, method, reference, metric)
+                lacking = method in no_switch and metric == "early_drop"
+                value = None if lacking else difference(runs, dataset, method, reference, metric)
                 cells.append(Cell(((metric, value),), brackets=True, seeds=value.n) if value else Cell())
             rows.append(((dataset, method), tuple(cells)))
     seeds = most_seeds(runs)

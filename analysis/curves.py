@@ -9,77 +9,84 @@ from matplotlib.figure import Figure
 
 from analysis import captions
 from analysis.figures import STYLE, Array, finish, grid, mean_curve, offline_x, robust_limits, switch_axis
-from analysis.methods import OFFLINE_COLOUR, OFFLINE_STAGE, REFERENCES, colours, ordered
+from analysis.methods import OFFLINE_COLOUR, Look, looks, ordered
 from analysis.rows import SCORE, Study, select, source_of
-from analysis.tables import group, most_seeds
+from analysis.stages import one_stage, stages
+from analysis.tables import WIDE, group, most_seeds
 from analysis.transfer import summarise
 from moore.errors import UserError
 
 X_LABEL = "environment steps since the switch (grey: gradient updates before it)"
-Colour = tuple[float, float, float]
 
 
 def learning_curves(study: Study) -> tuple[Figure, str]:
     """The figure and its caption."""
     runs = summarise(study)
-    palette = colours(study.methods)
+    drawn_as = looks(study.methods)
     figure, axes = grid(study.datasets)
     with mpl.rc_context(STYLE):
         for axis, dataset in zip(axes, study.datasets, strict=True):
-            _panel(axis, study, runs, dataset, palette)
+            _panel(axis, study, runs, dataset, drawn_as)
     finish(figure, axes, X_LABEL, "score (0-100)")
     return figure, captions.learning_curves(study, runs, most_seeds(runs))
 
 
-def draw_offline(axis: Axes, study: Study, dataset: str, metric: str) -> tuple[int, list[Array]]:
-    """The shared offline stage in grey, a run that stopped early as a thin line of its own.
+def draw_offline(
+    axis: Axes, study: Study, dataset: str, metric: str, drawn_as: dict[str, Look]
+) -> tuple[int, list[Array]]:
+    """The offline stages left of the switch, a run that stopped early as a thin line of its own.
 
-    Returns its number of updates (0 if there is none) and the lines drawn.
+    One that all methods share is grey, with a band. Where methods have their own, each is a thin line that looks like
+    the first method that starts from it, so that the eye can follow a method across the switch. Shorter stages end at
+    the switch too. Returns the largest number of updates (0 without an offline stage) and the lines drawn.
     """
-    stage = study.rows[(study.rows["dataset"] == dataset) & (study.rows["method"] == OFFLINE_STAGE)]
-    rows = select(stage, metric, "offline")
-    total = int(stage["updates"].max()) if len(rows) else 0
-    if total == 0:
-        return 0, []
-    complete = rows.groupby("run")["updates"].transform("max") == rows["updates"].max()
-    curve = mean_curve(rows[complete], "updates")
-    x = offline_x(curve.x, total, study.online_steps)
-    axis.fill_between(x, curve.low, curve.high, color=OFFLINE_COLOUR, alpha=0.18, linewidth=0)
-    axis.plot(x, curve.mean, color=OFFLINE_COLOUR, label="offline stage")
-    drawn = [curve.mean]
-    for _, own in rows[~complete].sort_values("updates").groupby("run"):
-        values = own["value"].to_numpy(float)
-        own_x = offline_x(own["updates"].to_numpy(float), total, study.online_steps)
-        axis.plot(own_x, values, color=OFFLINE_COLOUR, linewidth=0.6)
-        axis.plot(own_x[-1:], values[-1:], "x", color=OFFLINE_COLOUR, markersize=5, zorder=3)
-        drawn.append(values)
+    found, shared = stages(study, dataset, metric), one_stage(study, metric)
+    total = max((stage.updates for stage in found), default=0)
+    drawn: list[Array] = []
+    for stage in found:
+        colour, line = (OFFLINE_COLOUR, "-") if shared else drawn_as[stage.methods[0]]
+        rows, late = stage.rows, total - stage.updates
+        complete = rows.groupby("run")["updates"].transform("max") == rows["updates"].max()
+        curve = mean_curve(rows[complete], "updates")
+        x = offline_x(curve.x + late, total, study.online_steps)
+        if shared:
+            axis.fill_between(x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+            axis.plot(x, curve.mean, color=colour, label="offline stage")
+        else:
+            axis.plot(x, curve.mean, line, color=colour, linewidth=0.8)
+        drawn.append(curve.mean)
+        for _, own in rows[~complete].sort_values("updates").groupby("run"):
+            values = own["value"].to_numpy(float)
+            own_x = offline_x(own["updates"].to_numpy(float) + late, total, study.online_steps)
+            axis.plot(own_x, values, color=colour, linewidth=0.6)
+            axis.plot(own_x[-1:], values[-1:], "x", color=colour, markersize=5, zorder=3)
+            drawn.append(values)
     return total, drawn
 
 
-def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, palette: dict[str, Colour]) -> None:
-    updates, means = draw_offline(axis, study, dataset, SCORE)
+def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, drawn_as: dict[str, Look]) -> None:
+    updates, means = draw_offline(axis, study, dataset, SCORE, drawn_as)
     bands: list[Array] = []
     scores = select(study.rows, SCORE, "online")
-    for method in ordered(palette):
+    opacity = 0.15 if len(drawn_as) <= WIDE else 0.06  # many bands on top of each other hide the lines
+    for method in ordered(drawn_as):
         mine = group(runs, dataset, method)
         of_method = scores[(scores["method"] == method) & (scores["dataset"] == source_of(dataset, method, runs))]
         complete = of_method[of_method["run"].isin(mine.loc[mine["finished"], "run"])]
-        style = "--" if method in REFERENCES else "-"
+        colour, line = drawn_as[method]
         if len(complete):
             _same_steps(complete, study.name, dataset, method)
             curve = mean_curve(complete, "env_steps")
-            axis.fill_between(curve.x, curve.low, curve.high, color=palette[method], alpha=0.15, linewidth=0)
-            axis.plot(curve.x, curve.mean, style, color=palette[method], label=method)
+            axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=opacity, linewidth=0)
+            axis.plot(curve.x, curve.mean, line, color=colour, label=method)
             means.append(curve.mean)
             bands += [curve.low, curve.high]
         for run in mine[~mine["finished"]].to_dict("records"):
             own = of_method[
                 (of_method["run"] == run["run"]) & (of_method["env_steps"] <= run["last_step"])
             ].sort_values("env_steps")
-            axis.plot(own["env_steps"], own["value"], style, color=palette[method], linewidth=0.6)
-            axis.plot(
-                own["env_steps"].iloc[-1:], own["value"].iloc[-1:], "x", color=palette[method], markersize=5, zorder=3
-            )
+            axis.plot(own["env_steps"], own["value"], line, color=colour, linewidth=0.6)
+            axis.plot(own["env_steps"].iloc[-1:], own["value"].iloc[-1:], "x", color=colour, markersize=5, zorder=3)
             means.append(own["value"].to_numpy(float))
     switch_axis(axis, study.online_steps, updates)
     robust_limits(axis, means, bands)

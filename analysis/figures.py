@@ -22,6 +22,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
 from analysis.methods import OFFLINE_COLOUR
 from analysis.stats import t_half_width
@@ -115,7 +116,10 @@ def finish(figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str) -> 
         for axis in axes:
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 entries.setdefault(label, handle)
-        item = 0.45 + 0.06 * max((len(label) for label in entries), default=0)  # inches, at 8 points
+        patterns = {handle.get_linestyle() for handle in entries.values() if isinstance(handle, Line2D)}
+        sample = 3.0 if patterns & {"-.", ":"} else 1.8  # in font sizes: long enough to tell dots from dashes
+        # inches, at 8 points
+        item = 0.45 + 0.11 * (sample - 1.8) + 0.06 * max((len(label) for label in entries), default=0)
         columns = max(1, min(len(entries), int(width / item)))
         lines = textwrap.wrap(x_label, int(width / 0.065))
         strip = 0.19 * math.ceil(len(entries) / columns) + 0.14 * len(lines) + 0.1
@@ -128,7 +132,7 @@ def finish(figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str) -> 
         figure.supylabel(y_label, fontsize=8, y=(1 + strip / height) / 2)
         if entries:
             handles, labels = list(entries.values()), list(entries)
-            figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=1.8, borderpad=0.2)
+            figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=sample, borderpad=0.2)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not again for every file format
 

@@ -1,23 +1,51 @@
-"""Names, order and colours of the methods: one place, so that a method looks the same in every table and figure."""
+"""Names, order and looks of the methods: one place, so that a method looks the same in every table and figure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-MAIN = "prioritized"  # MOORe's own sampling strategy, the reference of every paired difference
-OFFLINE_STAGE = "mopo"  # rows of the offline stage that all variants of one (dataset, seed) share
+MOORE = "moore"  # in a study of methods
+PRIORITIZED = "prioritized"  # the same method in a study of sampling strategies
+OFFLINE_STAGE = "mopo"  # method column of MOPO's offline rows; online rows of that name are MOPO frozen
 # Trained from scratch: no offline stage and no dataset, so shown beside every dataset of their environment.
 REFERENCES = ("sac", "mbpo")
-ORDER = (MAIN, "uniform", "half_half", "pure_online", *REFERENCES)
+SAMPLING = ("uniform", "half_half", "pure_online")  # MOORe with other sampling strategies
+ORDER = (
+    MOORE, PRIORITIZED, *SAMPLING,
+    "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl", "mbpo_warm", "mopo_naive", "mopo",
+    *REFERENCES,
+)  # fmt: skip
 
-# Positions in seaborn's "colorblind" palette (ten colours, after Wong, Nature Methods 8:441, 2011).
-COLOUR_INDEX = {MAIN: 0, "uniform": 1, "half_half": 2, "pure_online": 3, "sac": 4, "mbpo": 9}
 OFFLINE_COLOUR = "0.45"
+BLACK = 10
+# (colour, line): positions in seaborn's "colorblind" palette (ten colours, after Wong, Nature Methods 8:441, 2011) or
+# BLACK. Eleven colours are too few, so the lines differ too: two methods with the same line have colours that stay
+# apart in simulated colour blindness. Dashed methods have no offline stage.
+LOOKS = {
+    MOORE: (0, "-"), PRIORITIZED: (0, "-"), "uniform": (1, "-"), "half_half": (2, "-"), "pure_online": (3, "-"),
+    "balanced_replay": (5, "-"), "awac": (BLACK, "-"), "mbpo_warm": (9, "-"),
+    "iql": (3, "-."), "cal_ql": (2, "-."), "cql_sac": (4, "-."), "td3_bc": (BLACK, "-."),
+    "wsrl": (1, ":"), "mopo_naive": (5, ":"), "mopo": (7, ":"),
+    "rlpd": (3, "--"), "sac": (4, "--"), "mbpo": (9, "--"),
+}  # fmt: skip
+
+
+class Look(NamedTuple):
+    """How a method is drawn: an RGB colour and matplotlib's name of a line style."""
+
+    colour: tuple[float, float, float]
+    line: str
+
+
+def main_method(methods: Iterable[str]) -> str:
+    """MOORe's own name in a study with these methods: the reference of every paired difference."""
+    return MOORE if MOORE in set(methods) else PRIORITIZED
 
 
 def ordered(methods: Iterable[str]) -> list[str]:
-    """Unique methods: sampling strategies first, others by name and number (0.5 before 10), references last."""
+    """Unique methods: those of `ORDER`, others by name and number (0.5 before 10), references last."""
 
     def key(method: str) -> tuple[int, list[tuple[int, float, str]]]:
         pieces = re.split(r"(\d+(?:\.\d+)?)", method)
@@ -29,12 +57,24 @@ def ordered(methods: Iterable[str]) -> list[str]:
     return sorted(set(methods), key=key)
 
 
-def colours(methods: Iterable[str]) -> dict[str, tuple[float, float, float]]:
-    """A colour for each method: fixed if in `COLOUR_INDEX`, else from a light-to-dark sequence."""
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """A look for each method: fixed if in `LOOKS`, else a solid line from a light-to-dark sequence."""
     import seaborn  # here, not above: rebuilding a README table needs no plotting library
 
     names = ordered(methods)
-    fixed = seaborn.color_palette("colorblind", 10)
-    others = [name for name in names if name not in COLOUR_INDEX]
+    fixed = [*seaborn.color_palette("colorblind", BLACK), (0.0, 0.0, 0.0)]
+    others = [name for name in names if name not in LOOKS]
     sweep = dict(zip(others, seaborn.color_palette("viridis", len(others) + 1), strict=False))  # its last is too pale
-    return {name: tuple(fixed[COLOUR_INDEX[name]] if name in COLOUR_INDEX else sweep[name]) for name in names}
+
+    def look(name: str) -> Look:
+        if name not in LOOKS:
+            return Look(tuple(sweep[name]), "-")
+        index, line = LOOKS[name]
+        return Look(tuple(fixed[index]), line)
+
+    return {name: look(name) for name in names}

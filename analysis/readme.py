@@ -10,7 +10,7 @@ from analysis import captions
 from analysis.claims import claims_table, differences_table
 from analysis.render import to_markdown
 from analysis.rows import Study, split_by_source
-from analysis.tables import Table, main_table, most_seeds, transfer_table
+from analysis.tables import Table, main_table, methods_table, most_seeds, transfer_table
 from analysis.transfer import summarise
 from moore.errors import UserError
 
@@ -22,6 +22,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "transfer": transfer_table,
     "claims": claims_table,
     "differences": differences_table,
+    "methods": methods_table,
 }
 
 

@@ -13,17 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.claims import claims_table, differences_table
+from analysis.methods import MOORE
 from analysis.readme import refresh
 from analysis.render import to_csv, to_latex, to_markdown, to_rich
 from analysis.rows import Study, load_studies, source, split_by_source
-from analysis.tables import Table, main_table, transfer_table
+from analysis.tables import Table, main_table, methods_table, transfer_table
 from moore.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent
-TITLES = {"main": "Scores", "transfer": "Transfer", "claims": "Claims", "differences": "Differences"}
+TITLES = {
+    "main": "Scores",
+    "transfer": "Transfer",
+    "claims": "Claims",
+    "differences": "Differences",
+    "methods": "Methods",
+}
 
 
 def study_folders(results: str | Path = ROOT / "results", names: Sequence[str] = ()) -> list[Path]:
@@ -38,8 +45,10 @@ def study_folders(results: str | Path = ROOT / "results", names: Sequence[str] =
 
 
 def tables(study: Study) -> list[Table]:
-    """All tables of a study; those without rows (no online stage, none of the paper's strategies) are left out."""
+    """All tables of a study; those without rows (no online stage, MOORe is not in it) are left out."""
     built = [build(study) for build in (main_table, transfer_table, differences_table, claims_table)]
+    if study.main == MOORE:  # strategies differ in what their names say
+        built.append(methods_table(study))
     return [table for table in built if table.rows]
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.methods import OFFLINE_STAGE
+from analysis.methods import main_method
 from moore.errors import UserError
 
 TEXT_COLUMNS = ("study", "method", "dataset", "run", "phase", "metric")
@@ -37,14 +38,29 @@ class Study:
     @property
     def datasets(self) -> list[str]:
         """The tasks: every dataset id except the `none:` of runs from scratch, unless there is nothing else."""
-        names = sorted(self.rows["dataset"].unique())
+        names = sorted(self.owners["dataset"].unique())
         return [name for name in names if source(name) != "none"] or names
 
     @property
     def methods(self) -> list[str]:
         """Methods that went online; all methods in a study without an online stage."""
-        online = self.rows.loc[self.rows["phase"] == "online", "method"].unique()
-        return sorted(online if len(online) else self.rows["method"].unique())
+        online = self.owners.loc[self.owners["phase"] == "online", "method"].unique()
+        return sorted(online if len(online) else self.owners["method"].unique())
+
+    @cached_property
+    def owners(self) -> pd.DataFrame:
+        """Whose rows there are: method, dataset, seed, run and phase, once each."""
+        return self.rows[["method", "dataset", "seed", "run", "phase"]].drop_duplicates()
+
+    @cached_property
+    def offline(self) -> pd.DataFrame:
+        """The rows of offline stages."""
+        return self.rows[self.rows["phase"] == "offline"]
+
+    @property
+    def main(self) -> str:
+        """MOORe's name in this study, the reference of every paired difference."""
+        return main_method(self.methods)
 
     @property
     def online_steps(self) -> int:
@@ -73,7 +89,10 @@ def environment(dataset: str) -> str:
 
 
 def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
-    """The dataset id of `method` in the row of task `dataset`: itself, or its environment's runs from scratch."""
+    """The dataset id of `method` in the row of task `dataset`: itself, or its environment's runs from scratch.
+
+    `rows` are online rows or runs: offline stages have other method names, such as `sac` for a dataset.
+    """
     names = set(rows.loc[rows["method"] == method, "dataset"])
     scratch = f"none:{environment(dataset)}"
     return scratch if dataset not in names and scratch in names else dataset
@@ -101,7 +120,9 @@ def load_study(folder: str | Path) -> Study:
         rows = pd.read_parquet(rows_file)
     except (ValueError, OSError) as error:
         raise UserError(f"{rows_file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    return Study(str(manifest.get("study", folder.name)), validate(rows, str(rows_file)), manifest)
+    rows = validate(rows, str(rows_file))
+    _reject_unknown_runs(rows, manifest.get("offline_runs", {}), str(manifest_file))
+    return Study(str(manifest.get("study", folder.name)), rows, manifest)
 
 
 def load_studies(folders: Iterable[str | Path]) -> list[Study]:
@@ -141,10 +162,14 @@ def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
 
 
 def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
-    """A number must belong to one run and occur once: a run logged twice would count as two seeds."""
-    runs = rows[["method", "dataset", "seed", "run"]].drop_duplicates()
-    variants = runs[runs["method"] != OFFLINE_STAGE]  # a study of offline settings has several stages per seed
-    checks = ((variants, ["method", "dataset", "seed"], "has several runs"), (runs, ["run"], "has several owners"))
+    """A number must belong to one run and occur once: a run logged twice would count as two seeds.
+
+    Beside online runs, several offline stages of one seed may have the same method name: it is their algorithm's.
+    """
+    online = rows[rows["phase"] == "online"]
+    owner = ["method", "dataset", "seed", "run"]
+    runs, shown = rows[owner].drop_duplicates(), (online if len(online) else rows)[owner].drop_duplicates()
+    checks = ((shown, ["method", "dataset", "seed"], "has several runs"), (runs, ["run"], "has several owners"))
     for owners, key, meaning in checks:
         twice = owners[owners.duplicated(key)]
         if len(twice):
@@ -155,6 +180,17 @@ def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
         raise UserError(f"{file}: {row['metric']} twice in run {row['run']} at step {row['env_steps']}")
 
 
+def _reject_unknown_runs(rows: pd.DataFrame, offline_runs: Any, file: str) -> None:
+    """The manifest's `offline_runs` must name runs of these rows: an online run and the offline stage before it."""
+    if not isinstance(offline_runs, Mapping):
+        found = type(offline_runs).__name__
+        raise UserError(f"{file}: offline_runs: expected an object, online run to offline run, found {found}")
+    for phase, names in (("online", offline_runs.keys()), ("offline", offline_runs.values())):
+        known = set(rows.loc[rows["phase"] == phase, "run"])
+        if unknown := [name for name in names if name not in known]:
+            raise UserError(f"{file}: offline_runs: {unknown[0]} has no {phase} rows in rows.parquet")
+
+
 def split_by_source(study: Study) -> list[Study]:
     """One study per dataset source, since scores of different sources never share a table; each with references."""
     sources = sorted({source(name) for name in study.datasets})
@@ -162,19 +198,6 @@ def split_by_source(study: Study) -> list[Study]:
         return [study]
     of_row = study.rows["dataset"].map(source)
     return [replace(study, rows=study.rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]
-
-
-def several_offline_stages(study: Study) -> bool:
-    """Whether variants start from different offline stages, as in a study of the penalty or the ensemble."""
-    stages = study.rows.loc[study.rows["method"] == OFFLINE_STAGE, ["dataset", "seed", "run"]].drop_duplicates()
-    return bool(stages.duplicated(["dataset", "seed"]).any())
-
-
-def offline_problems(study: Study) -> list[str]:
-    """Shared offline stages that diverged, as `dataset seed`: the variants of these seeds could not start."""
-    rows = select(study.rows, "diverged", "offline")
-    rows = rows[(rows["value"] > 0) & (rows["method"] == OFFLINE_STAGE)]
-    return sorted({f"{dataset} seed {seed}" for dataset, seed in zip(rows["dataset"], rows["seed"], strict=True)})
 
 
 def _find(config: Any, names: tuple[str, ...]) -> Any:

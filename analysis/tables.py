@@ -9,9 +9,11 @@ import pandas as pd
 from analysis import captions
 from analysis.methods import REFERENCES, ordered
 from analysis.rows import SCORE, Study, select, source_of
+from analysis.settings import algorithm, frozen, is_model_based, own_settings, text, values, without_stage
 from analysis.stats import Interval, bootstrap_intervals, iqm, mean_over_tasks, paired_interval, t_interval
 from analysis.transfer import LAST, summarise
 
+WIDE = 6  # methods that fit side by side on a page
 TRANSFER_COLUMNS = {  # metric -> (header, decimals)
     "drop": ("drop, first 10 %", 1),
     "worst_drop": ("worst drop", 1),
@@ -46,7 +48,10 @@ class Table:
 
 
 def main_table(study: Study) -> Table:
-    """Rows: datasets; columns: methods; cells: offline → online score; last rows: mean and IQM over tasks."""
+    """Rows: datasets; columns: methods; cells: offline → online score; last rows: mean and IQM over tasks.
+
+    With more than `WIDE` methods, these are the rows and everything else is a column.
+    """
     runs = summarise(study)
     if not len(runs):
         return _offline_table(study)
@@ -64,26 +69,53 @@ def main_table(study: Study) -> Table:
         pairs = [_aggregates([groups[d, m] for d in datasets], sources[m]) for m in methods]
         for index, label in enumerate(("mean", "IQM")):
             rows.append(((f"{label} over {len(datasets)} tasks",), tuple(pair[index] for pair in pairs)))
-    aggregates = len(rows) - len(datasets)
-    caption = captions.main(study, runs, seeds, bool(aggregates))
-    return Table("main", ("dataset",), tuple(methods), tuple(rows), seeds, caption, aggregates)
+    aggregates, wide = len(rows) - len(datasets), len(methods) > WIDE
+    place = "" if not aggregates else "columns" if wide else "rows"
+    caption = captions.main(study, runs, seeds, place)
+    table = Table("main", ("dataset",), tuple(methods), tuple(rows), seeds, caption, aggregates)
+    return transposed(table, "method") if wide else table
+
+
+def transposed(table: Table, head: str) -> Table:
+    """The same cells with rows and columns exchanged; `head` names the new row heads."""
+    columns = tuple(" ".join(heads) for heads, _ in table.rows)
+    cells = zip(*(cells for _, cells in table.rows), strict=True)
+    rows = tuple(((name,), mine) for name, mine in zip(table.columns, cells, strict=True))
+    return replace(table, heads=(head,), columns=columns, rows=rows, aggregates=0)
 
 
 def transfer_table(study: Study) -> Table:
-    """Rows: dataset and method; columns: `TRANSFER_COLUMNS`. A run from scratch only has an AUC."""
+    """Rows: dataset and method; columns: `TRANSFER_COLUMNS`. A run without an offline stage only has an AUC."""
     runs = summarise(study)
-    seeds, rows = most_seeds(runs), []
+    seeds, rows, no_switch = most_seeds(runs), [], without_stage(study)
     for dataset in study.datasets:
         for method in ordered(runs["method"]):
             mine = group(runs, dataset, method)
             cells = []
             for metric, (_, decimals) in TRANSFER_COLUMNS.items():
-                value = None if method in REFERENCES and metric != "auc" else t_interval(mine[metric])
+                value = None if method in no_switch and metric != "auc" else t_interval(mine[metric])
                 parts = () if value is None else ((metric, value),)
                 cells.append(Cell(parts, decimals=decimals, seeds=value.n if value else None))
             rows.append(((dataset, method), tuple(cells)))
     heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
     return Table("transfer", ("dataset", "method"), heads, tuple(rows), seeds, captions.transfer(study, runs, seeds))
+
+
+def methods_table(study: Study) -> Table:
+    """Rows: methods; columns: what they were run with, as text; no rows where the manifest has no configs."""
+    names = [name for name in ordered(study.methods) if values(study, name, "online.utd_ratio")]
+    reference = study.main if study.main in names else next(iter(names), "")
+    rows = []
+    for name in names:
+        kind = algorithm(study, name) + (" with model" if is_model_based(study, name) else "")
+        offline = [0] if name in REFERENCES else values(study, name, "offline.updates")
+        own = own_settings(study, name, reference)
+        shown = [kind, text(offline), text(values(study, name, "online.utd_ratio")), _real_batches(study, name)]
+        shown.append(", ".join(f"{key} {value}" for key, value in own.items()))
+        rows.append(((name,), tuple(Cell((("setting", words),)) if words else Cell() for words in shown)))
+    seeds, caption = most_seeds(summarise(study)), captions.methods(study, reference)
+    columns = ("algorithm", "offline updates", "updates per online step", "real batches", "settings")
+    return Table("methods", ("method",), columns, tuple(rows), seeds, caption)
 
 
 def group(runs: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
@@ -113,6 +145,15 @@ def _main_cell(runs: pd.DataFrame, method: str) -> Cell:
     elif len(runs):
         parts.append(("online", "unfinished"))
     return Cell(tuple(parts), seeds=online.n if online and not diverged else None)
+
+
+def _real_batches(study: Study, method: str) -> str:
+    """How a batch is drawn from the real transitions, and their share where others are imagined; frozen: nothing."""
+    if method in frozen(study):
+        return ""
+    strategy = "online" if method in REFERENCES else text(values(study, method, "sampling.real_batches"))
+    share = text(100 * ratio for ratio in values(study, method, "real_ratio"))
+    return f"{share} % {strategy}" if is_model_based(study, method) else strategy
 
 
 def _comparable(runs: pd.DataFrame) -> bool:

@@ -75,7 +75,7 @@ def summarise(study: Study) -> pd.DataFrame:
     online = study.rows[study.rows["phase"] == "online"]
     evaluations = {str(run): rows for run, rows in select(online, SCORE, "online").groupby("run")}
     budget, records = study.online_steps, []
-    for owner in online[["method", "dataset", "seed", "run"]].drop_duplicates().to_dict("records"):
+    for owner in study.owners[study.owners["phase"] == "online"].drop(columns="phase").to_dict("records"):
         mine = evaluations.get(owner["run"], online.iloc[:0]).sort_values("env_steps")
         steps, scores = mine["env_steps"].to_numpy(float), mine["value"].to_numpy(float)
         stop = float(min([stop_at.get(owner["run"], math.inf), *steps[~np.isfinite(scores)]]))

@@ -17,13 +17,16 @@ from rich.table import Table
 
 from moore.checkpoint import offline_config
 from moore.config import RunConfig, to_mapping
+from moore.data.d4rl import d4rl_path
 from moore.data.ids import resolve
-from moore.data.load import d4rl_path, self_path
+from moore.data.load import self_path
 from moore.errors import UserError
 from moore.results import content_hash, run_id, write_json
 from moore.study import Study
 
 POLL_SECONDS = 0.5
+# glibc returns large freed blocks at once, and every update pays for mapping them again: half of CQL's time
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 LINE_SECONDS = 60.0  # between two status lines where there is no terminal to redraw
 
 
@@ -36,7 +39,7 @@ def check_datasets(study: Study, root: Path) -> None:
         if dataset.source == "self":
             self_path(dataset, root / "data", run.dataset_transitions, physics=run.physics)
         elif dataset.source == "d4rl":
-            d4rl_path(dataset)
+            d4rl_path(dataset.text)
         elif dataset.path is not None and not dataset.path.is_file():
             raise UserError(f"{run.dataset}: {dataset.path} is not a file; accepted: a file in the D4RL v2 HDF5 schema")
 
@@ -53,20 +56,31 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
         return
     running: list[Work] = []
     failed: list[Work] = []
+    warned: set[str] = set()
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 140)
     started = shown = time.monotonic()
     before = sum(unit.progress() * unit.cost for unit in units)  # done in earlier calls
     try:
         with Live(console=console, refresh_per_second=2, transient=True) as live:
             while waiting or running:
-                while waiting and len(running) < workers and not failed:
-                    unit = waiting.pop(0)
-                    unit.start()
-                    running.append(unit)
+                while len(running) < workers and not failed:
+                    busy = {stage for unit in running for stage in unit.missing_stages()}
+                    # a stage that another process trains already is waited for, not trained twice
+                    ready = next((unit for unit in waiting if not busy & unit.missing_stages()), None)
+                    if ready is None:
+                        break
+                    waiting.remove(ready)
+                    ready.start()
+                    running.append(ready)
                 if not running:
                     break
                 time.sleep(POLL_SECONDS)
-                for unit in [unit for unit in running if unit.process is not None and unit.process.poll() is not None]:
+                ended = [unit for unit in running if unit.process is not None and unit.process.poll() is not None]
+                for warning in [text for unit in running for text in unit.status().get("warnings", [])]:
+                    if warning not in warned:
+                        warned.add(warning)
+                        console.print(f"moore: warning: {warning}", soft_wrap=True, markup=False, highlight=False)
+                for unit in ended:
                     running.remove(unit)
                     if unit.process is None or unit.process.returncode != 0 or not unit.finished():
                         failed.append(unit)
@@ -114,7 +128,9 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "config": to_mapping(first),
         "peak_memory_mb": max(m["peak_memory_mb"] for m in manifests),
         "datasets": {m["config"]["dataset"]: m["dataset"] for m in manifests if m.get("dataset")},
+        "physics_mismatch": _mismatches(manifests),
         "configs": {m["run"]: m["config"] for m in manifests},
+        "offline_runs": {m["run"]: m["offline_run"] for m in manifests if m.get("offline_run")},
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,12 +145,22 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     return folder
 
 
+def _mismatches(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the runs' manifests say of datasets in another physics, once for every dataset and physics of the runs."""
+    entries = [m for m in manifests if m.get("physics_mismatch")]
+    found = [{"dataset": m["config"]["dataset"], **m["physics_mismatch"]} for m in entries]
+    return [entry for index, entry in enumerate(found) if entry not in found[:index]]
+
+
 class Work:
     """One unit as a process of its own."""
 
     def __init__(self, study: Study, runs: list[RunConfig], root: Path, device: str) -> None:
         self.study, self.runs, self.root, self.device = study, runs, root, device
-        label = runs[0].dataset or f"{runs[0].method}:{runs[0].env}"
+        methods = list(dict.fromkeys(run.method for run in runs))
+        label = (
+            f"{runs[0].dataset or runs[0].env}-{'+'.join(methods) if len(methods) < 4 else f'{len(methods)}-methods'}"
+        )
         digest = content_hash([to_mapping(run) for run in runs])[:8]
         self.name = f"{label.replace(':', '-').replace('/', '-')}-{digest}"
         self.folder = root / study.name / "units"
@@ -142,12 +168,17 @@ class Work:
 
     @property
     def cost(self) -> float:
-        """Rough relative cost, to start long units first."""
+        """Rough relative cost, to start long units first and to guess the time left."""
         run = self.runs[0]
         seeds = len({r.seed for r in self.runs})
-        offline = run.offline.updates * seeds if run.dataset else 0
-        online = run.online_steps * run.online.utd_ratio * len(self.runs)
-        return (offline + online) * (2 if run.uses_model else 1) * run.sac.batch_size * sum(run.sac.hidden)
+        offline = run.offline.updates * seeds * _update_cost(run, run.cql.offline_coef) if run.dataset else 0
+        online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, run.cql.online_coef)
+        return (offline + online) * run.sac.batch_size * sum(run.sac.hidden)
+
+    def missing_stages(self) -> set[str]:
+        """Offline stages of this unit that have not been published yet, by run id."""
+        stages = {run_id(offline_config(run)) for run in self.runs if run.dataset is not None}
+        return {name for name in stages if not (self.root / self.study.name / "runs" / name / "manifest.json").exists()}
 
     def finished(self) -> bool:
         """Whether every run has its manifest, which is written last."""
@@ -173,7 +204,7 @@ class Work:
                 f"{self.folder}: cannot write ({error.strerror}); choose another folder with --root"
             ) from None
         # one thread for each process: two oversubscribed torch processes are ten times slower
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | KEEP_MEMORY
         self.process = subprocess.Popen(
             [sys.executable, "-m", "moore.unit", str(path)],
             stdout=log,
@@ -212,6 +243,14 @@ class Work:
         path = self.folder / f"{self.name}.log"
         lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
         return f"{self.name} failed: {lines[-1].removeprefix('moore: ') if lines else 'no output'} (log: {path})"
+
+
+def _update_cost(run: RunConfig, cql_coef: float) -> float:
+    """Arithmetic of an update relative to SAC's, roughly; a model about doubles it."""
+    if run.algorithm not in ("cql", "balanced_replay"):
+        return (2.0 if run.uses_model else 1.0) * run.sac.num_critics / 2
+    conservative = 1.2 * run.cql.num_actions if cql_coef else 0.0
+    return (1.0 + conservative) * (run.balanced_replay.num_agents if run.algorithm == "balanced_replay" else 1)
 
 
 def _display(units: list[Work], workers: int, started: float, before: float) -> Table:

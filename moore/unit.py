@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ import torch
 from moore import checkpoint
 from moore.cohort import Cohort
 from moore.config import RunConfig, from_mapping, to_mapping
+from moore.data.check import physics_mismatch
 from moore.data.hdf5 import dataset_hash
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
+from moore.data.mismatch import PhysicsMismatch
 from moore.data.transitions import Transitions, to_transitions
 from moore.errors import UserError
 from moore.offline import offline_stage
 from moore.online import OnlineStage
-from moore.results import OFFLINE_METHOD, Recorder, environment_facts, run_id, write_json
+from moore.results import Recorder, environment_facts, offline_method, run_id, write_json
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -45,6 +48,7 @@ class Unit:
         self.runs_root = self.root / self.study / "runs"
         self._facts = environment_facts()  # of the code that runs, whatever happens to the checkout meanwhile
         self._last_save = time.monotonic()
+        self._mismatches: dict[str, PhysicsMismatch] = {}  # by dataset
 
     def run(self) -> None:
         """Data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
@@ -67,17 +71,21 @@ class Unit:
         for config in {c.dataset: c for c in self.configs if c.dataset is not None}.values():
             assert config.dataset is not None
             self._show({"label": f"data: {config.dataset}"})
-            physics = config.physics if resolve(config.dataset).source == "self" else None
-            dataset = load_dataset(
-                config.dataset, self.root / "data", transitions=config.dataset_transitions, physics=physics
-            )
+            own = (
+                resolve(config.dataset).source == "self"
+            )  # made with the run's size and physics; others are what they are
+            size, physics = (config.dataset_transitions, config.physics) if own else (None, None)
+            dataset = load_dataset(config.dataset, self.root / "data", transitions=size, physics=physics)
             if dataset.env != config.env:
                 raise UserError(f"{config.dataset} holds transitions of {dataset.env}, the run's env is {config.env}")
-            recorded = dataset.metadata.get("physics", config.physics)
-            if recorded != config.physics:
-                raise UserError(f"{config.dataset}: physics: recorded with {recorded}, the run has {config.physics}")
+            mismatch = physics_mismatch(dataset, config.physics)
+            if mismatch is not None:
+                self._mismatches[config.dataset] = mismatch
+                self._show({"label": f"data: {config.dataset}"})
+                print(f"moore: warning: {mismatch.sentence(config.dataset)}", file=sys.stderr, flush=True)
+            gamma = config.sac.gamma if config.reads_returns else None
             data[config.dataset], hashes[config.dataset] = (
-                to_transitions(dataset, config.keep_timeouts),
+                to_transitions(dataset, config.keep_timeouts, config.dataset_transitions, gamma),
                 dataset_hash(dataset),
             )
         return data, hashes
@@ -98,7 +106,7 @@ class Unit:
             recorder,
             self._saver(path, lambda: {"keys": keys, "cohort": cohort.state(), "recorder": recorder.state()}),
         )
-        agent, ensemble = cohort.agent.state(), cohort.ensemble.state()
+        agent, ensemble = cohort.agent.state(), cohort.ensemble.state() if cohort.ensemble else {}
         share = 1 / len(configs)
         for run, key in enumerate(keys):
             checkpoint.save(
@@ -122,7 +130,7 @@ class Unit:
         saved = checkpoint.load(self._cache(key))
         lines = saved["rows"].splitlines()
         (folder / "rows.csv").write_text("\n".join([lines[0], *(self.study + line for line in lines[1:])]) + "\n")
-        self._manifest(folder, config, OFFLINE_METHOD, saved["cpu_seconds"], saved["wall_seconds"])
+        self._manifest(folder, config, offline_method(config), saved["cpu_seconds"], saved["wall_seconds"])
 
     def _online(self, keys: list[str | None], data: dict[str, Transitions], hashes: dict[str, str]) -> None:
         recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show)
@@ -147,6 +155,7 @@ class Unit:
                 config.method,
                 recorder.cpu() * share,
                 recorder.wall() * share,
+                offline_run=None if config.dataset is None else run_id(checkpoint.offline_config(config)),
                 dataset=None
                 if config.dataset is None
                 else {
@@ -154,7 +163,7 @@ class Unit:
                     "sha256": hashes[config.dataset],
                     "transitions": len(data[config.dataset]),
                 },
-                target_entropy=stage.cohort.agent.target_entropy,
+                target_entropy=getattr(stage.cohort.agent, "target_entropy", None),  # AWAC, IQL, TD3+BC have none
                 diverged=diverged,
             )
         self._show({"label": "done", "done": 1, "total": 1})
@@ -165,9 +174,11 @@ class Unit:
         saved = {key: checkpoint.load(self._cache(key)) for key in dict.fromkeys(keys)}
         for part, target in (("agent", cohort.agent), ("ensemble", cohort.ensemble)):
             names = saved[keys[0]][part]
-            target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
+            if target is not None:
+                target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
 
     def _manifest(self, folder: Path, config: RunConfig, method: str, cpu: float, wall: float, **more: Any) -> None:
+        mismatch = self._mismatches.get(config.dataset or "")
         write_json(
             folder / "manifest.json",
             {
@@ -180,6 +191,7 @@ class Unit:
                 "threads": torch.get_num_threads(),
                 "device": str(self.device),
                 "finished": time.strftime("%Y-%m-%d"),
+                "physics_mismatch": None if mismatch is None else asdict(mismatch),
                 **self._facts,
                 **more,
             },
@@ -199,7 +211,9 @@ class Unit:
         return maybe_save
 
     def _show(self, status: dict[str, Any]) -> None:
-        write_json(self.progress_path, status | {"time": time.time(), "runs": len(self.configs)})
+        warnings = [mismatch.sentence(dataset) for dataset, mismatch in self._mismatches.items()]
+        more = {"time": time.time(), "runs": len(self.configs), "warnings": warnings}
+        write_json(self.progress_path, status | more)
 
 
 def main(path: Path) -> int:

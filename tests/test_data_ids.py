@@ -1,5 +1,6 @@
 """Dataset ids, D4RL's folder, scores, and the files of behaviour policies."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from moore.data.behaviours import actor_network, load_behaviours, save_behaviours
+from moore.data.d4rl import FILES, PublishedFile
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
@@ -51,6 +53,10 @@ def test_resolve() -> None:
         ("hopper-medium-v2", "did you mean 'd4rl:hopper-medium-v2'"),
         ("d4rl:hopper-medium", "did you mean 'd4rl:hopper-medium-v2'"),
         ("d4rl:hopper-medium-v0", "did you mean 'd4rl:hopper-medium-v2'"),
+        ("d4rl:hoper-medium-v2", "did you mean 'd4rl:hopper-medium-v2'"),
+        ("d4rl:hopper_full_replay-v2", "did you mean 'd4rl:hopper-full-replay-v2'"),
+        ("hopper_full_replay-v2.hdf5", "did you mean 'd4rl:hopper-full-replay-v2'"),  # the file's name
+        ("D4RL:HALFCHEETAH-RANDOM-V2", "did you mean 'd4rl:halfcheetah-random-v2'"),
         ("d4rl:pendulum-medium-v2", "accepted"),
         ("none:hopper", "without a dataset"),
         ("local:", "names no file"),
@@ -64,6 +70,17 @@ def test_bad_ids(text: str, fragment: str) -> None:
         resolve(text)
     assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [text for text in FILES if "hopper" in text])
+def test_a_lost_or_swapped_character_gets_the_right_hint(text: str) -> None:
+    typos = [text[:i] + text[i + 1 :] for i in range(len(text))]
+    typos += [text[:i] + text[i + 1] + text[i] + text[i + 2 :] for i in range(len(text) - 1)]
+    typos += [text.removeprefix("d4rl:"), text.replace("-v2", "-v0"), text.removesuffix("-v2")]
+    for typo in typos:
+        if typo != text:  # a double letter, swapped
+            with pytest.raises(UserError, match=f"did you mean '{text}'"):
+                resolve(typo)
 
 
 def test_local_files(tmp_path: Path) -> None:
@@ -86,6 +103,9 @@ def test_d4rl_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(path) in str(caught.value)
     assert "D4RL_DATASET_DIR" in str(caught.value)
     write_dataset(path, hopper_set(None))
+    content = path.read_bytes()
+    published = PublishedFile(path.name, len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(FILES, "d4rl:hopper-medium-replay-v2", published)
     assert load_dataset("d4rl:hopper-medium-replay-v2").metadata["physics"] == "d4rl"
 
 

@@ -9,8 +9,9 @@ import torch
 
 from moore.data import commands
 from moore.data.behaviours import actor_network, load_behaviours, save_behaviours
+from moore.data.check import episode_bounds, replay_error
 from moore.data.collect import collect, gaussian_policy, one_torch_thread, uniform_policy
-from moore.data.describe import describe_dataset, episode_bounds, format_description, replay_error
+from moore.data.describe import describe_dataset, format_description
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
 from moore.data.ids import resolve
 from moore.data.load import load_dataset, self_path
@@ -24,13 +25,13 @@ ENV_STEPS = [100, 200, 400, 600]
 
 @pytest.fixture(scope="module")
 def behaviours_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Untrained policies for every environment; medium is the third snapshot of four."""
+    """Untrained policies for every environment; medium is the third snapshot of four, expert the last."""
     directory = tmp_path_factory.mktemp("behaviours")
     for env, spec in ENVIRONMENTS.items():
         generators = [torch.Generator().manual_seed(i) for i in range(len(ENV_STEPS))]
         params = actor_network(spec, HIDDEN).init(generators).numpy()
         provenance: dict[str, Any] = dict.fromkeys(("command", "git_commit"), "x")
-        provenance |= {"config": {}, "packages": {}, "wall_seconds": 0.0, "curve": [], "medium": 2}
+        provenance |= {"config": {}, "packages": {}, "wall_seconds": 0.0, "curve": [], "medium": 2, "expert": 3}
         provenance |= {"physics": spec.physics[-1]}
         values = np.arange(len(ENV_STEPS)) * 10.0
         save_behaviours(env, params, HIDDEN, ENV_STEPS, values, values, provenance, directory)
@@ -41,20 +42,21 @@ def behaviours_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("env", "quality"), [(env, quality) for env, qualities in QUALITIES.items() for quality in qualities]
 )
 def test_every_recipe(env: str, quality: str, behaviours_dir: Path, tmp_path: Path) -> None:
-    n = 700
+    limit = ENVIRONMENTS[env].max_episode_steps
+    n = 2 * limit if quality == "medium-expert" else 700
     dataset = make_self_dataset(env, quality, n, behaviours_dir=behaviours_dir)
-    assert len(dataset) == n
+    assert len(dataset) == n or (quality == "medium-expert" and n - limit < len(dataset) < n)
     assert not (dataset.terminated & dataset.truncated).any()
     # rows follow each other inside an episode, so that D4RL's reading (the next row) is right
     assert dataset.next_obs is not None
     inside = ~(dataset.terminated | dataset.truncated)[:-1]
     np.testing.assert_array_equal(dataset.next_obs[:-1][inside], dataset.obs[1:][inside])
     starts, ends = episode_bounds(dataset)
-    assert (ends - starts).max() <= ENVIRONMENTS[env].max_episode_steps
+    assert (ends - starts).max() <= limit
     # the simulator agrees with what is stored
     replay = replay_error(dataset, str(dataset.metadata["physics"]))
     assert replay is not None
-    assert replay.rows == n
+    assert replay.rows == len(dataset)
     assert replay.max < 2e-6
     assert replay.reward_max < 2e-6
     # and the reader accepts it
@@ -131,13 +133,13 @@ def test_whole_trajectories_then_a_cut(behaviours_dir: Path) -> None:
 
 def test_medium_replay_split(behaviours_dir: Path) -> None:
     behaviours = load_behaviours("hopper", behaviours_dir)  # snapshots at 100, 200, 400 (medium), 600
-    segments = replay_segments(behaviours, 4000)
+    segments = replay_segments(behaviours, behaviours.medium, 4000)
     # midpoints 150 and 300: uniform until 100, then the nearest snapshot
     assert segments == [(None, 1000), (0, 500), (1, 1500), (2, 1000)]
     behaviours.provenance["random_steps"] = 200
-    assert replay_segments(behaviours, 4000) == [(None, 2000), (1, 1000), (2, 1000)]
+    assert replay_segments(behaviours, behaviours.medium, 4000) == [(None, 2000), (1, 1000), (2, 1000)]
     for n in (1, 7, 999):
-        assert sum(rows for _, rows in replay_segments(behaviours, n)) == n
+        assert sum(rows for _, rows in replay_segments(behaviours, behaviours.medium, n)) == n
 
 
 def test_medium_replay_is_in_training_order(behaviours_dir: Path, tmp_path: Path) -> None:
@@ -147,7 +149,7 @@ def test_medium_replay_is_in_training_order(behaviours_dir: Path, tmp_path: Path
     params = np.zeros((3, network.num_params), np.float32)
     params[:, -2] = np.arctanh([-0.9, 0.0, 0.9])  # the last bias: mean, log standard deviation
     params[:, -1] = -10.0
-    provenance = load_behaviours("pendulum", behaviours_dir).provenance | {"medium": 2}
+    provenance = load_behaviours("pendulum", behaviours_dir).provenance | {"medium": 2, "expert": 2}
     save_behaviours("pendulum", params, HIDDEN, [100, 200, 400], [0] * 3, [0, 10, 20], provenance, tmp_path)
     dataset = make_self_dataset("pendulum", "medium-replay", 4000, behaviours_dir=tmp_path)
     action = dataset.action[:, 0] / 2
@@ -198,7 +200,7 @@ def test_pendulum_low_never_starts_above_horizontal() -> None:
     ("arguments", "fragment"),
     [
         ({"env": "hoper"}, "did you mean 'hopper'"),
-        ({"quality": "expert"}, "no quality 'expert' of self:hopper; accepted: random, medium, medium-replay"),
+        ({"quality": "low"}, "no quality 'low' of self:hopper; accepted: random, medium, medium-replay, medium-expert"),
         ({"transitions": 0}, "transitions is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"physics": "mujoco"}, "no physics 'mujoco'"),
@@ -268,7 +270,7 @@ def test_describe(behaviours_dir: Path) -> None:
     assert facts.broken_rows == 0
     assert [replay.physics for replay in facts.replay] == ["d4rl"]
     text = format_description(facts, "title")
-    for fragment in ("1422.1 ± 379.0, score 44.3 ± 11.6", "behaviour_scores", "physics d4rl", "600"):
+    for fragment in ("[D4RL: 1422.1 ± 379.0]", "[D4RL: 44.3 ± 11.6]", "behaviour_scores", "physics d4rl", "600"):
         assert fragment in text
 
 

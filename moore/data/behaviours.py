@@ -5,8 +5,9 @@
     npz   params float32 [K, P]  flat parameters of MLP((obs_dim, *hidden, 2 * action_dim), "relu") (moore/nets.py)
           hidden int [L]; env_steps int [K]; returns, scores float [K] of the stochastic policy at each snapshot
     json  command, config, git_commit, packages, wall_seconds, curve [[env_steps, return, score], ...], physics,
-          "medium": the snapshot behind the qualities medium and medium-replay; optional "random_steps": length of the
-          uniform exploration at the start
+          "medium": the snapshot behind the qualities medium and medium-replay; optional "expert": the snapshot with
+          the highest score, where training went on past medium; optional "random_steps": length of the uniform
+          exploration at the start
 """
 
 import hashlib
@@ -46,6 +47,12 @@ class Behaviours:
         return int(self.provenance["medium"])
 
     @property
+    def expert(self) -> int | None:
+        """Index of the snapshot with the highest score; None for a ladder that ends at medium."""
+        expert = self.provenance.get("expert")
+        return None if expert is None else int(expert)
+
+    @property
     def physics(self) -> str:
         """The physics that the policies were trained with."""
         return str(self.provenance["physics"])
@@ -57,7 +64,7 @@ class Behaviours:
 
     @property
     def sha256(self) -> str:
-        """Hash (hex) of all that collected data depends on."""
+        """Hash (hex) of the policies and of where medium is. An expert index may be added without changing it."""
         digest = hashlib.sha256(f"{self.env} {self.hidden} {self.env_steps.tolist()} {self.medium}".encode())
         digest.update(np.ascontiguousarray(self.params).data)
         return digest.hexdigest()
@@ -150,6 +157,8 @@ def _check(behaviours: Behaviours) -> None:
         raise ValueError("env_steps must increase")
     if not 0 <= behaviours.medium < count:
         raise ValueError(f"medium is {behaviours.medium}, expected an index below {count}")
+    if behaviours.expert is not None and not behaviours.medium <= behaviours.expert < count:
+        raise ValueError(f"expert is {behaviours.expert}, expected an index from {behaviours.medium} to {count - 1}")
 
 
 def _replace(path: Path, content: bytes) -> None:

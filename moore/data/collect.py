@@ -123,7 +123,12 @@ def collect(
 
     parts = [part for part in finished[:prefix] if part is not None]
     parts += [{name: buffer[i, : length[i]] for name, buffer in buffers.items()} for i in running]
-    return {name: np.concatenate([part[name] for part in parts])[:rows] for name in buffers}
+    return {name: values[:rows] for name, values in join(parts).items()}
+
+
+def join(parts: list[Rows]) -> Rows:
+    """The rows of all parts, one after the other. The parts are emptied on the way, as both need the memory twice."""
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
 
 
 def _empty_rows(env: VectorEnv, lead: tuple[int, ...]) -> Rows:

@@ -2,13 +2,24 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bar
+
+from moore.data.check import REPLAY_ROWS, check_dataset, format_check
+from moore.data.d4rl import FILES, expected_path
 from moore.data.describe import describe_dataset, format_description
+from moore.data.download import download_d4rl
+from moore.data.export import export_minari, minari_name
 from moore.data.hdf5 import dataset_hash, write_dataset
 from moore.data.ids import resolve
 from moore.data.load import DATA_DIR, load_dataset, self_path
 from moore.data.make import Progress
+from moore.data.minari import download as download_minari
+from moore.errors import UserError
 
 
 def make(
@@ -37,6 +48,73 @@ def describe(id: str, data_dir: Path = DATA_DIR) -> None:
     dataset = load_dataset(id, data_dir, progress=_progress())
     facts = describe_dataset(dataset, resolve(id).quality or _quality(dataset.metadata.get("quality")))
     print(format_description(facts, f"{id} (sha256 {dataset_hash(dataset)[:16]})"))
+
+
+def check(id: str, physics: str | None = None, rows: int = REPLAY_ROWS, data_dir: Path = DATA_DIR) -> bool:
+    """Print whether a dataset agrees with its physics and with itself; returns whether it does."""
+    dataset = load_dataset(id, data_dir, progress=_progress())
+    found = check_dataset(dataset, physics, rows)
+    print(format_check(found, f"{id} (sha256 {dataset_hash(dataset)[:16]})"))
+    return not found.faults
+
+
+def download(ids: Sequence[str]) -> None:
+    """Fetch the files that are not there yet, one after the other, and print where each one is.
+
+    All ids are looked at before anything is fetched. Raises UserError at the first file that cannot be had.
+    """
+    if not ids:
+        raise UserError("no dataset id given; accepted: one or more of d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN")
+    for dataset_id in map(resolve, ids):
+        if dataset_id.source not in ("d4rl", "minari"):
+            raise UserError(
+                f"{dataset_id} is not a download; accepted: d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN"
+                " (self: sets are made by `moore data make`, local: files are yours)"
+            )
+    for id in ids:
+        if resolve(id).source == "minari":
+            folder, fetched = download_minari(id)
+            print(f"{id}: in {folder} ({'downloaded' if fetched else 'complete already'})", flush=True)
+        else:
+            _download_d4rl(id)
+
+
+def export(
+    id: str,
+    name: str | None = None,
+    transitions: int | None = None,
+    seed: int = 0,
+    physics: str | None = None,
+    data_dir: Path = DATA_DIR,
+) -> Path:
+    """Write a dataset into the local Minari store and print where it is; the options beside `name` are `make`'s."""
+    dataset_id = resolve(id)
+    name = minari_name(dataset_id, name)  # before a set is made that could not be written
+    dataset = load_dataset(id, data_dir, transitions=transitions, seed=seed, physics=physics, progress=_progress())
+    folder = export_minari(dataset, dataset_id, name, _progress())
+    print(f"{id}: {len(dataset)} rows in {folder}; minari.load_dataset({name!r}) reads them")
+    return folder
+
+
+def _download_d4rl(id: str) -> None:
+    name, size, sha256 = FILES[id]
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(name, total=size)
+
+        def show(done: int, trouble: str) -> None:
+            bar.update(task, completed=done, description=trouble or name)
+
+        fetched = download_d4rl(id, show)
+    how = "downloaded" if fetched else "complete already"
+    print(f"{id}: {size / 1e6:.1f} MB in {expected_path(id)} ({how}, sha256 {sha256[:16]})", flush=True)
 
 
 def _quality(recorded: object) -> str | None:

@@ -115,7 +115,7 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
     if not path.is_file():
         raise UserError(f"{path}: no such file; accepted: an HDF5 file in the D4RL v2 schema")
     with _corrupt_is_user_error(path), h5py.File(path, "r") as file:
-        metadata = _read_metadata(file)
+        metadata = _read_metadata(file, path)
         spec = _environment(path, metadata, env)
         arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
     rows = len(arrays["obs"])  # type: ignore[arg-type]  # required keys are never None
@@ -144,19 +144,22 @@ def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None
     if env is None:
         if recorded is None:
             raise UserError(f"{path}: no 'metadata/env'; accepted: naming the environment, as in local:hopper:{path}")
-        if recorded not in ENVIRONMENTS:
+        if not isinstance(recorded, str) or recorded not in ENVIRONMENTS:
             raise UserError(f"{path}: 'metadata/env' is {recorded!r}; accepted: {', '.join(ENVIRONMENTS)}")
-        return ENVIRONMENTS[str(recorded)]
-    if recorded in ENVIRONMENTS and recorded != env:
+        return ENVIRONMENTS[recorded]
+    if isinstance(recorded, str) and recorded in ENVIRONMENTS and recorded != env:
         raise UserError(f"{path}: 'metadata/env' is {recorded!r}, not {env!r}; accepted: a file made for {env}")
     return find_spec(env)
 
 
-def _read_metadata(file: h5py.File) -> dict[str, MetadataValue]:
+def _read_metadata(file: h5py.File, path: Path) -> dict[str, MetadataValue]:
     """Scalars and vectors directly under metadata/; D4RL's copies of the behaviour policy (groups) are left out."""
     metadata: dict[str, MetadataValue] = {}
-    for key, entry in file.get("metadata", {}).items():
-        if isinstance(entry, h5py.Dataset) and entry.ndim <= 1:
+    group = file.get("metadata", {})
+    if isinstance(group, h5py.Dataset):
+        raise UserError(f"{path}: 'metadata' is an array; accepted: a group of named values")
+    for key, entry in group.items():
+        if isinstance(entry, h5py.Dataset) and entry.shape is not None and entry.ndim <= 1:
             value = entry[()]
             if isinstance(value, bytes):
                 metadata[key] = value.decode("utf-8", "replace")
@@ -171,7 +174,7 @@ def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.nda
     """One checked array in the dtype of `Dataset`, or None for an optional key that is missing."""
     key = _KEYS[name]
     entry = file.get(key)
-    if not isinstance(entry, h5py.Dataset):
+    if not isinstance(entry, h5py.Dataset) or entry.shape is None:
         if entry is None and key not in REQUIRED:
             return None
         raise UserError(f"{path}: no array {key!r}; accepted: the D4RL v2 schema ({', '.join(REQUIRED)})")
@@ -187,18 +190,19 @@ def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.nda
     if len(entry) == 0:
         raise UserError(f"{path}: {key!r} has no rows; accepted: at least one")
 
-    values: np.ndarray = entry[()]
+    # HDF5 converts while it reads; minima and maxima show what must not be. So no array is held twice, nor a mask of it
+    values = np.empty(entry.shape, bool if is_flag else np.float64 if name in ("qpos", "qvel") else np.float32)
+    entry.read_direct(values)
     if is_flag:
         return values
-    with np.errstate(over="ignore"):  # too large for float32: reported as infinite
-        values = values.astype(np.float64 if name in ("qpos", "qvel") else np.float32, copy=False)
-    if not np.isfinite(values).all():
+    lowest, highest = float(values.min()), float(values.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
         row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
         raise UserError(f"{path}: {key!r} is NaN or infinite, first in row {row}; accepted: finite numbers")
     if name == "action":
-        outside = (np.abs(values) > spec.action_high * (1 + ACTION_TOLERANCE)).any(axis=1)
-        if outside.any():
-            row = int(np.flatnonzero(outside)[0])
+        bound = np.float32(spec.action_high * (1 + ACTION_TOLERANCE))
+        if max(-lowest, highest) > bound:
+            row = int(np.flatnonzero((np.abs(values) > bound).any(axis=1))[0])
             worst = float(values[row][np.abs(values[row]).argmax()])
             limit = f"[-{spec.action_high:g}, {spec.action_high:g}]"
             raise UserError(f"{path}: 'actions' has {worst:g}, first in row {row}; accepted: {limit} for {spec.name}")

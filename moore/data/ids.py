@@ -1,31 +1,34 @@
 """Dataset ids: where data comes from, readable in a config and in every result row.
 
 self:<env>-<quality>       made here from shipped behaviour policies, e.g. self:hopper-medium-replay
-d4rl:<env>-<quality>-v2    D4RL's own file, found in D4RL_DATASET_DIR (default ~/.d4rl/datasets); never downloaded
+d4rl:<env>-<quality>-v2    D4RL's own file in D4RL_DATASET_DIR (~/.d4rl/datasets), fetched by `moore data download`
+minari:<namespace>/<name>-v<N>   from the local Minari store; `moore data download` fetches Minari's own into it
 local:PATH                 any file in the D4RL v2 schema whose metadata/env names the environment
 local:<env>:PATH           the same for a file without metadata
 """
 
 import difflib
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from moore.data.d4rl import FILES
 from moore.data.make import QUALITIES
 from moore.envs.spec import ENVIRONMENTS
 from moore.errors import UserError
 
-D4RL_ENVS = ("hopper", "halfcheetah", "walker2d")
-D4RL_QUALITIES = ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay")
-ACCEPTED = "self:ENV-QUALITY, d4rl:ENV-QUALITY-v2, local:PATH, local:ENV:PATH"
+ACCEPTED = "self:ENV-QUALITY, d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN, local:PATH, local:ENV:PATH"
+MINARI_NAME = re.compile(r"(?!.*//)(?:[-\w][-\w/]*[-\w]/)?[-\w]+-v\d+", re.ASCII)  # Minari's rule, with a version
 
 
 @dataclass(frozen=True)
 class DatasetId:
-    """A valid id, taken apart. env is None for a local file that names its own; quality is None for local files."""
+    """A valid id, taken apart. env is None where the data names it (minari, local:PATH); quality is None there."""
 
     text: str
-    source: Literal["self", "d4rl", "local"]
+    source: Literal["self", "d4rl", "minari", "local"]
     env: str | None
     quality: str | None
     path: Path | None
@@ -41,8 +44,11 @@ def resolve(text: str) -> DatasetId:
         raise UserError(f"{text!r} stands for training without a dataset; accepted here: {ACCEPTED}")
     if source == "local" and colon:
         return _local(text, rest)
+    if source == "minari" and colon:
+        return _minari(text, rest)
     if text not in _valid_ids():
-        close = difflib.get_close_matches(text, _valid_ids(), n=1, cutoff=0.5)
+        close = difflib.get_close_matches(text.lower(), _valid_ids(), n=1, cutoff=0.5)
+        close += [f"{name}:{rest}" for name in difflib.get_close_matches(source, ("local", "minari"), n=1) if rest]
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise UserError(f"unknown dataset id {text!r}; {hint}accepted: {ACCEPTED}")
     env, _, quality = rest.partition("-")
@@ -58,9 +64,23 @@ def _local(text: str, rest: str) -> DatasetId:
         path = rest
     if not path:
         raise UserError(f"{text!r} names no file; accepted: local:PATH, local:ENV:PATH")
-    return DatasetId(text, "local", env, None, Path(path).expanduser())
+    file = Path(os.path.expanduser(path))  # Path's own would raise for an unknown user's home
+    close = difflib.get_close_matches(first, ENVIRONMENTS, n=1) if colon and env is None else []
+    if close and not file.exists():
+        hint = f"did you mean 'local:{close[0]}:{rest.partition(':')[2]}'?"
+        raise UserError(f"{text!r} names no environment; {hint} accepted: local:PATH, local:ENV:PATH")
+    return DatasetId(text, "local", env, None, file)
+
+
+def _minari(text: str, name: str) -> DatasetId:
+    if not MINARI_NAME.fullmatch(name):
+        hint = f"did you mean '{text}-v0'? " if MINARI_NAME.fullmatch(f"{name}-v0") else ""
+        raise UserError(
+            f"{text!r} is no Minari id; {hint}accepted: minari:NAMESPACE/NAME-vN of letters, digits, - and _"
+        )
+    return DatasetId(text, "minari", None, None, None)
 
 
 def _valid_ids() -> list[str]:
     own = [f"self:{env}-{quality}" for env, qualities in QUALITIES.items() for quality in qualities]
-    return own + [f"d4rl:{env}-{quality}-v2" for env in D4RL_ENVS for quality in D4RL_QUALITIES]
+    return [*own, *FILES]

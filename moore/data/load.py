@@ -1,13 +1,14 @@
 """From a dataset id to its rows; self-made sets are generated on first use and kept."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from moore.data.behaviours import BEHAVIOURS_DIR
+from moore.data.d4rl import d4rl_path
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.ids import DatasetId, resolve
 from moore.data.make import DEFAULT_TRANSITIONS, Progress, default_physics, make_self_dataset, recipe_hash
+from moore.data.minari import load_minari
 from moore.errors import UserError
 
 DATA_DIR = Path("runs/data")
@@ -26,8 +27,10 @@ def load_dataset(
     """The dataset with id `text`.
 
     transitions, seed and physics choose among self-made sets (defaults: see `make_self_dataset`), which are cached in
-    `data_dir`; other sources are what they are, so giving transitions or physics there is an error.
-    metadata["physics"] of a D4RL file is set to "d4rl". Raises UserError for a wrong id, a missing or bad file.
+    `data_dir`; other sources are what they are, so giving transitions or physics there is an error. Minari datasets
+    are converted once and kept in `data_dir` too.
+    metadata["physics"] of a D4RL file is set to "d4rl"; the file must be there and the published one, nothing is
+    downloaded. Raises UserError for a wrong id, a missing or bad file.
     """
     dataset_id = resolve(text)
     if dataset_id.source == "self":
@@ -46,8 +49,10 @@ def load_dataset(
     if transitions is not None or physics is not None:
         raise UserError(f"{text}: transitions and physics are choices for self: ids only; accepted: leaving them out")
     if dataset_id.source == "d4rl":
-        dataset = read_dataset(d4rl_path(dataset_id), dataset_id.env)
+        dataset = read_dataset(d4rl_path(dataset_id.text), dataset_id.env)
         return replace(dataset, metadata={**dataset.metadata, "physics": "d4rl"})
+    if dataset_id.source == "minari":
+        return load_minari(text, data_dir, progress)
     assert dataset_id.path is not None
     return read_dataset(dataset_id.path, dataset_id.env)
 
@@ -68,14 +73,3 @@ def self_path(
         transitions = DEFAULT_TRANSITIONS[env]
     key = recipe_hash(env, quality, transitions, seed, physics or default_physics(env), behaviours_dir)
     return data_dir / f"{env}-{quality}-{key[:16]}.hdf5"
-
-
-def d4rl_path(dataset_id: DatasetId) -> Path:
-    """D4RL's file in its cache folder, which other packages share. Raises UserError where it is not there."""
-    assert dataset_id.source == "d4rl"
-    assert dataset_id.quality is not None
-    folder = Path(os.environ.get("D4RL_DATASET_DIR", "~/.d4rl/datasets")).expanduser()
-    path = folder / f"{dataset_id.env}_{dataset_id.quality.replace('-', '_')}-v2.hdf5"
-    if not path.is_file():
-        raise UserError(f"{dataset_id}: looked for {path}; accepted: that file, or another folder in D4RL_DATASET_DIR")
-    return path

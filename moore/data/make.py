@@ -2,8 +2,12 @@
 
 random         uniform actions
 medium         the stochastic policy of the medium snapshot (moore/data/behaviours.py)
+expert         the stochastic policy of the expert snapshot
+medium-expert  half of the rows from each, the medium half cut at its last episode end as D4RL's stitch_dataset.py does
+               it: up to an episode fewer rows than asked for
 medium-replay  what SAC saw up to the medium snapshot, in training order: uniform actions while it explored, then the
                stochastic policy of the snapshot nearest in training time
+full-replay    the same for the whole training
 low            (pendulum) uniform actions from hanging starts, an episode ends when the pole passes horizontal: the data
                never shows the upper half, where the reward is
 """
@@ -15,13 +19,14 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
 import torch
 
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
-from moore.data.collect import Policy, Rows, collect, gaussian_policy, one_torch_thread, uniform_policy
+from moore.data.collect import Policy, Rows, collect, gaussian_policy, join, one_torch_thread, uniform_policy
 from moore.data.hdf5 import Dataset, MetadataValue
 from moore.envs import ENVIRONMENTS, EnvSpec, VectorEnv, make_env
 from moore.envs.spec import check_physics, find_spec
@@ -31,8 +36,11 @@ RECIPE_VERSION = 1  # raise it when the same arguments would give other data: ca
 NUM_SIMS = 16
 HANGING_NOISE = 0.1  # rad and rad/s: half width of the uniform distribution of `low`'s starts
 
-_COMMON = ("random", "medium", "medium-replay")
-QUALITIES: dict[str, tuple[str, ...]] = {env: _COMMON for env in ENVIRONMENTS} | {"pendulum": (*_COMMON, "low")}
+D4RL_QUALITIES = ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay")
+EXPERT_QUALITIES = ("medium-expert", "expert", "full-replay")  # only from a ladder that went on past medium
+QUALITIES: dict[str, tuple[str, ...]] = dict.fromkeys(ENVIRONMENTS, D4RL_QUALITIES) | {
+    "pendulum": (*D4RL_QUALITIES, "low")
+}
 DEFAULT_TRANSITIONS = {
     "pendulum": 10_000,
     "inverted_double_pendulum": 10_000,
@@ -43,6 +51,9 @@ DEFAULT_TRANSITIONS = {
 
 Progress = Callable[[int, int], None]
 """Told (rows so far, all rows)."""
+
+Segment = tuple[int | None, int]
+"""Rows that follow each other: (index of the snapshot that acts, None for uniform actions; number of rows)."""
 
 
 def default_physics(env: str) -> str:
@@ -56,7 +67,7 @@ def recipe_hash(
 ) -> str:
     """Sha256 (hex) of all that determines a self-made set. Raises as `make_self_dataset` does."""
     behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
-    recipe = {
+    recipe: dict[str, Any] = {
         "recipe_version": RECIPE_VERSION,
         "env": env,
         "quality": quality,
@@ -66,6 +77,8 @@ def recipe_hash(
         "behaviours": behaviours.sha256 if behaviours else None,
         "mujoco": mujoco.__version__,
     }
+    if quality in EXPERT_QUALITIES:  # which snapshot is the expert is not in the policies' hash
+        recipe["segments"] = recipe_segments(quality, behaviours, transitions)
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
@@ -81,21 +94,14 @@ def make_self_dataset(
     """Simulate `transitions` steps of `self:<env>-<quality>`; the same arguments give the same numbers.
 
     Defaults: DEFAULT_TRANSITIONS[env] and default_physics(env). Raises UserError for an unknown environment, quality or
-    physics, a size below 1, a negative seed, and where no behaviour policies exist.
+    physics, a size below 1 (medium-expert: below two episodes), a negative seed, and where the behaviour policies that
+    the quality needs do not exist.
     """
     spec = find_spec(env)
     transitions = DEFAULT_TRANSITIONS[env] if transitions is None else transitions
     physics = physics or default_physics(env)
     behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
-
-    segments: list[tuple[int | None, int]]  # (snapshot, or None for uniform actions; rows)
-    if behaviours is None:
-        segments = [(None, transitions)]
-    elif quality == "medium":
-        segments = [(behaviours.medium, transitions)]
-    else:
-        segments = replay_segments(behaviours, transitions)
-
+    segments = recipe_segments(quality, behaviours, transitions)
     parts: list[Rows] = []
     made = 0
     for index, (snapshot, rows) in enumerate(segments):
@@ -114,10 +120,12 @@ def make_self_dataset(
             else:
                 parts.append(collect(sims, policy, rows, progress=report))
         made += rows
+    if quality == "medium-expert":
+        parts[0] = whole_episodes(parts[0])
+        segments[0] = (segments[0][0], len(parts[0]["obs"]))
     for part in parts[:-1]:  # the next row belongs to another episode
         part["truncated"][-1] = not part["terminated"][-1]
 
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     command = f"moore data make self:{env}-{quality} --transitions {transitions} --seed {seed} --physics {physics}"
     metadata: dict[str, MetadataValue] = {
         "algorithm": "SAC" if behaviours else "uniform actions",
@@ -137,26 +145,52 @@ def make_self_dataset(
     }
     if behaviours is not None:
         metadata |= _behaviour_metadata(behaviours, segments)
-    return Dataset(env=env, metadata=metadata, **arrays)
+    return Dataset(env=env, metadata=metadata, **join(parts))
 
 
-def replay_segments(behaviours: Behaviours, transitions: int) -> list[tuple[int | None, int]]:
-    """Split medium-replay's rows over training time: (None for uniform actions or a snapshot's index, rows), in order.
+def recipe_segments(quality: str, behaviours: Behaviours | None, transitions: int) -> list[Segment]:
+    """Who makes which rows, in order; their numbers sum to `transitions`. `behaviours`: see `_check_arguments`."""
+    if behaviours is None:
+        return [(None, transitions)]
+    if quality == "medium":
+        return [(behaviours.medium, transitions)]
+    if quality == "expert":
+        return [(behaviours.expert, transitions)]
+    if quality == "medium-expert":
+        half = transitions // 2
+        return [(behaviours.medium, half), (behaviours.expert, transitions - half)]
+    last = behaviours.medium if quality == "medium-replay" else len(behaviours.env_steps) - 1
+    return replay_segments(behaviours, last, transitions)
 
-    Row j stands for training step s = j / N * (steps of the medium snapshot). Steps before the first snapshot, or as
-    many as provenance["random_steps"] says, are uniform exploration; later ones belong to the nearest snapshot.
+
+def replay_segments(behaviours: Behaviours, last: int, transitions: int) -> list[Segment]:
+    """Split the rows of a replay buffer over the training time up to snapshot `last`, in order.
+
+    Row j stands for training step s = j / N * (steps of that snapshot). Steps before the first snapshot, or as many as
+    provenance["random_steps"] says, are uniform exploration; later ones belong to the nearest snapshot.
     """
-    steps = behaviours.env_steps[: behaviours.medium + 1].astype(np.float64)
-    last = steps[-1]
-    exploration = min(float(behaviours.provenance.get("random_steps", steps[0])), last)
+    steps = behaviours.env_steps[: last + 1].astype(np.float64)
+    end = steps[-1]
+    exploration = min(float(behaviours.provenance.get("random_steps", steps[0])), end)
     midpoints = (steps[:-1] + steps[1:]) / 2
-    edges = np.concatenate([[0.0, exploration], np.maximum(midpoints, exploration), [last]])
-    if last == 0:  # the only snapshot is the untrained network: nothing was seen before it
+    edges = np.concatenate([[0.0, exploration], np.maximum(midpoints, exploration), [end]])
+    if end == 0:  # the only snapshot is the untrained network: nothing was seen before it
         edges[-1] = 1.0
     row_edges = np.rint(edges / edges[-1] * transitions).astype(int).tolist()
     owners: list[int | None] = [None, *range(len(steps))]
     counts = [stop - begin for begin, stop in itertools.pairwise(row_edges)]
     return [(owner, count) for owner, count in zip(owners, counts, strict=True) if count > 0]
+
+
+def whole_episodes(rows: Rows) -> Rows:
+    """The rows up to the last episode end, which is what D4RL's stitch_dataset.py keeps of its first file.
+
+    Raises ValueError where no episode ends.
+    """
+    ends = np.flatnonzero(rows["terminated"] | rows["truncated"])
+    if len(ends) == 0:
+        raise ValueError(f"no episode ends in {len(rows['obs'])} rows")
+    return {name: values[: ends[-1] + 1] for name, values in rows.items()}
 
 
 def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: Callable[[int], None] | None) -> Rows:
@@ -176,7 +210,10 @@ def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: 
 def _check_arguments(
     env: str, quality: str, transitions: int, seed: int, physics: str, behaviours_dir: Path
 ) -> Behaviours | None:
-    """The behaviour policies that the recipe needs, if any, once the arguments are known to be good."""
+    """The behaviour policies that the recipe needs, if any, once the arguments are known to be good.
+
+    Those of EXPERT_QUALITIES are sure to have an expert snapshot.
+    """
     spec: EnvSpec = find_spec(env)
     if quality not in QUALITIES[env]:
         raise UserError(f"no quality {quality!r} of self:{env}; accepted: {', '.join(QUALITIES[env])}")
@@ -185,10 +222,22 @@ def _check_arguments(
         raise UserError(f"transitions is {transitions}; accepted: 1 or more")
     if seed < 0:
         raise UserError(f"seed is {seed}; accepted: 0 or more")
-    return load_behaviours(env, behaviours_dir) if quality in ("medium", "medium-replay") else None
+    if quality not in D4RL_QUALITIES or quality == "random":
+        return None
+    behaviours = load_behaviours(env, behaviours_dir)
+    if quality in EXPERT_QUALITIES and behaviours.expert is None:
+        existing = ", ".join(other for other in QUALITIES[env] if other not in EXPERT_QUALITIES)
+        raise UserError(
+            f"self:{env}-{quality}: {behaviours_dir / env}.json names no expert snapshot (training has to go on past"
+            f" medium); accepted: {existing}"
+        )
+    shortest = 2 * spec.max_episode_steps  # an episode is then sure to end in the medium half
+    if quality == "medium-expert" and transitions < shortest:
+        raise UserError(f"transitions is {transitions}; accepted: {shortest} or more for self:{env}-medium-expert")
+    return behaviours
 
 
-def _behaviour_metadata(behaviours: Behaviours, segments: list[tuple[int | None, int]]) -> dict[str, MetadataValue]:
+def _behaviour_metadata(behaviours: Behaviours, segments: list[Segment]) -> dict[str, MetadataValue]:
     """Which policies made the rows, in order; uniform exploration is not among them."""
     used = [snapshot for snapshot, _ in segments if snapshot is not None]
     return {

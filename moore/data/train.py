@@ -1,14 +1,17 @@
 """Trains the behaviour policies behind `self:` datasets: SAC from scratch, a ladder of snapshots (D4RL's recipe).
 
     python -m moore.data.train halfcheetah --medium-score 41
+    python -m moore.data.train halfcheetah --medium-score 41 --max-steps 1000000
 
 D4RL's medium sets come from a SAC policy stopped early and its medium-replay sets from what that SAC saw until then
-(D4RL, arXiv 2004.07219). Interrupted, the same command continues from its checkpoint.
+(D4RL, arXiv 2004.07219). Training that goes on past medium gives expert, medium-expert and full-replay, too: the expert
+is the snapshot with the highest score. Interrupted, the same command continues from its checkpoint.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -22,7 +25,8 @@ from moore import checkpoint
 from moore.data.behaviours import BEHAVIOURS_DIR, save_behaviours
 from moore.data.make import default_physics
 from moore.data.scores import normalized_score
-from moore.envs import ENVIRONMENTS, make_env
+from moore.envs import make_env
+from moore.envs.spec import check_physics, find_spec
 from moore.errors import UserError
 from moore.evaluate import Evaluator
 from moore.replay import Batch, RealBuffer
@@ -31,22 +35,30 @@ from moore.rng import Streams, derive_seed, scale_to_index
 from moore.sac import SAC, SACConfig
 
 MAX_STEPS = 1_000_000  # size of the replay buffer and end of the attempt
+LOWEST = {
+    "seed": 0,
+    "exploration_steps": 0,
+    "updates_per_step": 1,
+    "snapshot_interval": 1,
+    "episodes": 1,
+    "ladder_size": 2,  # the first snapshot and medium
+}
 
 
 @dataclass(frozen=True)
 class BehaviourConfig:
     """How one behaviour ladder is trained."""
 
-    env: tyro.conf.Positional[str]
+    env: tyro.conf.Positional[str]  # one of moore.envs.ENVIRONMENTS, e.g. hopper
     medium_score: float  # the first snapshot whose stochastic policy reaches this normalised score is `medium`
-    max_steps: int = 0  # go on to this many environment steps; 0: stop at the medium snapshot
+    max_steps: int = 0  # go on past medium to this many environment steps, for an expert; 0: stop at medium
     physics: str | None = None  # None: D4RL's where the environment has it
-    seed: int = 0
+    seed: int = 0  # of networks, environment, exploration and evaluation
     exploration_steps: int = 1000  # uniform actions first
-    updates_per_step: int = 1
+    updates_per_step: int = 1  # SAC updates for each environment step
     snapshot_interval: int = 5000  # environment steps
-    episodes: int = 10
-    ladder_size: int = 20  # snapshots kept up to medium
+    episodes: int = 10  # played by each snapshot for its score
+    ladder_size: int = 20  # snapshots kept up to medium, and as many after it
     sac: SACConfig = field(default_factory=lambda: SACConfig(hidden=(128, 128)))
     checkpoint: Path = Path("runs/behaviours")  # folder of the resumable state
     out: Path = BEHAVIOURS_DIR  # folder of the finished ladder
@@ -56,7 +68,8 @@ class BehaviourTraining:
     """SAC with one environment, one update a step, and its ladder of snapshots."""
 
     def __init__(self, config: BehaviourConfig) -> None:
-        spec = ENVIRONMENTS[config.env]
+        check_config(config)
+        spec = find_spec(config.env)
         self.config, self.seeds, self.step = config, [config.seed], 0
         self.agent = SAC(config.sac, spec.obs_dim, spec.action_dim, self.seeds)
         physics = config.physics or default_physics(config.env)
@@ -114,7 +127,7 @@ class BehaviourTraining:
         return {
             "agent": {key: value.detach() for key, value in self.agent.state().items()},
             "env": self.env.state_dict(),
-            "rows": self.buffer.online_rows(),
+            "rows": self.buffer.state()["online_rows"],
             "streams": {name: stream.state() for name, stream in self.streams.items()},
             "obs": torch.from_numpy(self.obs),
             "ladder": self.ladder,
@@ -126,7 +139,7 @@ class BehaviourTraining:
         """Restore what `state` returned."""
         self.agent.load(state["agent"])
         self.env.load_state_dict(state["env"])
-        self.buffer.load_online(state["rows"])
+        self.buffer.load({"online_rows": state["rows"]})
         for name, stream in self.streams.items():
             stream.load(state["streams"][name])
         self.obs, self.ladder, self.step = state["obs"].numpy(), state["ladder"], state["step"]
@@ -159,9 +172,32 @@ def train(config: BehaviourConfig) -> BehaviourTraining:
     return training
 
 
+def check_config(config: BehaviourConfig) -> None:
+    """Raise UserError for a setting that no training can have."""
+    check_physics(find_spec(config.env), config.physics or default_physics(config.env))
+    for key, lowest in LOWEST.items():
+        if getattr(config, key) < lowest:
+            raise UserError(f"--{key.replace('_', '-')} is {getattr(config, key)}; accepted: {lowest} or more")
+    if not 0 <= config.max_steps <= MAX_STEPS:
+        raise UserError(f"--max-steps is {config.max_steps}; accepted: 0 to {MAX_STEPS}, the replay buffer's size")
+
+
 def medium_index(training: BehaviourTraining) -> int | None:
     """Position in the ladder of the first snapshot at the medium score, if there is one yet."""
     return next((i for i, e in enumerate(training.ladder) if e["score"] >= training.config.medium_score), None)
+
+
+def expert_index(training: BehaviourTraining) -> int | None:
+    """Position in the ladder of the highest score; None unless training went on past medium."""
+    medium, scores = medium_index(training), [e["score"] for e in training.ladder]
+    return None if medium is None or medium == len(scores) - 1 else int(np.argmax(scores))
+
+
+def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> list[int]:
+    """Which of `count` snapshots to keep: `size` up to medium, as many from there to the end, and the expert."""
+    spread = [np.linspace(0, medium, size), np.linspace(medium, count - 1, size)]
+    marked = [medium] if expert is None else [medium, expert]
+    return np.unique(np.concatenate([*spread, marked]).round().astype(int)).tolist()
 
 
 def command(config: BehaviourConfig) -> str:
@@ -180,11 +216,11 @@ def command(config: BehaviourConfig) -> str:
 
 
 def export(training: BehaviourTraining) -> None:
-    """Write the ladder, thinned to ladder_size snapshots up to medium and as many after it, with its provenance."""
-    config, ladder, medium = training.config, training.ladder, medium_index(training)
+    """Write the thinned ladder with its provenance."""
+    config, ladder = training.config, training.ladder
+    medium, expert = medium_index(training), expert_index(training)
     assert medium is not None
-    thin = lambda begin, end: np.unique(np.linspace(begin, end, config.ladder_size).round().astype(int))  # noqa: E731
-    kept = [*thin(0, medium), *([*thin(medium, len(ladder) - 1)][1:] if medium < len(ladder) - 1 else [])]
+    kept = kept_snapshots(len(ladder), medium, expert, config.ladder_size)
     facts = environment_facts()
     provenance = {
         "command": command(config),
@@ -198,6 +234,8 @@ def export(training: BehaviourTraining) -> None:
         "curve": [[e["env_steps"], round(e["return"], 2), round(e["score"], 2)] for e in ladder],
         "medium": kept.index(medium),
     }
+    if expert is not None:
+        provenance["expert"] = kept.index(expert)
     columns = {key: [ladder[i][key] for i in kept] for key in ("env_steps", "return", "score")}
     params = np.stack([ladder[i]["params"].numpy() for i in kept])
     save_behaviours(
@@ -212,6 +250,19 @@ def export(training: BehaviourTraining) -> None:
     )
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    try:
+        config = tyro.cli(BehaviourConfig, prog="python -m moore.data.train", description=__doc__, args=arguments)
+        torch.set_num_threads(1)
+        export(train(config))
+    except UserError as error:
+        print(f"moore.data.train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    export(train(tyro.cli(BehaviourConfig)))
+    sys.exit(main())

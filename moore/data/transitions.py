@@ -14,7 +14,8 @@ class Transitions:
     """M transitions for training, float32 but for the flag.
 
     obs, next_obs [M, obs_dim]; action [M, action_dim] in [-1, 1]; reward [M]; terminated [M] bool, which stops the
-    bootstrap. A time limit does not, so there is no other flag.
+    bootstrap. A time limit does not, so there is no other flag. return_range: best minus worst undiscounted return of
+    the file's episodes, its last one as far as it goes. return_to_go [M]: discounted rewards to the episode's end.
     """
 
     obs: np.ndarray
@@ -22,12 +23,19 @@ class Transitions:
     reward: np.ndarray
     next_obs: np.ndarray
     terminated: np.ndarray
+    return_range: float = 0.0
+    return_to_go: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.obs)
 
 
-def to_transitions(dataset: Dataset, keep_timeouts: bool = False) -> Transitions:
+SUBSET_SEED = 0
+
+
+def to_transitions(
+    dataset: Dataset, keep_timeouts: bool = False, limit: int | None = None, gamma: float | None = None
+) -> Transitions:
     """The transitions of a dataset; none bootstraps from another episode.
 
     keep_timeouts=False repeats `d4rl.qlearning_dataset`, which published numbers are based on: next_obs is the
@@ -38,23 +46,52 @@ def to_transitions(dataset: Dataset, keep_timeouts: bool = False) -> Transitions
     keep_timeouts=True takes the stored next_observations: every row counts and every next_obs is the true one. A
     timeout row is an ordinary transition with terminated False.
 
+    limit: at most so many transitions, drawn without replacement, always the same ones. gamma: the discount of
+    return_to_go, which is left out without it.
+
     Raises UserError when nothing is left, or when keep_timeouts is asked of a file without next_observations.
     """
+    rows: np.ndarray | slice = slice(None)  # all rows are views, not copies
     if keep_timeouts:
         if dataset.next_obs is None:
             raise UserError(f"this {dataset.env} file has no 'next_observations'; accepted: keep_timeouts=False")
-        rows = np.arange(len(dataset))
-        next_obs = dataset.next_obs
+        count = len(dataset)
     else:
         rows = np.flatnonzero(~dataset.truncated[:-1])
-        next_obs = dataset.obs[rows + 1]
-    if len(rows) == 0:
+        count = len(rows)
+    if count == 0:
         raise UserError(f"no transition in {len(dataset)} rows of {dataset.env}; accepted: two rows of one episode")
+    if limit is not None and limit < count:
+        chosen = np.sort(np.random.default_rng(SUBSET_SEED).choice(count, limit, replace=False))
+        rows = np.arange(count)[rows][chosen] if isinstance(rows, slice) else rows[chosen]
+    if keep_timeouts:
+        assert dataset.next_obs is not None
+        next_obs = dataset.next_obs[rows]
+    else:
+        assert isinstance(rows, np.ndarray)
+        next_obs = dataset.obs[rows + 1]
     action = dataset.action[rows] / np.float32(ENVIRONMENTS[dataset.env].action_high)
+    ends = dataset.terminated | dataset.truncated
+    ends[-1] = True
+    returns = np.add.reduceat(dataset.reward.astype(np.float64), np.flatnonzero(np.append(True, ends[:-1])))
     return Transitions(
         obs=dataset.obs[rows],
-        action=np.clip(action, -1.0, 1.0),  # the reader allows for rounding just beyond the bounds
+        action=np.clip(action, -1.0, 1.0, out=action),  # the reader allows for rounding just beyond the bounds
         reward=dataset.reward[rows],
         next_obs=next_obs,
         terminated=dataset.terminated[rows],
+        return_range=float(returns.max() - returns.min()),
+        return_to_go=None if gamma is None else returns_to_go(dataset.reward, ends, gamma)[rows],
     )
+
+
+def returns_to_go(reward: np.ndarray, ends: np.ndarray, gamma: float) -> np.ndarray:
+    """Discounted sums float32 [N] of reward [N] from each row to its episode's end; ends [N] bool marks last rows.
+
+    What an episode would have earned after a time limit, or after the end of the file, is not in it.
+    """
+    sums, total = [], 0.0
+    for value, end in zip(reward[::-1].tolist(), ends[::-1].tolist(), strict=True):
+        total = value if end else value + gamma * total
+        sums.append(total)
+    return np.array(sums[::-1], dtype=np.float32)

@@ -1,0 +1,284 @@
+"""Whether a dataset agrees with a simulator, row by row, and with itself.
+
+A stored state (infos/qpos, infos/qvel) and the stored action give the next observation and the reward again. With the
+physics that recorded a file they do so up to rounding; with another one most rows are off by a hundredth or more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from moore.data.hdf5 import ACTION_TOLERANCE, Dataset
+from moore.data.mismatch import UNKNOWN, PhysicsMismatch
+from moore.envs import ENVIRONMENTS, VectorEnv, make_env, terminated_fn
+from moore.envs.spec import check_physics
+from moore.errors import UserError
+
+REPLAY_ROWS = 2000
+SIMULATIONS = 2000  # rows replayed side by side
+RECORD_TOLERANCE = 1e-4  # between two float32 records of one observation
+STEP_TOLERANCE = 1e-3  # one step by the same physics: 2e-6 from float64 states, 3e-5 in most rows from float32 ones
+AGREEING_SHARE = 0.9  # rounding makes or loses a contact in a few rows; in a foreign physics 1 % of rows agree
+RULE_MARGIN = 1e-5  # float32 rounding of an observation at the edge of termination
+TIP_MARGIN = 2e-3  # more than 1e-3 m of the double pendulum's tip height, see moore/envs/termination.py
+VELOCITY_CLIP = 10.0  # of the observations of Hopper and Walker2d
+
+
+@dataclass(frozen=True)
+class ReplayError:
+    """One step from stored states under stored actions against the stored next observation, over `rows` rows.
+
+    median, p99 and max are of a row's largest absolute component of the observation error, reward_* of its absolute
+    reward error; share is that of the rows whose observation error is below STEP_TOLERANCE.
+    """
+
+    physics: str
+    rows: int
+    median: float
+    p99: float
+    max: float
+    reward_median: float
+    reward_p99: float
+    reward_max: float
+    share: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether this physics can have recorded the rows."""
+        return self.share >= AGREEING_SHARE
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """What holds in every row of a sound file, and the rows [k] where it does not (None: the file does not show it)."""
+
+    name: str
+    broken: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `check_dataset` found. recorded: the physics that the file names; asked: the one to check it against."""
+
+    env: str
+    rows: int
+    recorded: str
+    asked: str | None
+    replay: tuple[ReplayError, ...]
+    invariants: tuple[Invariant, ...]
+
+    @property
+    def agreeing(self) -> tuple[str, ...]:
+        """The replayed physics that the rows agree with."""
+        return tuple(error.physics for error in self.replay if error.agrees)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with the file, a line each; what it does not show is not wrong."""
+        faults = [
+            f"{invariant.name}: not so in {len(invariant.broken)} rows, first in row {invariant.broken[0]}"
+            for invariant in self.invariants
+            if invariant.broken is not None and len(invariant.broken)
+        ]
+        expected = self.asked or self.recorded
+        if self.replay and expected in [error.physics for error in self.replay] and expected not in self.agreeing:
+            origin = "--physics asks for" if self.asked else "the file records"
+            faults.append(f"the rows do not agree with physics {expected}, which {origin}")
+        elif self.replay and not self.agreeing:
+            faults.append(f"the rows agree with no physics of {self.env}")
+        faults += [
+            f"the rewards are not those of {self.env} with physics {error.physics}"
+            for error in self.replay
+            if error.agrees and error.reward_median > STEP_TOLERANCE
+        ]
+        return tuple(faults)
+
+
+def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPLAY_ROWS) -> Check:
+    """Replay `rows` evenly spread rows under `physics`, or under all that the environment has, and test the invariants.
+
+    Raises UserError for a physics that the environment does not have and for `rows` below 1.
+    """
+    spec = ENVIRONMENTS[dataset.env]
+    if physics is not None:
+        check_physics(spec, physics)
+    if rows < 1:
+        raise UserError(f"--rows: {rows} is not accepted; expected 1 or more")
+    choices = spec.physics if physics is None else (physics,)
+    high = spec.action_high
+    wide = (np.abs(dataset.action) > high * (1 + ACTION_TOLERANCE)).any(axis=1)
+    return Check(
+        env=dataset.env,
+        rows=len(dataset),
+        recorded=recorded_physics(dataset),
+        asked=physics,
+        replay=tuple(error for choice in choices if (error := replay_error(dataset, choice, rows)) is not None),
+        invariants=(
+            Invariant("inside an episode the next observation is the next row's", broken_rows(dataset)),
+            Invariant("terminated where the environment's rule says so, and only there", wrong_ends(dataset)),
+            Invariant("not both terminated and truncated", np.flatnonzero(dataset.terminated & dataset.truncated)),
+            Invariant(f"no episode is longer than {spec.max_episode_steps} steps", long_episodes(dataset)),
+            Invariant(f"actions are in [-{high:g}, {high:g}]", np.flatnonzero(wide)),
+            Invariant("observations are those of the stored states", foreign_states(dataset, rows)),
+        ),
+    )
+
+
+def recorded_physics(dataset: Dataset) -> str:
+    """The physics that the dataset says it was recorded with, or UNKNOWN."""
+    return str(dataset.metadata.get("physics", UNKNOWN))
+
+
+def physics_mismatch(dataset: Dataset, physics: str) -> PhysicsMismatch | None:
+    """What sets the rows apart from a run with `physics`; None where the dataset says that it was recorded with it."""
+    recorded = recorded_physics(dataset)
+    if recorded == physics:
+        return None
+    error = replay_error(dataset, physics)
+    if error is None:
+        return PhysicsMismatch(recorded, physics, None, None, None)
+    return PhysicsMismatch(recorded, physics, error.median, error.p99, error.max)
+
+
+def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> ReplayError | None:
+    """Replay up to `rows` evenly spread rows one step each; None for a file without states to start from.
+
+    The error of the file's own physics is rounding, 1e-6 or so. It is larger in a few rows where float32 states, or a
+    solver that started elsewhere, make or lose a contact.
+    """
+    if dataset.qpos is None or dataset.qvel is None:
+        return None
+    # a velocity of exactly the clip was restored from an observation: the state is not the one that moved on
+    known = ~((dataset.qvel == VELOCITY_CLIP) | (dataset.qvel == -VELOCITY_CLIP)).any(axis=1)
+    after, shift = dataset.next_obs, 0
+    if after is None:
+        after, shift = dataset.obs, 1
+        known &= ~(dataset.terminated | dataset.truncated)
+        known[-1] = False
+    chosen = _spread(np.flatnonzero(known), rows)
+    if len(chosen) == 0:
+        return None
+    errors, reward_errors = [], []
+    for env, part, ids, _ in _at_stored_states(dataset, dataset.qpos, dataset.qvel, chosen, physics):
+        action = np.clip(dataset.action[part] / np.float32(env.spec.action_high), -1.0, 1.0)
+        next_obs, reward, _, _ = env.step(action, ids)
+        errors.append(np.abs(next_obs - after[part + shift]).max(axis=1))
+        reward_errors.append(np.abs(reward - dataset.reward[part]))
+    error, reward_error = np.concatenate(errors), np.concatenate(reward_errors)
+    return ReplayError(
+        physics=physics,
+        rows=len(chosen),
+        median=float(np.median(error)),
+        p99=float(np.quantile(error, 0.99)),
+        max=float(error.max()),
+        reward_median=float(np.median(reward_error)),
+        reward_p99=float(np.quantile(reward_error, 0.99)),
+        reward_max=float(reward_error.max()),
+        share=float((error < STEP_TOLERANCE).mean()),
+    )
+
+
+def episode_bounds(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """First row and end row (exclusive) of every episode [E]; the last one may have no end flag."""
+    ends = np.flatnonzero(dataset.terminated | dataset.truncated) + 1
+    if len(ends) == 0 or ends[-1] != len(dataset):
+        ends = np.append(ends, len(dataset))
+    return np.concatenate([[0], ends[:-1]]), ends
+
+
+def long_episodes(dataset: Dataset) -> np.ndarray:
+    """First rows [k] of the episodes that are longer than the environment's limit."""
+    starts, ends = episode_bounds(dataset)
+    return starts[ends - starts > ENVIRONMENTS[dataset.env].max_episode_steps]
+
+
+def broken_rows(dataset: Dataset) -> np.ndarray | None:
+    """Rows [k] inside an episode whose stored next observation is not the next row's observation; None: not stored."""
+    if dataset.next_obs is None:
+        return None
+    inside = np.flatnonzero(~(dataset.terminated | dataset.truncated)[:-1])
+    gap = np.abs(dataset.next_obs[inside] - dataset.obs[inside + 1])
+    return inside[(gap > RECORD_TOLERANCE).any(axis=1)]
+
+
+def wrong_ends(dataset: Dataset) -> np.ndarray:
+    """Rows [k] whose `terminated` is not what the environment's rule makes of the next observation.
+
+    Left out, because it cannot be told: a next observation that is not stored or at the edge of the rule, Hopper's rule
+    for velocities beyond those that its observation is clipped to, and a truncated row that would have terminated too
+    (D4RL's recorder writes the timeout alone).
+    """
+    if dataset.next_obs is not None:
+        next_obs = dataset.next_obs
+    else:
+        next_obs = np.roll(dataset.obs, -1, axis=0)
+        next_obs[dataset.terminated | dataset.truncated] = np.nan
+        next_obs[-1] = np.nan
+    unseen = np.isnan(next_obs).any(axis=1)
+    margin = TIP_MARGIN if dataset.env == "inverted_double_pendulum" else RULE_MARGIN
+    rule, after = terminated_fn(dataset.env), torch.from_numpy(next_obs)
+    verdict, below, above = (rule(after + shift).numpy() for shift in (0.0, -margin, margin))
+    told = (verdict == below) & (verdict == above) & ~(verdict & (dataset.truncated | unseen))
+    if dataset.env == "hopper":
+        told &= verdict | ~(np.abs(next_obs) >= VELOCITY_CLIP).any(axis=1)
+    return np.flatnonzero(told & (verdict != dataset.terminated))
+
+
+def foreign_states(dataset: Dataset, rows: int = REPLAY_ROWS) -> np.ndarray | None:
+    """Rows [k], of up to `rows` evenly spread, whose observation is not that of the stored state; None: not stored."""
+    if dataset.qpos is None or dataset.qvel is None:
+        return None
+    # the double pendulum also observes the force at the end of the rail, which the last step left behind
+    columns = slice(8) if dataset.env == "inverted_double_pendulum" else slice(None)
+    chosen, found = _spread(np.arange(len(dataset)), rows), []
+    physics = ENVIRONMENTS[dataset.env].physics[0]  # observations are the same in all
+    for _, part, _, obs in _at_stored_states(dataset, dataset.qpos, dataset.qvel, chosen, physics):
+        gap = np.abs(obs - dataset.obs[part])[:, columns]
+        found.append(part[(gap > RECORD_TOLERANCE).any(axis=1)])
+    return np.concatenate(found)
+
+
+def replay_lines(replay: tuple[ReplayError, ...]) -> list[str]:
+    """A line of a report for each physics."""
+    if not replay:
+        return ["  replay        not possible: no row has infos/qpos, infos/qvel and a next observation"]
+    return [
+        f"  replay        physics {error.physics}, {error.rows} rows: observation error median {error.median:.1e},"
+        f" p99 {error.p99:.1e}, max {error.max:.1e}; reward error median {error.reward_median:.1e},"
+        f" p99 {error.reward_p99:.1e}, max {error.reward_max:.1e}"
+        for error in replay
+    ]
+
+
+def format_check(check: Check, title: str) -> str:
+    """Plain text of several lines; the last ones say what is wrong, or that nothing is."""
+    lines = [title, f"  environment   {check.env}, physics recorded: {check.recorded}", f"  rows          {check.rows}"]
+    lines += replay_lines(check.replay)
+    if check.replay:
+        lines.append(
+            f"  agrees with   {', '.join(check.agreeing) or 'none'} (error below {STEP_TOLERANCE:g} in at least"
+            f" {100 * AGREEING_SHARE:.0f} % of rows)"
+        )
+    for invariant in check.invariants:
+        state = "not shown" if invariant.broken is None else "broken" if len(invariant.broken) else "holds"
+        lines.append(f"  {state:<14}{invariant.name}")
+    lines += [f"  fault         {fault}" for fault in check.faults] or ["  verdict       fine"]
+    return "\n".join(lines)
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` of `rows` [n], evenly spread."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+
+
+def _at_stored_states(
+    dataset: Dataset, qpos: np.ndarray, qvel: np.ndarray, rows: np.ndarray, physics: str
+) -> Iterator[tuple[VectorEnv, np.ndarray, np.ndarray, np.ndarray]]:
+    """Simulations put at the states of `rows`, some thousand at a time: (env, rows [k], ids [k], obs [k, obs_dim])."""
+    env = make_env(dataset.env, range(min(len(rows), SIMULATIONS)), physics)
+    for begin in range(0, len(rows), SIMULATIONS):
+        part = rows[begin : begin + SIMULATIONS]
+        ids = np.arange(len(part))
+        yield env, part, ids, env.set_state(qpos[part], qvel[part], ids)

@@ -1,0 +1,150 @@
+"""D4RL's MuJoCo v2 files: their table, where they are kept, and whether a file is the published one.
+
+D4RL's code is under Apache-2.0; its README puts the datasets under CC BY 4.0 (cite Fu et al., arXiv 2004.07219). The
+package d4rl is not imported: it needs mujoco_py. Its folder is shared, so a file that it fetched is not fetched again.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from moore.errors import UserError
+
+BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2"  # d4rl 1.1, infos.py
+
+
+class PublishedFile(NamedTuple):
+    """A file as its authors published it; size in bytes, sha256 in hex."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+# bytes and sha256: tensorflow_datasets/d4rl/d4rl_mujoco_*/checksums.tsv in tensorflow/datasets
+_TABLE = """
+halfcheetah_random-v2         237338037  25407aef85b5d16c0f36b4149341edb4acc6a9e88c1db529b2de19e7464874ba
+halfcheetah_medium-v2         237727262  41324e8487a9556d8cfa4538827f8937f4d63dae3030825ebc9f3a726ed08ca0
+halfcheetah_medium_replay-v2   59448533  48d494a4770c11f48260736dec090b78bdca8375647ed4d24bfa5b6610c7f683
+halfcheetah_medium_expert-v2  474567252  015db75dae5bbe8e94029b71fa0bafc2073365df0c94744e71031189f3f79c06
+halfcheetah_expert-v2         237464597  d9fe53bb994eb1e20a99b4fa3412cd76a1bb7966a7ff55e0fcbdd6081bd2965f
+halfcheetah_full_replay-v2    291381762  27fdf7ea86e5a2cbd24d611ae9e703c86ec2e8e52823abc69dd9af6afb3a36c0
+hopper_random-v2              152525345  63103ef7059db4c0819bd054f4e83ff339030b50bcdb46bdbe50385f234b5054
+hopper_medium-v2              152756557  5bdf1bc4a713c82941de44633df669b36c89850b652a25985166796d25cf71a0
+hopper_medium_replay-v2        75854457  e121c5f7c9857a307baa9edc6a2c3b48e85fedb9ac316ecddd0f48ca7ef4e39b
+hopper_medium_expert-v2       304537315  9d51ad87f8c905be3880d84c6140bcdb7fbf39a19e046a237f238ba34fec9e26
+hopper_expert-v2              152427435  01aa219a5f8eea5e639eccdc636ec2bf40e317159a95cf4bf6e985f16909941b
+hopper_full_replay-v2         187998921  56baf95963c51c1e964049a974566c50ba80f289390565523e60c0ba83e0982e
+walker2d_random-v2            216109364  4e863bb6090cf4a461548bd470564b32f1ae5b32ef3085f816b2ede7f092e7fa
+walker2d_medium-v2            232254996  cf00f43add04c17fdfc2958dd581dea0851b2e5bedbe6fda073758a8f841aeda
+walker2d_medium_replay-v2      86323963  e75de96a4f77acf7d4e0d6fdf0d7ccb177c26c44bb4388e4fd99f543ccfa18db
+walker2d_medium_expert-v2     462197079  6b8d7f868c45bbaedf460be797fb7271b46dee6ebe45fe7a64319f2005b59a04
+walker2d_expert-v2            230567195  2985dc3d436a8baa10e8f43f946fe1d7c6337a4e4fbc65def70618093b18c59a
+walker2d_full_replay-v2       285115514  f2720f9d27b2acef6ec9a7d9ad3b80b6c2078ad4467cee668a81e3b3c80bcf2a
+"""
+
+FILES = {
+    f"d4rl:{stem.replace('_', '-')}": PublishedFile(f"{stem}.hdf5", int(size), digest)
+    for stem, size, digest in map(str.split, _TABLE.strip().splitlines())
+}
+"""By dataset id, e.g. d4rl:hopper-medium-v2."""
+
+
+def d4rl_path(dataset_id: str) -> Path:
+    """The file of `dataset_id`, which is one of FILES, where d4rl keeps it. Nothing is downloaded here.
+
+    Raises UserError where it is missing or not the published file. The check reads the file once and is remembered.
+    """
+    path = expected_path(dataset_id)
+    if not os.path.isfile(path):  # False, unlike Path.is_file, where the folder cannot be looked into
+        raise UserError(
+            f"{dataset_id}: no file {path}; accepted: fetching it with `moore data download {dataset_id}`,"
+            " or naming another folder in D4RL_DATASET_DIR"
+        )
+    check_published(dataset_id, path)
+    return path
+
+
+def expected_path(dataset_id: str) -> Path:
+    """Where d4rl keeps the file: in D4RL_DATASET_DIR, by default ~/.d4rl/datasets."""
+    folder = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
+    return Path(os.path.expanduser(folder)) / FILES[dataset_id].name  # Path's own raises for an unknown user's home
+
+
+def file_url(dataset_id: str) -> str:
+    """Where the file is fetched from: D4RL's host, or the mirror whose base URL is in D4RL_DATASET_URL.
+
+    Raises UserError for a base URL that is not http or https.
+    """
+    base = os.environ.get("D4RL_DATASET_URL") or BASE_URL
+    try:
+        parts = urlsplit(base)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets or a port that make no sense
+        fine = False
+    if not fine or not base.isascii() or not base.isprintable() or " " in base:
+        raise UserError(
+            f"D4RL_DATASET_URL: {base!r} is no base URL; accepted: http://HOST/FOLDER or https://HOST/FOLDER"
+        )
+    return f"{base.rstrip('/')}/{FILES[dataset_id].name}"
+
+
+def check_published(dataset_id: str, path: Path) -> None:
+    """UserError, saying expected and got, unless `path` has the published size and sha256. The file stays as it is."""
+    published = FILES[dataset_id]
+    try:
+        size = path.stat().st_size
+        got = f"{size} bytes" if size != published.size else f"sha256 {remembered_sha256(path)}"
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); accepted: a file you may read") from None
+    expected = f"{published.size} bytes" if size != published.size else f"sha256 {published.sha256}"
+    if got != expected:
+        env = dataset_id.removeprefix("d4rl:").partition("-")[0]
+        raise UserError(
+            f"{dataset_id}: {path} is not D4RL's file: expected {expected}, got {got}; accepted: D4RL's file (move this"
+            f" one away, then `moore data download {dataset_id}`), or local:{env}:{path} to use this one as it is"
+        )
+
+
+def remembered_sha256(path: Path) -> str:
+    """Sha256 (hex) of a file, kept in <file>.sha256.json until the file's size or time of change is another.
+
+    In a folder that cannot be written the file is read at every call.
+    """
+    stamp = file_stamp(path)  # before reading: a file that changes meanwhile is read again next time
+    try:
+        saved = json.loads(_note(path).read_text())
+        if isinstance(saved, dict) and isinstance(saved.get("sha256"), str) and saved | stamp == saved:
+            return saved["sha256"]
+    except (OSError, ValueError):  # not there yet, or not what was written here
+        pass
+    digest = file_sha256(path)
+    remember_sha256(path, digest, stamp)
+    return digest
+
+
+def remember_sha256(path: Path, digest: str, stamp: dict[str, int]) -> None:
+    """Keep a file's digest beside it; `stamp` is its `file_stamp` from before it was read."""
+    try:
+        _note(path).write_text(json.dumps({**stamp, "sha256": digest}) + "\n")  # half a note is no note: not atomic
+    except OSError:  # someone else's folder
+        return
+
+
+def file_stamp(path: Path) -> dict[str, int]:
+    """What changes when a file does: size in bytes and time of the last change in ns."""
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256.json")

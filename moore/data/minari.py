@@ -1,0 +1,271 @@
+"""Datasets of the local Minari store, `minari:<namespace>/<name>-v<N>`, converted once to the project's own format.
+
+A Minari episode of T steps has T + 1 observations; here every row carries both of its own. Minari is an optional
+package, and nothing but `download` uses the network.
+
+A dataset belongs to the environment that its env_spec names, as `gymnasium.make` gives it: other rewards, limits or
+models, and wrappers that change numbers, make another task. The v5 environments are the physics "gymnasium" here, and
+HalfCheetah-v4 equals v5. Hopper-v4 and Walker2d-v4 do not (the alive bonus is also paid on the terminal step, and
+Walker2d-v4 has other feet), so their own id is recorded as the physics, which no run has.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec as GymSpec
+
+from moore.data.collect import Rows, join
+from moore.data.d4rl import file_sha256
+from moore.data.hdf5 import ACTION_TOLERANCE, STATE_DIM, Dataset, MetadataValue, read_dataset, write_dataset
+from moore.data.make import Progress
+from moore.envs.spec import ENVIRONMENTS, EnvSpec
+from moore.errors import UserError
+
+CONVERSION_VERSION = 1  # raise it when the same Minari files would give other data: cached files are then made anew
+EXPORT_KEY = "moore"  # in the metadata.json of a dataset that moore/data/export.py wrote
+
+GYM_IDS = {spec.gym_id: spec.name for spec in ENVIRONMENTS.values()} | {
+    "Hopper-v4": "hopper",
+    "HalfCheetah-v4": "halfcheetah",
+    "Walker2d-v4": "walker2d",
+}
+OWN_PHYSICS = ("Hopper-v4", "Walker2d-v4")
+RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom")
+PASSIVE_WRAPPERS = ("RecordEpisodeStatistics", "RecordVideo")
+
+
+def load_minari(text: str, data_dir: Path, progress: Progress | None = None) -> Dataset:
+    """The dataset with id `text` from the local store, converted on first use and kept in `data_dir`.
+
+    The kept file's name carries a hash of all that Minari has on disk, so a changed dataset is converted again.
+    Raises UserError where Minari is not installed, and for an id that the store lacks, damaged files, an environment
+    that is not one of ours, NaN or infinite numbers and actions out of bounds.
+    """
+    folder = store_entry(text)
+    digest = _content_hash(text, folder)
+    path = data_dir / f"minari-{_name(text).replace('/', '-')}-{digest[:16]}.hdf5"
+    if not path.is_file():
+        write_dataset(path, _convert(text, folder, digest, progress))
+    dataset = read_dataset(path)
+    if dataset.metadata.get("source_sha256") != digest:
+        raise UserError(f"{path}: 'metadata/source_sha256' does not fit the file name; delete the file to remake it")
+    return dataset
+
+
+def download(text: str) -> tuple[Path, bool]:
+    """Fetch a dataset into the local store with Minari's own downloader, unless it is there; (folder, fetched).
+
+    Raises UserError for missing packages of the downloader, any failure on the way, and a damaged dataset.
+    """
+    minari = import_minari(text)
+    folder = minari_store(text) / _name(text)
+    present = folder.exists()
+    if not present:
+        try:
+            minari.download_dataset(_name(text))
+        except ImportError as error:
+            raise UserError(
+                f"{text}: Minari's downloader needs more packages ({reason(error)}); accepted: installing them with"
+                " pip install 'minari[hf]'"
+            ) from None
+        except Exception as error:  # each transport has errors of its own, in packages that may not be installed
+            raise UserError(
+                f"{text}: cannot be downloaded ({reason(error)}); accepted: an id that Minari's server has, and a"
+                " network that reaches it"
+            ) from None
+    with _damage_is_user_error(text, folder):
+        minari.load_dataset(_name(text))
+    return folder, not present
+
+
+def import_minari(text: str) -> ModuleType:
+    """The package minari. Raises UserError, naming `text` as what needs it, where it cannot be imported."""
+    try:
+        import minari
+    except ImportError as error:
+        raise UserError(
+            f"{text}: needs the package minari ({reason(error)}); install it with pip install -e '.[minari]'"
+        ) from None
+    return minari
+
+
+def store_entry(text: str) -> Path:
+    """Folder of a dataset in the local store. Raises UserError, listing what the store has, where it is not there."""
+    store, name = minari_store(text), _name(text)
+    if not (store / name / "data").is_dir():
+        found = (path.parents[1].relative_to(store).as_posix() for path in store.rglob("data/metadata.json"))
+        existing = sorted(entry for entry in found if not entry.startswith("."))
+        close = difflib.get_close_matches(name, existing, n=1)
+        hint = f"did you mean 'minari:{close[0]}'? " if close else ""
+        raise UserError(
+            f"{text}: not in Minari's store {store}; {hint}it has: {', '.join(existing) or 'nothing'}; accepted: one of"
+            f" these, another store in MINARI_DATASETS_PATH, or `moore data download {text}`"
+        )
+    return store / name
+
+
+def minari_store(text: str) -> Path:
+    """The local store's folder: MINARI_DATASETS_PATH, by default ~/.minari/datasets, made if need be.
+
+    Raises UserError where it cannot be made, and where Minari is not installed.
+    """
+    import_minari(text)
+    from minari.storage import get_dataset_path
+
+    try:
+        return get_dataset_path()
+    except OSError as error:  # it makes the folder
+        raise UserError(
+            f"{text}: no Minari store in {error.filename!r} ({error.strerror}); accepted: a folder you may write to in"
+            " MINARI_DATASETS_PATH"
+        ) from None
+
+
+def _name(text: str) -> str:
+    return text.removeprefix("minari:")
+
+
+def _content_hash(text: str, folder: Path) -> str:
+    """Sha256 (hex) of the dataset's files in the store, and of the way they are converted."""
+    lines = [f"{text} {CONVERSION_VERSION}"]
+    with _damage_is_user_error(text, folder):
+        for path in sorted(path for path in (folder / "data").rglob("*") if path.is_file()):
+            lines.append(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _convert(text: str, folder: Path, digest: str, progress: Progress | None) -> Dataset:
+    parts: list[Rows] = []
+    rows = 0
+    with _damage_is_user_error(text, folder):
+        source = import_minari(text).load_dataset(_name(text))
+        spec = _environment(text, source)
+        for episode in source.iterate_episodes():
+            part = _episode_rows(text, spec, episode)
+            parts.append(part)
+            rows += len(part["obs"])
+            if progress is not None:
+                progress(rows, source.total_steps)
+        if rows != source.total_steps or rows == 0:
+            raise ValueError(f"{rows} steps in its episodes, {source.total_steps} in its metadata")
+        metadata = _metadata(text, source, spec, digest)
+    stored = set.intersection(*(set(part) for part in parts))  # states count if every episode has them
+    parts = [{key: part[key] for key in part if key in stored} for part in parts]
+    return Dataset(env=spec.name, metadata=metadata, **join(parts))
+
+
+def _metadata(text: str, source: Any, spec: EnvSpec, digest: str) -> dict[str, MetadataValue]:
+    gym_id, recorded = source.env_spec.id, source.storage.metadata
+    metadata: dict[str, MetadataValue] = {
+        "env": spec.name,
+        "gym_id": gym_id,
+        "source": text,
+        "source_sha256": digest,
+        "minari_version": source.minari_version,
+    }
+    exported = recorded.get(EXPORT_KEY)
+    if exported is None:
+        metadata["physics"] = gym_id if gym_id in OWN_PHYSICS else "gymnasium"
+    elif "physics" in exported:  # recorded with other dynamics than the environment's, perhaps
+        metadata["physics"] = str(exported["physics"])
+    if "algorithm_name" in recorded:
+        metadata["algorithm"] = str(recorded["algorithm_name"])
+    return metadata
+
+
+def _environment(text: str, source: Any) -> EnvSpec:
+    """Which of our environments the dataset is of; UserError if none, or if it was changed on the way."""
+    gym_spec: GymSpec | None = source.env_spec
+    if gym_spec is None or gym_spec.id not in GYM_IDS:
+        given = "no environment" if gym_spec is None else gym_spec.id
+        raise UserError(f"{text}: recorded with {given}; accepted: {', '.join(GYM_IDS)}")
+    changes = [f"{key}={value!r}" for key, value in gym_spec.kwargs.items() if key not in RENDERING]
+    changes += [wrapper.name for wrapper in gym_spec.additional_wrappers if wrapper.name not in PASSIVE_WRAPPERS]
+    if changes:
+        raise UserError(
+            f"{text}: recorded with {gym_spec.id} changed by {', '.join(changes)}; accepted: the environment as"
+            " gymnasium.make gives it"
+        )
+    spec = ENVIRONMENTS[GYM_IDS[gym_spec.id]]
+    for kind, space, size in (
+        ("observation", source.observation_space, spec.obs_dim),
+        ("action", source.action_space, spec.action_dim),
+    ):
+        if not isinstance(space, gymnasium.spaces.Box) or space.shape != (size,):
+            given = " ".join(str(space).split())
+            raise UserError(f"{text}: its {kind} space is {given}; accepted: a Box of shape ({size},) for {spec.name}")
+    return spec
+
+
+def _episode_rows(text: str, spec: EnvSpec, episode: Any) -> Rows:
+    """The T rows of an episode.
+
+    Gymnasium sets both flags on a fall at the time limit, which is `terminated` here. A flag before the last step ends
+    an episode there; a last step without flags is where the recording was cut.
+    """
+    where = f"{text}: episode {episode.id}"
+    steps = len(episode.rewards)
+    obs = _checked(where, "observations", episode.observations, (steps + 1, spec.obs_dim))
+    action = _checked(where, "actions", episode.actions, (steps, spec.action_dim))
+    if (np.abs(action) > spec.action_high * (1 + ACTION_TOLERANCE)).any():
+        limit = f"[-{spec.action_high:g}, {spec.action_high:g}]"
+        raise UserError(f"{where}: 'actions' reaches {np.abs(action).max():g}; accepted: {limit} for {spec.name}")
+    terminated = _checked(where, "terminations", episode.terminations, (steps,), bool)
+    truncated = _checked(where, "truncations", episode.truncations, (steps,), bool) & ~terminated
+    truncated[-1] = not terminated[-1]
+    rows: Rows = {
+        "obs": obs[:-1],
+        "action": action,
+        "reward": _checked(where, "rewards", episode.rewards, (steps,)),
+        "next_obs": obs[1:],
+        "terminated": terminated,
+        "truncated": truncated,
+    }
+    infos: dict[str, Any] = episode.infos or {}
+    width = STATE_DIM[spec.name]
+    if all(np.shape(infos.get(key, ())) == (steps + 1, width) for key in ("qpos", "qvel")):
+        for key in ("qpos", "qvel"):
+            rows[key] = _checked(where, f"infos/{key}", infos[key][:-1], (steps, width), np.float64)
+    return rows
+
+
+def _checked(where: str, key: str, values: Any, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
+    given = np.asarray(values)
+    if given.shape != shape or given.dtype.kind not in ("b" if dtype is bool else "fiu"):
+        kind = "bool" if dtype is bool else "numbers"
+        raise UserError(
+            f"{where}: {key!r} is {given.dtype} of shape {list(given.shape)}; accepted: {kind} of shape {list(shape)}"
+        )
+    with np.errstate(over="ignore"):  # too large for float32: reported as infinite
+        array: np.ndarray = given.astype(dtype)
+    if not np.isfinite(array).all():
+        step = int(np.flatnonzero(~np.isfinite(array.reshape(shape[0], -1)).all(axis=1))[0])
+        raise UserError(f"{where}: {key!r} is NaN or infinite, first in step {step}; accepted: finite numbers")
+    return array
+
+
+@contextmanager
+def _damage_is_user_error(text: str, folder: Path) -> Iterator[None]:
+    """What Minari and its storages raise for files that are missing, cut short, of another version or not theirs."""
+    try:
+        yield
+    except (
+        *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError, RuntimeError),
+        gymnasium.error.Error,
+    ) as error:
+        raise UserError(
+            f"{text}: {folder} is damaged or no dataset of a known Minari version ({reason(error)}); accepted: a"
+            " complete dataset, made or downloaded again after deleting that folder"
+        ) from None
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error's text, or its type's name."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
