@@ -9,9 +9,12 @@ from typing import Any
 
 import torch
 
+from moore.baselines.cql import CQLConfig
 from moore.config import OnlineConfig, RunConfig, to_mapping
+from moore.density_ratio import DensityRatioConfig
+from moore.dynamics import DynamicsConfig
 from moore.penalty import PenaltyConfig
-from moore.results import OFFLINE_METHOD, content_hash
+from moore.results import content_hash, offline_method
 from moore.sampling import SamplingConfig
 
 OFFLINE_FORMAT = 2  # raise it when a change of the code changes what the offline stage computes
@@ -35,9 +38,15 @@ def load(path: Path) -> Any:
 
 def offline_config(config: RunConfig) -> RunConfig:
     """The part of a configuration that the offline stage depends on; the rest is set to defaults."""
-    penalty = dataclasses.replace(config.penalty, schedule=PenaltyConfig().schedule)
     return dataclasses.replace(
-        config, method=OFFLINE_METHOD, penalty=penalty, sampling=SamplingConfig(), online=OnlineConfig()
+        config,
+        method=offline_method(config),
+        penalty=dataclasses.replace(config.penalty, schedule=PenaltyConfig().schedule),
+        sampling=SamplingConfig(),
+        online=OnlineConfig(),
+        cql=dataclasses.replace(config.cql, online_coef=CQLConfig().online_coef),
+        density_ratio=DensityRatioConfig(),
+        dynamics=dataclasses.replace(config.dynamics, online_max_updates=DynamicsConfig().online_max_updates),
     )
 
 

@@ -11,33 +11,44 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moore.actor_critic import SACConfig
+from moore.baselines.awac import AWACConfig
+from moore.baselines.balanced_replay import BalancedReplayConfig
+from moore.baselines.cql import CQLConfig
+from moore.baselines.iql import IQLConfig
+from moore.baselines.td3_bc import TD3BCConfig
+from moore.density_ratio import DensityRatioConfig
 from moore.dynamics import DynamicsConfig
 from moore.envs.spec import check_physics, find_spec
 from moore.errors import UserError
 from moore.penalty import SCHEDULES, UNCERTAINTIES, PenaltyConfig
 from moore.rollout import RolloutConfig
-from moore.sac import SACConfig
-from moore.sampling import CONSUMERS, STRATEGIES, SamplingConfig
+from moore.sampling import CONSUMERS, DENSITY_RATIO, STRATEGIES, SamplingConfig
+from moore.switches import ALGORITHMS
 
 
 @dataclass(frozen=True)
 class OfflineConfig:
-    """The offline stage (MOPO); skipped by a run without a dataset."""
+    """The offline stage (MOPO, or the method's own); skipped by a run without a dataset."""
 
-    updates: int = 1_000_000  # SAC updates
-    rollout_interval: int = 1000  # SAC updates between two rollouts
-    eval_interval: int = 50_000  # SAC updates between two evaluations
+    updates: int = 1_000_000  # gradient updates; 0: the online stage starts untrained, with the dataset (RLPD)
+    rollout_interval: int = 1000  # updates between two rollouts
+    eval_interval: int = 50_000  # updates between two evaluations
 
 
 @dataclass(frozen=True)
 class OnlineConfig:
-    """The online stage, Algorithm 1."""
+    """The online stage, Algorithm 1; a method without a model does the same without its model steps."""
 
     epochs: int = 100  # T
     epoch_steps: int = 1000  # S, environment steps of an epoch
     retrain_interval: int = 250  # phi, environment steps between two ensemble trainings and rollouts
-    utd_ratio: int = 20  # N, SAC updates after every environment step
-    exploration_steps: int = 0  # uniformly random actions first, for runs from scratch
+    utd_ratio: int = 20  # N, updates for every environment step; 0: the offline policy is only evaluated
+    exploration_steps: int = 0  # uniformly random actions first, without updates: for runs from scratch
+    warmup_steps: int = 0  # the offline policy acts first, without updates (WSRL)
+    update_interval: int = 1  # environment steps between two rounds of updates; Balanced Replay: an epoch
+    first_epoch_factor: int = 1  # times as many updates in the first epoch (Balanced Replay 10)
+    actor_interval: int = 1  # critic updates for one update of actor and temperature (RLPD and WSRL: utd_ratio)
 
 
 COUNT, NUMBER, SHARE = "1 or more", "a finite number above 0", "a number from 0 to 1"
@@ -60,7 +71,21 @@ RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a t
         "tau": SHARE,
         "batch_size": COUNT,
         "init_alpha": NUMBER,
+        "num_critics": COUNT,
+        "target_critics": COUNT,
     },
+    "awac": {"temperature": NUMBER, "max_weight": NUMBER},
+    "iql": {"expectile": SHARE, "temperature": NUMBER, "max_weight": NUMBER, "value_lr": NUMBER},
+    "cql": {"offline_coef": FROM_ZERO, "online_coef": FROM_ZERO, "num_actions": COUNT},
+    "td3_bc": {
+        "q_weight": FROM_ZERO,
+        "policy_delay": COUNT,
+        "target_noise": FROM_ZERO,
+        "target_noise_clip": FROM_ZERO,
+        "exploration_noise": FROM_ZERO,
+    },
+    "balanced_replay": {"num_agents": COUNT},
+    "density_ratio": {"hidden": COUNT, "lr": NUMBER, "batch_size": COUNT, "temperature": NUMBER, "first_share": SHARE},
     "dynamics": {
         "ensemble_size": COUNT,
         "hidden": COUNT,
@@ -72,7 +97,7 @@ RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a t
         "patience": ANY_COUNT,
         "min_improvement": SHARE,
         "offline_max_updates": COUNT,
-        "online_max_updates": COUNT,
+        "online_max_updates": ANY_COUNT,
     },
     "penalty": {"coef": FROM_ZERO},
     "rollout": {"length": COUNT, "batch_size": COUNT, "retain": COUNT},
@@ -82,8 +107,12 @@ RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a t
         "epochs": COUNT,
         "epoch_steps": COUNT,
         "retrain_interval": COUNT,
-        "utd_ratio": COUNT,
+        "utd_ratio": ANY_COUNT,
         "exploration_steps": ANY_COUNT,
+        "warmup_steps": ANY_COUNT,
+        "update_interval": COUNT,
+        "first_epoch_factor": COUNT,
+        "actor_interval": COUNT,
     },
 }
 
@@ -94,14 +123,21 @@ class RunConfig:
 
     env: str
     dataset: str | None = None  # None: from scratch, nothing but the environment
-    dataset_transitions: int | None = None  # size of a self-made dataset; None: its default
-    keep_timeouts: bool = True  # the stored next observations; False: the rule of d4rl.qlearning_dataset
+    dataset_transitions: int | None = None  # size: self-made sets are made so, of files so many are drawn; None: all
+    keep_timeouts: bool = False  # the stored next observations; False: the rule of d4rl.qlearning_dataset
     physics: str = "gymnasium"
     seed: int = 0
     method: str = "moore"  # the label in rows and tables
+    algorithm: str = "sac"  # who learns: SAC (MOORe, MOPO, MBPO, RLPD and SAC itself) or a baseline's agent
     real_ratio: float = 0.05  # share of real transitions in SAC's batches; 1 needs no model
     eval_episodes: int = 10
     sac: SACConfig = field(default_factory=SACConfig)
+    awac: AWACConfig = field(default_factory=AWACConfig)
+    iql: IQLConfig = field(default_factory=IQLConfig)
+    cql: CQLConfig = field(default_factory=CQLConfig)
+    td3_bc: TD3BCConfig = field(default_factory=TD3BCConfig)
+    balanced_replay: BalancedReplayConfig = field(default_factory=BalancedReplayConfig)
+    density_ratio: DensityRatioConfig = field(default_factory=DensityRatioConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     penalty: PenaltyConfig = field(default_factory=PenaltyConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
@@ -111,8 +147,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_physics(find_spec(self.env), self.physics)
+        check_choice("algorithm", self.algorithm, tuple(ALGORITHMS))
         for consumer in CONSUMERS:
-            check_choice(f"sampling.{consumer}", getattr(self.sampling, consumer), tuple(STRATEGIES))
+            accepted_here = (*STRATEGIES, DENSITY_RATIO) if consumer == "real_batches" else tuple(STRATEGIES)
+            check_choice(f"sampling.{consumer}", getattr(self.sampling, consumer), accepted_here)
+        check_choice("sac.actor_value", self.sac.actor_value, ("min", "mean"))
         check_choice("penalty.uncertainty", self.penalty.uncertainty, tuple(UNCERTAINTIES))
         check_choice("penalty.schedule", self.penalty.schedule, SCHEDULES)
         for section, keys in RANGES.items():
@@ -130,9 +169,17 @@ class RunConfig:
         phi, steps = online.retrain_interval, online.epoch_steps
         _check(phi <= steps or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {steps}")
         budget = f"at most the {self.online_steps} online steps"
-        _check(
-            online.exploration_steps <= self.online_steps, "online.exploration_steps", online.exploration_steps, budget
-        )
+        for key in ("exploration_steps", "warmup_steps", "update_interval"):
+            _check(getattr(online, key) <= self.online_steps, f"online.{key}", getattr(online, key), budget)
+        critics = f"1 to num_critics = {self.sac.num_critics}"
+        _check(self.sac.target_critics <= self.sac.num_critics, "sac.target_critics", self.sac.target_critics, critics)
+        if self.sampling.real_batches == DENSITY_RATIO:
+            _check(not self.uses_model, "sampling.real_batches", DENSITY_RATIO, "another strategy in a model-based run")
+            _check(
+                self.dataset is not None, "sampling.real_batches", DENSITY_RATIO, "another one in a run from scratch"
+            )
+            share = self.density_ratio.first_share
+            _check(0 < share < 1, "density_ratio.first_share", share, "a share above 0 and below 1")
 
     @property
     def online_steps(self) -> int:
@@ -142,7 +189,18 @@ class RunConfig:
     @property
     def uses_model(self) -> bool:
         """False for a model-free run, whose batches are all real."""
-        return self.real_ratio < 1
+        return self.algorithm == "sac" and self.real_ratio < 1
+
+    @property
+    def reads_returns(self) -> bool:
+        """Whether the critics are calibrated with the data's returns (Cal-QL)."""
+        return self.algorithm == "cql" and self.cql.calibrated
+
+    def actor_interval(self, stage: str) -> int:
+        """Critic updates for one update of the actor in a stage ("offline" or "online")."""
+        if self.algorithm == "td3_bc":
+            return self.td3_bc.policy_delay
+        return self.online.actor_interval if stage == "online" else 1
 
 
 # What the runs of one cohort may differ in; everything else decides shapes, budgets or code paths.
@@ -153,6 +211,8 @@ def cohort_key(config: RunConfig) -> RunConfig:
     """Equal for runs that can be trained in one process: the config with its per-run keys at their defaults."""
     plain = RunConfig(config.env, physics=config.physics)
     blank = {key: getattr(plain, key) for key in PER_RUN_KEYS}
+    if config.sampling.real_batches == DENSITY_RATIO:  # it needs networks of its own, so all runs or none
+        blank["sampling"] = dataclasses.replace(plain.sampling, real_batches=DENSITY_RATIO)
     return dataclasses.replace(config, **blank | {"dataset": "any" if config.dataset else None})
 
 

@@ -14,6 +14,8 @@ from moore.replay import Batch
 from moore.results import Recorder
 from moore.rng import derive_seed
 
+UPDATES_PER_DRAW = 50  # random numbers are drawn for so many updates at once: few calls, bounded memory
+
 
 class OnlineStage:
     """R runs interact with their environments, one step at a time, and learn from D_off, D_on and D_model."""
@@ -24,6 +26,7 @@ class OnlineStage:
         self.cohort, self.settings, self.epoch = cohort, config.online, 0
         self.env = make_env(config.env, env_seeds, config.physics)
         self.obs = self.env.reset()  # [R, obs_dim]
+        self.episode_start = np.zeros(len(env_seeds), dtype=np.int64)  # number of its first online transition
         # every S/4 steps in the first tenth of the budget, then every S
         size, total = self.settings.epoch_steps, config.online_steps
         early = {k * size // 4 for k in range(1, 4 * self.settings.epochs + 1) if k * size // 4 <= total // 10}
@@ -38,18 +41,27 @@ class OnlineStage:
             for tau in range(1, settings.epoch_steps + 1):
                 self._environment_step()
                 steps = cohort.real_buffer.online_size
-                explored = steps >= settings.exploration_steps
-                if explored and tau % settings.retrain_interval == 0 and cohort.shared.uses_model:
-                    cohort.train_model(t)
-                    cohort.imagine(t)
-                if explored and self._has_data():
-                    cohort.update_policy(t, settings.utd_ratio)
+                if steps >= max(settings.exploration_steps, settings.warmup_steps) and settings.utd_ratio > 0:
+                    if tau % settings.retrain_interval == 0 and cohort.shared.uses_model:
+                        cohort.train_model(t)
+                        cohort.imagine(t)
+                    if self._has_data() and steps % settings.update_interval == 0:
+                        self._updates(t)
                 if steps in self.evaluation_steps:
                     recorder.evaluation(cohort, "online", env_steps=steps)
             recorder.training(cohort, "online", env_steps=steps)
             self.epoch = t
-            recorder.progress(t, settings.epochs, "online: MOORe" if cohort.shared.dataset else "online: from scratch")
+            recorder.progress(t, settings.epochs, f"online: {', '.join(dict.fromkeys(recorder.methods))}")
             checkpoint()
+
+    def _updates(self, t: int) -> None:
+        """N updates of policy and critics for every environment step since the last round."""
+        settings = self.settings
+        left = settings.utd_ratio * settings.update_interval * (settings.first_epoch_factor if t == 1 else 1)
+        while left:
+            count = min(left, UPDATES_PER_DRAW)
+            self.cohort.update_policy(t, count)
+            left -= count
 
     def _environment_step(self) -> None:
         """One real transition for every run, added to D_on."""
@@ -66,6 +78,9 @@ class OnlineStage:
         as_tensor = lambda x: torch.as_tensor(x, dtype=torch.float32, device=cohort.device)  # noqa: E731
         cohort.real_buffer.append(Batch(obs, action, as_tensor(reward), as_tensor(next_obs), as_tensor(terminated)))
         ended = np.flatnonzero(terminated | truncated)
+        for run in ended.tolist():
+            cohort.real_buffer.end_episode(run, int(self.episode_start[run]), cohort.shared.sac.gamma)
+        self.episode_start[ended] = cohort.real_buffer.online_size
         self.obs = next_obs
         if len(ended):
             self.obs = next_obs.copy()
@@ -81,6 +96,7 @@ class OnlineStage:
             "cohort": self.cohort.state(),
             "env": self.env.state_dict(),
             "obs": torch.from_numpy(self.obs),
+            "episode_start": torch.from_numpy(self.episode_start.copy()),
             "epoch": self.epoch,
         }
 
@@ -89,3 +105,4 @@ class OnlineStage:
         self.cohort.load(state["cohort"])
         self.env.load_state_dict(state["env"])
         self.obs, self.epoch = state["obs"].numpy(), state["epoch"]
+        self.episode_start = state["episode_start"].numpy().copy()

@@ -25,6 +25,25 @@ class Batch(NamedTuple):
     terminated: Tensor  # [R, B], 1.0 stops the bootstrap; a time limit does not
 
 
+class BatchWithReturns(NamedTuple):
+    """A Batch for Cal-QL: with the discounted rewards from each transition to its episode's end."""
+
+    obs: Tensor
+    action: Tensor
+    reward: Tensor
+    next_obs: Tensor
+    terminated: Tensor
+    return_to_go: Tensor  # [R, B]
+
+
+AnyBatch = Batch | BatchWithReturns
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """One batch [R, B1 + B2 + ...] of several."""
+    return Batch(*(torch.cat(field, 1) for field in zip(*batches, strict=True)))
+
+
 def pack(batch: Batch) -> Tensor:
     """Rows [..., D] of a batch with fields [...] and [..., dim]; D = 2 obs_dim + action_dim + 2."""
     return torch.cat(
@@ -54,6 +73,7 @@ class RealBuffer:
         action_dim: int,
         online_capacity: int,
         device: torch.device | str = "cpu",
+        return_to_go: Sequence[Tensor] | None = None,
     ) -> None:
         width = 2 * obs_dim + action_dim + 2
         if any(rows.shape[-1] != width for rows in datasets):
@@ -65,6 +85,10 @@ class RealBuffer:
         self.rows = torch.zeros(total + num_runs * online_capacity, width, device=device)
         if datasets:
             torch.cat(list(datasets), out=self.rows[:total])
+        self.return_to_go: Tensor | None = None
+        if return_to_go is not None:
+            self.return_to_go = torch.full((len(self.rows),), -torch.inf, device=device)
+            torch.cat(list(return_to_go), out=self.return_to_go[:total])
         as_long = lambda values: torch.tensor(values, device=device, dtype=torch.long)  # noqa: E731
         self.offline_start = as_long([0 if k is None else offsets[k] for k in dataset_of])  # [R]
         # a list, not a tensor: every draw needs the numbers, and reading them off a device would stall it
@@ -77,9 +101,24 @@ class RealBuffer:
         self.rows[self.online_start + self.online_size] = pack(batch)
         self.online_size += 1
 
+    def end_episode(self, run: int, first: int, gamma: float) -> None:
+        """Fill in the returns of one run's online transitions number `first` to the latest, where they are kept."""
+        if self.return_to_go is None:
+            return
+        start = int(self.online_start[run])
+        rewards = self.rows[start + first : start + self.online_size, -self.obs_dim - 2].tolist()
+        for step in range(len(rewards) - 2, -1, -1):
+            rewards[step] += gamma * rewards[step + 1]
+        self.return_to_go[start + first : start + self.online_size] = torch.tensor(rewards)
+
     def gather(self, index: Tensor) -> Batch:
         """Transitions at absolute row indices [R, B]."""
         return unpack(self.rows[index], self.obs_dim)
+
+    def gather_with_returns(self, index: Tensor) -> BatchWithReturns:
+        """The same with their returns, where they are kept."""
+        assert self.return_to_go is not None
+        return BatchWithReturns(*self.gather(index), self.return_to_go[index])
 
     def all_of(self, run: int) -> Batch:
         """Every transition of one run, offline then online; fields [N, ...]."""
@@ -88,15 +127,19 @@ class RealBuffer:
         online = self.rows[start : start + self.online_size]
         return unpack(torch.cat([self.rows[first : first + size], online]), self.obs_dim)
 
-    def online_rows(self) -> Tensor:
+    def state(self) -> dict[str, Tensor]:
         """The online transitions so far, [R, n, D]; with the datasets they are all that a checkpoint needs."""
         index = self.online_start[:, None] + torch.arange(self.online_size, device=self.rows.device)
-        return self.rows[index]
+        state = {"online_rows": self.rows[index]}
+        return state if self.return_to_go is None else state | {"return_to_go": self.return_to_go[index]}
 
-    def load_online(self, rows: Tensor) -> None:
-        """Restore what `online_rows` returned."""
-        self.online_size = rows.shape[1]
-        self.rows[self.online_start[:, None] + torch.arange(self.online_size, device=self.rows.device)] = rows
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        self.online_size = state["online_rows"].shape[1]
+        index = self.online_start[:, None] + torch.arange(self.online_size, device=self.rows.device)
+        self.rows[index] = state["online_rows"].to(self.rows.device)
+        if self.return_to_go is not None:
+            self.return_to_go[index] = state["return_to_go"].to(self.rows.device)
 
 
 class ModelBuffer:

@@ -35,7 +35,6 @@ COLUMNS = (
     "metric",
     "value",
 )
-OFFLINE_METHOD = "mopo"  # rows of the offline stage that the variants of one dataset and seed share
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
 DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
 
@@ -54,6 +53,11 @@ def run_id(config: RunConfig) -> str:
 def dataset_label(config: RunConfig) -> str:
     """The dataset column: the id, or none:<env> for a run from scratch."""
     return config.dataset or f"none:{config.env}"
+
+
+def offline_method(config: RunConfig) -> str:
+    """The method column of an offline stage, which the variants of one dataset and seed share."""
+    return "mopo" if config.uses_model else config.algorithm
 
 
 class Recorder:

@@ -63,6 +63,7 @@ def pure_online(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixtur
 
 Strategy = Callable[[SamplingConfig, int, int, int], Mixture]
 STRATEGIES: dict[str, Strategy] = {f.__name__: f for f in (prioritized, uniform, half_half, pure_online)}
+DENSITY_RATIO = "density_ratio"  # Balanced Replay's learned priorities (moore/density_ratio.py), for real_batches
 CONSUMERS = ("model_batches", "start_states", "real_batches")
 
 

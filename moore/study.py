@@ -11,12 +11,14 @@ from typing import Any
 
 import yaml
 
-from moore.config import RunConfig, cohort_key, from_mapping
+from moore.config import RunConfig, cohort_key, from_mapping, to_mapping
 from moore.data.ids import resolve
 from moore.errors import UserError
-from moore.results import OFFLINE_METHOD, dataset_label
+from moore.results import dataset_label
+from moore.switches import dotted_keys, has_switch, without_foreign
 
 ABLATIONS_DIR = Path(__file__).parent.parent / "ablations"
+METHODS = Path(__file__).parent / "baselines" / "methods.yaml"  # every method once
 
 
 @dataclass(frozen=True)
@@ -36,72 +38,102 @@ class Study:
 
 
 def load_study(study: Path, scale: Path) -> Study:
-    """Read a study and a scale file; a scale without `references` runs the study without them.
+    """Read a study and a scale file.
 
+    A study has `variants` (name -> changes), or `methods` (names in moore/baselines/methods.yaml), or both; `references` are
+    methods too, which a reader wants beside the others. The scale's `methods` adapt single methods to it.
+    A method that sets `dataset: null` learns from scratch: one run for each environment and seed.
     Raises UserError naming the file, the key and what is accepted.
     """
-    study_values = _read(study, required=("study", "variants"), optional=("references",))
-    scale_values = _read(scale, required=("scale", "seeds", "defaults", "tasks"), optional=("references",))
+    study_values = _read(study, required=("study",), optional=("variants", "methods", "references"))
+    scale_values = _read(scale, required=("scale", "seeds", "defaults", "tasks"), optional=("methods",))
+    known = _read(METHODS, required=(), optional=None)
+    for path, key, values in ((study, "study", study_values), (scale, "scale", scale_values)):
+        _check_name(path, key, values[key])
+    variants = _variants(study, study_values, known)
+    budgets = _typed(scale_values.get("methods", {}), dict, scale, "methods")
+    for name in budgets:
+        if name not in known:
+            raise UserError(
+                f"{scale}: methods: {name!r} is not in {METHODS.name}, which has {', '.join(known)}"
+            )
     seeds = _typed(scale_values["seeds"], list, scale, "seeds")
     tasks = _typed(scale_values["tasks"], list, scale, "tasks")
-    variants = _typed(study_values["variants"], dict, study, "variants")
-    references = _typed(scale_values.get("references", {}), dict, scale, "references")
     defaults = _typed(scale_values["defaults"], dict, scale, "defaults")
-    wanted = _typed(study_values["references"], list, study, "references") if "references" in study_values else []
-    for path, key in ((study, "study"), (scale, "scale")):
-        _check_name(path, key, {"study": study_values, "scale": scale_values}[key][key])
-    for path, names in ((study, [*variants]), (study, wanted)):
-        for name in names:
-            _check_name(path, "variants" if names is not wanted else "references", name)
-    if set(variants) & set(wanted):
-        raise UserError(
-            f"{study}: {sorted(set(variants) & set(wanted))[0]!r} is a variant and a reference; expected one"
-        )
-    runs: dict[RunConfig, None] = {}  # an ordered set: references are the same for all datasets of an environment
+    runs: dict[RunConfig, None] = {}  # an ordered set: a run from scratch is the same for all datasets of a task
     for index, task in enumerate(tasks):
         where = f"{scale}: tasks[{index}]"
         base = merge(defaults, _typed(task, dict, scale, f"tasks[{index}]"))
-        if isinstance(base.get("dataset"), str):
-            try:
-                named = resolve(base["dataset"]).env
-            except UserError as error:
-                raise UserError(f"{where}.dataset: {error}") from None
-            if named not in (None, base.get("env")):
-                raise UserError(
-                    f"{where}.dataset: {base['dataset']!r} is of {named}, expected one of {base.get('env')}"
-                )
+        _check_dataset(base, where)
         for name, changes in variants.items():
+            adapted = _typed(budgets.get(name) or {}, dict, scale, f"methods.{name}")
+            _check_switches(scale, name, adapted, changes.get("algorithm", "sac"))
+            changes = merge(changes, adapted)
             for seed in seeds:
-                values = merge(base, _typed(changes or {}, dict, study, f"variants.{name}")) | {
-                    "method": name,
-                    "seed": seed,
-                }
-                runs[from_mapping(values, f"{where} with variant {name} of {study}")] = None
-        for name in wanted if references else []:
-            if name not in references:
-                raise UserError(
-                    f"{study}: references: {name!r} is not in {scale}, which has {', '.join(references) or 'none'}"
-                )
-            # nothing of the task but its environment: the reference is one, whatever the datasets' settings are
-            scratch = merge(defaults, {key: base[key] for key in ("env", "physics") if key in base})
-            scratch.pop("dataset_transitions", None)
-            for seed in seeds:
-                values = merge(scratch, _typed(references[name] or {}, dict, scale, f"references.{name}")) | {
-                    "method": name,
-                    "seed": seed,
-                }
-                runs[from_mapping(values, f"{scale}: references.{name}")] = None
+                values = merge(_base(base, defaults, changes), changes) | {"method": name, "seed": seed}
+                runs[from_mapping(values, f"{where} with {name} of {study}")] = None
     _check_unique(runs, scale)
     return Study(f"{study_values['study']}-{scale_values['scale']}", scale_values["scale"], list(runs))
 
 
+def _variants(study: Path, values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each method of a study changes, and only switches that it has."""
+    own = _typed(values.get("variants", {}), dict, study, "variants")
+    named = [
+        (key, name)
+        for key in ("methods", "references")
+        if key in values
+        for name in _typed(values[key], list, study, key)
+    ]
+    if not own and not any(key == "methods" for key, _ in named):
+        raise UserError(f"{study}: expected `variants`, `methods` or both")
+    for name in own:
+        _check_name(study, "variants", name)
+    variants = {name: _typed(changes or {}, dict, study, f"variants.{name}") for name, changes in own.items()}
+    for key, name in named:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), list(known), 1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise UserError(f"{study}: {key}: no method {name!r} in {METHODS.name}; {hint}accepted: {', '.join(known)}")
+        if name in variants:
+            raise UserError(f"{study}: {key}: {name!r} occurs twice; expected every method once")
+        variants[name] = _typed(known[name] or {}, dict, METHODS, str(name))
+    for name, changes in variants.items():
+        _check_switches(study, name, changes, changes.get("algorithm", "sac"))
+    return variants
+
+
+def _check_switches(path: Path, method: str, changes: Mapping[str, Any], algorithm: str) -> None:
+    """UserError if a method is asked for a switch that its algorithm does not read."""
+    for switch in dotted_keys(changes):
+        if not has_switch(algorithm, switch):
+            has = [key for key in dotted_keys(to_mapping(RunConfig("pendulum"))) if has_switch(algorithm, key)]
+            raise UserError(f"{path}: method {method} (algorithm {algorithm}) has no {switch}; it has {', '.join(has)}")
+
+
+def _base(task: Mapping[str, Any], defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a method's changes are laid over: the task, or only its environment for a run from scratch."""
+    if "dataset" in changes and changes["dataset"] is None:
+        task = merge(defaults, {key: task[key] for key in ("env", "physics") if key in task})
+        task.pop("dataset_transitions", None)
+        task.pop("keep_timeouts", None)
+    return without_foreign(task, changes.get("algorithm", "sac"))
+
+
+def _check_dataset(base: Mapping[str, Any], where: str) -> None:
+    if isinstance(base.get("dataset"), str):
+        try:
+            named = resolve(base["dataset"]).env
+        except UserError as error:
+            raise UserError(f"{where}.dataset: {error}") from None
+        if named not in (None, base.get("env")):
+            raise UserError(f"{where}.dataset: {base['dataset']!r} is of {named}, expected one of {base.get('env')}")
+
+
 def _check_name(path: Path, key: str, name: Any) -> None:
     """Names become folders and labels of rows."""
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+", name) or name == OFFLINE_METHOD:
-        raise UserError(
-            f"{path}: {key}: {name!r} is not accepted; expected lower-case letters, digits, _ and -, "
-            f"and not {OFFLINE_METHOD!r}, which labels the shared offline stage"
-        )
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise UserError(f"{path}: {key}: {name!r} is not accepted; expected lower-case letters, digits, _ and -")
 
 
 def _check_unique(runs: Iterable[RunConfig], scale: Path) -> None:
@@ -142,7 +174,8 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
+def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...] | None) -> dict[str, Any]:
+    """A YAML mapping with these keys; optional None: with any others."""
     try:
         values = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -150,7 +183,7 @@ def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> d
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping with the keys {', '.join(required)}")
     for key in values:
-        if key not in required + optional:
+        if optional is not None and key not in required + optional:
             raise UserError(f"{path}: {key}: unknown key; accepted: {', '.join(required + optional)}")
     for key in required:
         if key not in values:

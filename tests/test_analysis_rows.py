@@ -14,7 +14,6 @@ from analysis.rows import (
     environment,
     load_studies,
     load_study,
-    several_offline_stages,
     source_of,
     split_by_source,
     validate,
@@ -139,11 +138,34 @@ def test_loads_what_was_written(tmp_path: Path) -> None:
     assert study.setting("nonsense") is None
 
 
-def test_several_offline_stages_of_a_seed_are_allowed_and_known() -> None:
-    rows = [row("mopo", "self:pendulum-low", 0, "offline", 100, "eval/score", 5.0)]
-    assert not several_offline_stages(make_study(rows))
-    rows.append({**rows[0], "run": "mopo with another penalty"})
-    assert several_offline_stages(make_study(rows))
+def test_an_offline_stage_may_share_method_dataset_and_seed_but_no_online_run_may() -> None:
+    """CQL-SAC and Cal-QL have stages of the same name; in a study without online runs the stages are the table's."""
+    online = run_rows("uniform", "self:pendulum-low", 0, [1.0, 2.0])
+    stage = row("cql", "self:pendulum-low", 0, "offline", 100, "eval/score", 5.0)
+    other = {**stage, "run": "cql with another penalty"}
+    assert len(make_study([*online, stage, other]).rows) == 4
+    with pytest.raises(UserError, match="column run: cql self:pendulum-low 0 has several runs"):
+        make_study([stage, other])
+    frozen = run_rows("cql", "self:pendulum-low", 0, [5.0, 5.0])  # online under the name of its stage's algorithm
+    assert make_study([*({**r, "run": "frozen"} for r in frozen), stage, other]).methods == ["cql"]
+    with pytest.raises(UserError, match="several owners"):
+        make_study([*online, {**stage, "run": online[0]["run"]}])
+
+
+@pytest.mark.parametrize(
+    ("offline_runs", "message"),
+    [
+        ({"uniform/self:pendulum-low/0": "lost"}, "offline_runs: lost has no offline rows"),
+        ({"lost": "mopo/self:pendulum-low/0"}, "offline_runs: lost has no online rows"),
+        ({"mopo/self:pendulum-low/0": "uniform/self:pendulum-low/0"}, "offline_runs: mopo/.* has no online rows"),
+        (["uniform/self:pendulum-low/0"], "offline_runs: expected an object"),
+    ],
+)
+def test_offline_runs_that_are_not_in_the_rows_are_an_error(tmp_path: Path, offline_runs: Any, message: str) -> None:
+    folder = write_study(tmp_path / "toy", full_study(1), offline_runs=offline_runs)
+    with pytest.raises(UserError, match=rf"toy/manifest.json: {message}") as error:
+        load_study(folder)
+    assert "\n" not in str(error.value)
 
 
 def test_sparse_manifest_is_enough(tmp_path: Path) -> None:

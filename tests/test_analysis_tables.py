@@ -129,6 +129,18 @@ def test_captions_state_scale_date_cost_seeds_episodes_interval_commit_and_comma
     assert "None" not in main_table(bare).caption
 
 
+def test_captions_name_the_datasets_of_this_table_that_were_recorded_in_another_physics() -> None:
+    rows = flat("uniform", LOW, [10.0, 20.0])
+    assert "physics" not in main_table(make_study(rows)).caption  # a manifest from before it was recorded
+    assert "physics" not in main_table(make_study(rows, physics_mismatch=[])).caption
+    numbers = {"run_physics": "gymnasium", "median": 0.013, "p99": 0.097, "max": 0.39}
+    entries = [{"dataset": name, "dataset_physics": "d4rl", **numbers} for name in (LOW, MEDIUM)]
+    caption = main_table(make_study(rows, physics_mismatch=entries)).caption
+    assert f"{LOW} was recorded with physics d4rl; its runs have gymnasium." in caption
+    assert "one step differs by median 1.3e-02, p99 9.7e-02, max 3.9e-01" in caption
+    assert MEDIUM not in caption
+
+
 def test_an_offline_stage_that_diverged_is_named() -> None:
     rows = flat("uniform", LOW, [10.0, 20.0])
     rows.append(row("mopo", LOW, 2, "offline", 500, "diverged", 1.0))

@@ -20,6 +20,7 @@ SCALE: dict[str, Any] = {
     "seeds": [0, 1],
     "defaults": {"online": {"epochs": 2}},
     "tasks": [{"env": "pendulum", "dataset": "self:pendulum-medium"}],
+    "methods": {"sac": {"online": {"exploration_steps": 10}}},
 }
 
 
@@ -70,7 +71,9 @@ BAD_SCALES: list[tuple[dict[str, Any], list[str]]] = [
     ({"seeds": 3}, ["seeds", "list"]),
     ({"seeds": [-1]}, ["seed", "0 or more"]),
     ({"seed": [1]}, ["seed", "unknown key"]),
-    ({"references": {"sac": 3}}, ["references.sac", "mapping"]),
+    ({"methods": {"sac": 3}}, ["methods.sac", "mapping"]),
+    ({"methods": {"sca": {}}}, ["methods", "'sca'", "sac"]),
+    ({"methods": {"sac": {"awac": {"temperature": 2.0}}}}, ["method sac", "no awac.temperature", "sac.alpha_lr"]),
 ]
 
 
@@ -91,7 +94,14 @@ def test_bad_scale(
 @pytest.mark.parametrize(
     ("study", "words"),
     [
-        ({"study": "s"}, ["variants", "missing"]),
+        ({"study": "s"}, ["variants", "methods"]),
+        (STUDY | {"methods": ["awca"]}, ["methods", "'awca'", "did you mean 'awac'"]),
+        (STUDY | {"methods": ["awac", "awac"]}, ["methods", "'awac' occurs twice"]),
+        (
+            STUDY | {"variants": {"a": {"algorithm": "iql", "penalty": {"coef": 1.0}}}},
+            ["method a (algorithm iql)", "no penalty.coef", "iql.expectile", "sac.hidden"],
+        ),
+        (STUDY | {"variants": {"a": {"algorithm": "awak"}}}, ["algorithm", "did you mean 'awac'"]),
         (STUDY | {"variants": {"a": 3}}, ["variants.a", "mapping"]),
         (STUDY | {"references": "sac"}, ["references", "list"]),
         (STUDY | {"varants": {}}, ["varants", "unknown key"]),
@@ -116,14 +126,12 @@ def test_unknown_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "--workers: -1" in message(["reproduce", "--workers", "-1"], capsys)
 
 
-def test_reference_that_the_scale_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reference_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if a study asks for a reference that does not exist and nobody says so."""
-    study, scale = write(
-        tmp_path, STUDY | {"references": ["td3"]}, SCALE | {"references": {"sac": {"real_ratio": 1.0}}}
-    )
+    study, scale = write(tmp_path, STUDY | {"references": ["td3"]}, SCALE)
     said = message(["reproduce", "--study", str(study), "--scale", str(scale)], capsys)
     assert "'td3'" in said
-    assert "which has sac" in said
+    assert "td3_bc" in said
 
 
 def test_root_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +160,7 @@ def test_shipped_files(study: Path, scale: Path) -> None:
 def test_study_is_variants_x_tasks_x_seeds_and_references_once(tmp_path: Path) -> None:
     """Breaks if runs are lost or doubled, references keep a dataset, or cohorts mix shapes or datasets."""
     tasks = [{"env": "pendulum", "dataset": f"self:pendulum-{quality}"} for quality in ("medium", "low")]
-    scale = SCALE | {"tasks": tasks, "references": {"sac": {"real_ratio": 1.0}}}
+    scale = SCALE | {"tasks": tasks}
     study = load_study(*write(tmp_path, STUDY | {"references": ["sac"]}, scale))
     assert study.name == "s-x"
     assert len(study.runs) == 2 * 2 * 2 + 2

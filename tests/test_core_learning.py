@@ -15,7 +15,7 @@ from moore.study import ABLATIONS_DIR, merge
 def test_sac_learns_pendulum(tmp_path: Path) -> None:
     """Breaks if any part of SAC, the replay or the environment loop stops it from learning (0: random, 100: SAC)."""
     scale = yaml.safe_load((ABLATIONS_DIR / "scales" / "mini.yaml").read_text())
-    values = merge(scale["defaults"], scale["references"]["sac"])
+    values = merge(scale["defaults"], {"real_ratio": 1.0, **scale["methods"]["sac"]})
     values = merge(values, {"env": "pendulum", "eval_episodes": 5, "online": {"epochs": 12}})
     configs = [from_mapping(merge(values, {"seed": seed}), "mini") for seed in range(3)]
     recorder = Recorder(tmp_path, "learning", configs)

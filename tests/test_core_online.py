@@ -144,7 +144,7 @@ def test_offline_stage_without_a_model(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "study", [config])
     offline_stage(cohort, recorder, lambda: None)
     assert cohort.updates == 20
-    assert not cohort.ensemble.fitted
+    assert cohort.ensemble is None
     assert set(pd.read_csv(recorder.paths[0])["metric"]) >= {"eval/score", "train/q"}
 
 

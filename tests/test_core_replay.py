@@ -56,7 +56,7 @@ def test_real_buffer_load() -> None:
 
     saved, restored = make(), make()
     saved.append(unpack(numbered(5, 6), OBS))
-    restored.load_online(saved.online_rows())
+    restored.load(saved.state())
     for buffer in (saved, restored):
         buffer.append(unpack(numbered(7, 8), OBS))
     assert torch.equal(saved.rows, restored.rows)

@@ -150,10 +150,10 @@ def test_misspelt_ids(text: str, fragments: list[str], capsys: pytest.CaptureFix
         assert fragment in line
 
 
-def test_a_file_name_with_a_colon_is_no_misspelt_id(path: Path) -> None:
-    odd = path.with_name("hoper:set.hdf5")
-    path.rename(odd)
-    assert load_dataset(f"local:{odd}").env == "hopper"
+def test_a_file_name_with_a_colon_is_no_misspelt_id(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.rename(path.with_name("hoper:set.hdf5"))
+    monkeypatch.chdir(path.parent)
+    assert load_dataset("local:hoper:set.hdf5").env == "hopper"
 
 
 def test_a_row_with_both_flags_is_read_as_it_is(path: Path) -> None:

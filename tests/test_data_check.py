@@ -159,7 +159,8 @@ def test_the_force_at_the_end_of_the_rail_is_no_fault() -> None:
     def at_the_rails_end(ids: np.ndarray) -> np.ndarray:
         return env.set_state(np.tile([0.98, 0.0, 0.0], (len(ids), 1)), np.tile([1.0, 0.0, 0.0], (len(ids), 1)), ids)
 
-    rows = collect(env, lambda obs: np.ones((len(obs), 1), np.float32), 40, start=at_the_rails_end)
+    push = lambda obs: np.ones((len(obs), 1), np.float32)  # noqa: E731
+    rows: dict[str, Any] = collect(env, push, 40, start=at_the_rails_end)
     assert (rows["obs"][:, 8] != 0).sum() > 5
     found = check_dataset(Dataset(env="inverted_double_pendulum", **rows))
     assert found.agreeing == ("gymnasium",)

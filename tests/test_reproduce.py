@@ -26,9 +26,9 @@ defaults:
   online: {epochs: 5, epoch_steps: 20, retrain_interval: 10, utd_ratio: 1}
 tasks:
   - {env: pendulum, dataset: "self:pendulum-low"}
-references:
-  sac: {real_ratio: 1.0, online: {exploration_steps: 20}}
-  mbpo: {penalty: {coef: 0.0}, online: {exploration_steps: 20}}
+methods:
+  sac: {online: {exploration_steps: 20}}
+  mbpo: {online: {exploration_steps: 20}}
 """
 
 

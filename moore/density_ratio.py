@@ -1,0 +1,130 @@
+"""Priorities from how online a transition looks (Balanced Replay, arXiv 2107.00591; shlee94/Off2OnRL).
+
+A network w(s, a) estimates the density ratio of online to offline data; transitions are drawn in proportion to a
+tempered w. New online transitions enter with the largest priority there has been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moore.nets import MLP
+from moore.optim import RunAdam
+from moore.replay import Batch, RealBuffer
+from moore.rng import Streams, scale_to_index
+from moore.sampling import Mixture
+
+
+@dataclass(frozen=True)
+class DensityRatioConfig:
+    """Settings of the strategy `density_ratio`; the defaults are the authors'."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    lr: float = 3e-4
+    batch_size: int = 256  # uniform offline and as many uniform online transitions for each update of w
+    temperature: float = 5.0  # priorities are w^(1 / temperature)
+    first_share: float = 0.5  # share of the first epoch's transitions among the draws, before w has a say
+
+
+MIN_PRIORITY, MAX_PRIORITY = 1e-3, 1e3
+EPS = 1e-10
+
+
+class DensityRatio:
+    """The networks and the priorities [R, offline rows + online capacity] of R runs."""
+
+    def __init__(
+        self,
+        config: DensityRatioConfig,
+        buffer: RealBuffer,
+        action_dim: int,
+        first_epoch_steps: int,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.config, self.buffer = config, buffer
+        self.net = MLP((buffer.obs_dim + action_dim, *config.hidden, 1))
+        self.params = self.net.init(Streams(seeds, "init", "density_ratio", device=device).generators)  # [R, P]
+        self.params[:, -1] = 1.0  # the last bias: w starts near 1, everything equally likely
+        self.adam = RunAdam(self.params, config.lr)
+        self.width = max(buffer.offline_size)
+        self.priorities = torch.ones(len(seeds), self.width + buffer.online_capacity, device=device)
+        share = config.first_share
+        first = [n * share / ((1 - share) * first_epoch_steps) for n in buffer.offline_size]
+        self.max_priority = torch.tensor(first, device=device)  # [R]
+        self.known_online = 0  # online transitions that have a priority
+
+    def mixture(self, run: int) -> Mixture:
+        """The distribution that one run's policy batches are drawn from."""
+        offline = self.priorities[run, : self.buffer.offline_size[run]]
+        online = self.priorities[run, self.width : self.width + self.known_online]
+        on, off = float(online.sum()), float(offline.sum())
+        return Mixture(on / (on + off), offline, online)
+
+    def add_online(self) -> None:
+        """Give the transitions since the last call the largest priority so far."""
+        first, self.known_online = self.known_online, self.buffer.online_size
+        self.priorities[:, self.width + first : self.width + self.known_online] = self.max_priority[:, None]
+
+    def update(self, drawn: Tensor, streams: Streams) -> dict[str, Tensor]:
+        """One gradient step of w, then new priorities for the drawn rows [R, B] of the buffer. Returns metrics [R]."""
+        uniforms = streams.uniform(2, self.config.batch_size)
+        buffer = self.buffer
+        sizes = torch.tensor(buffer.offline_size, device=uniforms.device)[:, None]
+        offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], sizes))
+        online = buffer.gather(buffer.online_start[:, None] + scale_to_index(uniforms[:, 1], buffer.online_size))
+        params = self.params.detach().requires_grad_()
+        w_offline, w_online = self.ratio(params, offline), self.ratio(params, online)
+        loss = ratio_loss(w_offline, w_online)
+        (grad,) = torch.autograd.grad(loss.sum(), params)
+        self.adam.step(grad)
+
+        with torch.no_grad():
+            tempered = w_offline.detach() ** (1.0 / self.config.temperature)
+            new = priority(self.ratio(self.params, buffer.gather(drawn)), tempered.mean(1), self.config.temperature)
+            is_online = drawn >= buffer.online_start[:, None]
+            column = torch.where(
+                is_online, self.width + drawn - buffer.online_start[:, None], drawn - buffer.offline_start[:, None]
+            )
+            self.priorities.scatter_(1, column, new)
+            self.max_priority = torch.maximum(self.max_priority, new.amax(1))
+        return {"train/ratio_loss": loss.detach(), "sampling/ratio_online": w_online.detach().mean(1)}
+
+    def ratio(self, params: Tensor, batch: Batch) -> Tensor:
+        """w [R, B], 0 or more."""
+        return F.relu(self.net(params, torch.cat([batch.obs, batch.action], -1)).squeeze(-1))
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training changes, each tensor with the leading run axis."""
+        adam = {f"adam/{key}": value for key, value in self.adam.state().items()}
+        return {"params": self.params, "priorities": self.priorities, "max_priority": self.max_priority} | adam
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned, in place, once the buffer has its online transitions."""
+        with torch.no_grad():
+            for key, value in self.state().items():
+                value.copy_(state[key])
+        self.known_online = self.buffer.online_size
+
+
+def ratio_loss(w_offline: Tensor, w_online: Tensor) -> Tensor:
+    """The negative lower bound of the Jensen-Shannon divergence, [R] from w [R, B] (Off2On, eq. 4).
+
+    E_off[-log(2 / (w + 1))] - E_on[log(2 w / (w + 1))]: f-GAN's bound with f'(w) as the dual function, so that the
+    optimal w is the density ratio of online to offline data.
+    """
+    offline = -(2.0 / (w_offline + 1.0)).log().mean(-1)
+    return offline - (2.0 * w_online / (w_online + 1.0) + EPS).log().mean(-1)
+
+
+def priority(w: Tensor, offline_mean: Tensor, temperature: float) -> Tensor:
+    """w^(1 / temperature) over its mean on offline data [R], clipped to [1e-3, 1e3]; w [R, B].
+
+    w is exactly 0 where the network is sure that it sees offline data, so the mean can be 0 too.
+    """
+    return (w ** (1.0 / temperature) / (offline_mean[:, None] + EPS)).clamp(MIN_PRIORITY, MAX_PRIORITY)
