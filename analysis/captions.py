@@ -52,7 +52,7 @@ def runs_clause(study: Study, runs: pd.DataFrame) -> str:
     if listed := problems(runs, study.online_steps):
         clauses.append(f"Stopped early, so without a final score: {'; '.join(listed)}.")
     if stages := offline_problems(study):
-        clauses.append(f"Offline stage diverged, so no online run: {'; '.join(stages)}.")
+        clauses.append(f"Offline stage diverged: {'; '.join(stages)}.")
     return " ".join(clauses)
 
 
@@ -167,7 +167,7 @@ def methods(study: Study, reference: str) -> str:
         "strategy that draws from offline and online transitions, with their share of a batch where the rest is "
         "imagined. Settings: keys of `moore/config.py` with values other than its defaults, of the algorithm's own "
         f"sections all, of the others those that differ from `{reference}`; what is the same there is the scale's. "
-        "Several values depend on the task.",
+        "`or`: it depends on the task.",
         provenance(study),
     )
 

@@ -108,7 +108,7 @@ def _of_sampling(main: str) -> list[Claim]:
     return [
         _drops("half_half", "half_half"),
         _drops("pure_online", "pure_online"),
-        _smooth("uniform"),
+        _smooth("uniform", "uniform is smooth"),
         Claim(slower, slower, meaning, (main, "uniform"), _lead("auc", "uniform")),
     ]
 
@@ -131,7 +131,7 @@ def _of_methods(study: Study) -> list[Claim]:
         name, kind = (f"{main} adapts faster than {method}" for method in (other, "X"))
         meaning = f"AUC of {main} - AUC of X, above 0"
         every.append(Claim(name, kind, meaning, (main, other), _lead("auc", other)))
-    every.append(_smooth(main))
+    every.append(_smooth(main, f"{main} is smooth at the switch"))
     return [*every, *(_drops(name, "X") for name in rivals if name not in without_stage(study))]
 
 
@@ -141,8 +141,8 @@ def _drops(method: str, shown: str) -> Claim:
     return Claim(name, kind, meaning, (method,), _early_drop(method), MARGIN)
 
 
-def _smooth(method: str) -> Claim:
-    name, meaning = f"{method} is smooth", f"its drop stays below {MARGIN:.0f} points"
+def _smooth(method: str, name: str) -> Claim:
+    meaning = f"its drop stays below {MARGIN:.0f} points"
     return Claim(name, name, meaning, (method,), _early_drop(method), MARGIN, below=True)
 
 

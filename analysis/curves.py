@@ -68,7 +68,8 @@ def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, drawn_as:
     updates, means = draw_offline(axis, study, dataset, SCORE, drawn_as)
     bands: list[Array] = []
     scores = select(study.rows, SCORE, "online")
-    opacity = 0.15 if len(drawn_as) <= WIDE else 0.06  # many bands on top of each other hide the lines
+    crowded = len(drawn_as) > WIDE
+    opacity = 0.06 if crowded else 0.15  # many bands on top of each other hide the lines
     for method in ordered(drawn_as):
         mine = group(runs, dataset, method)
         of_method = scores[(scores["method"] == method) & (scores["dataset"] == source_of(dataset, method, runs))]
@@ -78,7 +79,9 @@ def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, drawn_as:
             _same_steps(complete, study.name, dataset, method)
             curve = mean_curve(complete, "env_steps")
             axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=opacity, linewidth=0)
-            axis.plot(curve.x, curve.mean, line, color=colour, label=method)
+            (drawn,) = axis.plot(curve.x, curve.mean, line, color=colour, label=method)
+            if crowded and method == study.main:
+                drawn.set(linewidth=2.0, zorder=2.5)  # in front of the others
             means.append(curve.mean)
             bands += [curve.low, curve.high]
         for run in mine[~mine["finished"]].to_dict("records"):

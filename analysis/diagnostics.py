@@ -56,7 +56,8 @@ def online_share(study: Study) -> tuple[Figure, str] | None:
                     drawn = (rows["method"] == method) & (rows["dataset"] == dataset) & (rows["metric"] == metric)
                     if drawn.any():
                         curve = mean_curve(rows[drawn], "env_steps")
-                        label = method if style == "-" else None
+                        labelled = {line.get_label() for line in axis.get_lines()}  # once, by the first line it has
+                        label = None if method in labelled else method
                         axis.plot(curve.x, curve.mean, style, color=drawn_as[method].colour, label=label)
             constants = schedule(study, dataset)
             if constants and study.main in shown:

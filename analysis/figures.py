@@ -50,7 +50,12 @@ class Curve:
 
 
 def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
-    """Mean over runs of `value` at every `x` (a column of `rows`) that *all* runs have, with the 95 % t band."""
+    """Mean over runs of `value` at every `x` (a column of `rows`) that *all* runs have, with the 95 % t band.
+
+    Without rows, a curve without points: every run of a method on one dataset may have diverged.
+    """
+    if rows.empty:
+        return Curve(*(np.empty(0) for _ in range(4)))
     wide = rows.pivot_table(index=x, columns="run", values="value", aggfunc="mean").dropna().sort_index()
     values, n = wide.to_numpy(float), wide.shape[1]
     mean = values.mean(axis=1)

@@ -106,7 +106,14 @@ def default_settings() -> dict[str, Any]:
     from moore.config import RunConfig, to_mapping  # here, not above: it brings torch, which captions do without
 
     nested = to_mapping(RunConfig("pendulum"))
-    return {key: _lookup(nested, key) for key in dotted_keys(nested)}
+    return {key: lookup(nested, key) for key in dotted_keys(nested)}
+
+
+def lookup(config: Any, key: str) -> Any:
+    """The value under a dotted key, or `ABSENT`."""
+    for name in key.split("."):
+        config = config.get(name, ABSENT) if isinstance(config, Mapping) else ABSENT
+    return config
 
 
 def _configs(study: Study, method: str) -> list[Any]:
@@ -118,17 +125,10 @@ def _configs(study: Study, method: str) -> list[Any]:
 
 def _distinct(configs: Iterable[Any], key: str) -> list[Any]:
     found: list[Any] = []
-    for value in (_lookup(config, key) for config in configs):
+    for value in (lookup(config, key) for config in configs):
         if value is not ABSENT and value not in found:
             found.append(value)
     return sorted(found, key=lambda x: x if isinstance(x, (int, float)) else 0)
-
-
-def _lookup(config: Any, key: str) -> Any:
-    """The value under a dotted key, or `ABSENT`."""
-    for name in key.split("."):
-        config = config.get(name, ABSENT) if isinstance(config, Mapping) else ABSENT
-    return config
 
 
 def _one_text(value: Any) -> str:

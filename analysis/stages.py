@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.methods import OFFLINE_STAGE, REFERENCES, ordered
 from analysis.rows import Study, select
+from analysis.settings import lookup
 from moore.errors import UserError
 
 
@@ -16,7 +17,7 @@ class Stage:
     """An offline stage on one dataset, a run for each seed; `rows` are those of one metric."""
 
     methods: tuple[str, ...]  # that start from it
-    updates: int  # its length, in gradient updates
+    updates: int  # its planned length, in gradient updates
     rows: pd.DataFrame
 
 
@@ -46,7 +47,7 @@ def started_by(study: Study) -> dict[str, list[str]]:
 
 
 def stages(study: Study, dataset: str, metric: str) -> list[Stage]:
-    """The offline stages on one dataset that were trained and logged `metric`, in the order of their first methods.
+    """The offline stages on one dataset that have updates and logged `metric`, in the order of their first methods.
 
     Methods that start from the same run of any seed share a stage.
     """
@@ -67,7 +68,9 @@ def stages(study: Study, dataset: str, metric: str) -> list[Stage]:
     found = []
     for group, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
         mine = offline[offline["run"].isin(runs)]
-        updates, rows = int(mine["updates"].max()), select(mine, metric, "offline")
+        planned = (lookup(study.manifest.get("configs", {}).get(run), "offline.updates") for run in runs)
+        updates = max(int(mine["updates"].max()), *(count for count in planned if isinstance(count, int)), 0)
+        rows = select(mine, metric, "offline")
         if updates and len(rows):
             found.append(Stage(tuple(ordered(group)), updates, rows))
     return found

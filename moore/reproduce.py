@@ -20,6 +20,7 @@ from moore.config import RunConfig, to_mapping
 from moore.data.d4rl import d4rl_path
 from moore.data.ids import resolve
 from moore.data.load import self_path
+from moore.data.minari import store_entry
 from moore.errors import UserError
 from moore.results import content_hash, run_id, write_json
 from moore.study import Study
@@ -40,6 +41,8 @@ def check_datasets(study: Study, root: Path) -> None:
             self_path(dataset, root / "data", run.dataset_transitions, physics=run.physics)
         elif dataset.source == "d4rl":
             d4rl_path(dataset.text)
+        elif dataset.source == "minari":
+            store_entry(dataset.text)
         elif dataset.path is not None and not dataset.path.is_file():
             raise UserError(f"{run.dataset}: {dataset.path} is not a file; accepted: a file in the D4RL v2 HDF5 schema")
 

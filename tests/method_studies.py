@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,14 @@ PENALTIES = {LOW: 0.5, MEDIUM: 1.0}
 Scores = Callable[[RunConfig], Sequence[float]]
 
 
-def flat_scores(levels: dict[str, Sequence[float]], j0: float = 50.0) -> Scores:
+def flat_scores(levels: Mapping[str, Sequence[float]], j0: float = 50.0) -> Scores:
     """J_0 = j0, then the method's level of the seed."""
     return lambda run: [j0, *[levels[run.method][run.seed]] * (len(GRID) - 1)]
 
 
-def runs_of(folder: Path, methods: Sequence[str], seeds: int, datasets: Sequence[str] = (LOW, MEDIUM)) -> list[RunConfig]:
+def runs_of(
+    folder: Path, methods: Sequence[str], seeds: int, datasets: Sequence[str] = (LOW, MEDIUM)
+) -> list[RunConfig]:
     """The runs of a study of these methods of moore/baselines/methods.yaml."""
     folder.mkdir(parents=True, exist_ok=True)
     study, scale = folder / "study.yaml", folder / "scale.yaml"
@@ -57,9 +59,10 @@ def runs_of(folder: Path, methods: Sequence[str], seeds: int, datasets: Sequence
     return load_study(study, scale).runs
 
 
-def online_rows(run: RunConfig, scores: Sequence[float], run_name: str | None = None) -> list[Row]:
+def online_rows(run: RunConfig, scores: Sequence[float]) -> list[Row]:
+    """Evaluations at the first len(scores) steps of `GRID`."""
     points = zip(GRID, scores, strict=False)
-    return [_row(run, run_name or run_id(run), run.method, "online", x, 2 * x, "eval/score", y) for x, y in points]
+    return [_row(run, run.method, "online", x, 2 * x, y) for x, y in points]
 
 
 def offline_rows(run: RunConfig, end: float) -> list[Row]:
@@ -67,17 +70,15 @@ def offline_rows(run: RunConfig, end: float) -> list[Row]:
     stage, total = offline_config(run), run.offline.updates
     steps = [total * k // 6 for k in range(7)] if total else [0]
     points = [(u, end * u / total if total else end) for u in steps]
-    name = offline_method(run)
-    return [_row(stage, run_id(stage), name, "offline", 0, u, "eval/score", y) for u, y in points]
+    return [_row(stage, offline_method(run), "offline", 0, u, y) for u, y in points]
 
 
-def method_manifest(runs: Sequence[RunConfig], **changes: Any) -> dict[str, Any]:
+def method_manifest(runs: Sequence[RunConfig]) -> dict[str, Any]:
     """What `moore reproduce` writes about configs and offline stages."""
     staged = [run for run in runs if run.dataset is not None]
     configs = {run_id(run): to_mapping(run) for run in [*runs, *map(offline_config, staged)]}
     offline_runs = {run_id(run): run_id(offline_config(run)) for run in staged}
-    known = {"config": to_mapping(runs[0]), "configs": configs, "offline_runs": offline_runs}
-    return manifest(**known | changes)
+    return manifest(config=to_mapping(runs[0]), configs=configs, offline_runs=offline_runs)
 
 
 def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
@@ -87,17 +88,17 @@ def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
     return rows + [row for run in stages.values() for row in offline_rows(run, scores(run)[0])]
 
 
-def method_study(folder: Path, methods: Sequence[str], seeds: int, scores: Scores, **changes: Any) -> Study:
-    runs = runs_of(folder, methods, seeds)
-    return as_study(method_rows(runs, scores), method_manifest(runs, **changes))
+def method_study(
+    folder: Path, methods: Sequence[str], seeds: int, scores: Scores, datasets: Sequence[str] = (LOW, MEDIUM)
+) -> Study:
+    runs = runs_of(folder, methods, seeds, datasets)
+    return as_study(method_rows(runs, scores), method_manifest(runs))
 
 
 def as_study(rows: list[Row], manifest: dict[str, Any]) -> Study:
     return Study("toy", validate(pd.DataFrame(rows, columns=list(COLUMNS)), "toy"), manifest)
 
 
-def _row(
-    run: RunConfig, name: str, method: str, phase: str, env_steps: int, updates: int, metric: str, value: float
-) -> Row:
-    head = ("toy", method, dataset_label(run), run.seed, name, phase, env_steps, updates, 0.5, metric, value)
-    return dict(zip(COLUMNS, head, strict=True))
+def _row(run: RunConfig, method: str, phase: str, env_steps: int, updates: int, score: float) -> Row:
+    head = ("toy", method, dataset_label(run), run.seed, run_id(run), phase, env_steps, updates, 0.5)
+    return dict(zip(COLUMNS, (*head, "eval/score", score), strict=True))

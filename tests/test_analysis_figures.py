@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.curves import learning_curves
 from analysis.diagnostics import closed_form, online_share, penalty, schedule
 from analysis.figures import OFFLINE_WIDTH, offline_x, save, short
-from analysis.methods import COLOUR_INDEX, colours, ordered
+from analysis.methods import LOOKS, MOORE, looks, ordered
 from moore.errors import UserError
 from tests.test_analysis_rows import flat, full_study, make_study, run_rows
 
@@ -133,9 +133,11 @@ def test_penalty_figure_has_a_band_of_one_method_and_none_without_rows() -> None
     assert online_share(make_study(flat("uniform", LOW, [1.0, 2.0]))) is None
 
 
-def test_colours_are_fixed_per_method_and_differ() -> None:
-    few, many = colours(["uniform", "sac"]), colours([*COLOUR_INDEX, "decay 0.5", "decay 10"])
+def test_looks_are_fixed_per_method_and_differ() -> None:
+    few, many = looks(["uniform", "sac"]), looks([*LOOKS, "decay 0.5", "decay 10"])
     assert few["uniform"] == many["uniform"]
+    assert few["sac"] == many["sac"]
+    assert many.pop(MOORE) == many["prioritized"]  # one method under two names
     assert len(set(many.values())) == len(many)
     assert ordered(["sac", "decay 10", "decay 0.5", "uniform", "uniform"]) == [
         "uniform",

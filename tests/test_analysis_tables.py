@@ -144,7 +144,7 @@ def test_captions_name_the_datasets_of_this_table_that_were_recorded_in_another_
 def test_an_offline_stage_that_diverged_is_named() -> None:
     rows = flat("uniform", LOW, [10.0, 20.0])
     rows.append(row("mopo", LOW, 2, "offline", 500, "diverged", 1.0))
-    assert "Offline stage diverged, so no online run: self:pendulum-low seed 2." in main_table(make_study(rows)).caption
+    assert "Offline stage diverged: self:pendulum-low seed 2." in main_table(make_study(rows)).caption
 
 
 def test_transfer_table_counts_the_runs_that_gained() -> None:

@@ -50,7 +50,7 @@ def with_layer_norm(net: nn.Sequential) -> nn.Sequential:
     modules: list[nn.Module] = []
     for module in net:
         if isinstance(module, nn.ReLU):
-            modules.append(nn.LayerNorm(modules[-1].out_features, elementwise_affine=False))  # type: ignore[arg-type]
+            modules.append(nn.LayerNorm(modules[-1].out_features, elementwise_affine=False))
         modules.append(module)
     return nn.Sequential(*modules)
 

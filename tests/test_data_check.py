@@ -276,13 +276,27 @@ def test_every_fault_is_named_and_no_other(case: str) -> None:
         assert f"  fault         {fault}" in format_check(found, "title")
 
 
+def at_the_edge(env: str, next_obs: np.ndarray) -> bool:
+    """Whether a next observation is so near to a threshold of its environment that its end need not be told."""
+    if env == "inverted_double_pendulum":
+        sin1, sin2, cos1, cos2 = next_obs[1:5]
+        return bool(abs(0.6 * (cos1 + cos1 * cos2 - sin1 * sin2) - 1.0) < 6e-3)
+    heights, angle = ((0.7,), 0.2) if env == "hopper" else ((0.8, 2.0), 1.0)
+    gaps = [abs(next_obs[0] - height) for height in heights] + [abs(abs(next_obs[1]) - angle)]
+    clipped = env == "hopper" and bool((np.abs(next_obs) >= 10).any())
+    return bool(min(gaps) < 1.1e-5) or clipped
+
+
 @settings(max_examples=25, deadline=None)
 @given(flips=st.sets(st.integers(0, 599)), env=st.sampled_from(["hopper", "walker2d", "inverted_double_pendulum"]))
 def test_wrong_ends_are_exactly_the_flipped_rows(flips: set[int], env: str) -> None:
     dataset = recorded(env, ENVIRONMENTS[env].physics[0])
     flipped = dataset.terminated.copy()
     flipped[list(flips)] ^= True
-    assert wrong_ends(replace(dataset, terminated=flipped)).tolist() == sorted(flips)
+    found = set(wrong_ends(replace(dataset, terminated=flipped)).tolist())
+    clear = {row for row in range(600) if not at_the_edge(env, stored(dataset.next_obs)[row])}
+    assert len(clear) >= 590
+    assert flips & clear <= found <= flips
 
 
 def at(env: str, **components: float) -> Dataset:
@@ -305,6 +319,9 @@ def test_an_end_that_cannot_be_told_is_no_fault() -> None:
     assert len(wrong_ends(replace(fast, terminated=yes))) == 0
     assert len(wrong_ends(fast)) == 0
     assert len(wrong_ends(replace(at("walker2d", c10=-10.0), terminated=yes))) == 1  # no such rule
+    for tip, told in ((1.0005, False), (1.01, True)):  # m; the simulator looks at it a little earlier
+        straight = at("inverted_double_pendulum", c1=0.5, c2=0.0, c3=tip / 1.2, c4=1.0)
+        assert len(wrong_ends(replace(straight, terminated=yes))) == told
     fallen = at("walker2d", c0=0.5)
     assert len(wrong_ends(fallen)) == 1
     assert len(wrong_ends(replace(fallen, truncated=yes))) == 0  # on the last step D4RL records the time limit alone

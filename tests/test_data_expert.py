@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from moore.data import make
 from moore.data.behaviours import Behaviours, actor_network, load_behaviours, save_behaviours
 from moore.data.collect import Rows
+from moore.data.ids import resolve
 from moore.data.make import (
     D4RL_QUALITIES,
     EXPERT_QUALITIES,
@@ -159,6 +160,14 @@ def test_every_replay_row_belongs_to_the_nearest_snapshot(ladder: tuple[Behaviou
         elif time == exploration:  # on the edge either side is right, as between two snapshots equally near
             accepted |= {None}
         assert owner in accepted, (row, time)
+
+
+@pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
+def test_ids_of_all_d4rl_qualities(env: str) -> None:
+    for quality in ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay"):
+        own, d4rl = resolve(f"self:{env}-{quality}"), resolve(f"d4rl:{env}-{quality}-v2")
+        assert (own.source, own.env, own.quality) == ("self", env, quality)
+        assert (d4rl.env, d4rl.quality) == (env, quality)
 
 
 @pytest.mark.parametrize("quality", EXPERT_QUALITIES)

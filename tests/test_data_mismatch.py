@@ -11,11 +11,13 @@ import yaml
 from analysis.render import to_latex, to_markdown
 from analysis.rows import load_study as load_rows
 from analysis.tables import main_table, transfer_table
+from moore.config import to_mapping
 from moore.data.check import physics_mismatch, replay_error
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.reproduce import collect, run_study
 from moore.study import Study, load_study
+from moore.unit import Unit
 
 SCALE: dict[str, Any] = {
     "scale": "tiny",
@@ -93,6 +95,23 @@ def small_study(folder: Path, datasets: dict[str, Dataset]) -> Study:
     (folder / "study.yaml").write_text(yaml.safe_dump({"study": "s", "variants": {"prioritized": {}}}))
     (folder / "scale.yaml").write_text(yaml.safe_dump(SCALE | {"tasks": tasks}))
     return load_study(folder / "study.yaml", folder / "scale.yaml")
+
+
+def test_it_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The progress file is what `moore reproduce` shows from; the log is what a cluster keeps."""
+    study = small_study(tmp_path, {"other": recorded("d4rl")})
+    shown: list[str] = []
+    monkeypatch.setattr(Unit, "_offline", lambda unit, *_: shown.append(unit.progress_path.read_text()))
+    for later in ("_publish_offline_rows", "_online"):
+        monkeypatch.setattr(Unit, later, lambda *_: None)
+    (tmp_path / study.name / "units").mkdir(parents=True)
+    spec = {"study": study.name, "name": "unit", "root": str(tmp_path), "device": "cpu"}
+    Unit(spec | {"runs": [to_mapping(run) for run in study.runs]}, tmp_path / "spec.json").run()
+    (warning,) = json.loads(shown[0])["warnings"]
+    assert "was recorded with physics d4rl" in warning
+    assert capsys.readouterr().err == f"moore: warning: {warning}\n"
 
 
 def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

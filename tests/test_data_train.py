@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from moore.data.behaviours import load_behaviours
 from moore.data.make import make_self_dataset
-from moore.data.train import BehaviourConfig, BehaviourTraining, command, export, kept_snapshots, main, train
+from moore.data.train import (
+    BehaviourConfig,
+    BehaviourTraining,
+    check_config,
+    command,
+    export,
+    kept_snapshots,
+    main,
+    train,
+)
+from moore.errors import UserError
 from moore.sac import SACConfig
 
 CONFIG = BehaviourConfig(
@@ -137,7 +147,6 @@ def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--max-steps=1000001"], "--max-steps is 1000001; accepted: 0 to 1000000"),
         (["--max-steps=-1"], "--max-steps is -1; accepted: 0 to 1000000"),
         (["--snapshot-interval=0"], "--snapshot-interval is 0; accepted: 1 or more"),
         (["--ladder-size=1"], "--ladder-size is 1; accepted: 2 or more"),
@@ -151,6 +160,12 @@ def test_bad_settings(words: list[str], message: str, tmp_path: Path, capsys: py
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_no_training_beyond_the_replay_buffer() -> None:
+    check_config(replace(CONFIG, max_steps=1_000_000))
+    with pytest.raises(UserError, match="--max-steps is 1000001; accepted: 0 to 1000000"):
+        check_config(replace(CONFIG, max_steps=1_000_001))
 
 
 def test_unknown_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,7 +75,7 @@ def test_ratio_loss(pairs: list[tuple[float, float]]) -> None:
 @many
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=6), st.integers(0, 99))
 def test_best_ratio_is_the_density_ratio(counts: list[tuple[int, int]], seed: int) -> None:
-    """Breaks if the minimiser is not online over offline density, or its loss not -2 JS (a sign, or the two swapped)."""
+    """Breaks if the minimiser is not online over offline density, or its loss not -2 JS: a sign, or the two swapped."""
     on, off = np.array(counts).T
     p, q = on / on.sum(), off / off.sum()
     js = (p * np.log(2 * p / (p + q))).sum() / 2 + (q * np.log(2 * q / (p + q))).sum() / 2
@@ -99,6 +99,12 @@ def test_priority(seed: int, temperature: float) -> None:
     np.testing.assert_allclose(priority(torch.tensor(w), torch.tensor(mean), temperature), expected)
 
 
+def test_priority_where_no_offline_ratio_is_left() -> None:
+    """Breaks if a network that tells the sources apart for certain, w = 0 on all offline data, makes priorities NaN."""
+    got = priority(torch.tensor([[0.0, 1e-20, 1.0]]), torch.zeros(1), 5.0)
+    assert got.tolist() == [[1e-3, 1e3, 1e3]]
+
+
 def test_defaults_are_the_authors() -> None:
     """Breaks if temperature, first share, batches or the clipping change unnoticed."""
     config = DensityRatioConfig()
@@ -107,7 +113,7 @@ def test_defaults_are_the_authors() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.75])
 def test_share_of_the_first_epoch(share: float) -> None:
-    """Breaks if the first epoch's transitions together are not drawn with share f, or anything inside a source unevenly.
+    """Breaks if the first epoch's transitions together do not get share f, or a source is drawn from unevenly.
 
     Binomial and chi-square tests on 20000 draws of every run.
     """

@@ -62,7 +62,7 @@ class TD3BC(ActorCritic):
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """-w Q / mean|Q| + (policy - data action)^2, with the first critic as in the authors' code."""
             action = self.actor(params, obs).tanh()
-            q = self.q(self.critic_params, obs, action)[:, 0]
+            q = self.q(self.critic_params[:, :1], obs, action)[:, 0]
             cloning = (action - batch.action).square().mean((-2, -1))
             return cloning - self.td3_bc.q_weight * (q.mean(-1) / q.detach().abs().mean(-1)), cloning
 

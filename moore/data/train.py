@@ -101,7 +101,8 @@ class BehaviourTraining:
                 index = scale_to_index(
                     self.streams["minibatch"].uniform(config.sac.batch_size), self.buffer.online_size
                 )
-                noise = self.streams["update"].normal(2, config.sac.batch_size, spec.action_dim).transpose(0, 1)
+                size = (self.agent.noise_blocks, config.sac.batch_size, spec.action_dim)
+                noise = self.streams["update"].normal(*size).transpose(0, 1)
                 self.agent.update(self.buffer.gather(index + self.buffer.online_start[:, None]), noise)
 
     def snapshot(self) -> dict[str, Any]:
