@@ -41,6 +41,8 @@ test: $(READY)   ## the fast tests, under ten minutes on two cores
 
 bench: $(READY)  ## speed of updates, rollouts and environments as a fraction of this machine's peak
 	OMP_NUM_THREADS=$$(env -u OMP_NUM_THREADS nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
+	$(BIN)/python -m tests.benchmarks.methods $(ARGS)
+	$(BIN)/python -m tests.benchmarks.data $(ARGS)
 
 reproduce-table: $(READY) ## train what is missing, print table and curves (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
