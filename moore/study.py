@@ -40,8 +40,8 @@ class Study:
 def load_study(study: Path, scale: Path) -> Study:
     """Read a study and a scale file.
 
-    A study has `variants` (name -> changes), or `methods` (names in moore/baselines/methods.yaml), or both; `references` are
-    methods too, which a reader wants beside the others. The scale's `methods` adapt single methods to it.
+    A study has `variants` (name -> changes), or `methods` (names in moore/baselines/methods.yaml), or both; `references`
+    are methods too, which a reader wants beside the others. The scale's `methods` adapt single methods to it.
     A method that sets `dataset: null` learns from scratch: one run for each environment and seed.
     Raises UserError naming the file, the key and what is accepted.
     """
@@ -54,9 +54,7 @@ def load_study(study: Path, scale: Path) -> Study:
     budgets = _typed(scale_values.get("methods", {}), dict, scale, "methods")
     for name in budgets:
         if name not in known:
-            raise UserError(
-                f"{scale}: methods: {name!r} is not in {METHODS.name}, which has {', '.join(known)}"
-            )
+            raise UserError(f"{scale}: methods: {name!r} is not in {METHODS.name}, which has {', '.join(known)}")
     seeds = _typed(scale_values["seeds"], list, scale, "seeds")
     tasks = _typed(scale_values["tasks"], list, scale, "tasks")
     defaults = _typed(scale_values["defaults"], dict, scale, "defaults")

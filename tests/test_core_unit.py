@@ -17,6 +17,7 @@ from moore.data.hdf5 import dataset_hash
 from moore.data.load import load_dataset
 from moore.online import OnlineStage
 from moore.results import Recorder
+from moore.sac import SAC
 from moore.unit import Unit
 
 RUN: dict[str, Any] = {
@@ -107,6 +108,8 @@ def test_forks_start_alike(uninterrupted: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "data").symlink_to(uninterrupted / "data")
     Unit(spec(tmp_path), tmp_path / "spec.json").run()
     cohort = stages[0].cohort
+    assert isinstance(cohort.agent, SAC)
+    assert cohort.ensemble is not None
     data = dataset_hash(load_dataset(RUN["dataset"], uninterrupted / "data", transitions=300))
     for run, config in enumerate(cohort.configs):
         path = uninterrupted / "cache" / "offline" / f"{offline_key(config, data)}.pt"
