@@ -51,8 +51,8 @@ def runs_clause(study: Study, runs: pd.DataFrame) -> str:
     clauses = []
     if listed := problems(runs, study.online_steps):
         clauses.append(f"Stopped early, so without a final score: {'; '.join(listed)}.")
-    if stages := offline_problems(study):
-        clauses.append(f"Offline stage diverged: {'; '.join(stages)}.")
+    if lost := offline_problems(study):
+        clauses.append(f"Offline stage diverged: {'; '.join(lost)}.")
     return " ".join(clauses)
 
 

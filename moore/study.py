@@ -40,8 +40,8 @@ class Study:
 def load_study(study: Path, scale: Path) -> Study:
     """Read a study and a scale file.
 
-    A study has `variants` (name -> changes), or `methods` (names in moore/baselines/methods.yaml), or both; `references`
-    are methods too, which a reader wants beside the others. The scale's `methods` adapt single methods to it.
+    A study has `variants` (name -> changes), or `methods` (names in moore/baselines/methods.yaml), or both. Its
+    `references` are methods too, shown beside the others. The scale's `methods` adapt single methods to it.
     A method that sets `dataset: null` learns from scratch: one run for each environment and seed.
     Raises UserError naming the file, the key and what is accepted.
     """
