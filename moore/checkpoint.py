@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from moore.baselines.cql import CQLConfig
+from moore.baselines.td3_bc import TD3BCConfig
 from moore.config import OnlineConfig, RunConfig, to_mapping
 from moore.density_ratio import DensityRatioConfig
 from moore.dynamics import DynamicsConfig
 from moore.penalty import PenaltyConfig
-from moore.results import content_hash, offline_method
+from moore.results import content_hash, offline_method, run_id
 from moore.sampling import SamplingConfig
 
 OFFLINE_FORMAT = 2  # raise it when a change of the code changes what the offline stage computes
@@ -45,9 +46,15 @@ def offline_config(config: RunConfig) -> RunConfig:
         sampling=SamplingConfig(),
         online=OnlineConfig(),
         cql=dataclasses.replace(config.cql, online_coef=CQLConfig().online_coef),
+        td3_bc=dataclasses.replace(config.td3_bc, exploration_noise=TD3BCConfig().exploration_noise),
         density_ratio=DensityRatioConfig(),
         dynamics=dataclasses.replace(config.dynamics, online_max_updates=DynamicsConfig().online_max_updates),
     )
+
+
+def offline_run_id(config: RunConfig) -> str:
+    """The run column of the offline stage that a run starts from; never the name of an online run."""
+    return f"offline-{run_id(offline_config(config))}"
 
 
 def offline_key(config: RunConfig, dataset_hash: str) -> str:

@@ -102,6 +102,9 @@ class Cohort:
             if self.shared.reads_returns
             else None,
         )
+        self.return_floor = [
+            (datasets[config.dataset].return_floor or 0.0) if config.dataset is not None else 0.0 for config in configs
+        ]
         self.density_ratio = (
             DensityRatio(
                 self.shared.density_ratio,
@@ -173,7 +176,7 @@ class Cohort:
 
     def update_policy(self, t: int, count: int) -> None:
         """`count` updates of policy and critics; in a model-based run all but the real share is uniform in D_model."""
-        batch_size, agent = self.agent.batch_size, self.agent
+        batch_size, agent, buffer = self.agent.batch_size, self.agent, self.real_buffer
         num_real = round(batch_size * self.shared.real_ratio) if self.shared.uses_model else batch_size
         interval = self.shared.actor_interval(self.stage)
         imagined = self.streams["minibatch"].uniform(count, batch_size - num_real)
@@ -183,15 +186,14 @@ class Cohort:
         elif num_real:
             drawn = self._draw("real_batches", t, "minibatch", count * num_real, ALL)
         for i in range(count):
-            parts = []
+            parts: list[AnyBatch] = []
             if num_real:
                 index = drawn[:, i * num_real : (i + 1) * num_real] if self.density_ratio is None else self._weigh(t)
-                parts.append(self.real_buffer.gather(index))
+                gather = buffer.gather_with_returns if self.shared.reads_returns else buffer.gather
+                parts.append(gather(index))
             if num_real < batch_size:
                 parts.append(self.model_buffer.gather(scale_to_index(imagined[:, i], self.model_buffer.size[:, None])))
-            batch: AnyBatch = parts[0] if len(parts) == 1 else concatenate(parts)
-            if self.shared.reads_returns:
-                batch = self.real_buffer.gather_with_returns(index)
+            batch = parts[0] if len(parts) == 1 else concatenate(parts)
             self.updates += 1
             self.metrics.add(agent.update(batch, noise[:, i].transpose(0, 1), self.updates % interval == 0))
 

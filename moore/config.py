@@ -169,10 +169,19 @@ class RunConfig:
         phi, steps = online.retrain_interval, online.epoch_steps
         _check(phi <= steps or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {steps}")
         budget = f"at most the {self.online_steps} online steps"
-        for key in ("exploration_steps", "warmup_steps", "update_interval"):
+        for key in ("exploration_steps", "warmup_steps"):
             _check(getattr(online, key) <= self.online_steps, f"online.{key}", getattr(online, key), budget)
+        _check(
+            steps % online.update_interval == 0,
+            "online.update_interval",
+            online.update_interval,
+            f"a divisor of {steps}",
+        )
         critics = f"1 to num_critics = {self.sac.num_critics}"
         _check(self.sac.target_critics <= self.sac.num_critics, "sac.target_critics", self.sac.target_critics, critics)
+        if self.sac.target_critics < self.sac.num_critics:  # their choice reads one noise number for each critic
+            most = self.sac.batch_size * find_spec(self.env).action_dim
+            _check(self.sac.num_critics <= most, "sac.num_critics", self.sac.num_critics, f"at most {most}")
         if self.sampling.real_batches == DENSITY_RATIO:
             _check(not self.uses_model, "sampling.real_batches", DENSITY_RATIO, "another strategy in a model-based run")
             _check(

@@ -82,9 +82,8 @@ class DensityRatio:
         w_offline, w_online = self.ratio(params, offline), self.ratio(params, online)
         loss = ratio_loss(w_offline, w_online)
         (grad,) = torch.autograd.grad(loss.sum(), params)
-        self.adam.step(grad)
 
-        with torch.no_grad():
+        with torch.no_grad():  # with the networks before their step, as in the authors' code
             tempered = w_offline.detach() ** (1.0 / self.config.temperature)
             new = priority(self.ratio(self.params, buffer.gather(drawn)), tempered.mean(1), self.config.temperature)
             is_online = drawn >= buffer.online_start[:, None]
@@ -93,6 +92,7 @@ class DensityRatio:
             )
             self.priorities.scatter_(1, column, new)
             self.max_priority = torch.maximum(self.max_priority, new.amax(1))
+        self.adam.step(grad)
         return {"train/ratio_loss": loss.detach(), "sampling/ratio_online": w_online.detach().mean(1)}
 
     def ratio(self, params: Tensor, batch: Batch) -> Tensor:
@@ -100,16 +100,18 @@ class DensityRatio:
         return F.relu(self.net(params, torch.cat([batch.obs, batch.action], -1)).squeeze(-1))
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that training changes, each tensor with the leading run axis."""
+        """Everything that training changes; but for the number of known transitions with the leading run axis."""
         adam = {f"adam/{key}": value for key, value in self.adam.state().items()}
-        return {"params": self.params, "priorities": self.priorities, "max_priority": self.max_priority} | adam
+        known = torch.tensor(self.known_online)
+        state = {"params": self.params, "priorities": self.priorities, "max_priority": self.max_priority}
+        return state | {"known_online": known} | adam
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned, in place, once the buffer has its online transitions."""
+        """Restore what `state` returned, in place."""
         with torch.no_grad():
             for key, value in self.state().items():
                 value.copy_(state[key])
-        self.known_online = self.buffer.online_size
+        self.known_online = int(state["known_online"])
 
 
 def ratio_loss(w_offline: Tensor, w_online: Tensor) -> Tensor:

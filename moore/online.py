@@ -79,7 +79,8 @@ class OnlineStage:
         cohort.real_buffer.append(Batch(obs, action, as_tensor(reward), as_tensor(next_obs), as_tensor(terminated)))
         ended = np.flatnonzero(terminated | truncated)
         for run in ended.tolist():
-            cohort.real_buffer.end_episode(run, int(self.episode_start[run]), cohort.shared.sac.gamma)
+            tail = 0.0 if terminated[run] else cohort.return_floor[run]
+            cohort.real_buffer.end_episode(run, int(self.episode_start[run]), cohort.shared.sac.gamma, tail)
         self.episode_start[ended] = cohort.real_buffer.online_size
         self.obs = next_obs
         if len(ended):

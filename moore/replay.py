@@ -39,7 +39,7 @@ class BatchWithReturns(NamedTuple):
 AnyBatch = Batch | BatchWithReturns
 
 
-def concatenate(batches: Sequence[Batch]) -> Batch:
+def concatenate(batches: Sequence[AnyBatch]) -> Batch:
     """One batch [R, B1 + B2 + ...] of several."""
     return Batch(*(torch.cat(field, 1) for field in zip(*batches, strict=True)))
 
@@ -101,14 +101,17 @@ class RealBuffer:
         self.rows[self.online_start + self.online_size] = pack(batch)
         self.online_size += 1
 
-    def end_episode(self, run: int, first: int, gamma: float) -> None:
-        """Fill in the returns of one run's online transitions number `first` to the latest, where they are kept."""
+    def end_episode(self, run: int, first: int, gamma: float, tail: float) -> None:
+        """Fill in the returns of one run's online transitions number `first` to the latest, where they are kept.
+
+        tail: the value of what comes after the latest, 0 if it terminated.
+        """
         if self.return_to_go is None:
             return
         start = int(self.online_start[run])
         rewards = self.rows[start + first : start + self.online_size, -self.obs_dim - 2].tolist()
-        for step in range(len(rewards) - 2, -1, -1):
-            rewards[step] += gamma * rewards[step + 1]
+        for step in range(len(rewards) - 1, -1, -1):
+            tail = rewards[step] = rewards[step] + gamma * tail
         self.return_to_go[start + first : start + self.online_size] = torch.tensor(rewards)
 
     def gather(self, index: Tensor) -> Batch:

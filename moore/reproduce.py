@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from moore.checkpoint import offline_config
+from moore.checkpoint import offline_run_id
 from moore.config import RunConfig, to_mapping
 from moore.data.d4rl import d4rl_path
 from moore.data.ids import resolve
@@ -108,7 +108,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     """
     folder = out / study.name
     folders = [root / study.name / "runs" / run_id(run) for run in study.runs]
-    stages = sorted({run_id(offline_config(run)) for run in study.runs if run.dataset is not None})
+    stages = sorted({offline_run_id(run) for run in study.runs if run.dataset is not None})
     folders += [root / study.name / "runs" / name for name in stages]
     frames, manifests = [], []
     for path in folders:
@@ -180,7 +180,7 @@ class Work:
 
     def missing_stages(self) -> set[str]:
         """Offline stages of this unit that have not been published yet, by run id."""
-        stages = {run_id(offline_config(run)) for run in self.runs if run.dataset is not None}
+        stages = {offline_run_id(run) for run in self.runs if run.dataset is not None}
         return {name for name in stages if not (self.root / self.study.name / "runs" / name / "manifest.json").exists()}
 
     def finished(self) -> bool:
@@ -250,10 +250,11 @@ class Work:
 
 def _update_cost(run: RunConfig, cql_coef: float) -> float:
     """Arithmetic of an update relative to SAC's, roughly; a model about doubles it."""
+    critics = run.sac.num_critics / 2
     if run.algorithm not in ("cql", "balanced_replay"):
-        return (2.0 if run.uses_model else 1.0) * run.sac.num_critics / 2
+        return (2.0 if run.uses_model else 1.0) * critics
     conservative = 1.2 * run.cql.num_actions if cql_coef else 0.0
-    return (1.0 + conservative) * (run.balanced_replay.num_agents if run.algorithm == "balanced_replay" else 1)
+    return (1.0 + conservative) * (run.balanced_replay.num_agents if run.algorithm == "balanced_replay" else critics)
 
 
 def _display(units: list[Work], workers: int, started: float, before: float) -> Table:

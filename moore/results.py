@@ -73,9 +73,10 @@ class Recorder:
         study: str,
         configs: Sequence[RunConfig],
         display: Callable[[dict[str, Any]], None] = lambda status: None,
+        ids: Sequence[str] | None = None,
     ) -> None:
         self.configs, self.study, self.display = list(configs), study, display
-        self.ids = [run_id(config) for config in configs]
+        self.ids = [run_id(config) for config in configs] if ids is None else list(ids)
         self.methods = [config.method for config in configs]
         self.diverged = [False] * len(configs)
         self.wall_seconds, self.cpu_seconds = 0.0, 0.0  # of earlier processes on these runs

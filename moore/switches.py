@@ -22,9 +22,9 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
     "sac": (*_MODEL, *_ENTROPY, *_ENSEMBLE),
     "awac": ("awac",),
     "iql": ("iql",),
-    "cql": ("cql", *_ENTROPY, *_ENSEMBLE),
+    "cql": ("cql.offline_coef", "cql.online_coef", "cql.num_actions", "cql.calibrated", *_ENTROPY, *_ENSEMBLE),
     "td3_bc": ("td3_bc",),
-    "balanced_replay": ("balanced_replay", "cql", *_ENTROPY),
+    "balanced_replay": ("balanced_replay", "cql.offline_coef", "cql.num_actions", *_ENTROPY),
 }
 _OPTIONAL = frozenset(key for keys in ALGORITHMS.values() for key in keys)
 

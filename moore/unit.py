@@ -92,7 +92,7 @@ class Unit:
 
     def _offline(self, keys: list[str], configs: list[RunConfig], data: dict[str, Transitions]) -> None:
         rows = self.state_path.with_suffix(".offline-rows")  # of this unit: two may train the same stage at once
-        recorder = Recorder(rows, "", configs, display=self._show)
+        recorder = Recorder(rows, "", configs, self._show, [checkpoint.offline_run_id(config) for config in configs])
         cohort = Cohort(configs, data, "offline", self.device)
         path = self.state_path.with_suffix(".offline.pt")
         saved = checkpoint.load(path) if path.exists() else {}
@@ -124,13 +124,13 @@ class Unit:
 
     def _publish_offline_rows(self, key: str, config: RunConfig) -> None:
         """Copy an offline stage's rows, cached with its checkpoint, beside the runs that start from it."""
-        name = run_id(config)
+        name = checkpoint.offline_run_id(config)
         folder = self.runs_root / name
         folder.mkdir(parents=True, exist_ok=True)
         saved = checkpoint.load(self._cache(key))
         lines = saved["rows"].splitlines()
         (folder / "rows.csv").write_text("\n".join([lines[0], *(self.study + line for line in lines[1:])]) + "\n")
-        self._manifest(folder, config, offline_method(config), saved["cpu_seconds"], saved["wall_seconds"])
+        self._manifest(folder, name, config, offline_method(config), saved["cpu_seconds"], saved["wall_seconds"])
 
     def _online(self, keys: list[str | None], data: dict[str, Transitions], hashes: dict[str, str]) -> None:
         recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show)
@@ -151,11 +151,12 @@ class Unit:
         for config, path, diverged in zip(self.configs, recorder.paths, recorder.diverged, strict=True):
             self._manifest(
                 path.parent,
+                run_id(config),
                 config,
                 config.method,
                 recorder.cpu() * share,
                 recorder.wall() * share,
-                offline_run=None if config.dataset is None else run_id(checkpoint.offline_config(config)),
+                offline_run=None if config.dataset is None else checkpoint.offline_run_id(config),
                 dataset=None
                 if config.dataset is None
                 else {
@@ -177,12 +178,14 @@ class Unit:
             if target is not None:
                 target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
 
-    def _manifest(self, folder: Path, config: RunConfig, method: str, cpu: float, wall: float, **more: Any) -> None:
+    def _manifest(
+        self, folder: Path, run: str, config: RunConfig, method: str, cpu: float, wall: float, **more: Any
+    ) -> None:
         mismatch = self._mismatches.get(config.dataset or "")
         write_json(
             folder / "manifest.json",
             {
-                "run": run_id(config),
+                "run": run,
                 "method": method,
                 "config": to_mapping(config),
                 "cpu_seconds": round(cpu, 1),

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.rows import Study, validate
-from moore.checkpoint import offline_config
+from moore.checkpoint import offline_config, offline_run_id
 from moore.config import RunConfig, to_mapping
 from moore.results import COLUMNS, dataset_label, offline_method, run_id
 from moore.study import load_study
@@ -62,7 +62,7 @@ def runs_of(
 def online_rows(run: RunConfig, scores: Sequence[float]) -> list[Row]:
     """Evaluations at the first len(scores) steps of `GRID`."""
     points = zip(GRID, scores, strict=False)
-    return [_row(run, run.method, "online", x, 2 * x, y) for x, y in points]
+    return [_row(run, run_id(run), run.method, "online", x, 2 * x, y) for x, y in points]
 
 
 def offline_rows(run: RunConfig, end: float) -> list[Row]:
@@ -70,21 +70,22 @@ def offline_rows(run: RunConfig, end: float) -> list[Row]:
     stage, total = offline_config(run), run.offline.updates
     steps = [total * k // 6 for k in range(7)] if total else [0]
     points = [(u, end * u / total if total else end) for u in steps]
-    return [_row(stage, offline_method(run), "offline", 0, u, y) for u, y in points]
+    return [_row(stage, offline_run_id(run), offline_method(run), "offline", 0, u, y) for u, y in points]
 
 
 def method_manifest(runs: Sequence[RunConfig]) -> dict[str, Any]:
     """What `moore reproduce` writes about configs and offline stages."""
     staged = [run for run in runs if run.dataset is not None]
-    configs = {run_id(run): to_mapping(run) for run in [*runs, *map(offline_config, staged)]}
-    offline_runs = {run_id(run): run_id(offline_config(run)) for run in staged}
+    configs = {run_id(run): to_mapping(run) for run in runs}
+    configs |= {offline_run_id(run): to_mapping(offline_config(run)) for run in staged}
+    offline_runs = {run_id(run): offline_run_id(run) for run in staged}
     return manifest(config=to_mapping(runs[0]), configs=configs, offline_runs=offline_runs)
 
 
 def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
     """Online rows of all runs and the rows of their offline stages, each stage once."""
     rows = [row for run in runs for row in online_rows(run, scores(run))]
-    stages = {run_id(offline_config(run)): run for run in runs if run.dataset is not None}
+    stages = {offline_run_id(run): run for run in runs if run.dataset is not None}
     return rows + [row for run in stages.values() for row in offline_rows(run, scores(run)[0])]
 
 
@@ -99,6 +100,6 @@ def as_study(rows: list[Row], manifest: dict[str, Any]) -> Study:
     return Study("toy", validate(pd.DataFrame(rows, columns=list(COLUMNS)), "toy"), manifest)
 
 
-def _row(run: RunConfig, method: str, phase: str, env_steps: int, updates: int, score: float) -> Row:
-    head = ("toy", method, dataset_label(run), run.seed, run_id(run), phase, env_steps, updates, 0.5)
+def _row(run: RunConfig, name: str, method: str, phase: str, env_steps: int, updates: int, score: float) -> Row:
+    head = ("toy", method, dataset_label(run), run.seed, name, phase, env_steps, updates, 0.5)
     return dict(zip(COLUMNS, (*head, "eval/score", score), strict=True))

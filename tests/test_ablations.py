@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from moore.checkpoint import offline_config, offline_key
+from moore.checkpoint import offline_key, offline_run_id
 from moore.cohort import Cohort
 from moore.config import RunConfig, to_mapping
 from moore.errors import UserError
 from moore.offline import offline_stage
 from moore.online import OnlineStage
-from moore.results import Recorder, run_id
+from moore.results import Recorder
 from moore.sampling import STRATEGIES, SamplingConfig
 from moore.study import ABLATIONS_DIR, load_study
 from moore.switches import ALGORITHMS, dotted_keys, has_switch
@@ -142,7 +142,7 @@ def test_offline_stages_are_shared_where_they_are_the_same(scale: Path) -> None:
     stages: dict[str | None, dict[tuple[str, str], set[str]]] = {}
     for run in at(scale):
         if run.dataset is not None and run.seed == seed:
-            stage = offline_key(run, "data"), run_id(offline_config(run))
+            stage = offline_key(run, "data"), offline_run_id(run)
             stages.setdefault(run.dataset, {}).setdefault(stage, set()).add(run.method)
     for found in stages.values():
         assert [names for names in found.values() if len(names) > 1] == [{"moore", "mopo", "mopo_naive", "mbpo_warm"}]
@@ -192,4 +192,11 @@ def test_switches_are_read(algorithm: str, tmp_path: Path, monkeypatch: pytest.M
     for key in dotted_keys(to_mapping(RunConfig("pendulum"))):
         if any(key == switch or key.startswith(f"{switch}.") for switch in own):
             # Balanced Replay has CQL's whole section; its agents drop the term online and know no returns
-            assert key in read or (algorithm == "balanced_replay" and key == "cql.online_coef"), key
+            assert key in read, key
+
+
+def test_balanced_replay_has_only_its_part_of_cql() -> None:
+    """Breaks if a study may calibrate Balanced Replay's agents, which know no returns, or weigh a term they drop."""
+    assert has_switch("balanced_replay", "cql.offline_coef")
+    assert not has_switch("balanced_replay", "cql.online_coef")
+    assert not has_switch("balanced_replay", "cql.calibrated")

@@ -156,7 +156,7 @@ def learn(name: str, stage: str, seeds: list[int], of: list[str]) -> Cohort:
             action, reward = stream.normal(1).clamp(-1, 1), stream.normal()
             cohort.real_buffer.append(Batch(obs, action, reward, next_obs, torch.zeros(len(seeds))))
         for run in range(len(seeds) if stage == "online" and t == 1 else 0):
-            cohort.real_buffer.end_episode(run, 0, 0.99)
+            cohort.real_buffer.end_episode(run, 0, 0.99, 0.0)
         cohort.update_policy(t, 4)
     return cohort
 

@@ -143,9 +143,9 @@ def test_every_pair_of_critics_is_equally_likely() -> None:
 
 
 @many
-@given(st.lists(st.tuples(st.floats(-5, 5), st.sampled_from("-te")), min_size=2, max_size=30), st.floats(0, 1))
+@given(st.lists(st.tuples(st.floats(-5, 5), st.sampled_from("-te")), min_size=2, max_size=30), st.floats(0, 0.99))
 def test_returns_of_a_file(rows: list[tuple[float, str]], gamma: float) -> None:
-    """Breaks if a return crosses an episode's end or a subset of the rows changes it (Cal-QL, IQL's reward scale)."""
+    """Breaks if a return crosses an episode's end, ends like a fall where it was cut, or a subset changes it."""
     reward, ends = np.array([r for r, _ in rows], dtype=np.float32), np.array([end for _, end in rows])
     obs = np.arange(3 * len(rows), dtype=np.float32).reshape(-1, 3)
     episodes: list[list[int]] = [[]]
@@ -153,9 +153,13 @@ def test_returns_of_a_file(rows: list[tuple[float, str]], gamma: float) -> None:
         episodes[-1].append(row)
         if ends[row] != "-" and row < len(rows) - 1:
             episodes.append([])
-    to_go = {
-        row: sum(gamma**k * float(reward[i]) for k, i in enumerate(e[e.index(row) :])) for e in episodes for row in e
-    }
+    worst = min(0.0, float(reward.min())) / (1 - gamma)  # for ever, after an end that is no termination
+    to_go = {}
+    for episode in episodes:
+        after = 0.0 if ends[episode[-1]] == "e" else worst
+        for row in episode:
+            left = [*(float(reward[i]) for i in episode[episode.index(row) :]), after]
+            to_go[row] = sum(gamma**k * value for k, value in enumerate(left))
     totals = [sum(float(reward[row]) for row in episode) for episode in episodes]
     file = Dataset("pendulum", obs, np.zeros((len(rows), 1), np.float32), reward, ends == "e", ends == "t", obs + 0.5)
     for limit in (None, max(1, len(rows) // 2)):

@@ -236,7 +236,8 @@ def test_online_looking_transitions_are_preferred() -> None:
 
 def test_cohort_is_single_runs_and_load_continues() -> None:
     """Breaks if runs with datasets of different sizes disturb each other, or the state misses something."""
-    config = DensityRatioConfig(hidden=(8,), lr=1e-2, batch_size=16)
+    # a first share so small that later priorities are larger than the first ones
+    config = DensityRatioConfig(hidden=(8,), lr=1e-2, batch_size=16, first_share=0.01)
 
     def train(ratio: DensityRatio, streams: Streams, first_run: int, steps: range) -> dict[str, Tensor]:
         for step in steps:
@@ -265,3 +266,16 @@ def test_cohort_is_single_runs_and_load_continues() -> None:
         for key, value in whole.items():
             cut = torch.cat([value[run, :n], value[run, max(OFFLINE) :]]) if key == "priorities" else value[run]
             torch.testing.assert_close(cut, alone[key][0], rtol=1e-7, atol=1e-9)
+
+
+def test_load_knows_which_transitions_have_priorities() -> None:
+    """Breaks if a resumed run forgets which online transitions are still to enter with the largest priority so far."""
+    saved, restored = (make(DensityRatioConfig(hidden=(8,)), [0, 1]) for _ in range(2))
+    step_online(saved, 4)
+    saved.add_online()
+    step_online(saved, 3)  # a checkpoint between two rounds of updates
+    restored.buffer.load(saved.buffer.state())
+    restored.load(saved.state())
+    for ratio in (saved, restored):
+        ratio.add_online()
+    assert torch.equal(saved.priorities, restored.priorities)

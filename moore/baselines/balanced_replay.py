@@ -8,7 +8,7 @@ losses with each agent's own pair of critics.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,7 +46,9 @@ class BalancedReplay:
         self.num_runs, self.action_dim = len(seeds), action_dim
         agent_seeds = [derive_seed(seed, "agent", k) for seed in seeds for k in range(self.num_agents)]
         coef = cql.offline_coef if stage == "offline" else 0.0
-        self.agents = CQL(config, cql, coef, obs_dim, action_dim, agent_seeds, device)
+        # CQL leaves the entropy out of its target, the online losses have it
+        own = replace(config, entropy_backup=False) if stage == "offline" else config
+        self.agents = CQL(own, cql, coef, obs_dim, action_dim, agent_seeds, device)
         self.noise_blocks = self.agents.noise_blocks
         # offline every agent has minibatches of its own; online one minibatch serves all
         self.batch_size = config.batch_size * (self.num_agents if stage == "offline" else 1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moore.actor_critic import ActorCritic, SACConfig
 
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # implicit_q_learning clips to [-10, 2], rlkit's AWAC to [-6, 0]
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # IQL's learner; rlkit's AWAC clips to [-6, 0]
 
 
 class GaussianActorCritic(ActorCritic):

@@ -16,6 +16,7 @@ class Transitions:
     obs, next_obs [M, obs_dim]; action [M, action_dim] in [-1, 1]; reward [M]; terminated [M] bool, which stops the
     bootstrap. A time limit does not, so there is no other flag. return_range: best minus worst undiscounted return of
     the file's episodes, its last one as far as it goes. return_to_go [M]: discounted rewards to the episode's end.
+    return_floor: what return_to_go counts for what comes after an end that was no termination.
     """
 
     obs: np.ndarray
@@ -25,6 +26,7 @@ class Transitions:
     terminated: np.ndarray
     return_range: float = 0.0
     return_to_go: np.ndarray | None = None
+    return_floor: float | None = None
 
     def __len__(self) -> int:
         return len(self.obs)
@@ -47,7 +49,8 @@ def to_transitions(
     timeout row is an ordinary transition with terminated False.
 
     limit: at most so many transitions, drawn without replacement, always the same ones. gamma: the discount of
-    return_to_go, which is left out without it.
+    return_to_go, which is left out without it. After a time limit or the end of the file the episode could have gone
+    on with the worst reward in the file, min(0, worst) / (1 - gamma), so that the return is a lower bound (Cal-QL).
 
     Raises UserError when nothing is left, or when keep_timeouts is asked of a file without next_observations.
     """
@@ -74,6 +77,10 @@ def to_transitions(
     ends = dataset.terminated | dataset.truncated
     ends[-1] = True
     returns = np.add.reduceat(dataset.reward.astype(np.float64), np.flatnonzero(np.append(True, ends[:-1])))
+    floor = None if gamma is None else worst_return(float(dataset.reward.min()), gamma)
+    returns_after = None
+    if gamma is not None and floor is not None:
+        returns_after = returns_to_go(dataset.reward, ends, np.where(dataset.terminated, 0.0, floor), gamma)[rows]
     return Transitions(
         obs=dataset.obs[rows],
         action=np.clip(action, -1.0, 1.0, out=action),  # the reader allows for rounding just beyond the bounds
@@ -81,17 +88,25 @@ def to_transitions(
         next_obs=next_obs,
         terminated=dataset.terminated[rows],
         return_range=float(returns.max() - returns.min()),
-        return_to_go=None if gamma is None else returns_to_go(dataset.reward, ends, gamma)[rows],
+        return_to_go=returns_after,
+        return_floor=floor,
     )
 
 
-def returns_to_go(reward: np.ndarray, ends: np.ndarray, gamma: float) -> np.ndarray:
-    """Discounted sums float32 [N] of reward [N] from each row to its episode's end; ends [N] bool marks last rows.
+def worst_return(reward: float, gamma: float) -> float:
+    """The return of `reward` for ever, if that is below 0, the return of an episode that ends at once."""
+    if reward >= 0:
+        return 0.0
+    return reward / (1.0 - gamma) if gamma < 1 else -np.inf
 
-    What an episode would have earned after a time limit, or after the end of the file, is not in it.
+
+def returns_to_go(reward: np.ndarray, ends: np.ndarray, tail: np.ndarray, gamma: float) -> np.ndarray:
+    """Discounted sums float32 [N] of reward [N] from each row to its episode's end, and of tail [N] after it.
+
+    ends [N] bool marks last rows, whose tail is the value of the state behind them.
     """
     sums, total = [], 0.0
-    for value, end in zip(reward[::-1].tolist(), ends[::-1].tolist(), strict=True):
-        total = value if end else value + gamma * total
+    for value, end, after in zip(*(x[::-1].tolist() for x in (reward, ends, tail)), strict=True):
+        total = value + gamma * (after if end else total)
         sums.append(total)
     return np.array(sums[::-1], dtype=np.float32)
