@@ -46,7 +46,7 @@ class OnlineConfig:
     utd_ratio: int = 20  # N, updates for every environment step; 0: the offline policy is only evaluated
     exploration_steps: int = 0  # uniformly random actions first, without updates: for runs from scratch
     warmup_steps: int = 0  # the offline policy acts first, without updates (WSRL)
-    update_interval: int = 1  # environment steps between two rounds of updates; Balanced Replay: an epoch
+    update_interval: int = 1  # environment steps between two rounds of updates; 0: an epoch (Balanced Replay)
     first_epoch_factor: int = 1  # times as many updates in the first epoch (Balanced Replay 10)
     actor_interval: int = 1  # critic updates for one update of actor and temperature (RLPD and WSRL: utd_ratio)
 
@@ -110,7 +110,7 @@ RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a t
         "utd_ratio": ANY_COUNT,
         "exploration_steps": ANY_COUNT,
         "warmup_steps": ANY_COUNT,
-        "update_interval": COUNT,
+        "update_interval": ANY_COUNT,
         "first_epoch_factor": COUNT,
         "actor_interval": COUNT,
     },
@@ -171,12 +171,8 @@ class RunConfig:
         budget = f"at most the {self.online_steps} online steps"
         for key in ("exploration_steps", "warmup_steps"):
             _check(getattr(online, key) <= self.online_steps, f"online.{key}", getattr(online, key), budget)
-        _check(
-            steps % online.update_interval == 0,
-            "online.update_interval",
-            online.update_interval,
-            f"a divisor of {steps}",
-        )
+        interval = online.update_interval
+        _check(interval == 0 or steps % interval == 0, "online.update_interval", interval, f"0 or a divisor of {steps}")
         critics = f"1 to num_critics = {self.sac.num_critics}"
         _check(self.sac.target_critics <= self.sac.num_critics, "sac.target_critics", self.sac.target_critics, critics)
         if self.sac.target_critics < self.sac.num_critics:  # their choice reads one noise number for each critic

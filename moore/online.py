@@ -24,6 +24,7 @@ class OnlineStage:
         config = cohort.shared
         env_seeds = [derive_seed(seed, "online", "environment") for seed in cohort.seeds]
         self.cohort, self.settings, self.epoch = cohort, config.online, 0
+        self.update_interval = config.online.update_interval or config.online.epoch_steps
         self.env = make_env(config.env, env_seeds, config.physics)
         self.obs = self.env.reset()  # [R, obs_dim]
         self.episode_start = np.zeros(len(env_seeds), dtype=np.int64)  # number of its first online transition
@@ -45,7 +46,7 @@ class OnlineStage:
                     if tau % settings.retrain_interval == 0 and cohort.shared.uses_model:
                         cohort.train_model(t)
                         cohort.imagine(t)
-                    if self._has_data() and steps % settings.update_interval == 0:
+                    if self._has_data() and tau % self.update_interval == 0:
                         self._updates(t)
                 if steps in self.evaluation_steps:
                     recorder.evaluation(cohort, "online", env_steps=steps)
@@ -57,7 +58,7 @@ class OnlineStage:
     def _updates(self, t: int) -> None:
         """N updates of policy and critics for every environment step since the last round."""
         settings = self.settings
-        left = settings.utd_ratio * settings.update_interval * (settings.first_epoch_factor if t == 1 else 1)
+        left = settings.utd_ratio * self.update_interval * (settings.first_epoch_factor if t == 1 else 1)
         while left:
             count = min(left, UPDATES_PER_DRAW)
             self.cohort.update_policy(t, count)

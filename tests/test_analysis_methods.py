@@ -170,15 +170,16 @@ def test_the_methods_table_hides_nothing_that_a_method_changes(tmp_path: Path) -
 
 def test_the_methods_table_by_hand(tmp_path: Path) -> None:
     names = ["moore", "mopo", "cql_sac", "mbpo", "sac"]
+    rollouts = "rollout.length 1, rollout.batch_size 100000, rollout.retain 1"
     study = method_study(tmp_path, names, 2, flat_scores({name: [60.0, 61.0] for name in names}))
     rows = {heads[0]: [str(cell.parts[0][1]) if cell.parts else "" for cell in cells] for heads, cells in
             methods_table(study).rows}  # fmt: skip
     assert rows == {
         "moore": ["sac with model", "3000", "2", "25 % prioritized", "penalty.coef 0.5 or 1"],
-        "cql_sac": ["cql", "3000", "1", "uniform", "sac.entropy_backup false, cql.num_actions 4"],
+        "cql_sac": ["cql", "3000", "1", "uniform", "sac.actor_lr 0.0001, sac.entropy_backup false, cql.num_actions 4"],
         "mopo": ["sac with model", "3000", "0", "", "penalty.coef 0.5 or 1"],
         "sac": ["sac", "0", "2", "online", "online.exploration_steps 50"],
-        "mbpo": ["sac with model", "0", "2", "25 % online", "penalty.coef 0, online.exploration_steps 50"],
+        "mbpo": ["sac with model", "0", "2", "25 % online", f"penalty.coef 0, {rollouts}, online.exploration_steps 50"],
     }
     assert list(rows) == list(ordered(names))
 

@@ -58,7 +58,7 @@ BAD_SCALES: list[tuple[dict[str, Any], list[str]]] = [
     ({"defaults": {"dynamics": {"num_elites": 9}}}, ["dynamics.num_elites", "ensemble_size = 7"]),
     ({"defaults": {"offline": {"rollout_interval": 0}}}, ["offline.rollout_interval", "1 or more"]),
     ({"defaults": {"online": {"retrain_interval": 2000}}}, ["online.retrain_interval", "epoch_steps = 1000"]),
-    ({"defaults": {"online": {"update_interval": 300}}}, ["online.update_interval", "a divisor of 1000"]),
+    ({"defaults": {"online": {"update_interval": 300}}}, ["online.update_interval", "0 or a divisor of 1000"]),
     (
         {"defaults": {"sac": {"batch_size": 8, "num_critics": 10}}},
         ["sac.num_critics", "at most 8"],
