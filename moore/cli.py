@@ -92,9 +92,15 @@ def data_make(
     data_commands.make(id, transitions, seed, physics, out, data_dir)
 
 
-def data_describe(id: tyro.conf.Positional[str], data_dir: Path = DATA_DIR) -> None:
-    """Print sizes, returns, scores, physics and the one-step replay error of a dataset."""
-    data_commands.describe(id, data_dir)
+def data_describe(
+    id: tyro.conf.Positional[str],
+    transitions: int | None = None,
+    seed: int = 0,
+    physics: str | None = None,
+    data_dir: Path = DATA_DIR,
+) -> None:
+    """Print sizes, returns, scores, physics and the one-step replay error of a dataset; the options are `make`'s."""
+    data_commands.describe(id, transitions, seed, physics, data_dir)
 
 
 def data_check(

@@ -171,3 +171,28 @@ def test_no_training_beyond_the_replay_buffer() -> None:
 def test_unknown_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["hoper", "--medium-score=1", f"--checkpoint={tmp_path}"]) == 2
     assert "did you mean 'hopper'" in capsys.readouterr().err
+
+
+def test_a_checkpoint_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a ladder is continued with other settings than it was begun with, and its provenance names the last."""
+    words = ["pendulum", "--medium-score", "-200", "--exploration-steps", "20", "--snapshot-interval", "40"]
+    words += ["--episodes", "2", "--sac.hidden", "8", "--sac.batch-size", "8"]
+    places = ["--checkpoint", str(tmp_path / "state"), "--out", str(tmp_path / "out")]
+    assert main([*words, *places]) == 0
+    capsys.readouterr()
+    changed = [*words[:-1], "4"]
+    assert main([*changed, *places, "--max-steps", "80"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "state") in line
+    assert "'batch_size': 8" in line
+    assert load_behaviours("pendulum", tmp_path / "out").env_steps.tolist() == [40]
+    assert main([*words, *places, "--max-steps", "80"]) == 0
+    made = load_behaviours("pendulum", tmp_path / "out")
+    assert made.env_steps.tolist() == [40, 80]
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", made.provenance["git_commit"])
+
+
+def test_command_writes_switches_as_the_command_line_takes_them() -> None:
+    """Breaks if the command of a ladder with LayerNorm is refused when it is repeated."""
+    text = command(replace(CONFIG, sac=SACConfig(hidden=(8,), batch_size=8, critic_layer_norm=True)))
+    assert text.endswith("--sac.critic-layer-norm")

@@ -43,9 +43,15 @@ def make(
     return path
 
 
-def describe(id: str, data_dir: Path = DATA_DIR) -> None:
-    """Print what is in a dataset; a self-made one that does not exist yet is made first, with its default size."""
-    dataset = load_dataset(id, data_dir, progress=_progress())
+def describe(
+    id: str,
+    transitions: int | None = None,
+    seed: int = 0,
+    physics: str | None = None,
+    data_dir: Path = DATA_DIR,
+) -> None:
+    """Print what is in a dataset; a self-made one that does not exist yet is made first; the options are `make`'s."""
+    dataset = load_dataset(id, data_dir, transitions=transitions, seed=seed, physics=physics, progress=_progress())
     facts = describe_dataset(dataset, resolve(id).quality or _quality(dataset.metadata.get("quality")))
     print(format_description(facts, f"{id} (sha256 {dataset_hash(dataset)[:16]})"))
 

@@ -31,6 +31,7 @@ D4RL_SETS: dict[str, dict[str, PublishedSet]] = {
     # Returns: as D4RL's authors gave them to the authors of a decision transformer, whose code quotes them. Episodes:
     # the dataset card of decision_transformer_gym_replay. Rows: 1M by D4RL's recipes, two files of them in
     # medium-expert; those of medium-replay agree with the sizes of the files.
+    # Returns of medium-replay: commonly quoted, not checked against the files.
     "halfcheetah": {
         "random": PublishedSet(1_000_000, None, -288.8, 80.0),
         "medium": PublishedSet(1_000_000, 1000, 4770.3, 356.0),

@@ -140,7 +140,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     except HTTPError as error:
         with error:
             answer = f"the server answers {error.code} {' '.join(str(error.reason).split())}"
-        if error.code >= 500:
+        if error.code >= 500 or error.code in (408, 429):  # timeout, too many requests: later may do
             raise _Broken(answer) from None
         if error.code == 416:
             answer += f": it has a file of at most the {start} bytes that are here, which is not D4RL's"

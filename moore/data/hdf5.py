@@ -11,6 +11,7 @@ Schema (D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py), 
 """
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator
@@ -84,24 +85,30 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
 
     The same dataset gives the same bytes. Raises UserError where the place cannot be written.
     """
+    content = io.BytesIO()  # in memory: a full disk in the middle of a file crashes HDF5
+    with h5py.File(content, "w") as file:
+        for name, key in _KEYS.items():
+            values = getattr(dataset, name)
+            if values is not None:
+                file.create_dataset(key, data=values, compression="gzip", shuffle=True)
+        for name, value in dataset.metadata.items():
+            file[f"metadata/{name}"] = value
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); accepted: a place you may write to") from None
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            for name, key in _KEYS.items():
-                values = getattr(dataset, name)
-                if values is not None:
-                    file.create_dataset(key, data=values, compression="gzip", shuffle=True)
-            for name, value in dataset.metadata.items():
-                file[f"metadata/{name}"] = value
-        os.chmod(temporary, 0o644)  # mkstemp makes files that others sharing a data folder could not read
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as target:
+            temporary = target.name
+            target.write(content.getbuffer())
+        os.chmod(temporary, 0o644)  # temporary files are private, others sharing a data folder must read this one
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            reason = (
+                f"{path}: cannot be written ({error.strerror}); accepted: a file where you may write, and room for it"
+            )
+            raise UserError(reason) from None
         raise
 
 

@@ -79,6 +79,9 @@ class BehaviourTraining:
         self.evaluator = Evaluator(config.env, physics, self.seeds, config.episodes)
         self.ladder: list[dict[str, Any]] = []
         self.wall_seconds = 0.0
+        facts = environment_facts()  # of the code that trains, whatever happens to the checkout meanwhile
+        self.git_commits = [facts["git_commit"]]
+        self.facts = {key: facts[key] for key in ("packages", "machine")}
         self.obs = self.env.reset()
 
     def train_step(self) -> None:
@@ -134,6 +137,8 @@ class BehaviourTraining:
             "ladder": self.ladder,
             "step": self.step,
             "wall_seconds": self.wall_seconds,
+            "settings": settings(self.config),
+            "git_commits": self.git_commits,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -145,6 +150,13 @@ class BehaviourTraining:
             stream.load(state["streams"][name])
         self.obs, self.ladder, self.step = state["obs"].numpy(), state["ladder"], state["step"]
         self.wall_seconds = state["wall_seconds"]
+        self.git_commits = list(dict.fromkeys([*state["git_commits"], *self.git_commits]))
+
+
+def settings(config: BehaviourConfig) -> dict[str, Any]:
+    """What a continuation must not change; how far to go, what is medium and where files lie may."""
+    free = ("medium_score", "max_steps", "ladder_size", "checkpoint", "out")
+    return {key: value for key, value in json.loads(json.dumps(asdict(config), default=str)).items() if key not in free}
 
 
 def train(config: BehaviourConfig) -> BehaviourTraining:
@@ -153,7 +165,14 @@ def train(config: BehaviourConfig) -> BehaviourTraining:
     config.checkpoint.mkdir(parents=True, exist_ok=True)
     path = config.checkpoint / f"{config.env}-seed{config.seed}.pt"
     if path.exists():
-        training.load(torch.load(path, weights_only=True))
+        saved = torch.load(path, weights_only=True)
+        now = settings(config)
+        for key in [key for key in now if saved["settings"][key] != now[key]]:
+            raise UserError(
+                f"{path}: {key} is {saved['settings'][key]} there and {now[key]} here; accepted: the same, or another "
+                "folder in --checkpoint"
+            )
+        training.load(saved)
     started = time.monotonic() - training.wall_seconds
     while medium_index(training) is None or training.step < config.max_steps:
         if training.step == MAX_STEPS:
@@ -211,8 +230,12 @@ def command(config: BehaviourConfig) -> str:
         for item in fields(given):
             value = getattr(given, item.name)
             if item.name not in ("sac", "checkpoint", "out") and value != getattr(default, item.name):
-                text = " ".join(map(str, value)) if isinstance(value, tuple) else value
-                words.append(f"{prefix}{item.name.replace('_', '-')} {text}")
+                name = item.name.replace("_", "-")
+                if isinstance(value, bool):
+                    words.append(f"{prefix}{name}" if value else f"{prefix}no-{name}")
+                else:
+                    text = " ".join(map(str, value)) if isinstance(value, tuple) else value
+                    words.append(f"{prefix}{name} {text}")
     return " ".join(words)
 
 
@@ -222,13 +245,11 @@ def export(training: BehaviourTraining) -> None:
     medium, expert = medium_index(training), expert_index(training)
     assert medium is not None
     kept = kept_snapshots(len(ladder), medium, expert, config.ladder_size)
-    facts = environment_facts()
     provenance = {
         "command": command(config),
         "config": json.loads(json.dumps(asdict(config) | {"checkpoint": None, "out": None})),
-        "git_commit": facts["git_commit"],
-        "packages": facts["packages"],
-        "machine": facts["machine"],
+        "git_commit": ", ".join(training.git_commits),
+        **training.facts,
         "wall_seconds": round(training.wall_seconds, 1),
         "physics": config.physics or default_physics(config.env),
         "random_steps": config.exploration_steps,

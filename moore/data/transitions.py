@@ -66,7 +66,7 @@ def to_transitions(
         raise UserError(f"no transition in {len(dataset)} rows of {dataset.env}; accepted: two rows of one episode")
     if limit is not None and limit < count:
         chosen = np.sort(np.random.default_rng(SUBSET_SEED).choice(count, limit, replace=False))
-        rows = np.arange(count)[rows][chosen] if isinstance(rows, slice) else rows[chosen]
+        rows = chosen if isinstance(rows, slice) else rows[chosen]
     if keep_timeouts:
         assert dataset.next_obs is not None
         next_obs = dataset.next_obs[rows]
