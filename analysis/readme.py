@@ -1,4 +1,7 @@
-"""Blocks of a Markdown file from `<!-- generated:KIND:STUDY -->` to `<!-- /generated -->`, rebuilt from rows."""
+"""Blocks of a Markdown file from `<!-- generated:KIND:STUDY -->` to `<!-- /generated -->`, rebuilt from rows.
+
+`<!-- generated:behaviours -->` is rebuilt from the provenance of the shipped behaviour policies.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from analysis import captions
+from analysis.behaviours import behaviours_table
 from analysis.claims import claims_table, differences_table
 from analysis.render import to_markdown
 from analysis.rows import Study, split_by_source
@@ -17,6 +21,7 @@ from moore.errors import UserError
 OPENING = re.compile(r"<!-- generated:(?P<name>[^\s>]+) -->")
 CLOSING = "<!-- /generated -->"
 FIGURES = "analysis/figures"  # relative to the repository root, where the README lies
+BEHAVIOURS = "behaviours"  # a block of its own, which belongs to no study
 TABLES: dict[str, Callable[[Study], Table]] = {
     "table": main_table,
     "transfer": transfer_table,
@@ -47,21 +52,22 @@ def regenerate(
         if end < 0:
             raise UserError(f"{file}: block {opening['name']} has no {CLOSING}")
         kind, _, name = opening["name"].partition(":")
-        if kind not in (*TABLES, "curves") or not name:
+        if kind != BEHAVIOURS and (kind not in (*TABLES, "curves") or not name):
             raise UserError(
-                f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {', '.join((*TABLES, 'curves'))}"
+                f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {', '.join((*TABLES, 'curves'))}, "
+                f"or {BEHAVIOURS}"
             )
         out.append(text[position : opening.end()])
         position = end
         old = text[opening.end() : end]
-        if only is not None and name not in only:
+        if only is not None and kind != BEHAVIOURS and name not in only:
             out.append(old)
             continue
-        if name not in studies:
+        if kind != BEHAVIOURS and name not in studies:
             raise UserError(
                 f"{file}: block {opening['name']}: no results of study {name}; found {', '.join(studies) or 'none'}"
             )
-        new = f"\n{block(kind, studies[name])}"
+        new = f"\n{behaviours_table() if kind == BEHAVIOURS else block(kind, studies[name])}"
         if new != old:
             stale.append(opening["name"])
         out.append(new)

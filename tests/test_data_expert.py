@@ -236,3 +236,13 @@ def test_recipe_hashes_are_stable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "medium": "271ee67bcf1c636d",
         "medium-replay": "ea2fb62739ff83a9",
     }
+
+
+@pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
+def test_shipped_behaviours_have_all_six_qualities(env: str) -> None:
+    """Breaks if a shipped ladder cannot make one of D4RL's qualities, or its expert is no better than its medium."""
+    for quality in ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay"):
+        assert len(recipe_hash(env, quality, 3000, 0, "d4rl")) == 64
+    shipped = load_behaviours(env)
+    assert shipped.expert is not None
+    assert shipped.scores[shipped.expert] > shipped.scores[shipped.medium] + 10

@@ -318,7 +318,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "300 rows in" in capsys.readouterr().out
     commands.make("self:pendulum-random", transitions=300, data_dir=tmp_path / "data")
     assert "cached" in capsys.readouterr().out
-    commands.describe(f"local:{out}", tmp_path / "data")
+    commands.describe(f"local:{out}", data_dir=tmp_path / "data")
     assert "physics gymnasium" in capsys.readouterr().out
     with pytest.raises(UserError, match="not made here"):
         commands.make("d4rl:hopper-medium-v2", data_dir=tmp_path)
