@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from analysis import captions
-from analysis.behaviours import behaviours_table
 from analysis.claims import claims_table, differences_table
 from analysis.render import to_markdown
 from analysis.rows import Study, split_by_source
@@ -40,6 +39,12 @@ def block(kind: str, study: Study) -> str:
     return "\n".join(to_markdown(TABLES[kind](part)) for part in split_by_source(study))
 
 
+def _behaviours() -> str:
+    from analysis.behaviours import behaviours_table  # here, not above: the behaviours' networks need torch
+
+    return behaviours_table()
+
+
 def regenerate(
     text: str, studies: Mapping[str, Study], file: str, only: set[str] | None = None
 ) -> tuple[str, list[str]]:
@@ -67,7 +72,7 @@ def regenerate(
             raise UserError(
                 f"{file}: block {opening['name']}: no results of study {name}; found {', '.join(studies) or 'none'}"
             )
-        new = f"\n{behaviours_table() if kind == BEHAVIOURS else block(kind, studies[name])}"
+        new = f"\n{_behaviours() if kind == BEHAVIOURS else block(kind, studies[name])}"
         if new != old:
             stale.append(opening["name"])
         out.append(new)
