@@ -43,6 +43,8 @@ class ActorCritic:
     """
 
     noise_blocks = 2
+    head = 2  # the actor's outputs for each action dimension: mean and log std
+    extra = 0  # zeros for each action dimension behind the actor's flat parameters, trained beside its network
 
     def __init__(
         self,
@@ -51,18 +53,13 @@ class ActorCritic:
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
-        *,
-        head: int = 2,
-        extra: int = 0,
     ) -> None:
-        """head: the actor's outputs for each action dimension (2: mean and log std); extra: zeros appended to the
-        actor's flat parameters, for what a method trains beside its network."""
         self.config, self.batch_size, self.action_dim = config, config.batch_size, action_dim
-        self.actor = MLP((obs_dim, *config.hidden, head * action_dim))
+        self.actor = MLP((obs_dim, *config.hidden, self.head * action_dim))
         self.critic = MLP((obs_dim + action_dim, *config.hidden, 1), layer_norm=config.critic_layer_norm)
         init = Streams(seeds, "init", "sac", device=device).generators
         params = self.actor.init(init)
-        self.actor_params = torch.cat([params, params.new_zeros(len(seeds), extra)], 1)  # [R, P + extra]
+        self.actor_params = torch.cat([params, params.new_zeros(len(seeds), self.extra * action_dim)], 1)  # [R, P]
         self.critic_params = self.critic.init(init, members=config.num_critics)  # [R, C, P]
         self.critic_target = self.critic_params.clone()
         self.obs_mean = torch.zeros(len(seeds), 1, obs_dim, device=device)

@@ -53,6 +53,7 @@ class DensityRatio:
         self.params[:, -1] = 1.0  # the last bias: w starts near 1, everything equally likely
         self.adam = RunAdam(self.params, config.lr)
         self.width = max(buffer.offline_size)
+        self.offline_size = torch.tensor(buffer.offline_size, device=device)[:, None]  # [R, 1]
         self.priorities = torch.ones(len(seeds), self.width + buffer.online_capacity, device=device)
         share = config.first_share
         first = [n * share / ((1 - share) * first_epoch_steps) for n in buffer.offline_size]
@@ -75,8 +76,7 @@ class DensityRatio:
         """One gradient step of w, then new priorities for the drawn rows [R, B] of the buffer. Returns metrics [R]."""
         uniforms = streams.uniform(2, self.config.batch_size)
         buffer = self.buffer
-        sizes = torch.tensor(buffer.offline_size, device=uniforms.device)[:, None]
-        offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], sizes))
+        offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], self.offline_size))
         online = buffer.gather(buffer.online_start[:, None] + scale_to_index(uniforms[:, 1], buffer.online_size))
         params = self.params.detach().requires_grad_()
         w_offline, w_online = self.ratio(params, offline), self.ratio(params, online)

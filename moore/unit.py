@@ -71,10 +71,9 @@ class Unit:
         for config in {c.dataset: c for c in self.configs if c.dataset is not None}.values():
             assert config.dataset is not None
             self._show({"label": f"data: {config.dataset}"})
-            own = (
-                resolve(config.dataset).source == "self"
-            )  # made with the run's size and physics; others are what they are
-            size, physics = (config.dataset_transitions, config.physics) if own else (None, None)
+            size, physics = None, None  # files are what they are
+            if resolve(config.dataset).source == "self":
+                size, physics = config.dataset_transitions, config.physics
             dataset = load_dataset(config.dataset, self.root / "data", transitions=size, physics=physics)
             if dataset.env != config.env:
                 raise UserError(f"{config.dataset} holds transitions of {dataset.env}, the run's env is {config.env}")

@@ -8,12 +8,11 @@ tanh_squash_distribution=False; corl-team/CORL finetune/awac.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from moore.actor_critic import ActorCritic, SACConfig
+from moore.actor_critic import ActorCritic
 
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # IQL's learner; rlkit's AWAC clips to [-6, 0]
 
@@ -21,15 +20,8 @@ LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # IQL's learner; rlkit's AWAC clips to [-6
 class GaussianActorCritic(ActorCritic):
     """Actor-critic whose flat actor parameters end with the action_dim log standard deviations."""
 
-    def __init__(
-        self,
-        config: SACConfig,
-        obs_dim: int,
-        action_dim: int,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device, head=1, extra=action_dim)
+    head = 1  # the mean
+    extra = 1  # the log standard deviation
 
     def mean_and_log_std(self, params: Tensor, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean [R, B, A] in (-1, 1) and log std [R, 1, A] for standardised obs [R, B, obs_dim]."""

@@ -27,6 +27,7 @@ class TD3BC(ActorCritic):
     """A deterministic policy tanh(actor(obs)); standardised observations belong to the method (sac.normalize_obs)."""
 
     noise_blocks = 1
+    head = 1  # the action before tanh
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class TD3BC(ActorCritic):
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device, head=1)
+        super().__init__(config, obs_dim, action_dim, seeds, device)
         self.td3_bc = td3_bc
         self.actor_target = self.actor_params.detach().clone()
 
