@@ -18,7 +18,7 @@ from moore.penalty import PenaltyConfig
 from moore.results import content_hash, offline_method, run_id
 from moore.sampling import SamplingConfig
 
-OFFLINE_FORMAT = 2  # raise it when a change of the code changes what the offline stage computes
+OFFLINE_FORMAT = 3  # raise it when a change of the code changes what the offline stage computes
 
 
 def save(path: Path, state: Any) -> None:
@@ -42,7 +42,9 @@ def offline_config(config: RunConfig) -> RunConfig:
     return dataclasses.replace(
         config,
         method=offline_method(config),
-        penalty=dataclasses.replace(config.penalty, schedule=PenaltyConfig().schedule),
+        penalty=dataclasses.replace(
+            config.penalty, schedule=PenaltyConfig().schedule, online_factor=PenaltyConfig().online_factor
+        ),
         sampling=SamplingConfig(),
         online=OnlineConfig(),
         cql=dataclasses.replace(config.cql, online_coef=CQLConfig().online_coef),

@@ -65,6 +65,26 @@ def reproduce(
     print_report([*others, folder])
 
 
+def import_curves(
+    file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("analysis/results")
+) -> None:
+    """Read other people's curves from a CSV file, e.g. `moore import corl.csv`; then lay them over ours:
+    `python -m analysis.report --overlay corl`.
+
+    Columns: method; task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch;
+    score, normalised, 0-100. They are labelled as imported everywhere and never judged beside our runs.
+
+    Args:
+        file: the CSV file.
+        name: folder and label of the curves; by default the name of the file.
+        out: folder that receives <name>/rows.parquet and manifest.json.
+    """
+    from analysis.imported import import_curves as read
+
+    folder = read(file, out, name)
+    print(f"{folder}: imported; python -m analysis.report --overlay {folder.name} lays it over our studies")
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -170,7 +190,11 @@ def data(command: tyro.conf.Positional[str]) -> None:
     """Datasets: make, describe, check, download, export (`moore data --help`)."""
 
 
-COMMANDS: dict[str, Callable[..., int | None]] = {"reproduce": reproduce, "data": data}
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "reproduce": reproduce,
+    "data": data,
+    "import": import_curves,
+}
 GROUPS: dict[str, dict[str, Callable[..., int | None]]] = {
     "data": {
         "make": data_make,

@@ -13,17 +13,20 @@ from moore.baselines.iql import IQL
 from moore.config import RunConfig, cohort_key
 from moore.data.transitions import Transitions
 from moore.density_ratio import DensityRatio
+from moore.diagnostics import HELD_OUT, MAX_ROWS, Look
 from moore.dynamics import Ensemble
 from moore.envs import terminated_fn
 from moore.envs.spec import find_spec
 from moore.evaluate import Evaluator
+from moore.metrics import Metrics
 from moore.nets import divisor
-from moore.penalty import penalty_coef
+from moore.penalty import PenaltyCoef, max_std, uncertainty
 from moore.replay import AnyBatch, Batch, ModelBuffer, RealBuffer, concatenate, pack
 from moore.rng import Streams, scale_to_index
 from moore.rollout import rollout
 from moore.sac import SAC
-from moore.sampling import ALL, DENSITY_RATIO, Split, draw, mixture
+from moore.sampler import Sampler
+from moore.sampling import ALL, Split
 
 PURPOSES = (
     "exploration",
@@ -37,34 +40,6 @@ PURPOSES = (
     "density_ratio",
 )
 SHUFFLE_SEED = 0  # offline rows are shuffled once, alike for every run, so that the end of the table is a fair holdout
-
-
-class Metrics:
-    """Running means of [R] tensors, read once per log interval: no host sync in the hot loop."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add one observation of each metric."""
-        for key, value in values.items():
-            self._sums[key] = self._sums[key] + value if key in self._sums else value.clone()
-            self._counts[key] = self._counts.get(key, 0) + 1
-
-    def flush(self) -> dict[str, list[float]]:
-        """Means since the last flush, a list of R numbers for each metric."""
-        means = {key: (total / self._counts[key]).tolist() for key, total in self._sums.items()}
-        self._sums, self._counts = {}, {}
-        return means
-
-    def state(self) -> dict[str, Any]:
-        """The sums since the last flush."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 
 
 class Cohort:
@@ -85,6 +60,7 @@ class Cohort:
         self.spec = find_spec(self.shared.env)
         obs_dim, action_dim = self.spec.obs_dim, self.spec.action_dim
         self.seeds = [config.seed for config in configs]
+        self.kinds = [config.penalty.uncertainty for config in configs]
         self.agent = make_agent(self.shared, self.seeds, stage, device)
         self.ensemble = (
             Ensemble(self.shared.dynamics, obs_dim, action_dim, self.seeds, device) if self.shared.uses_model else None
@@ -105,23 +81,25 @@ class Cohort:
         self.return_floor = [
             (datasets[config.dataset].return_floor or 0.0) if config.dataset is not None else 0.0 for config in configs
         ]
-        self.density_ratio = (
-            DensityRatio(
-                self.shared.density_ratio,
-                self.real_buffer,
-                action_dim,
-                self.shared.online.epoch_steps,
-                self.seeds,
-                device,
-            )
-            if stage == "online" and self.shared.sampling.real_batches == DENSITY_RATIO
-            else None
+        self.sampler = Sampler(
+            configs,
+            self.real_buffer,
+            [None if config.dataset is None else _returns(datasets[config.dataset]) for config in configs],
+            action_dim,
+            stage,
+            self.device,
         )
-        capacity = self.shared.rollout.retain * self.shared.rollout.length * self.shared.rollout.batch_size
+        online, rollout_length, real_ratio = self.shared.online, self.shared.rollout.length, self.shared.real_ratio
+        if stage == "online":
+            rollout_length = rollout_length if online.rollout_length is None else online.rollout_length
+            real_ratio = real_ratio if online.real_ratio is None else online.real_ratio
+        self.rollout_length, self.real_ratio = rollout_length, real_ratio
+        capacity = self.shared.rollout.retain * rollout_length * self.shared.rollout.batch_size
         self.model_buffer = ModelBuffer(
             len(configs), capacity if self.shared.uses_model else 0, obs_dim, action_dim, device
         )
         self.evaluator = Evaluator(self.shared.env, self.shared.physics, self.seeds, self.shared.eval_episodes)
+        self.penalty = PenaltyCoef([config.penalty for config in configs], online.epochs, self.device)
         self.evaluations, self.updates, self.metrics = 0, 0, Metrics()
         for run, config in enumerate(configs):
             if config.dataset is not None and self.shared.sac.normalize_obs:
@@ -134,8 +112,12 @@ class Cohort:
         """Train the ensemble on D_off ∪ D_on, drawn by each run's strategy; t = 0 is the offline stage."""
         dynamics = self.shared.dynamics
         assert self.ensemble is not None
-        if self.ensemble.fitted and dynamics.online_max_updates == 0:
-            return  # the offline model stays
+        assert isinstance(self.agent, SAC)
+        if self.ensemble.fitted and dynamics.online_max_updates == 0:  # the offline model stays
+            self._refresh_weights(self.agent, self.ensemble)  # rollouts still start where the strategies say
+            return
+        # before the scaler moves, too
+        first, look = not self.ensemble.fitted, self._look() if self._last_training(t) else None
         # a stream of its own for each training: how far a run draws must not depend on when the others converge
         self.streams["model_batches"] = Streams(
             self.seeds, self.stage, "model_batches", self.real_buffer.online_size, device=self.device
@@ -146,9 +128,14 @@ class Cohort:
         draw_batch = lambda stream, n, part: self.real_buffer.gather(  # noqa: E731
             self._draw("model_batches", t, stream, n, self._split(part))
         )
-        cap = dynamics.online_max_updates if self.ensemble.fitted else dynamics.offline_max_updates
+        self._refresh_weights(self.agent, self.ensemble)
+        cap = dynamics.offline_max_updates if first else dynamics.online_max_updates
         holdout = draw_batch("holdout", dynamics.max_holdout, "holdout")
         self.metrics.add(self.ensemble.fit(lambda n: draw_batch("model_batches", n, "train"), holdout, cap))
+        if look is not None:
+            self.metrics.add(look.metrics())
+        if first:
+            self._rescale_uncertainty(holdout)
 
     def imagine(self, t: int) -> None:
         """Roll out from start states drawn by each run's strategy; add penalised transitions to D_model."""
@@ -156,39 +143,38 @@ class Cohort:
         assert self.ensemble is not None
         assert isinstance(self.agent, SAC)
         start = self.real_buffer.gather(self._draw("start_states", t, "start_states", settings.batch_size, ALL))
-        coef = torch.tensor(
-            [penalty_coef(config.penalty, t, config.online.epochs) for config in self.configs], device=self.device
+        coef = self.penalty.at(t)
+        metrics = rollout(
+            self.ensemble,
+            self.agent,
+            start.obs,
+            self.rollout_length,
+            terminated_fn(self.spec.name),
+            self.kinds,
+            coef,
+            self.streams["rollout"],
+            self.model_buffer,
         )
-        kinds = [config.penalty.uncertainty for config in self.configs]
-        self.metrics.add(
-            rollout(
-                self.ensemble,
-                self.agent,
-                start.obs,
-                settings.length,
-                terminated_fn(self.spec.name),
-                kinds,
-                coef,
-                self.streams["rollout"],
-                self.model_buffer,
-            )
-        )
+        self.metrics.add(metrics | {"penalty/coef": coef})
+        if t > 0:
+            self.penalty.observe(metrics["penalty/mean"])
 
     def update_policy(self, t: int, count: int) -> None:
         """`count` updates of policy and critics; in a model-based run all but the real share is uniform in D_model."""
         batch_size, agent, buffer = self.agent.batch_size, self.agent, self.real_buffer
-        num_real = round(batch_size * self.shared.real_ratio) if self.shared.uses_model else batch_size
+        num_real = round(batch_size * self.real_ratio) if self.shared.uses_model else batch_size
         interval = self.shared.actor_interval(self.stage)
         imagined = self.streams["minibatch"].uniform(count, batch_size - num_real)
         noise = self.streams["update"].normal(count, agent.noise_blocks, batch_size, self.spec.action_dim)
-        if self.density_ratio is not None:
-            self.density_ratio.add_online()
+        weights = self.sampler.minibatch_weights
+        if weights is not None:
+            weights.add_online()
         elif num_real:
             drawn = self._draw("real_batches", t, "minibatch", count * num_real, ALL)
         for i in range(count):
             parts: list[AnyBatch] = []
             if num_real:
-                index = drawn[:, i * num_real : (i + 1) * num_real] if self.density_ratio is None else self._weigh(t)
+                index = drawn[:, i * num_real : (i + 1) * num_real] if weights is None else self._weigh(t, weights)
                 gather = buffer.gather_with_returns if self.shared.reads_returns else buffer.gather
                 parts.append(gather(index))
             if num_real < batch_size:
@@ -197,11 +183,10 @@ class Cohort:
             self.updates += 1
             self.metrics.add(agent.update(batch, noise[:, i].transpose(0, 1), self.updates % interval == 0))
 
-    def _weigh(self, t: int) -> Tensor:
+    def _weigh(self, t: int, weights: DensityRatio) -> Tensor:
         """One minibatch's rows by their priorities, which change with every minibatch."""
-        assert self.density_ratio is not None
         index = self._draw("real_batches", t, "minibatch", self.agent.batch_size, ALL)
-        self.metrics.add(self.density_ratio.update(index, self.streams["density_ratio"]))
+        self.metrics.add(weights.update(index, self.streams["density_ratio"]))
         return index
 
     def evaluate(self) -> Any:
@@ -216,10 +201,11 @@ class Cohort:
             "agent": detached(self.agent.state()),
             "ensemble": detached(self.ensemble.state()) if self.ensemble else {},
             "fitted": self.ensemble.fitted if self.ensemble else False,
-            "density_ratio": detached(self.density_ratio.state()) if self.density_ratio else {},
             "real_buffer": self.real_buffer.state(),
             "model_buffer": {"rows": self.model_buffer.rows, "written": self.model_buffer.written},
             "streams": {name: stream.state() for name, stream in self.streams.items()},
+            "sampler": self.sampler.state(),
+            "penalty": self.penalty.state(),
             "evaluations": self.evaluations,
             "updates": self.updates,
             "metrics": self.metrics.state(),
@@ -232,32 +218,53 @@ class Cohort:
             self.ensemble.load(state["ensemble"])
             self.ensemble.fitted = state["fitted"]
         self.real_buffer.load(state["real_buffer"])
-        if self.density_ratio:
-            self.density_ratio.load(state["density_ratio"])
         self.model_buffer.rows.copy_(state["model_buffer"]["rows"])
         self.model_buffer.written.copy_(state["model_buffer"]["written"])
         for name, stream in self.streams.items():
             stream.load(state["streams"][name])
+        self.sampler.load(state["sampler"])
+        self.penalty.load(state["penalty"])
         self.evaluations, self.updates = state["evaluations"], state["updates"]
         self.metrics.load(state["metrics"])
 
     def _split(self, part: str) -> Split:
         return Split(part, self.shared.dynamics.holdout_ratio, self.shared.dynamics.max_holdout)
 
+    def _refresh_weights(self, agent: SAC, ensemble: Ensemble) -> None:
+        self.metrics.add(self.sampler.refresh(agent, ensemble, self.streams["density_ratio"]))
+
     def _draw(self, consumer: str, t: int, stream: str, count: int, split: Split) -> Tensor:
         """Rows [R, count] of the real buffer for one consumer in epoch t, by each run's strategy."""
-        if consumer == "real_batches" and self.density_ratio is not None:
-            mixtures = [self.density_ratio.mixture(run) for run in range(len(self.configs))]
-        else:
-            mixtures = [
-                mixture(config.sampling, consumer, t, size, self.real_buffer.online_size)
-                for config, size in zip(self.configs, self.real_buffer.offline_size, strict=True)
-            ]
         uniforms = self.streams[stream].uniform(2, count).transpose(0, 1)
-        index, online_share = draw(self.real_buffer, mixtures, uniforms, split)
+        index, online_share = self.sampler.rows(consumer, t, uniforms, split)
         if split.part != "holdout":
             self.metrics.add({f"sampling/{consumer}_online_share": online_share})
         return index
+
+    def _last_training(self, t: int) -> bool:
+        """Whether this is a retraining online and no other one follows in epoch t."""
+        online, steps = self.shared.online, self.real_buffer.online_size
+        assert self.ensemble is not None
+        return t > 0 and self.ensemble.fitted and steps + online.retrain_interval > t * online.epoch_steps
+
+    def _look(self) -> Look:
+        """What the ensemble makes of the transitions since its last training, and of held-out offline ones."""
+        assert self.ensemble is not None
+        parts = [self._split("holdout").offline(size) for size in self.real_buffer.offline_size]
+        count = min(HELD_OUT, *(held for _, held in parts))
+        first = torch.tensor([first for first, _ in parts], device=self.device) + self.real_buffer.offline_start
+        held_out = self.real_buffer.gather(first[:, None] + torch.arange(count, device=self.device))
+        latest = min(MAX_ROWS, self.shared.online.retrain_interval)
+        return Look(self.ensemble, self.kinds, self.real_buffer.latest(latest), held_out)
+
+    def _rescale_uncertainty(self, batch: Batch) -> None:
+        """Give u the mean of max_std on transitions [R, B] in the runs that ask for it."""
+        if any(config.penalty.rescale for config in self.configs):
+            assert self.ensemble is not None
+            prediction = self.ensemble.predict(batch.obs, batch.action)
+            scale = max_std(*prediction).mean(1) / uncertainty(self.kinds, *prediction).mean(1)
+            asked = torch.tensor([config.penalty.rescale for config in self.configs], device=self.device)
+            self.ensemble.uncertainty_scale.copy_(torch.where(asked, scale, 1.0))
 
 
 def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -267,6 +274,11 @@ def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _order(data: Transitions) -> Tensor:
     return torch.randperm(len(data), generator=torch.Generator().manual_seed(SHUFFLE_SEED))
+
+
+def _returns(data: Transitions) -> Tensor | None:
+    """Each transition's episode return, in the order of the buffer's rows."""
+    return None if data.episode_return is None else torch.as_tensor(data.episode_return)[_order(data)]
 
 
 def _rows(data: Transitions) -> Tensor:

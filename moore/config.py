@@ -23,7 +23,7 @@ from moore.envs.spec import check_physics, find_spec
 from moore.errors import UserError
 from moore.penalty import SCHEDULES, UNCERTAINTIES, PenaltyConfig
 from moore.rollout import RolloutConfig
-from moore.sampling import CONSUMERS, DENSITY_RATIO, STRATEGIES, SamplingConfig
+from moore.sampling import CONSUMERS, DENSITY_RATIO, ROW_STRATEGIES, STRATEGIES, SamplingConfig
 from moore.switches import ALGORITHMS
 
 
@@ -49,6 +49,8 @@ class OnlineConfig:
     update_interval: int = 1  # environment steps between two rounds of updates; 0: an epoch (Balanced Replay)
     first_epoch_factor: int = 1  # times as many updates in the first epoch (Balanced Replay 10)
     actor_interval: int = 1  # critic updates for one update of actor and temperature (RLPD and WSRL: utd_ratio)
+    rollout_length: int | None = None  # H of this stage; None: rollout.length
+    real_ratio: float | None = None  # share of real transitions in this stage; None: the run's real_ratio
 
 
 COUNT, NUMBER, SHARE = "1 or more", "a finite number above 0", "a number from 0 to 1"
@@ -85,7 +87,14 @@ RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a t
         "exploration_noise": FROM_ZERO,
     },
     "balanced_replay": {"num_agents": COUNT},
-    "density_ratio": {"hidden": COUNT, "lr": NUMBER, "batch_size": COUNT, "temperature": NUMBER, "first_share": SHARE},
+    "density_ratio": {
+        "hidden": COUNT,
+        "lr": NUMBER,
+        "batch_size": COUNT,
+        "temperature": NUMBER,
+        "first_share": SHARE,
+        "model_updates": COUNT,
+    },
     "dynamics": {
         "ensemble_size": COUNT,
         "hidden": COUNT,
@@ -99,9 +108,21 @@ RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a t
         "offline_max_updates": COUNT,
         "online_max_updates": ANY_COUNT,
     },
-    "penalty": {"coef": FROM_ZERO},
+    "penalty": {"coef": FROM_ZERO, "online_factor": FROM_ZERO},
     "rollout": {"length": COUNT, "batch_size": COUNT, "retain": COUNT},
-    "sampling": {"decay_rate": NUMBER, "priority_exponent": FROM_ZERO},
+    "sampling": {
+        "decay_rate": NUMBER,
+        "priority_exponent": FROM_ZERO,
+        "online_ratio": SHARE,
+        "anneal_start": SHARE,
+        "anneal_end": SHARE,
+        "anneal_epochs": COUNT,
+        "fresh_share": SHARE,
+        "fresh_window": SHARE,
+        "on_policy_temperature": NUMBER,
+        "return_base": NUMBER,
+        "error_exponent": FROM_ZERO,
+    },
     "offline": {"updates": ANY_COUNT, "rollout_interval": COUNT, "eval_interval": COUNT},
     "online": {
         "epochs": COUNT,
@@ -113,6 +134,8 @@ RANGES: dict[str, dict[str, str]] = {  # section -> key -> what is accepted; a t
         "update_interval": ANY_COUNT,
         "first_epoch_factor": COUNT,
         "actor_interval": COUNT,
+        "rollout_length": COUNT,
+        "real_ratio": SHARE,
     },
 }
 
@@ -149,7 +172,8 @@ class RunConfig:
         check_physics(find_spec(self.env), self.physics)
         check_choice("algorithm", self.algorithm, tuple(ALGORITHMS))
         for consumer in CONSUMERS:
-            accepted_here = (*STRATEGIES, DENSITY_RATIO) if consumer == "real_batches" else tuple(STRATEGIES)
+            learned = ROW_STRATEGIES if self.uses_model else ()  # their weights are refreshed with the model
+            accepted_here = (*STRATEGIES, *learned, DENSITY_RATIO)
             check_choice(f"sampling.{consumer}", getattr(self.sampling, consumer), accepted_here)
         check_choice("sac.actor_value", self.sac.actor_value, ("min", "mean"))
         check_choice("penalty.uncertainty", self.penalty.uncertainty, tuple(UNCERTAINTIES))
@@ -178,11 +202,12 @@ class RunConfig:
         if self.sac.target_critics < self.sac.num_critics:  # their choice reads one noise number for each critic
             most = self.sac.batch_size * find_spec(self.env).action_dim
             _check(self.sac.num_critics <= most, "sac.num_critics", self.sac.num_critics, f"at most {most}")
-        if self.sampling.real_batches == DENSITY_RATIO:
-            _check(not self.uses_model, "sampling.real_batches", DENSITY_RATIO, "another strategy in a model-based run")
-            _check(
-                self.dataset is not None, "sampling.real_batches", DENSITY_RATIO, "another one in a run from scratch"
-            )
+        if self.dataset is None:  # nothing to weigh against the online data
+            for consumer in CONSUMERS:
+                strategy = getattr(self.sampling, consumer)
+                others = f"one of {', '.join(STRATEGIES)} in a run from scratch"
+                _check(strategy in STRATEGIES, f"sampling.{consumer}", strategy, others)
+        if self.uses_density_ratio:
             share = self.density_ratio.first_share
             _check(0 < share < 1, "density_ratio.first_share", share, "a share above 0 and below 1")
 
@@ -195,6 +220,12 @@ class RunConfig:
     def uses_model(self) -> bool:
         """False for a model-free run, whose batches are all real."""
         return self.algorithm == "sac" and self.real_ratio < 1
+
+    @property
+    def uses_density_ratio(self) -> bool:
+        """Whether some consumer draws by the learned density ratio."""
+        consumers = CONSUMERS if self.uses_model else ("real_batches",)
+        return DENSITY_RATIO in {getattr(self.sampling, consumer) for consumer in consumers}
 
     @property
     def reads_returns(self) -> bool:
@@ -216,7 +247,7 @@ def cohort_key(config: RunConfig) -> RunConfig:
     """Equal for runs that can be trained in one process: the config with its per-run keys at their defaults."""
     plain = RunConfig(config.env, physics=config.physics)
     blank = {key: getattr(plain, key) for key in PER_RUN_KEYS}
-    if config.sampling.real_batches == DENSITY_RATIO:  # it needs networks of its own, so all runs or none
+    if config.uses_density_ratio:  # it needs networks of its own, so all runs or none
         blank["sampling"] = dataclasses.replace(plain.sampling, real_batches=DENSITY_RATIO)
     return dataclasses.replace(config, **blank | {"dataset": "any" if config.dataset else None})
 

@@ -29,10 +29,12 @@ class DensityRatioConfig:
     batch_size: int = 256  # uniform offline and as many uniform online transitions for each update of w
     temperature: float = 5.0  # priorities are w^(1 / temperature)
     first_share: float = 0.5  # share of the first epoch's transitions among the draws, before w has a say
+    model_updates: int = 250  # gradient steps of w before each ensemble training, where w draws the model's data; ours
 
 
 MIN_PRIORITY, MAX_PRIORITY = 1e-3, 1e3
 EPS = 1e-10
+CHUNK = 2**13  # rows of one forward pass over the whole buffer
 
 
 class DensityRatio:
@@ -74,6 +76,33 @@ class DensityRatio:
 
     def update(self, drawn: Tensor, streams: Streams) -> dict[str, Tensor]:
         """One gradient step of w, then new priorities for the drawn rows [R, B] of the buffer. Returns metrics [R]."""
+        grad, w_offline, metrics = self._gradient(streams)
+        with torch.no_grad():  # with the networks before their step, as in the authors' code
+            tempered = w_offline ** (1.0 / self.config.temperature)
+            self._set_priorities(drawn, tempered.mean(1))
+        self.adam.step(grad)
+        return metrics
+
+    def train(self, streams: Streams) -> dict[str, Tensor]:
+        """`model_updates` gradient steps of w, then new priorities for every row; for the draws of model data."""
+        for _ in range(self.config.model_updates):
+            grad, w_offline, metrics = self._gradient(streams)
+            self.adam.step(grad)
+        with torch.no_grad():
+            offline_mean = (w_offline ** (1.0 / self.config.temperature)).mean(1)
+            columns = torch.arange(max(self.width, self.known_online), device=self.priorities.device)
+            for chunk in columns.split(CHUNK):
+                # where a run has fewer rows its last one is repeated
+                self._set_priorities(
+                    self.buffer.offline_start[:, None] + chunk.minimum(self.offline_size - 1), offline_mean
+                )
+                if self.known_online:
+                    online = chunk.clamp(max=self.known_online - 1).expand(len(self.params), -1)
+                    self._set_priorities(self.buffer.online_start[:, None] + online, offline_mean)
+        return metrics
+
+    def _gradient(self, streams: Streams) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The gradient of the loss on fresh batches, w of the offline one [R, B], and metrics [R]."""
         uniforms = streams.uniform(2, self.config.batch_size)
         buffer = self.buffer
         offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], self.offline_size))
@@ -82,18 +111,16 @@ class DensityRatio:
         w_offline, w_online = self.ratio(params, offline), self.ratio(params, online)
         loss = ratio_loss(w_offline, w_online)
         (grad,) = torch.autograd.grad(loss.sum(), params)
+        metrics = {"train/ratio_loss": loss.detach(), "sampling/ratio_online": w_online.detach().mean(1)}
+        return grad, w_offline.detach(), metrics
 
-        with torch.no_grad():  # with the networks before their step, as in the authors' code
-            tempered = w_offline.detach() ** (1.0 / self.config.temperature)
-            new = priority(self.ratio(self.params, buffer.gather(drawn)), tempered.mean(1), self.config.temperature)
-            is_online = drawn >= buffer.online_start[:, None]
-            column = torch.where(
-                is_online, self.width + drawn - buffer.online_start[:, None], drawn - buffer.offline_start[:, None]
-            )
-            self.priorities.scatter_(1, column, new)
-            self.max_priority = torch.maximum(self.max_priority, new.amax(1))
-        self.adam.step(grad)
-        return {"train/ratio_loss": loss.detach(), "sampling/ratio_online": w_online.detach().mean(1)}
+    def _set_priorities(self, rows: Tensor, offline_mean: Tensor) -> None:
+        """New priorities for rows [R, B] of the buffer by the current networks; offline_mean [R] of tempered w."""
+        new = priority(self.ratio(self.params, self.buffer.gather(rows)), offline_mean, self.config.temperature)
+        start = self.buffer.online_start[:, None]
+        column = torch.where(rows >= start, self.width + rows - start, rows - self.buffer.offline_start[:, None])
+        self.priorities.scatter_(1, column, new)
+        self.max_priority = torch.maximum(self.max_priority, new.amax(1))
 
     def ratio(self, params: Tensor, batch: Batch) -> Tensor:
         """w [R, B], 0 or more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,7 @@ class Ensemble:
         self.input_std = torch.ones_like(self.input_mean)
         self.target_mean = torch.zeros(num_runs, 1, 1, out, device=device)
         self.target_std = torch.ones_like(self.target_mean)
+        self.uncertainty_scale = torch.ones(num_runs, device=device)  # of the penalty, see PenaltyConfig.rescale
         decays = [
             torch.full((n_in * n_out + n_out,), wd)
             for wd, (n_in, n_out) in zip(config.weight_decay, self.net.shapes, strict=True)
@@ -143,10 +145,30 @@ class Ensemble:
 
     def holdout_mse(self, holdout: Batch) -> Tensor:
         """Mean squared error [R, K] of the mean prediction on transitions [R, H], in the loss's units."""
-        inputs, targets = self._tensors(holdout)
+        return self.squared_error(holdout).mean((2, 3))
+
+    def squared_error(self, batch: Batch) -> Tensor:
+        """Squared errors [R, K, B, obs_dim + 1] of the mean predictions on transitions [R, B], in the loss's units."""
+        inputs, targets = self._tensors(batch)
         with torch.no_grad():
             mean, _ = self._forward(self.params, self.bounds, inputs[:, None])
-        return (mean - self._scale(targets[:, None])).square().mean((2, 3))
+        return (mean - self._scale(targets[:, None])).square()
+
+    def only(self, run: int) -> Ensemble:
+        """The ensemble of one run, R = 1, for predictions: its tensors are views."""
+        one = copy.copy(self)
+        for name in (
+            "params",
+            "bounds",
+            "elite_idxs",
+            "input_mean",
+            "input_std",
+            "target_mean",
+            "target_std",
+            "uncertainty_scale",
+        ):
+            setattr(one, name, getattr(self, name)[run : run + 1])
+        return one
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
@@ -158,6 +180,7 @@ class Ensemble:
             "input_std": self.input_std,
             "target_mean": self.target_mean,
             "target_std": self.target_std,
+            "uncertainty_scale": self.uncertainty_scale,
         }
         for name, adam in (("params", self.params_adam), ("bounds", self.bounds_adam)):
             state |= {f"{name}_adam/{key}": value for key, value in adam.state().items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,10 @@ class PenaltyConfig:
     coef: float = 1.0  # lambda
     uncertainty: str = "max_std"
     schedule: str = "constant"
+    online_factor: float = 1.0  # times coef in the online stage
+    rescale: bool = (
+        False  # scale u to max_std's mean after the first training: kinds of u then differ in where it is high
+    )
 
 
 def max_std(mean: Tensor, std: Tensor) -> Tensor:
@@ -36,7 +40,7 @@ def max_deviation(mean: Tensor, std: Tensor) -> Tensor:
 
 Uncertainty = Callable[[Tensor, Tensor], Tensor]
 UNCERTAINTIES: dict[str, Uncertainty] = {f.__name__: f for f in (max_std, ensemble_std, max_deviation)}
-SCHEDULES = ("constant", "zero_online", "linear_decay")
+SCHEDULES = ("constant", "zero_online", "linear_decay", "adaptive")
 
 
 def uncertainty(kinds: Sequence[str], mean: Tensor, std: Tensor) -> Tensor:
@@ -50,8 +54,41 @@ def uncertainty(kinds: Sequence[str], mean: Tensor, std: Tensor) -> Tensor:
 def penalty_coef(config: PenaltyConfig, t: int, num_epochs: int) -> float:
     """The coefficient in online epoch t = 1..num_epochs; t = 0 is the offline stage.
 
-    linear_decay falls from coef offline to 0 in the last epoch.
+    linear_decay falls to 0 in the last epoch. adaptive is constant here; see `PenaltyCoef`.
     """
-    if config.schedule == "constant" or t == 0:
+    if t == 0:
         return config.coef
-    return 0.0 if config.schedule == "zero_online" else config.coef * (1 - t / num_epochs)
+    shares = {"zero_online": 0.0, "linear_decay": 1 - t / num_epochs}
+    return config.coef * config.online_factor * shares.get(config.schedule, 1.0)
+
+
+class PenaltyCoef:
+    """The coefficients of R runs.
+
+    `adaptive` keeps the mean penalty of the first online rollout: coef x its mean u / the latest rollout's mean u. That
+    takes away what the paper says happens by itself, that the penalty fades as u shrinks; ours.
+    """
+
+    def __init__(self, configs: Sequence[PenaltyConfig], epochs: int, device: torch.device | str = "cpu") -> None:
+        self.configs, self.epochs = configs, epochs
+        self.adaptive = torch.tensor([config.schedule == "adaptive" for config in configs], device=device)
+        self.first = torch.full((len(configs),), torch.nan, device=device)  # mean u of the first online rollout
+        self.latest = self.first.clone()
+
+    def at(self, t: int) -> Tensor:
+        """Coefficients [R] in epoch t; 0 is the offline stage."""
+        coef = torch.tensor([penalty_coef(config, t, self.epochs) for config in self.configs], device=self.first.device)
+        return torch.where(self.adaptive & self.first.isfinite(), coef * self.first / self.latest, coef)
+
+    def observe(self, mean_uncertainty: Tensor) -> None:
+        """The mean u [R] of an online rollout."""
+        self.latest = mean_uncertainty
+        self.first = torch.where(self.first.isnan(), mean_uncertainty, self.first)
+
+    def state(self) -> dict[str, Tensor]:
+        """What the adaptive schedule remembers."""
+        return {"first": self.first, "latest": self.latest}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        self.first, self.latest = (state[key].to(self.first.device) for key in ("first", "latest"))

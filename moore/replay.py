@@ -123,6 +123,12 @@ class RealBuffer:
         assert self.return_to_go is not None
         return BatchWithReturns(*self.gather(index), self.return_to_go[index])
 
+    def latest(self, count: int) -> Batch:
+        """The last `count` online transitions of every run, in order; fields [R, count, ...]."""
+        assert count <= self.online_size
+        steps = torch.arange(self.online_size - count, self.online_size, device=self.rows.device)
+        return self.gather(self.online_start[:, None] + steps)
+
     def all_of(self, run: int) -> Batch:
         """Every transition of one run, offline then online; fields [N, ...]."""
         first, size = int(self.offline_start[run]), self.offline_size[run]

@@ -119,6 +119,8 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     manifest = {
         "study": study.name,
         "scale": study.scale,
+        "reference": study.reference,
+        "axes": {name: dict(points) for name, points in study.axes.items()},
         "date": max(m["finished"] for m in manifests),
         "command": command,
         "git_commit": ", ".join(dict.fromkeys(m["git_commit"] for m in manifests)),

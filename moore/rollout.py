@@ -54,7 +54,7 @@ def rollout(
         noise = streams.normal(num_branches, mean.shape[-1])
         sample = mean.gather(1, member).squeeze(1) + std.gather(1, member).squeeze(1) * noise
         next_obs, reward = sample[..., :-1], sample[..., -1]
-        u = uncertainty(kinds, mean, std)
+        u = uncertainty(kinds, mean, std) * ensemble.uncertainty_scale[:, None]
         terminated = terminated_fn(next_obs)
         penalized = reward - penalty_coef[:, None] * u
         buffer.append(Batch(obs, action, penalized, next_obs, terminated), valid)

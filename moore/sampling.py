@@ -6,6 +6,7 @@ transition uniformly inside it. A strategy may also weight single transitions in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,6 +27,17 @@ class SamplingConfig:
     real_batches: str = "prioritized"  # the real share of SAC's batches
     decay_rate: float = 1.0  # the paper's alpha in f = 1 / (alpha t)
     priority_exponent: float = 1.0  # PER's exponent, P(i) = p_i^e / sum p^e; 1 leaves the paper's priorities
+    online_ratio: float = 0.5  # of fixed_ratio (RLPD's offline_ratio is its complement)
+    anneal_start: float = 0.1  # of linear_anneal: the online share at the switch
+    anneal_end: float = 1.0  # of linear_anneal: the online share from anneal_epochs on
+    anneal_epochs: int | None = None  # of linear_anneal; None: all T epochs
+    fresh_share: float = 0.9  # of oorb (SUNG, arXiv 2306.07541: p = 0.1 for the union)
+    fresh_window: float = 0.2  # of oorb: the latest online transitions, a share of the stage's (SUNG: 20k of 100k)
+    on_policy_temperature: float = 5.0  # of on_policy (song970407/ARB)
+    return_base: float = (
+        0.1  # of return_prioritized: added to the return scaled to 0-1, so that no episode is lost; ours
+    )
+    error_exponent: float = 0.6  # of model_error (PER, arXiv 1511.05952)
 
 
 class Mixture(NamedTuple):
@@ -40,42 +52,82 @@ class Mixture(NamedTuple):
     online_weights: Tensor | None = None
 
 
-def prioritized(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+class Moment(NamedTuple):
+    """What a strategy may look at: the epoch t (from 1; 0 is the offline stage), the sizes, the online stage's plan."""
+
+    t: int
+    n_off: int
+    n_on: int
+    epochs: int = 100  # T
+    epoch_steps: int = 1000  # S
+
+
+def prioritized(config: SamplingConfig, now: Moment) -> Mixture:
     """Priority 1 for online and f = 1 / (decay_rate t) for offline transitions (paper, eq. 3 and 4; t from 1)."""
-    priority = (1.0 / (config.decay_rate * t)) ** config.priority_exponent
-    return Mixture(n_on / (n_on + n_off * priority))
+    priority = (1.0 / (config.decay_rate * now.t)) ** config.priority_exponent
+    return Mixture(now.n_on / (now.n_on + now.n_off * priority))
 
 
-def uniform(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+def uniform(config: SamplingConfig, now: Moment) -> Mixture:
     """Every transition alike."""
-    return Mixture(n_on / (n_on + n_off))
+    return Mixture(now.n_on / (now.n_on + now.n_off))
 
 
-def half_half(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+def half_half(config: SamplingConfig, now: Moment) -> Mixture:
     """One half from each source."""
     return Mixture(0.5)
 
 
-def pure_online(config: SamplingConfig, t: int, n_off: int, n_on: int) -> Mixture:
+def pure_online(config: SamplingConfig, now: Moment) -> Mixture:
     """Online transitions only."""
     return Mixture(1.0)
 
 
-Strategy = Callable[[SamplingConfig, int, int, int], Mixture]
-STRATEGIES: dict[str, Strategy] = {f.__name__: f for f in (prioritized, uniform, half_half, pure_online)}
-DENSITY_RATIO = "density_ratio"  # Balanced Replay's learned priorities (moore/density_ratio.py), for real_batches
+def fixed_ratio(config: SamplingConfig, now: Moment) -> Mixture:
+    """A constant online share (RLPD, arXiv 2302.02948, sweeps it)."""
+    return Mixture(config.online_ratio)
+
+
+def linear_anneal(config: SamplingConfig, now: Moment) -> Mixture:
+    """The online share grows linearly with the online steps; a control for the shape of the paper's schedule."""
+    steps = (config.anneal_epochs or now.epochs) * now.epoch_steps
+    return Mixture(config.anneal_start + (config.anneal_end - config.anneal_start) * min(1.0, now.n_on / steps))
+
+
+def matched_anneal(config: SamplingConfig, now: Moment) -> Mixture:
+    """Linear from 0, with one half at the same step as `prioritized`: t* = sqrt(N_off / (decay_rate S)) epochs."""
+    crossing = math.sqrt(now.n_off / (config.decay_rate * now.epoch_steps)) * now.epoch_steps  # in steps
+    return Mixture(min(1.0, 0.5 * now.n_on / crossing))
+
+
+def oorb(config: SamplingConfig, now: Moment) -> Mixture:
+    """fresh_share from the latest fresh_window online transitions, the rest uniform over everything (SUNG's OORB)."""
+    rest = (1.0 - config.fresh_share) / (now.n_on + now.n_off)
+    window = min(max(1, round(config.fresh_window * now.epochs * now.epoch_steps)), now.n_on)
+    weights = torch.full((now.n_on,), rest, dtype=torch.float64)
+    weights[now.n_on - window :] += config.fresh_share / window
+    return Mixture(config.fresh_share + rest * now.n_on, online_weights=weights)
+
+
+Strategy = Callable[[SamplingConfig, Moment], Mixture]
+STRATEGIES: dict[str, Strategy] = {
+    f.__name__: f
+    for f in (prioritized, uniform, half_half, pure_online, fixed_ratio, linear_anneal, matched_anneal, oorb)
+}
+DENSITY_RATIO = "density_ratio"  # Balanced Replay's learned priorities (moore/density_ratio.py)
+ROW_STRATEGIES = ("on_policy", "return_prioritized", "model_error")  # weights of single rows (moore/priorities.py)
 CONSUMERS = ("model_batches", "start_states", "real_batches")
 
 
-def mixture(config: SamplingConfig, consumer: str, t: int, n_off: int, n_on: int) -> Mixture:
-    """The distribution of one consumer in epoch t.
+def mixture(config: SamplingConfig, consumer: str, now: Moment) -> Mixture:
+    """The distribution of one consumer.
 
     Whatever the strategy, an empty source gets no draws: before the first online transition everything, `pure_online`
     included, is drawn from the offline data; in a run from scratch everything is online.
     """
-    if n_on == 0 or n_off == 0:
-        return Mixture(0.0 if n_on == 0 else 1.0)
-    return STRATEGIES[getattr(config, consumer)](config, t, n_off, n_on)
+    if now.n_on == 0 or now.n_off == 0:
+        return Mixture(0.0 if now.n_on == 0 else 1.0)
+    return STRATEGIES[getattr(config, consumer)](config, now)
 
 
 class Split(NamedTuple):
@@ -121,7 +173,8 @@ def draw(
     """Draw absolute row indices of `buffer`, run r from mixtures[r].
 
     uniforms: float64 [2, R, B] in [0, 1): the first picks the source, the second the transition inside it.
-    Returns index [R, B] and the realised online share [R]. Weights apply to `split` = all only.
+    Returns index [R, B] and the realised online share [R]. Inside a part, weights count for its rows; the holdout,
+    a yardstick, is drawn uniformly inside each source.
     """
     offline = [split.offline(size) for size in buffer.offline_size]
     online_size = split.online_size(buffer.online_size)
@@ -134,12 +187,17 @@ def draw(
     from_online = uniforms[0] < column(shares, torch.float64)
     inside_off = scale_to_index(uniforms[1], column([max(1, n) for _, n in offline], torch.long))
     inside_on = scale_to_index(uniforms[1], max(1, online_size))
-    if split.part == "all":
-        for run, mix in enumerate(mixtures):
-            if mix.offline_weights is not None:
-                inside_off[run] = _weighted(mix.offline_weights, uniforms[1, run])
-            if mix.online_weights is not None:
-                inside_on[run] = _weighted(mix.online_weights, uniforms[1, run])
+    for run, mix in enumerate(mixtures):
+        first, n_off = offline[run]
+        if split.part == "holdout":
+            break
+        if mix.offline_weights is not None and n_off:
+            inside_off[run] = _weighted(mix.offline_weights[first : first + n_off].to(device), uniforms[1, run])
+        if mix.online_weights is not None and online_size:
+            weights = mix.online_weights.to(device)
+            if split.part == "train":
+                weights = weights[split.online_row(torch.arange(online_size, device=device))]
+            inside_on[run] = _weighted(weights, uniforms[1, run])
     offline_row = buffer.offline_start[:, None] + column([first for first, _ in offline], torch.long) + inside_off
     online_row = buffer.online_start[:, None] + split.online_row(inside_on)
     return torch.where(from_online, online_row, offline_row), from_online.float().mean(1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from moore.axes import expand, merge, multiplied
 from moore.config import RunConfig, cohort_key, from_mapping, to_mapping
 from moore.data.ids import resolve
 from moore.errors import UserError
@@ -28,6 +29,8 @@ class Study:
     name: str  # <study>-<scale>: the folder of its rows
     scale: str
     runs: list[RunConfig]
+    reference: str | None = None  # the variant that changes nothing: the others are compared with it
+    axes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # variant -> axis -> its point
 
     def cohorts(self) -> list[list[RunConfig]]:
         """Runs that are trained together: same shape and, so that work spreads over processes, same dataset."""
@@ -40,24 +43,27 @@ class Study:
 def load_study(study: Path, scale: Path) -> Study:
     """Read a study and a scale file.
 
-    A study has `variants` (name -> changes), or `methods` (names in moore/baselines/methods.yaml), or both. Its
-    `references` are methods too, shown beside the others. The scale's `methods` adapt single methods to it.
-    A method that sets `dataset: null` learns from scratch: one run for each environment and seed.
+    A study has `variants` (name -> changes), `axes` (whose product they are), or `methods` (names in
+    moore/baselines/methods.yaml), or several of these. Its `references` are methods too, shown beside the others. Its
+    `tasks` (scale -> datasets) leave out the scale's other tasks. The scale's `methods` adapt single methods to it.
+    A change `x0.5` is half of what the scale has. A method that sets `dataset: null` learns from scratch: one run for
+    each environment and seed.
     Raises UserError naming the file, the key and what is accepted.
     """
-    study_values = _read(study, required=("study",), optional=("variants", "methods", "references"))
+    study_values = _read(study, required=("study",), optional=("variants", "axes", "methods", "references", "tasks"))
     scale_values = _read(scale, required=("scale", "seeds", "defaults", "tasks"), optional=("methods",))
     known = _read(METHODS, required=(), optional=None)
     for path, key, values in ((study, "study", study_values), (scale, "scale", scale_values)):
         _check_name(path, key, values[key])
-    variants = _variants(study, study_values, known)
+    variants, axes = _variants(study, study_values, known)
     budgets = _typed(scale_values.get("methods", {}), dict, scale, "methods")
     for name in budgets:
         if name not in known:
             raise UserError(f"{scale}: methods: {name!r} is not in {METHODS.name}, which has {', '.join(known)}")
     seeds = _typed(scale_values["seeds"], list, scale, "seeds")
-    tasks = _typed(scale_values["tasks"], list, scale, "tasks")
+    tasks = _chosen_tasks(study, study_values, scale_values, _typed(scale_values["tasks"], list, scale, "tasks"))
     defaults = _typed(scale_values["defaults"], dict, scale, "defaults")
+    unchanged: dict[str, bool] = {}  # the variants that are the scale as it stands
     runs: dict[RunConfig, None] = {}  # an ordered set: a run from scratch is the same for all datasets of a task
     for index, task in enumerate(tasks):
         where = f"{scale}: tasks[{index}]"
@@ -67,16 +73,47 @@ def load_study(study: Path, scale: Path) -> Study:
             adapted = _typed(budgets.get(name) or {}, dict, scale, f"methods.{name}")
             _check_switches(scale, name, adapted, changes.get("algorithm", "sac"))
             changes = merge(changes, adapted)
+            under = _base(base, defaults, changes)
+            at = f"{where} with {name} of {study}"
+            plain = from_mapping(under | {"method": name}, at)
+            changes = multiplied(changes, to_mapping(plain), at)
+            unchanged[name] = unchanged.get(name, True) and from_mapping(merge(under, changes), at) == replace(
+                plain, method=RunConfig(plain.env).method
+            )
             for seed in seeds:
-                values = merge(_base(base, defaults, changes), changes) | {"method": name, "seed": seed}
-                runs[from_mapping(values, f"{where} with {name} of {study}")] = None
+                runs[from_mapping(merge(under, changes) | {"method": name, "seed": seed}, at)] = None
     _check_unique(runs, scale)
-    return Study(f"{study_values['study']}-{scale_values['scale']}", scale_values["scale"], list(runs))
+    name = f"{study_values['study']}-{scale_values['scale']}"
+    reference = next((variant for variant, same in unchanged.items() if same), None)
+    return Study(name, scale_values["scale"], list(runs), reference, axes)
 
 
-def _variants(study: Path, values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each method of a study changes, and only switches that it has."""
-    own = _typed(values.get("variants", {}), dict, study, "variants")
+def _chosen_tasks(
+    study: Path, values: Mapping[str, Any], scale_values: Mapping[str, Any], tasks: list[Any]
+) -> list[Any]:
+    """The scale's tasks, or those of them that the study names for this scale."""
+    chosen = _typed(values.get("tasks", {}), dict, study, "tasks").get(scale_values["scale"])
+    if chosen is None:
+        return tasks
+    has = [task.get("dataset") for task in tasks if isinstance(task, dict)]
+    for dataset in _typed(chosen, list, study, f"tasks.{scale_values['scale']}"):
+        if dataset not in has:
+            raise UserError(
+                f"{study}: tasks: {dataset!r} is no task of {scale_values['scale']}; it has {', '.join(has)}"
+            )
+    return [task for task in tasks if not isinstance(task, dict) or task.get("dataset") in chosen]
+
+
+def _variants(
+    study: Path, values: Mapping[str, Any], known: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """What each method of a study changes, only switches that it has; and the points of those that axes make."""
+    own = dict(_typed(values.get("variants", {}), dict, study, "variants"))
+    made, axes = expand(_typed(values["axes"], dict, study, "axes"), str(study)) if "axes" in values else ({}, {})
+    for name, changes in made.items():
+        if name in own:
+            raise UserError(f"{study}: axes: {name!r} is in `variants` too; expected every variant once")
+        own[name] = changes
     named = [
         (key, name)
         for key in ("methods", "references")
@@ -84,7 +121,7 @@ def _variants(study: Path, values: Mapping[str, Any], known: Mapping[str, Any]) 
         for name in _typed(values[key], list, study, key)
     ]
     if not own and not any(key == "methods" for key, _ in named):
-        raise UserError(f"{study}: expected `variants`, `methods` or both")
+        raise UserError(f"{study}: expected `variants`, `axes` or `methods`")
     for name in own:
         _check_name(study, "variants", name)
     variants = {name: _typed(changes or {}, dict, study, f"variants.{name}") for name, changes in own.items()}
@@ -98,7 +135,7 @@ def _variants(study: Path, values: Mapping[str, Any], known: Mapping[str, Any]) 
         variants[name] = _typed(known[name] or {}, dict, METHODS, str(name))
     for name, changes in variants.items():
         _check_switches(study, name, changes, changes.get("algorithm", "sac"))
-    return variants
+    return variants, axes
 
 
 def _check_switches(path: Path, method: str, changes: Mapping[str, Any], algorithm: str) -> None:
@@ -130,8 +167,8 @@ def _check_dataset(base: Mapping[str, Any], where: str) -> None:
 
 def _check_name(path: Path, key: str, name: Any) -> None:
     """Names become folders and labels of rows."""
-    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_-]+", name):
-        raise UserError(f"{path}: {key}: {name!r} is not accepted; expected lower-case letters, digits, _ and -")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_][a-z0-9_.-]*", name):
+        raise UserError(f"{path}: {key}: {name!r} is not accepted; expected lower-case letters, digits, _, - and .")
 
 
 def _check_unique(runs: Iterable[RunConfig], scale: Path) -> None:
@@ -161,15 +198,6 @@ def find_yaml(name: str, folder: Path) -> Path:
             f"{name!r} is not in {folder.name}/; {hint}accepted: {', '.join(stems)}, or the path of a .yaml file"
         )
     return folder / f"{name}.yaml"
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`changes` laid over `base`, mapping by mapping."""
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...] | None) -> dict[str, Any]:

@@ -13,8 +13,14 @@ _MODEL = (
     "rollout",
     "sampling.model_batches",
     "sampling.start_states",
+    "sampling.on_policy_temperature",
+    "sampling.return_base",
+    "sampling.error_exponent",
+    "density_ratio.model_updates",
     "offline.rollout_interval",
     "online.retrain_interval",
+    "online.rollout_length",
+    "online.real_ratio",
 )
 _ENTROPY = ("sac.alpha_lr", "sac.init_alpha", "sac.target_entropy", "sac.entropy_backup")
 _ENSEMBLE = ("sac.num_critics", "sac.target_critics", "sac.actor_value", "online.actor_interval")

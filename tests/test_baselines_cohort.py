@@ -13,12 +13,13 @@ import yaml
 from torch import Tensor
 
 from moore.agents import Agent, make_agent
+from moore.axes import merge
 from moore.cohort import Cohort
 from moore.config import RunConfig
 from moore.data.transitions import Transitions
 from moore.replay import AnyBatch, Batch, BatchWithReturns
 from moore.rng import Streams
-from moore.study import METHODS, merge
+from moore.study import METHODS
 from tests.test_core_online import tiny
 
 KNOWN: dict[str, Any] = yaml.safe_load(METHODS.read_text())
@@ -176,7 +177,7 @@ def test_cohort_is_single_runs(name: str, stage: str) -> None:
         for key, value in together.agent.state().items():
             close(value[run].detach(), alone.agent.state()[key][0].detach())
     if name == "balanced_replay" and stage == "online":
-        assert together.density_ratio is not None
+        assert together.sampler.density_ratio is not None
         assert "train/ratio_loss" in metrics
         assert metrics["sampling/real_batches_online_share"] != metrics["sampling/ratio_online"]
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from moore.axes import merge
 from moore.cli import main
 from moore.config import RunConfig, from_mapping, to_mapping
 from moore.errors import UserError
-from moore.study import ABLATIONS_DIR, load_study, merge
+from moore.study import ABLATIONS_DIR, load_study
 
 STUDY: dict[str, Any] = {
     "study": "s",

@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from moore.axes import merge
 from moore.cohort import Cohort
 from moore.config import from_mapping
 from moore.online import OnlineStage
 from moore.results import Recorder
-from moore.study import ABLATIONS_DIR, merge
+from moore.study import ABLATIONS_DIR
 
 
 def test_sac_learns_pendulum(tmp_path: Path) -> None:

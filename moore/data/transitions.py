@@ -16,7 +16,8 @@ class Transitions:
     obs, next_obs [M, obs_dim]; action [M, action_dim] in [-1, 1]; reward [M]; terminated [M] bool, which stops the
     bootstrap. A time limit does not, so there is no other flag. return_range: best minus worst undiscounted return of
     the file's episodes, its last one as far as it goes. return_to_go [M]: discounted rewards to the episode's end.
-    return_floor: what return_to_go counts for what comes after an end that was no termination.
+    return_floor: what return_to_go counts for what comes after an end that was no termination. episode_return [M]: the
+    undiscounted return of the file's episode that the transition belongs to, as far as the file has it.
     """
 
     obs: np.ndarray
@@ -27,6 +28,7 @@ class Transitions:
     return_range: float = 0.0
     return_to_go: np.ndarray | None = None
     return_floor: float | None = None
+    episode_return: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.obs)
@@ -76,7 +78,8 @@ def to_transitions(
     action = dataset.action[rows] / np.float32(ENVIRONMENTS[dataset.env].action_high)
     ends = dataset.terminated | dataset.truncated
     ends[-1] = True
-    returns = np.add.reduceat(dataset.reward.astype(np.float64), np.flatnonzero(np.append(True, ends[:-1])))
+    first = np.append(True, ends[:-1])
+    returns = np.add.reduceat(dataset.reward.astype(np.float64), np.flatnonzero(first))
     floor = None if gamma is None else worst_return(float(dataset.reward.min()), gamma)
     returns_after = None
     if gamma is not None and floor is not None:
@@ -90,6 +93,7 @@ def to_transitions(
         return_range=float(returns.max() - returns.min()),
         return_to_go=returns_after,
         return_floor=floor,
+        episode_return=returns[np.cumsum(first) - 1][rows].astype(np.float32),
     )
 
 

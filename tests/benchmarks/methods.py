@@ -19,13 +19,14 @@ import tyro
 import yaml
 
 from moore.agents import Agent, make_agent
+from moore.axes import merge
 from moore.baselines.balanced_replay import BalancedReplay
 from moore.baselines.cql import CQL
 from moore.baselines.iql import IQL
 from moore.config import RunConfig, from_mapping
 from moore.replay import Batch, BatchWithReturns
 from moore.results import environment_facts
-from moore.study import METHODS, merge
+from moore.study import METHODS
 from tests.benchmarks.speed import ACTION_DIM, BATCH, OBS_DIM, measure, weights
 
 # name in methods.yaml and stage; MOORe's relatives share SAC's update

@@ -1,0 +1,87 @@
+"""Which rows of D_off ∪ D_on each run's consumers take: its strategies, and the weights that some of them learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moore.config import RunConfig
+from moore.density_ratio import DensityRatio
+from moore.dynamics import Ensemble
+from moore.priorities import Priorities
+from moore.replay import RealBuffer
+from moore.rng import Streams
+from moore.sac import SAC
+from moore.sampling import DENSITY_RATIO, ROW_STRATEGIES, Mixture, Moment, Split, draw, mixture
+
+
+class Sampler:
+    """The distributions of R runs over one buffer.
+
+    The density ratio weighs every minibatch of a model-free run (Balanced Replay); in a model-based run it is trained
+    before each retraining of the ensemble, like the weights of the row strategies.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[RunConfig],
+        buffer: RealBuffer,
+        episode_returns: Sequence[Tensor | None],
+        action_dim: int,
+        stage: str,
+        device: torch.device,
+    ) -> None:
+        self.configs, self.shared, self.buffer = configs, configs[0], buffer
+        self.priorities = Priorities([config.sampling for config in configs], buffer, episode_returns)
+        steps, seeds = self.shared.online.epoch_steps, [config.seed for config in configs]
+        self.density_ratio = (
+            DensityRatio(self.shared.density_ratio, buffer, action_dim, steps, seeds, device)
+            if stage == "online" and self.shared.uses_density_ratio
+            else None
+        )
+
+    @property
+    def minibatch_weights(self) -> DensityRatio | None:
+        """What weighs every minibatch anew, in a model-free run that asks for it."""
+        return None if self.shared.uses_model else self.density_ratio
+
+    def rows(self, consumer: str, t: int, uniforms: Tensor, split: Split) -> tuple[Tensor, Tensor]:
+        """Rows [R, B] for one consumer in epoch t and their online share [R]; uniforms as in `sampling.draw`."""
+        mixtures = [self._mixture(run, consumer, t) for run in range(len(self.configs))]
+        return draw(self.buffer, mixtures, uniforms, split)
+
+    def refresh(self, agent: SAC, ensemble: Ensemble, streams: Streams) -> dict[str, Tensor]:
+        """Weights for the ensemble's next training and the rollouts after it; returns metrics [R]."""
+        if self.buffer.online_size == 0:
+            return {}  # everything is drawn from the offline data
+        self.priorities.refresh(agent, ensemble)
+        if self.density_ratio is None:
+            return {}
+        self.density_ratio.add_online()
+        return self.density_ratio.train(streams)
+
+    def state(self) -> dict[str, Any]:
+        """The weights, and what learns them."""
+        ratio = {key: value.detach() for key, value in self.density_ratio.state().items()} if self.density_ratio else {}
+        return {"priorities": self.priorities.state(), "density_ratio": ratio}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.priorities.load(state["priorities"])
+        if self.density_ratio:
+            self.density_ratio.load(state["density_ratio"])
+
+    def _mixture(self, run: int, consumer: str, t: int) -> Mixture:
+        config, online = self.configs[run].sampling, self.shared.online
+        strategy, n_on = getattr(config, consumer), self.buffer.online_size
+        now = Moment(t, self.buffer.offline_size[run], n_on, online.epochs, online.epoch_steps)
+        if n_on and now.n_off:
+            if strategy == DENSITY_RATIO:
+                assert self.density_ratio is not None
+                return self.density_ratio.mixture(run)
+            if strategy in ROW_STRATEGIES:
+                return self.priorities.mixture(run, strategy, now)
+        return mixture(config, consumer, now)
