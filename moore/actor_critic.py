@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +34,21 @@ class SACConfig:
     actor_value: str = "min"  # the actor maximises the critics' `min`, or their `mean` (RLPD)
     critic_layer_norm: bool = False  # LayerNorm in the critics (RLPD); not in the paper
     normalize_obs: bool = False  # standardise network inputs with the offline data's moments; not in the paper
+
+
+# activations of a layer that are held at once where a term multiplies the batch: beyond the caches it only costs
+ACTIVATIONS = {"cpu": 2**24, "cuda": 2**28}
+
+
+class CriticTerm(NamedTuple):
+    """What a method adds to the critics' loss.
+
+    loss(runs, params, q) -> [R] for a slice of the runs, with their parameters and Q-values [R, C, B] of the batch;
+    activations: numbers that one run has in a layer while it is computed.
+    """
+
+    loss: Callable[[slice, Tensor, Tensor], Tensor]
+    activations: int
 
 
 class ActorCritic:
@@ -80,20 +96,26 @@ class ActorCritic:
         raise NotImplementedError
 
     def step_critics(
-        self, obs: Tensor, action: Tensor, target: Tensor, extra: Callable[[Tensor, Tensor], Tensor] | None = None
+        self, obs: Tensor, action: Tensor, target: Tensor, extra: CriticTerm | None = None
     ) -> dict[str, Tensor]:
-        """One Adam step on the squared error to target [R, B], summed over critics, plus extra(params, q) -> [R].
+        """One Adam step on the squared error to target [R, B], summed over critics, plus an extra term.
 
         The losses are summed over runs: the gradient of run r then comes from its own loss alone.
         """
-        params = self.critic_params.detach().requires_grad_()
-        q = self.q(params, obs, action)  # [R, C, B]
-        loss = (q - target[:, None]).square().mean(-1).sum(-1)  # [R]
-        if extra is not None:
-            loss = loss + extra(params, q)
-        (grad,) = torch.autograd.grad(loss.sum(), params)
+        num_runs, device = len(target), target.device.type
+        at_once = num_runs if extra is None else max(1, ACTIVATIONS[device] // extra.activations)
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        for first in range(0, num_runs, at_once):
+            runs = slice(first, first + at_once)
+            params = self.critic_params[runs].detach().requires_grad_()
+            q = self.q(params, obs[runs], action[runs])  # [R, C, B]
+            loss = (q - target[runs, None]).square().mean(-1).sum(-1)  # [R]
+            if extra is not None:
+                loss = loss + extra.loss(runs, params, q)
+            parts.append((torch.autograd.grad(loss.sum(), params)[0], loss.detach(), q.detach()))
+        grad, loss, q = parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
         self.critic_adam.step(grad)
-        return {"train/critic_loss": loss.detach(), "train/q": q.detach().mean((1, 2))}
+        return {"train/critic_loss": loss, "train/q": q.mean((1, 2))}
 
     def step_actor(self, loss: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """One Adam step on the loss [R]; loss(actor_params) gives it and another tensor, both returned detached."""

@@ -35,7 +35,8 @@ def expand(axes: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Any
     variants: dict[str, dict[str, Any]] = {}
     points_of: dict[str, dict[str, Any]] = {}
     for chosen in itertools.product(*lists):
-        name, changes = "-".join(part[0] for part in chosen), {}
+        name = "-".join(part[0] for part in chosen)
+        changes: dict[str, Any] = {}
         for _, _, _, part in chosen:
             changes = merge(changes, part)
         variants[name], points_of[name] = changes, {axis: point for _, axis, point, _ in chosen}

@@ -49,12 +49,7 @@ def reproduce(
 
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (all cores) or more")
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError):  # torch's errors for an unknown and for an absent device
-        raise UserError(
-            f"--device: {device!r} is not available here; expected cpu, or cuda where torch sees a GPU"
-        ) from None
+    check_device(device)
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
@@ -83,6 +78,32 @@ def import_curves(
 
     folder = read(file, out, name)
     print(f"{folder}: imported; python -m analysis.report --overlay {folder.name} lays it over our studies")
+
+
+def study_show(study: tyro.conf.Positional[str], scale: str = "mini", workers: int = 0, device: str = "cpu") -> None:
+    """Print a study's runs, the cohorts they pack into, shared offline stages and what it would cost on this machine.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        workers: processes that share the work; 0 is the number of cores.
+        device: torch device that is timed.
+    """
+    from moore.show import show
+
+    check_device(device)
+    loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
+    show(loaded, workers or available_cores(), device)
+
+
+def check_device(device: str) -> None:
+    """UserError unless torch has this device."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):  # torch's errors for an unknown and for an absent device
+        raise UserError(
+            f"--device: {device!r} is not available here; expected cpu, or cuda where torch sees a GPU"
+        ) from None
 
 
 def available_cores() -> int:
@@ -186,6 +207,10 @@ def data_export(
     data_commands.export(id, name, transitions, seed, physics, data_dir)
 
 
+def study(command: tyro.conf.Positional[str]) -> None:
+    """Studies: show (`moore study --help`)."""
+
+
 def data(command: tyro.conf.Positional[str]) -> None:
     """Datasets: make, describe, check, download, export (`moore data --help`)."""
 
@@ -196,13 +221,14 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "import": import_curves,
 }
 GROUPS: dict[str, dict[str, Callable[..., int | None]]] = {
+    "study": {"show": study_show},
     "data": {
         "make": data_make,
         "describe": data_describe,
         "check": data_check,
         "download": data_download,
         "export": data_export,
-    }
+    },
 }
 
 

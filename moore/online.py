@@ -9,12 +9,20 @@ import numpy as np
 import torch
 
 from moore.cohort import Cohort
+from moore.config import RunConfig
 from moore.envs import make_env
 from moore.replay import Batch
 from moore.results import Recorder
 from moore.rng import derive_seed
 
 UPDATES_PER_DRAW = 50  # random numbers are drawn for so many updates at once: few calls, bounded memory
+
+
+def evaluation_steps(config: RunConfig) -> set[int]:
+    """When to evaluate, beside J_0: every S/4 steps in the first tenth of the budget, then every S."""
+    size, total = config.online.epoch_steps, config.online_steps
+    early = {k * size // 4 for k in range(1, 4 * config.online.epochs + 1) if k * size // 4 <= total // 10}
+    return early | set(range(size, total + 1, size))
 
 
 class OnlineStage:
@@ -28,10 +36,7 @@ class OnlineStage:
         self.env = make_env(config.env, env_seeds, config.physics)
         self.obs = self.env.reset()  # [R, obs_dim]
         self.episode_start = np.zeros(len(env_seeds), dtype=np.int64)  # number of its first online transition
-        # every S/4 steps in the first tenth of the budget, then every S
-        size, total = self.settings.epoch_steps, config.online_steps
-        early = {k * size // 4 for k in range(1, 4 * self.settings.epochs + 1) if k * size // 4 <= total // 10}
-        self.evaluation_steps = early | set(range(size, total + 1, size))
+        self.evaluation_steps = evaluation_steps(config)
 
     def run(self, recorder: Recorder, checkpoint: Callable[[], None]) -> None:
         """Epochs t = 1..T of Algorithm 1; continues where self.epoch stands."""

@@ -8,6 +8,7 @@ episode, here each transition counts for itself). `model_error`: how wrong the e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -90,7 +91,7 @@ def on_policy_weights(agent: SAC, run: int, rows: Batch, temperature: float) -> 
             inputs = (obs - agent.obs_mean[run]) / agent.obs_std[run] if agent.config.normalize_obs else obs
             mean, log_std = agent.actor(agent.actor_params[run : run + 1], inputs[None])[0].chunk(2, -1)
         z = (action.clamp(-MAX_ATANH, MAX_ATANH).atanh() - mean) / log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
-        log_prob = torch.distributions.Normal(0.0, 1.0).log_prob(z).mean(-1)
+        log_prob = (-0.5 * z.square() - 0.5 * math.log(2 * math.pi)).mean(-1)
         weights.append((log_prob.clamp(*LOG_PROB_RANGE).double() / temperature).exp())
     return torch.cat(weights)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from moore.actor_critic import ActorCritic, SACConfig
+from moore.actor_critic import ActorCritic, CriticTerm, SACConfig
 from moore.nets import deterministic_action, squashed_gaussian
 from moore.optim import RunAdam
 from moore.replay import AnyBatch
@@ -79,9 +79,7 @@ class SAC(ActorCritic):
         self.alpha_adam.step(entropy - self.target_entropy)
         return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
 
-    def conservative_term(
-        self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor
-    ) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
         """What else the critics minimise; nothing in SAC (CQL overrides it)."""
         return None
 

@@ -95,7 +95,7 @@ def _chosen_tasks(
     chosen = _typed(values.get("tasks", {}), dict, study, "tasks").get(scale_values["scale"])
     if chosen is None:
         return tasks
-    has = [task.get("dataset") for task in tasks if isinstance(task, dict)]
+    has = [str(task.get("dataset")) for task in tasks if isinstance(task, dict)]
     for dataset in _typed(chosen, list, study, f"tasks.{scale_values['scale']}"):
         if dataset not in has:
             raise UserError(

@@ -12,6 +12,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from moore.actor_critic import ACTIVATIONS
 from moore.agents import Agent, make_agent
 from moore.axes import merge
 from moore.cohort import Cohort
@@ -201,3 +202,14 @@ def test_scale_of_rewards_reaches_online_batches() -> None:
     for key, value in plain.agent.state().items():
         if key != "reward_scale":
             close(scaled.agent.state()[key].detach(), value.detach())
+
+
+@pytest.mark.parametrize("name", ["cal_ql", "wsrl", "balanced_replay"])
+def test_groups_of_runs_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a run's conservative term meets another run's batch, or a group of runs is left out of the step."""
+    states = []
+    for activations in (2**40, 1):
+        monkeypatch.setitem(ACTIVATIONS, "cpu", activations)
+        states.append(learn(name, "offline", SEEDS, ["small", "large", "small"]).agent.state())
+    for key, value in states[0].items():
+        close(value.detach(), states[1][key].detach())

@@ -7,13 +7,13 @@ Offline the critics also minimise how far they value actions of the policy and r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from moore.actor_critic import SACConfig
+from moore.actor_critic import CriticTerm, SACConfig
 from moore.nets import squashed_gaussian
 from moore.replay import AnyBatch, BatchWithReturns
 from moore.sac import SAC
@@ -47,10 +47,8 @@ class CQL(SAC):
         self._first_block = self.noise_blocks
         self.noise_blocks += 3 * cql.num_actions if coef else 0
 
-    def conservative_term(
-        self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor
-    ) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """coef (logsumexp over sampled actions - Q(data)), summed over critics, as a function of (params, q)."""
+    def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
+        """coef (logsumexp over sampled actions - Q(data)), summed over critics."""
         if not self.coef:
             return None
         n, blocks = self.cql.num_actions, noise[self._first_block :]
@@ -64,14 +62,14 @@ class CQL(SAC):
         log_density = torch.cat([density, log_prob], 1).unflatten(1, (3 * n, -1))  # [R, 3n, B]
         repeated = obs.repeat(1, 3 * n, 1)
 
-        def term(params: Tensor, q: Tensor) -> Tensor:
-            sampled = self.q(params, repeated, actions).unflatten(2, (3 * n, -1))  # [R, C, 3n, B]
+        def loss(runs: slice, params: Tensor, q: Tensor) -> Tensor:
+            sampled = self.q(params, repeated[runs], actions[runs]).unflatten(2, (3 * n, -1))  # [R, C, 3n, B]
             if self.cql.calibrated:
                 assert isinstance(batch, BatchWithReturns)
-                sampled = calibrate(sampled, batch.return_to_go, n)
-            return self.coef * conservative_gap(sampled, log_density, q).mean(-1).sum(-1)
+                sampled = calibrate(sampled, batch.return_to_go[runs], n)
+            return self.coef * conservative_gap(sampled, log_density[runs], q).mean(-1).sum(-1)
 
-        return term
+        return CriticTerm(loss, self.config.num_critics * actions.shape[1] * max(self.config.hidden))
 
 
 def calibrate(sampled: Tensor, return_to_go: Tensor, num_random: int) -> Tensor:
