@@ -9,7 +9,8 @@ ARGS ?=
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test bench reproduce-table reproduce-ablations figures check-readme clean
+.PHONY: help setup lint type format test bench reproduce-table reproduce-ablations figures check-readme claims report
+.PHONY: notebooks clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -43,6 +44,7 @@ bench: $(READY)  ## speed of updates, rollouts and environments as a fraction of
 	OMP_NUM_THREADS=$$(env -u OMP_NUM_THREADS nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
 	$(BIN)/python -m tests.benchmarks.methods $(ARGS)
 	$(BIN)/python -m tests.benchmarks.data $(ARGS)
+	$(BIN)/python -m tests.benchmarks.analysis $(ARGS)
 
 reproduce-table: $(READY) ## train what is missing, print table and curves (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
@@ -55,6 +57,15 @@ figures: $(READY) ## tables, figures and README's generated blocks again, from t
 
 check-readme: $(READY) ## fail if a generated block of README is stale
 	$(BIN)/python -m analysis.report --check
+
+claims: $(READY) ## the paper's claims judged on the rows in analysis/results, every comparison with its interval
+	$(BIN)/python -m analysis.claims $(ARGS)
+
+report: $(READY) ## one page with all tables, figures, claims, provenance and costs: build/report.html
+	$(BIN)/python -m analysis.html $(ARGS)
+
+notebooks: $(READY) ## execute analysis/notebooks into build/notebooks
+	$(BIN)/python -m analysis.run_notebooks $(ARGS)
 
 clean:           ## remove generated runs and caches (results in git stay)
 	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from analysis.methods import REFERENCES, listed
-from analysis.rows import SCORE, Study
+from analysis.deviations import deviations
+from analysis.methods import IMPORTED, REFERENCES, listed, ordered
+from analysis.rows import SCORE, Study, source_of
 from analysis.settings import budgets, frozen, untrained
 from analysis.stages import offline_problems, one_stage, stages
 from analysis.stats import REPS
+from analysis.sweeps import sweeps
 from analysis.transfer import GAIN, LAST, problems
 from moore.data.mismatch import PhysicsMismatch
 
@@ -33,7 +36,18 @@ def provenance(study: Study) -> str:
         facts.append("-".join([f"commit {commit[:10]}", *state]))
     if m.get("command"):
         facts.append(f"command `{m['command']}`")
-    return ", ".join(facts) + "."
+    if m.get("imported"):
+        facts.append(f"imported from {m.get('file')} (sha256 {str(m.get('sha256'))[:12]}), not run here")
+    return joined(", ".join(facts) + ".", *(_overlay(study, entry) for entry in m.get("overlays", [])))
+
+
+def _overlay(study: Study, entry: Mapping[str, Any]) -> str:
+    """Whose curves lie over a study's own."""
+    cut = f"; steps after {study.online_steps} are left out" if entry["cut"] else ""
+    return (
+        f"{entry['name']}:...{IMPORTED}: other people's curves under their own protocol, from {entry['file']} (sha256 "
+        f"{entry['sha256'][:12]}), not run here, in no paired comparison and not in the number of seeds{cut}."
+    )
 
 
 def episodes(study: Study) -> int:
@@ -56,6 +70,18 @@ def runs_clause(study: Study, runs: pd.DataFrame) -> str:
     return " ".join(clauses)
 
 
+def gaps_clause(study: Study, runs: pd.DataFrame) -> str:
+    """Every method with fewer runs on a dataset than the study has seeds, or nothing."""
+    ours = [method for method in ordered(study.methods) if not method.endswith(IMPORTED)]
+    counts = runs[runs["method"].isin(ours)].groupby(["method", "dataset"]).size().to_dict()
+    expected, clauses = max(counts.values(), default=0), []
+    for method in ours:
+        for dataset in dict.fromkeys(source_of(name, method, runs) for name in study.datasets):
+            if (count := counts.get((method, dataset), 0)) < expected:
+                clauses.append(f"{method} on {dataset} ({count} of {expected})")
+    return f"Fewer runs than seeds: {', '.join(clauses)}." if clauses else ""
+
+
 def physics_clause(study: Study) -> str:
     """Every dataset that was recorded with another physics than its runs have, or with an unknown one, or nothing."""
     sentences = []
@@ -64,7 +90,7 @@ def physics_clause(study: Study) -> str:
         dataset = measured.pop("dataset")
         if dataset in study.datasets:
             sentences.append(PhysicsMismatch(**measured).sentence(dataset))
-    return _join(*sentences)
+    return joined(*sentences)
 
 
 def main(study: Study, runs: pd.DataFrame, seeds: int, aggregates: str) -> str:
@@ -78,6 +104,7 @@ def main(study: Study, runs: pd.DataFrame, seeds: int, aggregates: str) -> str:
         starts_clause(study, runs),
         frozen_clause(study),
         budgets(study),
+        deviations(study),
         f"{seeds_clause(seeds).capitalize()}. {T_INTERVAL}.",
         "Bold: the best mean and every method whose 95 % interval of the paired difference to it (same dataset and "
         "seed) includes 0.",
@@ -87,12 +114,13 @@ def main(study: Study, runs: pd.DataFrame, seeds: int, aggregates: str) -> str:
             f"Last {aggregates}: online score with its 95 % stratified bootstrap interval ({REPS} resamples of runs "
             "within tasks); missing where a task is missing or diverged."
         )
-    return _join(*text, runs_clause(study, runs), physics_clause(study), provenance(study))
+    return joined(*text, runs_clause(study, runs), physics_clause(study), provenance(study))
 
 
 def offline(study: Study, seeds: int) -> str:
-    return _join(
+    return joined(
         f"Normalised score (0-100), mean of the last {LAST} offline evaluations, {episodes(study)} episodes each.",
+        deviations(study),
         f"{seeds_clause(seeds).capitalize()}. {T_INTERVAL}.",
         physics_clause(study),
         provenance(study),
@@ -100,7 +128,7 @@ def offline(study: Study, seeds: int) -> str:
 
 
 def transfer(study: Study, runs: pd.DataFrame, seeds: int) -> str:
-    return _join(
+    return joined(
         "Transfer metrics per run, averaged over seeds, in score points (0-100) and environment steps. Drop, first "
         f"10 %: J_0 minus the lowest score in the first 10 % of the {study.online_steps} online steps; worst drop: the "
         "same over all steps (negative: never below J_0). AUC: mean score over steps (trapezoids). Steps to J_0 + "
@@ -116,20 +144,34 @@ def transfer(study: Study, runs: pd.DataFrame, seeds: int) -> str:
 
 
 def learning_curves(study: Study, runs: pd.DataFrame, seeds: int) -> str:
-    return _join(
+    return joined(
         f"Learning curves of {study.name}: evaluation score (0-100, {episodes(study)} episodes, no smoothing), mean "
-        f"over {seeds} seeds with the 95 % Student-t band. Left of the vertical rule: "
+        f"over {seeds} seed{'' if seeds == 1 else 's'} with the 95 % Student-t band, cut where it goes beyond the "
+        "panel. Left of the vertical rule: "
         f"{'the shared offline stage' if one_stage(study, SCORE) else 'the offline stages (means, thin)'}, "
         "gradient updates squeezed onto a quarter of the online axis; right: environment steps since the switch.",
         stages_clause(study, SCORE),
+        sweep_clause(study),
         starts_clause(study, runs),
         frozen_clause(study),
         budgets(study),
         "" if runs["finished"].all() else "A run that diverged or is unfinished is a thin line that ends in a cross.",
         runs_clause(study, runs),
+        gaps_clause(study, runs),
         physics_clause(study),
         provenance(study),
     )
+
+
+def sweep_clause(study: Study) -> str:
+    """Which number all variants differ in, where that is one, or nothing."""
+    sentences = []
+    for sweep in sweeps(study):
+        if len(sweep.values) == len(set(study.methods) - set(REFERENCES)):
+            first, *_, last = sweep.values
+            span = f"from {sweep.text(first)} to {sweep.text(last)}"
+            sentences.append(f"Light to dark: `{sweep.key}` {span}, in the reference {sweep.text(sweep.reference)}.")
+    return joined(*sentences)
 
 
 def stages_clause(study: Study, metric: str) -> str:
@@ -145,7 +187,7 @@ def starts_clause(study: Study, runs: pd.DataFrame) -> str:
     """Which methods have no offline stage, or nothing."""
     scratch = [name for name in REFERENCES if name in set(runs["method"])]
     bare = untrained(study)
-    return _join(
+    return joined(
         f"{listed(scratch)} learn{_s(scratch)} from scratch on the same online steps: no offline stage."
         if scratch
         else "",
@@ -162,7 +204,7 @@ def frozen_clause(study: Study) -> str:
 
 
 def methods(study: Study, reference: str) -> str:
-    return _join(
+    return joined(
         "As run: gradient updates of the offline stage, and for every online environment step. Real batches: the "
         "strategy that draws from offline and online transitions, with their share of a batch where the rest is "
         "imagined. Settings: keys of `moore/config.py` with values other than its defaults, of the algorithm's own "
@@ -172,32 +214,11 @@ def methods(study: Study, reference: str) -> str:
     )
 
 
-def online_share(study: Study, drawn: Sequence[str], missing: Sequence[str]) -> str:
-    formula = f"Dashed: the closed form α S t² / (α S t² + N_off) of `{study.main}` at the end of epoch t."  # noqa: RUF001
-    closed = formula if drawn else ""
-    lacking = f"No closed form for {', '.join(missing)}: the manifest does not give N_off, S and the decay rate."
-    unknown = lacking if missing else ""
-    what = (
-        "Share of online transitions among the draws of an epoch, mean over the seeds that finished; solid: batches of "
-        "the dynamics model, dotted: start states of rollouts."
-    )
-    return _join(what, closed, unknown, provenance(study))
-
-
-def penalty(study: Study, banded: str, metric: str) -> str:
-    return _join(
-        "Mean ensemble uncertainty u of imagined transitions, before the penalty coefficient, mean over the "
-        f"seeds that finished; the band is the 20-80 % range of u in `{banded}`, averaged over seeds. Left of the "
-        "rule: the offline stage.",
-        stages_clause(study, metric),
-        provenance(study),
-    )
-
-
 def _s(names: Sequence[str]) -> str:
     """The ending of a verb."""
     return "s" if len(names) == 1 else ""
 
 
-def _join(*sentences: str) -> str:
+def joined(*sentences: str) -> str:
+    """One paragraph of those that say something."""
     return " ".join(sentence for sentence in sentences if sentence)

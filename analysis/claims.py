@@ -1,221 +1,192 @@
-"""The paper's claims as checks on the rows: supported, not supported or inconclusive, always with the numbers.
+"""`python -m analysis.claims`: the paper's claims, judged on the rows of every study.
 
-One rule for all: a claim says that a mean over seeds exceeds a threshold. It is supported if the whole 95 % Student-t
-interval lies above the threshold, not supported if the whole interval lies at or below it, inconclusive otherwise. So
-where the truth sits on the threshold, a check calls "supported" in at most 2.5 % of studies. Thresholds are `MARGIN`
-score points for a drop worth the name and for "no worse than"; zero for the rest.
-
-"Drop" here is `early_drop` (J_0 minus the *mean* early score): the minimum of noisy evaluations lies below J_0 for any
-policy, so the `drop` of the transfer table would find drops in pure noise.
+First the verdict on every claim, then every comparison behind it with its effect, interval and the rows used. The exit
+code is 0 whatever the verdicts.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from analysis import captions
-from analysis.methods import MOORE, REFERENCES, SAMPLING, ordered
-from analysis.rows import Study, select
-from analysis.settings import without_stage
-from analysis.stats import Interval, paired_interval, t_interval
-from analysis.tables import Cell, Table, by_seed, group, most_seeds
-from analysis.transfer import EARLY, summarise
+from analysis.hypotheses import CLAIMS, FALL, Claim, load_claims
+from analysis.render import interval_text, number, to_rich
+from analysis.rows import RESULTS, Study, load_studies, reject_mixed_sources, study_folders
+from analysis.stats import Interval
+from analysis.tables import Cell, Table, most_seeds
+from analysis.transfer import summarise
+from analysis.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, Finding, check, comparisons, conjunction
+from moore.errors import UserError
 
-MARGIN = 5.0
-SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
-Values = Callable[[Study, pd.DataFrame, str], "Interval | None"]
+RULE = (
+    f'A comparison "{HOLDS}" if its 95 % Student-t interval over seeds, in brackets, lies wholly on its side of the '
+    f'threshold, "{FAILS}" if wholly on the other side, and is "{UNDECIDED}" otherwise or if a compared run diverged; '
+    f'"{NO_DATA}": methods, datasets or a second seed are missing. No correction for the number of checks. '
+    "Hypotheses, thresholds and when they were stated: `analysis/claims.yaml`."
+)
+WIDTH = 180  # characters, where the output is no terminal
 
 
-@dataclass(frozen=True)
-class Claim:
-    """`quantity` of a dataset exceeds `threshold`, or stays below it (`below`); it needs runs of `methods`.
+def claims_table(study: Study, claims: Sequence[Claim] | None = None) -> Table:
+    """Rows: comparisons; columns: datasets and on how many it holds; cells: verdict and interval.
 
-    `kind` is the name, or with an X in it that of many claims with one meaning.
+    UserError for datasets of several sources.
     """
-
-    name: str
-    kind: str
-    meaning: str
-    methods: tuple[str, ...]
-    quantity: Values
-    threshold: float = 0.0
-    below: bool = False
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The verdict on one claim for one dataset; a diverged run among the compared makes it inconclusive."""
-
-    claim: str
-    dataset: str
-    verdict: str
-    interval: Interval | None
-    diverged: int
-
-
-def decide(interval: Interval | None, threshold: float, below: bool = False) -> str:
-    """The rule in the module's first paragraph; `below` turns it into a claim of staying below the threshold."""
-    if interval is None or not interval.known:
-        return INCONCLUSIVE
-    above, under = interval.low > threshold, interval.high <= threshold
-    if below:
-        above, under = under, above
-    return SUPPORTED if above else NOT_SUPPORTED if under else INCONCLUSIVE
-
-
-def difference(runs: pd.DataFrame, dataset: str, ours: str, theirs: str, metric: str) -> Interval | None:
-    """Paired difference `ours - theirs` of one metric on one dataset, over common seeds."""
-    return paired_interval(by_seed(group(runs, dataset, ours), metric), by_seed(group(runs, dataset, theirs), metric))
-
-
-def uncertainty_fall(study: Study, runs: pd.DataFrame, dataset: str) -> Interval | None:
-    """Relative fall of MOORe's `penalty/mean`, 1 - (last 10 % of the budget) / (first 10 %); over runs with both."""
-    rows = select(study.rows, "penalty/mean", "online")
-    rows = rows[(rows["method"] == study.main) & (rows["dataset"] == dataset)]
-    falls = []
-    for _, run in rows.groupby("seed"):
-        first = run.loc[run["env_steps"] <= EARLY * study.online_steps, "value"].mean()
-        last = run.loc[run["env_steps"] > (1 - EARLY) * study.online_steps, "value"].mean()
-        falls.append(1 - last / first if first > 0 else math.nan)
-    return t_interval(np.array(falls, dtype=float))
-
-
-def _early_drop(method: str) -> Values:
-    return lambda study, runs, dataset: t_interval(group(runs, dataset, method)["early_drop"])
-
-
-def _lead(metric: str, over: str) -> Values:
-    return lambda study, runs, dataset: difference(runs, dataset, study.main, over, metric)
-
-
-def claims(study: Study) -> list[Claim]:
-    """The claims that this study can speak to: those whose methods it ran."""
-    falls = "uncertainty falls online"
-    meaning = "relative fall of the mean uncertainty from the first to the last 10 % of online steps, above 0"
-    uncertainty = Claim(falls, falls, meaning, (study.main,), uncertainty_fall)
-    every = [*_of_sampling(study.main), *_of_methods(study), uncertainty]
-    return [claim for claim in every if set(claim.methods) <= set(study.methods)]
-
-
-def _of_sampling(main: str) -> list[Claim]:
-    """What the paper says of the other sampling strategies at the start of the online stage."""
-    slower, meaning = "uniform adapts slower", f"AUC of {main} - AUC of uniform, above 0"
-    return [
-        _drops("half_half", "half_half"),
-        _drops("pure_online", "pure_online"),
-        _smooth("uniform", "uniform is smooth"),
-        Claim(slower, slower, meaning, (main, "uniform"), _lead("auc", "uniform")),
+    reject_mixed_sources(study)
+    claims = load_claims() if claims is None else claims
+    found = {(f.comparison.hypothesis, f.comparison.name, f.dataset): f for f in check(study, claims)}
+    made, rows = comparisons(study, claims), []
+    for one in made:
+        mine = [found.get((one.hypothesis, one.name, dataset)) for dataset in study.datasets]
+        judged = [finding for finding in mine if finding is not None]
+        total = sum(finding.verdict == HOLDS for finding in judged)
+        cells = [Cell() if finding is None else _finding_cell(finding) for finding in mine]
+        rows.append(((one.name,), (*cells, Cell((("count", f"{total} of {len(judged)}"),)))))
+    seeds = most_seeds(summarise(study))
+    caption = [
+        RULE,
+        f"In numbers: {'; '.join(dict.fromkeys(f'{one.kind} = {one.meaning}' for one in made))}.",
+        captions.frozen_clause(study),
+        f"{captions.seeds_clause(seeds).capitalize()}.",
+        captions.provenance(study),
     ]
+    columns, text = (*study.datasets, HOLDS), " ".join(part for part in caption if part)
+    return Table("claims", ("claim",), columns, tuple(rows), seeds, text, joiner=": ")
 
 
-def _of_methods(study: Study) -> list[Claim]:
-    """MOORe against every other method; its speed and the switch only where it meets other methods than its own."""
-    main = study.main
-    others = [name for name in ordered(study.methods) if name != main]
-    every = []
-    for other in others:
-        if main == MOORE or other not in REFERENCES:
-            shown = "X" if main == MOORE else other
-            meaning = f"final score of {main} - {shown}, not below -{MARGIN:.0f}"
-            name, kind = (f"{main} ends no worse than {method}" for method in (other, shown))
-            every.append(Claim(name, kind, meaning, (main, other), _lead("final", other), -MARGIN))
-    if main != MOORE:
-        return every
-    rivals = [name for name in others if name not in SAMPLING]
-    for other in rivals:
-        name, kind = (f"{main} adapts faster than {method}" for method in (other, "X"))
-        meaning = f"AUC of {main} - AUC of X, above 0"
-        every.append(Claim(name, kind, meaning, (main, other), _lead("auc", other)))
-    every.append(_smooth(main, f"{main} is smooth at the switch"))
-    return [*every, *(_drops(name, "X") for name in rivals if name not in without_stage(study))]
-
-
-def _drops(method: str, shown: str) -> Claim:
-    meaning = f"J_0 - mean early score, more than {MARGIN:.0f} points"
-    name, kind = (f"{who} drops at the switch" for who in (method, shown))
-    return Claim(name, kind, meaning, (method,), _early_drop(method), MARGIN)
-
-
-def _smooth(method: str, name: str) -> Claim:
-    meaning = f"its drop stays below {MARGIN:.0f} points"
-    return Claim(name, name, meaning, (method,), _early_drop(method), MARGIN, below=True)
-
-
-def check(study: Study) -> list[Finding]:
-    """Every applicable claim on every dataset."""
-    runs, findings = summarise(study), []
-    for claim in claims(study):
-        for dataset in study.datasets:
-            interval = claim.quantity(study, runs, dataset)
-            diverged = sum(int(group(runs, dataset, method)["diverged"].sum()) for method in claim.methods)
-            verdict = INCONCLUSIVE if diverged else decide(interval, claim.threshold, claim.below)
-            findings.append(Finding(claim.name, dataset, verdict, interval, diverged))
-    return findings
-
-
-def claims_table(study: Study) -> Table:
-    """Rows: claims; columns: datasets and the count of supported ones; cells: verdict and interval."""
-    found = {(finding.claim, finding.dataset): finding for finding in check(study)}
-    runs, rows = summarise(study), []
-    meanings = dict.fromkeys(f"{claim.kind} = {claim.meaning}" for claim in claims(study))
-    for claim in claims(study):
-        mine = [found[claim.name, dataset] for dataset in study.datasets]
-        total = sum(finding.verdict == SUPPORTED for finding in mine)
-        count = Cell((("count", f"{total} of {len(mine)}"),))
-        decimals = 2 if claim.name == "uncertainty falls online" else 1
-        rows.append(((claim.name,), (*(_finding_cell(finding, decimals) for finding in mine), count)))
-    seeds = most_seeds(runs)
-    caption = " ".join(
-        [
-            "A claim is supported (not supported) if the 95 % Student-t interval over seeds, in brackets, lies wholly "
-            "on its (the other) side of the threshold, and inconclusive otherwise or if a compared run diverged. No "
-            "correction for the number of checks.",
-            "In numbers: " + "; ".join(meanings) + ".",
-            captions.frozen_clause(study),
-            f"{captions.seeds_clause(seeds).capitalize()}.",
-            captions.provenance(study),
-        ]
+def verdicts_table(studies: Iterable[Study], claims: Sequence[Claim] | None = None) -> Table:
+    """Rows: claims; columns: verdict counted over the tasks of every study, effects, rows used."""
+    claims = load_claims() if claims is None else claims
+    findings = all_findings(studies, claims)
+    rows = []
+    for claim in claims:
+        mine = [finding for finding in findings if finding.comparison.claim == claim]
+        cells = (_verdict_cell(claim, mine), Cell(tuple(_effects(mine)), brackets=True), Cell(tuple(_used(mine))))
+        rows.append(((claim.sentence,), cells))
+    caption = (
+        "The claims of the paper on the rows of every study with the methods that they are about. A claim holds on a "
+        "task if all of its comparisons hold, and does not hold if one of them does not. Effects: that of a single "
+        "comparison with its interval, or the lowest and the highest mean of several. Lines without a number are not "
+        "sentences of the paper. "
+        f"{RULE} Every comparison by itself: `make claims`."
     )
-    caption = " ".join(caption.split())
-    return Table("claims", ("claim",), (*study.datasets, "supported"), tuple(rows), seeds, caption, joiner=": ")
+    columns = ("verdict", "effects", "rows used")
+    return Table("verdicts", ("claim",), columns, tuple(rows), 0, caption, joiner="; ", words=True)
 
 
-def differences_table(study: Study) -> Table:
-    """Rows: dataset and method; columns: paired difference to MOORe; no rows in a study without it."""
-    runs, rows, reference, no_switch = summarise(study), [], study.main, without_stage(study)
-    for dataset in study.datasets if reference in study.methods else []:
-        for method in ordered(study.methods):
-            if method == reference:
-                continue
-            cells = []
-            for metric in ("final", "auc", "early_drop"):
-                lacking = method in no_switch and metric == "early_drop"
-                value = None if lacking else difference(runs, dataset, method, reference, metric)
-                cells.append(Cell(((metric, value),), brackets=True, seeds=value.n) if value else Cell())
-            rows.append(((dataset, method), tuple(cells)))
-    seeds = most_seeds(runs)
-    caption = " ".join(
-        [
-            f"Paired difference to `{reference}` (same dataset and seed), mean over seeds with its 95 % Student-t "
-            "interval, in score points; early drop: J_0 minus the mean score in the first 10 % of the online steps.",
-            f"{captions.seeds_clause(seeds).capitalize()}.",
-            captions.runs_clause(study, runs),
-            captions.provenance(study),
-        ]
-    )
-    columns = ("final score", "AUC", "early drop")
-    return Table("differences", ("dataset", "method"), columns, tuple(rows), seeds, " ".join(caption.split()))
+def comparisons_table(claim: Claim, findings: Sequence[Finding]) -> Table:
+    """Rows: comparison, study and dataset of one claim; columns: verdict, effect, rows used."""
+    mine, rows = [finding for finding in findings if finding.comparison.claim == claim], []
+    for finding in mine:
+        verdict, *effect = _finding_cell(finding).parts
+        cells = (
+            Cell((verdict,)),
+            Cell(tuple(effect), decimals=_decimals(finding), brackets=True),
+            Cell((("rows", f"{_count(len(finding.used), 'run')}, {_count(sum(finding.used.values()), 'row')}"),)),
+        )
+        rows.append(((finding.comparison.name, finding.study, finding.dataset), cells))
+    meanings = dict.fromkeys(f"{f.comparison.kind} = {f.comparison.meaning}" for f in mine)
+    caption = "; ".join([*meanings, *_lacking(claim, mine)])
+    heads = ("comparison", "study", "dataset")
+    return Table(claim.key, heads, ("verdict", "effect", "rows used"), tuple(rows), 0, f"{caption}.", words=True)
 
 
-def _finding_cell(finding: Finding, decimals: int) -> Cell:
+def all_findings(studies: Iterable[Study], claims: Sequence[Claim]) -> list[Finding]:
+    """Every comparison in every study whose runs are our own."""
+    return [finding for study in studies if not study.imported for finding in check(study, claims)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    from rich.console import Console
+    from rich.markup import escape
+
+    parser = argparse.ArgumentParser(prog="python -m analysis.claims", description=(__doc__ or "").split("\n\n", 1)[0])
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders under the results root; default: all")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
+    parser.add_argument("--claims", type=Path, default=CLAIMS, help="file of hypotheses")
+    options = parser.parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    try:
+        studies, claims = load_studies(study_folders(options.results, options.studies)), load_claims(options.claims)
+        findings = all_findings(studies, claims)
+        console.print(to_rich(verdicts_table(studies, claims), console.width))
+        for claim in claims:
+            console.print(f"\n[bold]{escape(claim.sentence)}[/bold]")
+            table = comparisons_table(claim, findings)
+            console.print(to_rich(table, console.width) if table.rows else f"  {escape(table.caption)}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _finding_cell(finding: Finding) -> Cell:
     verdict = finding.verdict + (f" ({finding.diverged} diverged)" if finding.diverged else "")
     if finding.interval is None:
         return Cell((("verdict", verdict),))
-    return Cell(
-        (("verdict", verdict), ("value", finding.interval)), decimals=decimals, brackets=True, seeds=finding.interval.n
-    )
+    parts: tuple[tuple[str, Interval | str], ...] = (("verdict", verdict), ("value", finding.interval))
+    return Cell(parts, decimals=_decimals(finding), brackets=True, seeds=finding.interval.n)
+
+
+def _verdict_cell(claim: Claim, findings: Sequence[Finding]) -> Cell:
+    """One part for every study, `sampling-mini: holds on 3 of 4 tasks, undecided on 1`, then what none could check."""
+    parts: list[tuple[str, Interval | str]] = []
+    for study in dict.fromkeys(finding.study for finding in findings):
+        mine = [finding for finding in findings if finding.study == study]
+        tasks = dict.fromkeys(finding.dataset for finding in mine)
+        verdicts = [conjunction(f.verdict for f in mine if f.dataset == dataset) for dataset in tasks]
+        counts = [f"{verdict} on {verdicts.count(verdict)}" for verdict in (FAILS, UNDECIDED) if verdict in verdicts]
+        counts += [f"{NO_DATA} on {verdicts.count(NO_DATA)}"] if NO_DATA in verdicts else []
+        words = [f"{HOLDS} on {verdicts.count(HOLDS)} of {_count(len(verdicts), 'task')}", *counts]
+        parts.append((study, f"{study}: {', '.join(words)}"))
+    parts += [("lacking", text) for text in _lacking(claim, findings)]
+    return Cell(tuple(parts))
+
+
+def _lacking(claim: Claim, findings: Sequence[Finding]) -> list[str]:
+    """`not enough data: needs ...` for every hypothesis that no study could check."""
+    checked = {finding.comparison.hypothesis for finding in findings}
+    lacking = [one for one in claim.hypotheses if one not in checked]
+    return list(dict.fromkeys(f"{NO_DATA}: {one.needs}" for one in lacking))
+
+
+def _effects(findings: Sequence[Finding]) -> list[tuple[str, Interval | str]]:
+    """One part for every kind of comparison: a single one's interval, or the range of their means."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.interval is not None:
+            kinds.setdefault(finding.comparison.kind, []).append(finding)
+    parts: list[tuple[str, Interval | str]] = []
+    for kind, mine in kinds.items():
+        intervals = [finding.interval for finding in mine if finding.interval is not None]
+        means, decimals = [interval.mean for interval in intervals], _decimals(mine[0])
+        words = f"{number(min(means), decimals)} to {number(max(means), decimals)}"
+        if len(intervals) == 1:
+            words = interval_text(intervals[0], decimals, brackets=True)
+        parts.append((kind, f"{kind}: {words}"))
+    return parts
+
+
+def _used(findings: Sequence[Finding]) -> list[tuple[str, Interval | str]]:
+    """`sampling-mini: 80 runs, 3360 rows`; a run that stands in several comparisons counts once."""
+    parts: list[tuple[str, Interval | str]] = []
+    for study in dict.fromkeys(finding.study for finding in findings):
+        counted = {key: rows for f in findings if f.study == study for key, rows in f.used.items()}
+        runs = _count(len({run for run, _ in counted}), "run")
+        parts.append((study, f"{study}: {runs}, {_count(sum(counted.values()), 'row')}"))
+    return parts
+
+
+def _decimals(finding: Finding) -> int:
+    return 2 if finding.comparison.hypothesis.metric == FALL else 1
+
+
+def _count(many: int, noun: str) -> str:
+    return f"{many} {noun}{'s' if many != 1 else ''}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,103 +2,116 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import captions
-from analysis.figures import STYLE, Array, finish, grid, mean_curve, offline_x, robust_limits, switch_axis
-from analysis.methods import OFFLINE_COLOUR, Look, looks, ordered
+from analysis.drawn import Drawn, drawn_as
+from analysis.figures import (
+    STYLE,
+    Array,
+    by_cell,
+    finish,
+    mean_curve,
+    offline_x,
+    robust_limits,
+    switch_axis,
+    task_grid,
+)  # fmt: skip
+from analysis.methods import OFFLINE_COLOUR
 from analysis.rows import SCORE, Study, select, source_of
-from analysis.stages import one_stage, stages
+from analysis.stages import Stage, stages
 from analysis.tables import WIDE, group, most_seeds
 from analysis.transfer import summarise
 from moore.errors import UserError
 
 X_LABEL = "environment steps since the switch (grey: gradient updates before it)"
+OFFLINE = "offline stage"
 
 
 def learning_curves(study: Study) -> tuple[Figure, str]:
     """The figure and its caption."""
-    runs = summarise(study)
-    drawn_as = looks(study.methods)
-    figure, axes = grid(study.datasets)
+    runs, drawn = summarise(study), drawn_as(study)
+    scores, before = by_cell(select(study.rows, SCORE, "online")), offline_stages(study, SCORE)
+    figure, axes = task_grid(study)
     with mpl.rc_context(STYLE):
-        for axis, dataset in zip(axes, study.datasets, strict=True):
-            _panel(axis, study, runs, dataset, drawn_as)
-    finish(figure, axes, X_LABEL, "score (0-100)")
+        for dataset, axis in axes.items():
+            updates = draw_offline(axis, before, dataset, study.online_steps, drawn)
+            bands: list[Array] = []
+            for method, look in drawn.items():
+                mine = group(runs, dataset, method)
+                rows = scores.get((method, source_of(dataset, method, runs)), study.rows.iloc[:0])
+                complete = rows[rows["run"].isin(mine.loc[mine["finished"], "run"])]
+                if len(complete):
+                    _same_steps(complete, study.name, dataset, method)
+                    bands += _draw_mean(axis, complete, look, len(drawn) > WIDE, method == study.main)
+                for run in mine[~mine["finished"]].to_dict("records"):
+                    own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
+                    _draw_stopped(axis, own, "env_steps", look.colour, look.line)
+            robust_limits(axis, bands)
+            switch_axis(axis, study.online_steps, updates)
+    finish(figure, axes, X_LABEL, "score (0-100)", [look.label for look in drawn.values()])
     return figure, captions.learning_curves(study, runs, most_seeds(runs))
 
 
+def offline_stages(study: Study, metric: str) -> dict[str, list[Stage]]:
+    """The offline stages of every dataset that logged `metric`."""
+    return {dataset: stages(study, dataset, metric) for dataset in study.datasets}
+
+
 def draw_offline(
-    axis: Axes, study: Study, dataset: str, metric: str, drawn_as: dict[str, Look]
-) -> tuple[int, list[Array]]:
-    """The offline stages left of the switch, a run that stopped early as a thin line of its own.
+    axis: Axes, before: dict[str, list[Stage]], dataset: str, budget: int, drawn: dict[str, Drawn], band: bool = True
+) -> int:
+    """The offline stages `before` the switch left of it, a run that stopped early as a thin line of its own.
 
-    One that all methods share is grey, with a band. Where methods have their own, each is a thin line that looks like
-    the first method that starts from it, so that the eye can follow a method across the switch. Shorter stages end at
-    the switch too. Returns the largest number of updates (0 without an offline stage) and the lines drawn.
+    One that all methods share is grey, with its t `band`. Where methods have their own, each is a thin line that looks
+    like the first method that starts from it, so that the eye can follow a method across the switch. Shorter stages end
+    at the switch too. Returns the largest number of updates, 0 without an offline stage.
     """
-    found, shared = stages(study, dataset, metric), one_stage(study, metric)
+    found, shared = before[dataset], all(len(stages) <= 1 for stages in before.values())
     total = max((stage.updates for stage in found), default=0)
-    drawn: list[Array] = []
     for stage in found:
-        colour, line = (OFFLINE_COLOUR, "-") if shared else drawn_as[stage.methods[0]]
-        rows, late = stage.rows, total - stage.updates
-        complete = rows.groupby("run")["updates"].transform("max") == rows["updates"].max()
-        curve = mean_curve(rows[complete], "updates")
-        x = offline_x(curve.x + late, total, study.online_steps)
-        if shared:
-            axis.fill_between(x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
-            axis.plot(x, curve.mean, color=colour, label="offline stage")
-        else:
-            axis.plot(x, curve.mean, line, color=colour, linewidth=0.8)
-        drawn.append(curve.mean)
-        for _, own in rows[~complete].sort_values("updates").groupby("run"):
-            values = own["value"].to_numpy(float)
-            own_x = offline_x(own["updates"].to_numpy(float) + late, total, study.online_steps)
-            axis.plot(own_x, values, color=colour, linewidth=0.6)
-            axis.plot(own_x[-1:], values[-1:], "x", color=colour, markersize=5, zorder=3)
-            drawn.append(values)
-    return total, drawn
+        look = None if shared else drawn.get(stage.methods[0])
+        colour, line = (look.colour, look.line) if look else (OFFLINE_COLOUR, "-")
+        complete = stage.rows.groupby("run")["updates"].transform("max") == stage.rows["updates"].max()
+        rows = stage.rows.assign(x=offline_x(stage.rows["updates"] + total - stage.updates, total, budget))
+        curve = mean_curve(rows[complete], "x")
+        if shared and band:
+            axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        (mean,) = axis.plot(curve.x, curve.mean, line, color=colour, label=OFFLINE if shared else "")
+        if not shared:
+            mean.set(linewidth=0.8)
+        for _, own in rows[~complete].groupby("run"):
+            _draw_stopped(axis, own, "x", colour, "-")
+    return total
 
 
-def _panel(axis: Axes, study: Study, runs: pd.DataFrame, dataset: str, drawn_as: dict[str, Look]) -> None:
-    updates, means = draw_offline(axis, study, dataset, SCORE, drawn_as)
-    bands: list[Array] = []
-    scores = select(study.rows, SCORE, "online")
-    crowded = len(drawn_as) > WIDE
+def _draw_mean(axis: Axes, rows: pd.DataFrame, look: Drawn, crowded: bool, ours: bool) -> list[Array]:
+    """The mean over the runs in `rows` with its band, whose edges are returned; thin lines in a crowd, but ours."""
+    curve = mean_curve(rows, "env_steps")
     opacity = 0.06 if crowded else 0.15  # many bands on top of each other hide the lines
-    for method in ordered(drawn_as):
-        mine = group(runs, dataset, method)
-        of_method = scores[(scores["method"] == method) & (scores["dataset"] == source_of(dataset, method, runs))]
-        complete = of_method[of_method["run"].isin(mine.loc[mine["finished"], "run"])]
-        colour, line = drawn_as[method]
-        if len(complete):
-            _same_steps(complete, study.name, dataset, method)
-            curve = mean_curve(complete, "env_steps")
-            axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=opacity, linewidth=0)
-            (drawn,) = axis.plot(curve.x, curve.mean, line, color=colour, label=method)
-            if crowded and method == study.main:
-                drawn.set(linewidth=2.0, zorder=2.5)  # in front of the others
-            means.append(curve.mean)
-            bands += [curve.low, curve.high]
-        for run in mine[~mine["finished"]].to_dict("records"):
-            own = of_method[
-                (of_method["run"] == run["run"]) & (of_method["env_steps"] <= run["last_step"])
-            ].sort_values("env_steps")
-            axis.plot(own["env_steps"], own["value"], line, color=colour, linewidth=0.6)
-            axis.plot(own["env_steps"].iloc[-1:], own["value"].iloc[-1:], "x", color=colour, markersize=5, zorder=3)
-            means.append(own["value"].to_numpy(float))
-    switch_axis(axis, study.online_steps, updates)
-    robust_limits(axis, means, bands)
+    axis.fill_between(curve.x, curve.low, curve.high, color=look.colour, alpha=opacity, linewidth=0)
+    (line,) = axis.plot(curve.x, curve.mean, look.line, color=look.colour, label=look.label)
+    if crowded:
+        line.set(linewidth=2.0 if ours else 0.9, zorder=2.5 if ours else 2.0)
+    return [curve.low, curve.high]
+
+
+def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, colour: Any, line: str) -> None:
+    """A run that stopped early: a thin line with a cross at its end."""
+    rows = rows.sort_values(x)
+    axis.plot(rows[x], rows["value"], line, color=colour, linewidth=0.6)
+    axis.plot(rows[x].iloc[-1:], rows["value"].iloc[-1:], "x", color=colour, markersize=5, zorder=3)
 
 
 def _same_steps(rows: pd.DataFrame, study: str, dataset: str, method: str) -> None:
     """A mean over seeds is only one if every run was evaluated at the same steps."""
-    steps = rows.groupby("run")["env_steps"].apply(lambda s: tuple(sorted(s)))
-    if steps.nunique() > 1:
+    counts = rows.groupby("env_steps")["run"].nunique()
+    if (counts != rows["run"].nunique()).any():
         raise UserError(
             f"study {study}: column env_steps: runs of {method} on {dataset} were evaluated at different steps"
         )

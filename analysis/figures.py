@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,18 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from analysis.methods import OFFLINE_COLOUR
+from analysis.panels import Layout, layout
+from analysis.rows import Study, reject_mixed_sources
 from analysis.stats import t_half_width
 
 Array = npt.NDArray[np.float64]
 OFFLINE_WIDTH = 0.25
-PER_ROW = 4
-TITLE_LENGTH = 26  # characters that fit above a panel
+TEXT_WIDTH = 6.75  # inches, of a page with two columns
+PANEL_WIDTH = 2.25  # inches, where the page has room for it
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": 8.0, "axes.titlesize": 7.5, "axes.labelsize": 8.0,
-    "legend.fontsize": 8.0, "legend.frameon": False,
-    "xtick.labelsize": 7.0, "ytick.labelsize": 7.0, "axes.linewidth": 0.6, "lines.linewidth": 1.3, "axes.grid": True,
+    "font.family": "DejaVu Sans", "font.size": 8.0, "axes.titlesize": 7.0, "axes.labelsize": 8.0,
+    "legend.fontsize": 7.5, "legend.frameon": False,
+    "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "axes.linewidth": 0.6, "lines.linewidth": 1.2, "axes.grid": True,
     "grid.alpha": 0.2, "grid.linewidth": 0.5, "pdf.fonttype": 42, "ps.fonttype": 42,
 }  # fmt: skip
 
@@ -50,33 +52,53 @@ class Curve:
 
 
 def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
-    """Mean over runs of `value` at every `x` (a column of `rows`) that *all* runs have, with the 95 % t band.
+    """Mean over runs of `value` at every `x` (a column of `rows`), with the 95 % t band; NaN where a run has no value.
 
-    Without rows, a curve without points: every run of a method on one dataset may have diverged.
+    So a line has a gap where its seeds are not complete. Without rows, a curve without points: every run of a method on
+    one dataset may have diverged.
     """
     if rows.empty:
         return Curve(*(np.empty(0) for _ in range(4)))
-    wide = rows.pivot_table(index=x, columns="run", values="value", aggfunc="mean").dropna().sort_index()
+    wide = rows.pivot_table(index=x, columns="run", values="value", aggfunc="mean", dropna=False).sort_index()
     values, n = wide.to_numpy(float), wide.shape[1]
     mean = values.mean(axis=1)
     half = t_half_width(values.std(axis=1, ddof=1) if n > 1 else np.full(len(mean), np.nan), n)
     return Curve(wide.index.to_numpy(float), mean, mean - half, mean + half)
 
 
-def grid(panels: Sequence[str], height: float = 1.9) -> tuple[Figure, list[Axes]]:
-    """A figure with one titled panel per name, at most `PER_ROW` side by side, and room for a legend below."""
-    columns = min(PER_ROW, max(1, len(panels)))
-    count = math.ceil(len(panels) / columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(3.25, 2.25 * columns), height * count), layout="constrained")
-        axes = list(figure.subplots(count, columns, squeeze=False).flat)
-        for axis in axes[len(panels) :]:
-            axis.remove()
-        for axis, name in zip(axes, panels, strict=False):
-            # a long id goes over two lines, environment and quality, so that neighbours do not meet
-            axis.set_title(name.replace("-", "\n", 1) if len(name) > TITLE_LENGTH else name)
+def by_cell(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
+    """The rows of every (method, dataset)."""
+    return {(str(key[0]), str(key[1])): group for key, group in rows.groupby(["method", "dataset"], sort=False)}
+
+
+def task_grid(study: Study, height: float = 1.75) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for every dataset of the study; UserError if they are of several sources."""
+    reject_mixed_sources(study)
+    return grid(layout(study.datasets), height)
+
+
+def grid(panels: Layout, height: float = 1.75) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with one titled panel per name, each `height` inches high, and their axes by name."""
+    columns = max(map(len, panels))
+    width = max(3.25, PANEL_WIDTH * columns if columns < 4 else TEXT_WIDTH / 4 * columns)
+    axes: dict[str, Axes] = {}
+    named = [name for row in panels for name in row if name is not None]
+    # a long id goes over two lines, environment and quality, so that neighbours do not meet
+    split = max(map(len, named)) > 12 * width / columns
+    titles = {name: name.replace("-", "\n", 1) if split else name for name in named}
+    room = 14.5 * width / columns  # characters
+    longest = max(len(line) for title in titles.values() for line in title.split("\n"))
+    with mpl.rc_context(STYLE | {"axes.titlesize": STYLE["axes.titlesize"] * min(1.0, room / longest)}):
+        figure = Figure(figsize=(width, height * len(panels)), layout="constrained")
+        for names, row in zip(panels, figure.subplots(len(panels), columns, squeeze=False), strict=True):
+            for name, axis in zip(names, row, strict=True):
+                if name is None:
+                    axis.remove()
+                    continue
+                axis.set_title(titles[name])
+                axes[name] = axis
         seaborn.despine(figure)
-    return figure, axes[: len(panels)]
+    return figure, axes
 
 
 def switch_axis(axis: Axes, budget: int, updates: int) -> None:
@@ -95,15 +117,18 @@ def switch_axis(axis: Axes, budget: int, updates: int) -> None:
         axis.get_xticklabels()[0].set_color(OFFLINE_COLOUR)
 
 
-def offline_x(updates: Array, total: int, budget: int) -> Array:
+def offline_x(updates: npt.ArrayLike, total: int, budget: int) -> Array:
     """Gradient updates [P] of `total` on the axis: 0 lands on -OFFLINE_WIDTH * budget, `total` on the switch."""
-    return np.asarray((updates / total - 1) * OFFLINE_WIDTH * budget)
+    return (np.asarray(updates, dtype=float) / total - 1) * OFFLINE_WIDTH * budget
 
 
-def robust_limits(axis: Axes, means: Iterable[Array], bands: Iterable[Array], floor: float = 0.0) -> None:
-    """y-limits around the mean lines; a wide band is cut off, so that it cannot flatten the lines."""
-    lines = [y[np.isfinite(y)] for y in means]
-    points = np.concatenate([*lines, [floor]])
+def robust_limits(axis: Axes, bands: Iterable[Array] = (), areas: Iterable[Array] = (), floor: float = 0.0) -> None:
+    """y-limits around the lines drawn so far and the edges of `areas`; a wide band among `bands` is cut off.
+
+    So an interval of two far seeds cannot flatten the lines.
+    """
+    lines = [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()]
+    points = np.concatenate([*(y[np.isfinite(y)] for y in [*lines, *areas]), [floor]])
     edges = np.concatenate([*(y[np.isfinite(y)] for y in bands), points])
     low, high = float(points.min()), float(points.max())
     reach = 0.35 * max(high - low, 1e-9)
@@ -113,21 +138,24 @@ def robust_limits(axis: Axes, means: Iterable[Array], bands: Iterable[Array], fl
     axis.set_ylim(low - pad, high + pad)
 
 
-def finish(figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str) -> None:
-    """Shared axis labels and, in a strip of its own below them, one legend with every method once."""
+def finish(figure: Figure, axes: Mapping[str, Axes], x_label: str, y_label: str, order: Sequence[str] = ()) -> None:
+    """Shared axis labels and, in a strip of its own below them, one legend with every label once.
+
+    `order`: labels in the order of the legend, those that it lacks first; without it as they were first drawn.
+    """
     width, height = figure.get_size_inches()
     with mpl.rc_context(STYLE):
         entries: dict[str, Artist] = {}
-        for axis in axes:
+        for axis in axes.values():
             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
                 entries.setdefault(label, handle)
+        known = list(order)
+        entries = dict(sorted(entries.items(), key=lambda item: known.index(item[0]) if item[0] in known else -1))
         patterns = {handle.get_linestyle() for handle in entries.values() if isinstance(handle, Line2D)}
         sample = 3.0 if patterns & {"-.", ":"} else 1.8  # in font sizes: long enough to tell dots from dashes
-        # inches, at 8 points
-        item = 0.45 + 0.11 * (sample - 1.8) + 0.06 * max((len(label) for label in entries), default=0)
-        columns = max(1, min(len(entries), int(width / item)))
+        columns = _legend_columns([0.42 + 0.11 * (sample - 1.8) + 0.06 * len(label) for label in entries], width)
         lines = textwrap.wrap(x_label, int(width / 0.065))
-        strip = 0.19 * math.ceil(len(entries) / columns) + 0.14 * len(lines) + 0.1
+        strip = 0.18 * math.ceil(len(entries) / columns) + 0.14 * len(lines) + 0.1
         engine = figure.get_layout_engine()
         assert isinstance(engine, ConstrainedLayoutEngine)
         height += strip
@@ -140,6 +168,14 @@ def finish(figure: Figure, axes: Sequence[Axes], x_label: str, y_label: str) -> 
             figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=sample, borderpad=0.2)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not again for every file format
+
+
+def _legend_columns(items: Sequence[float], width: float) -> int:
+    """The most columns, filled one after the other, into which entries so many inches wide (at 7.5 points) fit."""
+    for columns in range(len(items), 1, -1):
+        if sum(column.max() for column in np.array_split(items, columns)) <= width:
+            return columns
+    return 1
 
 
 def short(value: float) -> str:

@@ -12,6 +12,7 @@ OFFLINE_STAGE = "mopo"  # method column of MOPO's offline rows; online rows of t
 # Trained from scratch: no offline stage and no dataset, so shown beside every dataset of their environment.
 REFERENCES = ("sac", "mbpo")
 SAMPLING = ("uniform", "half_half", "pure_online")  # MOORe with other sampling strategies
+IMPORTED = " (imported)"  # ending of a method whose curves are other people's
 ORDER = (
     MOORE, PRIORITIZED, *SAMPLING,
     "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl", "mbpo_warm", "mopo_naive", "mopo",
@@ -20,6 +21,7 @@ ORDER = (
 
 OFFLINE_COLOUR = "0.45"
 BLACK = 10
+APART = 5  # neighbours in a light-to-dark sequence of so many colours can still be told apart
 # (colour, line): positions in seaborn's "colorblind" palette (ten colours, after Wong, Nature Methods 8:441, 2011) or
 # BLACK. Eleven colours are too few, so the lines differ too: two methods with the same line have colours that stay
 # apart in simulated colour blindness. Dashed methods have no offline stage.
@@ -63,7 +65,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look for each method: fixed if in `LOOKS`, else a solid line from a light-to-dark sequence."""
+    """A look for each method: fixed if in `LOOKS`, else from a light-to-dark sequence.
+
+    Where that is too long to tell neighbours apart by colour (more than `APART`), their lines differ too.
+    """
     import seaborn  # here, not above: rebuilding a README table needs no plotting library
 
     names = ordered(methods)
@@ -73,7 +78,8 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
 
     def look(name: str) -> Look:
         if name not in LOOKS:
-            return Look(tuple(sweep[name]), "-")
+            line = ("-", "-.", ":")[others.index(name) % 3] if len(others) > APART else "-"
+            return Look(tuple(sweep[name]), line)
         index, line = LOOKS[name]
         return Look(tuple(fixed[index]), line)
 

@@ -1,6 +1,8 @@
 """Blocks of a Markdown file from `<!-- generated:KIND:STUDY -->` to `<!-- /generated -->`, rebuilt from rows.
 
-`<!-- generated:behaviours -->` is rebuilt from the provenance of the shipped behaviour policies.
+KIND is a table, `curves`, or `figure/NAME` for another figure with the caption that was written beside it.
+`<!-- generated:verdicts -->` judges the paper's claims on all studies; `<!-- generated:behaviours -->` is rebuilt from
+the provenance of the shipped behaviour policies.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from analysis import captions
-from analysis.claims import claims_table, differences_table
+from analysis.claims import claims_table, verdicts_table
+from analysis.differences import differences_table
+from analysis.published import published_table
 from analysis.render import to_markdown
-from analysis.rows import Study, split_by_source
+from analysis.rows import Study, named_parts, split_by_source
 from analysis.tables import Table, main_table, methods_table, most_seeds, transfer_table
 from analysis.transfer import summarise
 from moore.errors import UserError
@@ -20,23 +24,38 @@ from moore.errors import UserError
 OPENING = re.compile(r"<!-- generated:(?P<name>[^\s>]+) -->")
 CLOSING = "<!-- /generated -->"
 FIGURES = "analysis/figures"  # relative to the repository root, where the README lies
-BEHAVIOURS = "behaviours"  # a block of its own, which belongs to no study
+FIGURE = "figure/"
+BEHAVIOURS, VERDICTS = "behaviours", "verdicts"  # blocks of their own, which belong to no study
 TABLES: dict[str, Callable[[Study], Table]] = {
     "table": main_table,
     "transfer": transfer_table,
     "claims": claims_table,
     "differences": differences_table,
     "methods": methods_table,
+    "published": published_table,
 }
 
 
 def block(kind: str, study: Study) -> str:
     """The text of one block: a table and its caption per dataset source, or the learning curves and theirs."""
     if kind == "curves":
-        runs = summarise(study)
-        caption = captions.learning_curves(study, runs, most_seeds(runs))
-        return f"![Learning curves of {study.name}]({FIGURES}/{study.name}/curves.png)\n\n{caption}\n"
+        return "\n".join(_curves(name, part) for name, part in named_parts(study))
+    if kind.startswith(FIGURE):
+        return _figure(kind.removeprefix(FIGURE), study.name)
     return "\n".join(to_markdown(TABLES[kind](part)) for part in split_by_source(study))
+
+
+def _curves(name: str, study: Study) -> str:
+    runs = summarise(study)
+    caption = captions.learning_curves(study, runs, most_seeds(runs))
+    return f"![Learning curves of {name}]({FIGURES}/{name}/curves.png)\n\n{caption}\n"
+
+
+def _figure(name: str, study: str) -> str:
+    caption = Path(__file__).parent / "figures" / study / f"{name}.md"
+    if not caption.is_file():
+        raise UserError(f"{caption}: no such figure; run `python -m analysis.report {study}`")
+    return f"![{name} of {study}]({FIGURES}/{study}/{name}.png)\n\n{caption.read_text(encoding='utf-8').strip()}\n"
 
 
 def _behaviours() -> str:
@@ -57,22 +76,27 @@ def regenerate(
         if end < 0:
             raise UserError(f"{file}: block {opening['name']} has no {CLOSING}")
         kind, _, name = opening["name"].partition(":")
-        if kind != BEHAVIOURS and (kind not in (*TABLES, "curves") or not name):
+        alone = opening["name"] in (BEHAVIOURS, VERDICTS)
+        known = kind in (*TABLES, "curves") or kind.startswith(FIGURE)
+        if not alone and not (known and name):
+            kinds = ", ".join((*TABLES, "curves", "figure/NAME"))
             raise UserError(
-                f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {', '.join((*TABLES, 'curves'))}, "
-                f"or {BEHAVIOURS}"
+                f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {kinds}, or {BEHAVIOURS} or {VERDICTS}"
             )
         out.append(text[position : opening.end()])
         position = end
         old = text[opening.end() : end]
-        if only is not None and kind != BEHAVIOURS and name not in only:
+        if only is not None and kind != BEHAVIOURS and name not in only:  # verdicts need every study
             out.append(old)
             continue
-        if kind != BEHAVIOURS and name not in studies:
+        if not alone and name not in studies:
             raise UserError(
                 f"{file}: block {opening['name']}: no results of study {name}; found {', '.join(studies) or 'none'}"
             )
-        new = f"\n{_behaviours() if kind == BEHAVIOURS else block(kind, studies[name])}"
+        if alone:
+            new = f"\n{_behaviours() if kind == BEHAVIOURS else to_markdown(verdicts_table(studies.values()))}"
+        else:
+            new = f"\n{block(kind, studies[name])}"
         if new != old:
             stale.append(opening["name"])
         out.append(new)

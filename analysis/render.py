@@ -1,8 +1,9 @@
-"""One table, four outputs with the same numbers: Markdown, LaTeX (booktabs), CSV (a line per number) and rich."""
+"""One table, five outputs with the same numbers: Markdown, LaTeX (booktabs), CSV (a line per number), HTML and rich."""
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 MISSING = "–"  # noqa: RUF001
+_KIND = {True: ' class="words"', False: ""}  # attribute of a cell: words start at the left
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "→": r"$\rightarrow$",
@@ -45,7 +47,7 @@ def to_markdown(table: Table, caption: bool = True) -> str:
         return _cell(cell, table, lambda text: f"**{text}**", lambda n: f"<sup>n={n}</sup>").replace("|", "\\|")
 
     lines = ["| " + " | ".join((*table.heads, *table.columns)) + " |"]
-    lines.append("|" + " --- |" * len(table.heads) + " ---: |" * len(table.columns))
+    lines.append("|" + " --- |" * len(table.heads) + (" --- |" if table.words else " ---: |") * len(table.columns))
     lines += ["| " + " | ".join((*heads, *(show(cell) for cell in cells))) + " |" for heads, cells in table.rows]
     return "\n".join(lines) + "\n" + (f"\n{table.caption}\n" if caption else "")
 
@@ -62,12 +64,14 @@ def to_latex(table: Table) -> str:
     if table.aggregates:
         body.insert(len(body) - table.aggregates, r"\midrule")
     head = " & ".join(map(escape_latex, (*table.heads, *table.columns))) + r" \\"
+    widths = f"p{{{0.9 / (1 + len(table.columns)):.2f}\\linewidth}}"  # of words
+    aligned = (widths if table.words else "r") * len(table.columns)
     return "\n".join(
         [
             r"\begin{table}[t]",
             r"\centering",
             f"\\caption{{{escape_latex(table.caption)}}}",
-            f"\\begin{{tabular}}{{{'l' * len(table.heads)}{'r' * len(table.columns)}}}",
+            f"\\begin{{tabular}}{{{(widths if table.words else 'l') * len(table.heads)}{aligned}}}",
             r"\toprule", head, r"\midrule", *body, r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -93,6 +97,31 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
+def to_html(table: Table) -> str:
+    """A `figure` of the table, inside a container that scrolls by itself, and the caption."""
+
+    def show(cell: Cell) -> str:
+        return _cell(cell, table, lambda text: f"<strong>{text}</strong>", lambda n: f"<sup>n={n}</sup>", html_code)
+
+    columns = [*((_KIND[True], head) for head in table.heads), *((_KIND[table.words], name) for name in table.columns)]
+    head = "".join(f'<th scope="col"{kind}>{html.escape(name)}</th>' for kind, name in columns)
+    body = []
+    for index, (heads, cells) in enumerate(table.rows):
+        apart = ' class="apart"' if table.aggregates and index == len(table.rows) - table.aggregates else ""
+        names = "".join(f'<th scope="row">{html_code(name)}</th>' for name in heads)
+        body.append(f"<tr{apart}>{names}{''.join(f'<td{_KIND[table.words]}>{show(cell)}</td>' for cell in cells)}</tr>")
+    return (
+        f'<figure>\n<div class="scroll" tabindex="0">\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
+        + "\n".join(body)
+        + f"\n</tbody>\n</table>\n</div>\n<figcaption>{html_code(table.caption)}</figcaption>\n</figure>\n"
+    )
+
+
+def html_code(text: str) -> str:
+    """Escaped text with `code` as an element."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
+
+
 def to_rich(table: Table, width: int) -> RichTable:
     """For a terminal of `width` characters; the caption is rich's caption below the table.
 
@@ -111,8 +140,12 @@ def to_rich(table: Table, width: int) -> RichTable:
     needed = sum(2 + max(Text.from_markup(text).cell_len for text in column) for column in zip(*lines, strict=True))
     out = RichTable(box=box.SIMPLE_HEAD, caption=escape(table.caption), caption_justify="left")
     if needed > width:
-        out.add_column(escape(", ".join(table.heads)), no_wrap=True)
-        out.add_column("", no_wrap=True)
+        names = [", ".join(table.heads), *("  ".join(heads) for heads, _ in rows), *(f"  {c}" for c in table.columns)]
+        texts = [text for _, cells in rows for text in cells]
+        widest = [max(Text.from_markup(text).cell_len for text in column or [""]) for column in (names, texts)]
+        long = sum(widest) + 4 > width  # sentences: they wrap instead of being cut off
+        out.add_column(escape(", ".join(table.heads)), no_wrap=not long, max_width=width // 3 if long else None)
+        out.add_column("", no_wrap=not long, overflow="fold")
         for heads, cells in rows:
             out.add_row("  ".join(heads), "")
             for column, text in zip(table.columns, cells, strict=True):
@@ -122,7 +155,7 @@ def to_rich(table: Table, width: int) -> RichTable:
     for head in table.heads:
         out.add_column(escape(head), no_wrap=True, overflow="fold")
     for column in table.columns:
-        out.add_column(escape(column), justify="right", overflow="fold")
+        out.add_column(escape(column), justify="left" if table.words else "right", overflow="fold")
     for index, (heads, cells) in enumerate(rows):
         out.add_row(*heads, *cells, end_section=index == len(rows) - table.aggregates - 1)
     return out

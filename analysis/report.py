@@ -1,22 +1,28 @@
 """`python -m analysis.report [--check] [STUDY ...]`: tables, figures and README blocks from committed rows.
 
 Writes analysis/tables/<study>.md and, per table, .tex and .csv; analysis/figures/<study>/<figure>.pdf, .png and .md
-(the caption). `--check` writes nothing and exits with code 1 if a block of the README is stale.
+(the caption). `--check` writes nothing and exits with code 1 if a block of the README is stale. `--overlay NAME` lays
+the imported curves NAME over the studies with the same tasks instead, as <study>+NAME, and leaves the README alone.
+`--progress FOLDER` prints the tables of a study that is still running and writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.claims import claims_table, differences_table
+from analysis.claims import claims_table
+from analysis.differences import differences_table
+from analysis.imported import overlaid
 from analysis.methods import MOORE
+from analysis.progress import load_progress
+from analysis.published import published_table
 from analysis.readme import refresh
 from analysis.render import to_csv, to_latex, to_markdown, to_rich
-from analysis.rows import Study, load_studies, source, split_by_source
+from analysis.rows import RESULTS, Study, load_studies, named_parts, split_by_source, study_folders
 from analysis.tables import Table, main_table, methods_table, transfer_table
 from moore.errors import UserError
 
@@ -30,37 +36,35 @@ TITLES = {
     "claims": "Claims",
     "differences": "Differences",
     "methods": "Methods",
+    "published": "Published by others",
 }
 
 
-def study_folders(results: str | Path = ROOT / "results", names: Sequence[str] = ()) -> list[Path]:
-    """The folders of the named studies under `results`, or all of them."""
-    results = Path(results)
-    folders = sorted(file.parent for file in results.glob("*/manifest.json"))
-    unknown = [name for name in names if name not in {folder.name for folder in folders}]
-    if unknown:
-        known = ", ".join(folder.name for folder in folders) or "none"
-        raise UserError(f"{results}: no study {', '.join(unknown)}; found {known}")
-    return [folder for folder in folders if not names or folder.name in names]
-
-
 def tables(study: Study) -> list[Table]:
-    """All tables of a study; those without rows (no online stage, MOORe is not in it) are left out."""
-    built = [build(study) for build in (main_table, transfer_table, differences_table, claims_table)]
-    if study.main == MOORE:  # strategies differ in what their names say
+    """All tables of a study; those without rows (no online stage, MOORe is not in it) are left out.
+
+    Imported curves are in those tables only that compare nothing run by run.
+    """
+    built = [build(study) for build in (main_table, transfer_table)]
+    if study.pure:
+        built += [build(study) for build in (differences_table, claims_table, published_table)]
+    if study.pure and study.main == MOORE:  # strategies differ in what their names say
         built.append(methods_table(study))
     return [table for table in built if table.rows]
 
 
 def report(results_dirs: Iterable[str | Path], out_dir: str | Path = ROOT) -> list[Path]:
     """Write every table and figure of the studies in `results_dirs` below `out_dir`; returns the files."""
-    out, written = Path(out_dir), []
-    for study in load_studies(results_dirs):
-        parts = split_by_source(study)
-        for part in parts:
-            suffix = f"-{source(part.datasets[0])}" if len(parts) > 1 else ""
-            written += _write_tables(part, out / "tables", f"{study.name}{suffix}")
-        written += _write_figures(study, out / "figures" / study.name)
+    return write(load_studies(results_dirs), Path(out_dir))
+
+
+def write(studies: Iterable[Study], out: Path) -> list[Path]:
+    """Write every table and figure of loaded studies below `out`; returns the files."""
+    written = []
+    for study in studies:
+        for name, part in named_parts(study):
+            written += _write_tables(part, out / "tables", name)
+            written += _write_figures(part, out / "figures" / name)
     return written
 
 
@@ -68,10 +72,14 @@ def print_report(results_dirs: Iterable[str | Path], console: Console | None = N
     """The tables of the studies on the terminal."""
     from rich.console import Console
 
-    console = console or Console()
-    for study in load_studies(results_dirs):
+    show(load_studies(results_dirs), console or Console())
+
+
+def show(studies: Iterable[Study], console: Console, build: Callable[[Study], list[Table]] = tables) -> None:
+    """The tables of loaded studies on the terminal."""
+    for study in studies:
         for part in split_by_source(study):
-            for table in tables(part):
+            for table in build(part):
                 console.print(f"\n[bold]{TITLES[table.name]}[/bold]  {study.name}")
                 console.print(to_rich(table, console.width))
 
@@ -81,19 +89,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "studies", nargs="*", metavar="STUDY", help="names of folders under the results root; default: all"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit with code 1 if a README block is stale"
-    )
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="results root")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--check", action="store_true", help="write nothing; exit with code 1 if a README block is stale")
+    mode.add_argument("--overlay", metavar="NAME", help="lay imported curves over the studies with the same tasks")
+    mode.add_argument("--progress", metavar="FOLDER", type=Path, help="print the tables of a study that still runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
     parser.add_argument("--out", type=Path, default=ROOT, help="where tables/ and figures/ go")
     parser.add_argument("--readme", type=Path, default=ROOT.parent / "README.md", help="file with generated blocks")
     options = parser.parse_args(arguments)
+    from rich.console import Console
+
     try:
+        if options.progress:
+            show([load_progress(options.progress)], Console(), lambda part: [main_table(part), transfer_table(part)])
+            return 0
         folders = study_folders(options.results, options.studies)
         studies = {study.name: study for study in load_studies(folders)}
+        if options.overlay:
+            (folder,) = study_folders(options.results, [options.overlay])
+            studies = {study.name: study for study in overlaid(list(studies.values()), folder)}
         if not options.check:
-            report(folders, options.out)
-            print_report(folders)
+            write(studies.values(), options.out)
+            show(studies.values(), Console())
+        if options.overlay:
+            return 0
         stale = refresh(options.readme, studies, set(studies) if options.studies else None, write=not options.check)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -117,17 +136,11 @@ def _write_tables(study: Study, folder: Path, stem: str) -> list[Path]:
 
 
 def _write_figures(study: Study, folder: Path) -> list[Path]:
-    from analysis import curves, diagnostics, figures  # not above: --check draws nothing
+    from analysis import drawings, figures  # not above: --check draws nothing
 
-    drawn = {
-        "curves": curves.learning_curves(study),
-        "online_share": diagnostics.online_share(study),
-        "penalty": diagnostics.penalty(study),
-    }
     written = []
-    for name, result in drawn.items():
-        if result is not None:
-            written += figures.save(result[0], folder / name, result[1])
+    for name, figure, caption in drawings.drawings(study):
+        written += figures.save(figure, folder / name, caption)
     return written
 
 

@@ -8,7 +8,7 @@ since the switch, and the evaluation J_0 is the online row at env_steps = 0.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +25,10 @@ NUMBER_COLUMNS = ("seed", "env_steps", "updates", "wall_seconds", "value")
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
 PHASES = ("offline", "online")
 SCORE = "eval/score"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: what is computed from its rows is kept beside it
 class Study:
     """One finished study: `rows` as described above, `manifest` as written by the run."""
 
@@ -35,13 +36,13 @@ class Study:
     rows: pd.DataFrame
     manifest: Mapping[str, Any]
 
-    @property
+    @cached_property
     def datasets(self) -> list[str]:
         """The tasks: every dataset id except the `none:` of runs from scratch, unless there is nothing else."""
         names = sorted(self.owners["dataset"].unique())
         return [name for name in names if source(name) != "none"] or names
 
-    @property
+    @cached_property
     def methods(self) -> list[str]:
         """Methods that went online; all methods in a study without an online stage."""
         online = self.owners.loc[self.owners["phase"] == "online", "method"].unique()
@@ -53,14 +54,25 @@ class Study:
         return self.rows[["method", "dataset", "seed", "run", "phase"]].drop_duplicates()
 
     @cached_property
+    def configs(self) -> dict[str, list[Any]]:
+        """The configs of each method's online runs, as far as the manifest has them."""
+        known, found = self.manifest.get("configs", {}), dict[str, list[Any]]()
+        online = self.owners[self.owners["phase"] == "online"]
+        for method, run in zip(online["method"], online["run"], strict=True):
+            if run in known:
+                found.setdefault(method, []).append(known[run])
+        return found
+
+    @cached_property
     def offline(self) -> pd.DataFrame:
         """The rows of offline stages."""
         return self.rows[self.rows["phase"] == "offline"]
 
     @property
     def main(self) -> str:
-        """MOORe's name in this study, the reference of every paired difference."""
-        return main_method(self.methods)
+        """The reference of every paired difference: the manifest's `reference` if it ran, else MOORe's name here."""
+        stated = self.manifest.get("reference")
+        return stated if stated in self.methods else main_method(self.methods)
 
     @property
     def online_steps(self) -> int:
@@ -70,6 +82,16 @@ class Study:
             return stated
         steps = select(self.rows, SCORE, "online")["env_steps"]
         return int(steps.max()) if len(steps) else 0
+
+    @property
+    def imported(self) -> bool:
+        """Whether these are other people's curves, read by `moore import`."""
+        return bool(self.manifest.get("imported"))
+
+    @property
+    def pure(self) -> bool:
+        """Whether all runs are our own: no import, and none laid over them."""
+        return not self.imported and not self.manifest.get("overlays")
 
     def setting(self, *names: str) -> Any:
         """The first value in the manifest's config, at any depth, under one of `names`; None without one."""
@@ -101,6 +123,17 @@ def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
 def select(rows: pd.DataFrame, metric: str, phase: str) -> pd.DataFrame:
     """Rows of one metric in one phase."""
     return rows[(rows["metric"] == metric) & (rows["phase"] == phase)]
+
+
+def study_folders(results: str | Path = RESULTS, names: Sequence[str] = ()) -> list[Path]:
+    """The folders of the named studies under `results`, or all of them."""
+    results = Path(results)
+    folders = sorted(file.parent for file in results.glob("*/manifest.json"))
+    unknown = [name for name in names if name not in {folder.name for folder in folders}]
+    if unknown:
+        known = ", ".join(folder.name for folder in folders) or "none"
+        raise UserError(f"{results}: no study {', '.join(unknown)}; found {known}")
+    return [folder for folder in folders if not names or folder.name in names]
 
 
 def load_study(folder: str | Path) -> Study:
@@ -198,6 +231,19 @@ def split_by_source(study: Study) -> list[Study]:
         return [study]
     of_row = study.rows["dataset"].map(source)
     return [replace(study, rows=study.rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]
+
+
+def named_parts(study: Study) -> list[tuple[str, Study]]:
+    """`split_by_source` with the name of each part's files: the study's, and the source where there are several."""
+    parts = split_by_source(study)
+    return [(study.name if len(parts) == 1 else f"{study.name}-{source(part.datasets[0])}", part) for part in parts]
+
+
+def reject_mixed_sources(study: Study) -> None:
+    """UserError for a study that `split_by_source` has not been applied to: a table or figure shows one source."""
+    sources = sorted({source(name) for name in study.datasets})
+    if len(sources) > 1:
+        raise UserError(f"study {study.name}: datasets of {' and '.join(sources)} together; expected one source")
 
 
 def _find(config: Any, names: tuple[str, ...]) -> Any:

@@ -25,7 +25,7 @@ def values(study: Study, method: str, key: str) -> list[Any]:
 
     Several where it depends on the task; none where the manifest does not have the key.
     """
-    return _distinct(_configs(study, method), key)
+    return _distinct(study.configs.get(method, []), key)
 
 
 def text(several: Iterable[Any]) -> str:
@@ -76,7 +76,7 @@ def own_settings(study: Study, method: str, reference: str) -> dict[str, str]:
     Keys of the algorithm's own sections are all there; the others only where they also differ from `reference`, since
     what those two share is the scale's.
     """
-    ours, theirs = _configs(study, method), _configs(study, reference)
+    ours, theirs = study.configs.get(method, []), study.configs.get(reference, [])
     if algorithm(study, method) == SAC:  # a model's sizes are the scale's
         own = {"penalty"} if is_model_based(study, method) else set()
     else:  # the priorities of a learned strategy are a section of its name
@@ -114,13 +114,6 @@ def lookup(config: Any, key: str) -> Any:
     for name in key.split("."):
         config = config.get(name, ABSENT) if isinstance(config, Mapping) else ABSENT
     return config
-
-
-def _configs(study: Study, method: str) -> list[Any]:
-    """The configs of a method's online runs, as far as the manifest has them."""
-    owners, configs = study.owners, study.manifest.get("configs", {})
-    runs = owners.loc[(owners["method"] == method) & (owners["phase"] == "online"), "run"]
-    return [configs[run] for run in runs if run in configs]
 
 
 def _distinct(configs: Iterable[Any], key: str) -> list[Any]:

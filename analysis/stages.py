@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.methods import OFFLINE_STAGE, REFERENCES, ordered
+from analysis.methods import IMPORTED, OFFLINE_STAGE, REFERENCES, ordered
 from analysis.rows import Study, select
 from analysis.settings import lookup
 from moore.errors import UserError
@@ -41,7 +41,8 @@ def started_by(study: Study) -> dict[str, list[str]]:
             "offline_runs in manifest.json, which tells them apart"
         )
     for stage, dataset in zip(shared["run"], shared["dataset"], strict=True):
-        variants = set(online.loc[online["dataset"] == dataset, "method"]) - set(REFERENCES)
+        names = set(online.loc[online["dataset"] == dataset, "method"]) - set(REFERENCES)
+        variants = {name for name in names if not name.endswith(IMPORTED)}
         starts[stage] = ordered(variants) or [OFFLINE_STAGE]
     return starts
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +42,15 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def t_half_width(std: Array, n: npt.ArrayLike) -> Array:
-    """Half of the 95 % t-interval of a mean: t_{0.975, n-1} std / sqrt(n), std with ddof = 1; NaN for n < 2."""
+def t_half_width(std: Array, n: npt.ArrayLike, confidence: float = CONFIDENCE) -> Array:
+    """Half of the t-interval of a mean: t_{0.975, n-1} std / sqrt(n) at 95 %, std with ddof = 1; NaN for n < 2."""
     n = np.asarray(n, dtype=float)
     degrees = np.where(n > 1, n - 1, np.nan)
-    return np.asarray(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * std / np.sqrt(n))
+    return np.asarray(scipy.stats.t.ppf((1 + confidence) / 2, degrees) * std / np.sqrt(n))
 
 
-def t_interval(values: npt.ArrayLike) -> Interval | None:
-    """95 % Student-t interval of the mean of the finite `values` [n], as many as its `n` says; None if none."""
+def t_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval | None:
+    """Student-t interval of the mean of the finite `values` [n], as many as its `n` says; None if none."""
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)]
     if not len(x):
@@ -57,65 +58,134 @@ def t_interval(values: npt.ArrayLike) -> Interval | None:
     mean = float(x.mean())
     if len(x) < 2:
         return Interval(mean, math.nan, math.nan, len(x))
-    half = float(t_half_width(x.std(ddof=1), len(x)))
+    half = float(t_half_width(x.std(ddof=1), len(x), confidence))
     return Interval(mean, mean - half, mean + half, len(x))
 
 
-def paired_interval(ours: pd.Series[float], theirs: pd.Series[float]) -> Interval | None:
-    """95 % t-interval of the mean of ours - theirs over the seeds (indices) that both have; None without one."""
+def paired_interval(
+    ours: pd.Series[float], theirs: pd.Series[float], confidence: float = CONFIDENCE
+) -> Interval | None:
+    """t-interval of the mean of ours - theirs over the seeds (indices) that both have; None without one."""
     common = ours.dropna().index.intersection(theirs.dropna().index)
-    return t_interval(ours.loc[common].to_numpy(float) - theirs.loc[common].to_numpy(float))
+    return t_interval(ours.loc[common].to_numpy(float) - theirs.loc[common].to_numpy(float), confidence)
 
 
-def mean_over_tasks(tasks: Sequence[Array]) -> float:
-    """Mean of the per-task means; a task is an array [n] of its runs."""
-    return float(np.mean([task.mean() for task in tasks]))
+def task_means(tasks: Sequence[Array]) -> Array:
+    """Mean of every task [T, ...]; a task is an array [n, ...] of its runs, and n may differ."""
+    sizes = np.array([len(task) for task in tasks])
+    sums = np.add.reduceat(np.concatenate(tasks), np.cumsum(sizes) - sizes, axis=0)
+    return np.asarray(sums / sizes.reshape(-1, *[1] * (sums.ndim - 1)))
 
 
-def iqm(tasks: Sequence[Array]) -> float:
+def mean_over_tasks(tasks: Sequence[Array]) -> Any:
+    """Mean of the per-task means."""
+    return task_means(tasks).mean(axis=0)
+
+
+def median_over_tasks(tasks: Sequence[Array]) -> Any:
+    """Median of the per-task means, as rliable's `aggregate_median`."""
+    return np.median(task_means(tasks), axis=0)
+
+
+def iqm(tasks: Sequence[Array]) -> Any:
     """Interquartile mean: drop the lowest and highest quarter of all runs of all tasks pooled, average the rest.
 
     As rliable's `aggregate_iqm` (a quarter is rounded down to whole runs), which is too slow to call per resample.
     """
-    pooled = np.sort(np.concatenate(tasks))
+    pooled = np.sort(np.concatenate(tasks), axis=0)
     cut = len(pooled) // 4
-    return float(pooled[cut : len(pooled) - cut].mean())
+    return pooled[cut : len(pooled) - cut].mean(axis=0)
 
 
-def bootstrap_intervals(
-    strata: Sequence[npt.ArrayLike],
-    statistics: Sequence[Callable[[Sequence[Array]], float]],
-    tasks: Sequence[int] | None = None,
+def optimality_gap(tasks: Sequence[Array]) -> Any:
+    """How far scores on the 0-1 scale fall short of 1 on average; a score above 1 makes up for nothing.
+
+    As rliable's `aggregate_optimality_gap` with gamma = 1, but every task weighs the same if their runs are unequal.
+    """
+    return 1 - mean_over_tasks([np.minimum(task, 1.0) for task in tasks])
+
+
+def profile(tasks: Sequence[Array], thresholds: Array) -> Array:
+    """Share of runs with a score above each of `thresholds` [P], averaged over tasks: a performance profile [P]."""
+    return np.asarray(mean_over_tasks([(task[:, None] > thresholds).astype(float) for task in tasks]))
+
+
+def improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
+    """P(X > Y) for a run X of ours and Y of theirs on the same task, ties one half, averaged over tasks.
+
+    As rliable's `probability_of_improvement` (Mann-Whitney's U over n m), which is too slow to call per resample.
+    """
+    shares = []
+    for x, y in zip(ours, theirs, strict=True):
+        wins, losses = np.count_nonzero(x[:, None] > y), np.count_nonzero(x[:, None] < y)
+        shares.append(0.5 + 0.5 * (wins - losses) / (len(x) * len(y)))
+    return sum(shares) / len(shares)
+
+
+def bootstrap(
+    strata: Sequence[npt.NDArray[Any]],
+    statistic: Callable[[Sequence[npt.NDArray[Any]]], Array],
     reps: int = REPS,
     seed: int = 0,
-) -> list[Interval]:
-    """Each statistic of the tasks with its 95 % percentile interval from rliable's stratified bootstrap over runs.
+) -> tuple[Array, Array, Array]:
+    """`statistic` [K] of the strata with its 95 % percentile interval from rliable's stratified bootstrap: three [K].
 
-    `strata` are independent sets of scores (0-100), one array [n_i] each, resampled within themselves. `tasks` names
-    the stratum of every task (default: one each): a run from scratch stands beside two datasets of its environment but
-    is resampled once, otherwise one set of runs would count as two. Strata may have different numbers of runs.
+    A stratum is an array [n_i] of runs, resampled within itself; strata may differ in n_i. The bounds are NaN where a
+    stratum has one run only: there is nothing to resample.
     """
-    layout = list(range(len(strata))) if tasks is None else list(tasks)
-    columns = [np.asarray(stratum, dtype=float) / 100 for stratum in strata]  # rliable's scale is 0-1
-    sizes = {len(column) for column in columns}
-    runs = sum(len(column) for column in columns)
-
-    def aggregate(*sample: Array) -> Array:
-        """From one matrix (runs, strata), or from one column (runs, 1) per stratum."""
-        resampled = [column for matrix in sample for column in matrix.T]
-        return np.array([statistic([resampled[index] for index in layout]) for statistic in statistics])
-
-    data = np.stack(columns, 1) if len(sizes) == 1 else [column[:, None] for column in columns]
+    sizes = {len(stratum) for stratum in strata}
     if min(sizes) < 2:
-        values = aggregate(*([data] if isinstance(data, np.ndarray) else data)) * 100
-        return [Interval(float(value), math.nan, math.nan, runs) for value in values]
+        point = np.asarray(statistic(strata))
+        return point, np.full(len(point), np.nan), np.full(len(point), np.nan)
+
+    def of_sample(*sample: Array) -> Array:
+        """From one matrix (runs, strata), or from one column (runs, 1) per stratum."""
+        return statistic([column for matrix in sample for column in matrix.T])
+
+    data = np.stack(strata, 1) if len(sizes) == 1 else [stratum[:, None] for stratum in strata]
     # rliable draws from NumPy's global generator whatever random state it is given: seed that one, then put it back.
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:
-        estimates = rly.get_interval_estimates({"": data}, aggregate, reps=reps, confidence_interval_size=CONFIDENCE)
+        points, bounds = rly.get_interval_estimates(
+            {"": data}, of_sample, reps=reps, confidence_interval_size=CONFIDENCE
+        )
     finally:
         np.random.set_state(state)  # noqa: NPY002
-    points, bounds = (estimate[""] * 100 for estimate in estimates)
-    triples = zip(points, *bounds, strict=True)
-    return [Interval(float(value), float(low), float(high), runs) for value, low, high in triples]
+    return np.asarray(points[""]), *bounds[""]
+
+
+def bootstrap_intervals(
+    strata: Sequence[npt.ArrayLike],
+    statistics: Sequence[Callable[[Sequence[Array]], Any]],
+    tasks: Sequence[int] | None = None,
+    reps: int = REPS,
+    seed: int = 0,
+) -> list[Interval]:
+    """Each statistic of the tasks with its 95 % percentile interval from the stratified bootstrap over runs.
+
+    `strata` are independent sets of scores (0-100), one array [n_i] each, resampled within themselves; the statistics
+    see them on the scale 0-1. `tasks` names the stratum of every task (default: one each): a run from scratch stands
+    beside two datasets of its environment but is resampled once, otherwise one set of runs would count as two.
+    """
+    layout = list(range(len(strata))) if tasks is None else list(tasks)
+    columns = [np.asarray(stratum, dtype=float) / 100 for stratum in strata]
+
+    def aggregate(sample: Sequence[Array]) -> Array:
+        laid_out = [sample[index] for index in layout]
+        return np.array([statistic(laid_out) for statistic in statistics])
+
+    triples = zip(*(100 * values for values in bootstrap(columns, aggregate, reps, seed)), strict=True)
+    return [Interval(float(value), float(low), float(high), sum(map(len, columns))) for value, low, high in triples]
+
+
+def bootstrap_curve(
+    strata: Sequence[Array], tasks: Sequence[int], reps: int = REPS, seed: int = 0
+) -> tuple[Array, Array, Array]:
+    """IQM over the tasks at each of E evaluations with its pointwise 95 % interval: three [E].
+
+    `strata`: arrays [n_i, E]; `tasks` as in `bootstrap_intervals`. Whole runs are resampled, not single evaluations.
+    """
+    runs = np.concatenate(strata)
+    numbers = np.split(np.arange(len(runs)), np.cumsum([len(stratum) for stratum in strata])[:-1])
+    return bootstrap(numbers, lambda sample: np.asarray(iqm([runs[sample[index]] for index in tasks])), reps, seed)

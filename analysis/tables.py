@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import captions
-from analysis.methods import REFERENCES, ordered
-from analysis.rows import SCORE, Study, select, source_of
+from analysis.methods import IMPORTED, REFERENCES, ordered
+from analysis.rows import SCORE, Study, reject_mixed_sources, select, source_of
 from analysis.settings import algorithm, frozen, is_model_based, own_settings, text, values, without_stage
 from analysis.stats import Interval, bootstrap_intervals, iqm, mean_over_tasks, paired_interval, t_interval
 from analysis.transfer import LAST, summarise
@@ -35,7 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """`rows` are (row heads, one cell per column); the last `aggregates` are set apart; `joiner` joins parts."""
+    """`rows` are (row heads, one cell per column); the last `aggregates` are set apart; `joiner` joins parts.
+
+    `words`: the cells hold words, not numbers, so they start at the left and may go over several lines.
+    """
 
     name: str
     heads: tuple[str, ...]
@@ -45,13 +48,15 @@ class Table:
     caption: str
     aggregates: int = 0
     joiner: str = " → "
+    words: bool = False
 
 
 def main_table(study: Study) -> Table:
     """Rows: datasets; columns: methods; cells: offline → online score; last rows: mean and IQM over tasks.
 
-    With more than `WIDE` methods, these are the rows and everything else is a column.
+    With more than `WIDE` methods, these are the rows and everything else is a column. UserError for several sources.
     """
+    reject_mixed_sources(study)
     runs = summarise(study)
     if not len(runs):
         return _offline_table(study)
@@ -60,7 +65,7 @@ def main_table(study: Study) -> Table:
     groups = {(d, m): group(runs, d, m) for d in datasets for m in methods}
     rows = []
     for dataset in datasets:
-        cells = {method: _main_cell(groups[dataset, method], method) for method in methods}
+        cells = {method: main_cell(groups[dataset, method], method) for method in methods}
         for method in _winners({method: groups[dataset, method] for method in methods}):
             cells[method] = replace(cells[method], bold=True)
         rows.append(((dataset,), tuple(cells.values())))
@@ -85,7 +90,11 @@ def transposed(table: Table, head: str) -> Table:
 
 
 def transfer_table(study: Study) -> Table:
-    """Rows: dataset and method; columns: `TRANSFER_COLUMNS`. A run without an offline stage only has an AUC."""
+    """Rows: dataset and method; columns: `TRANSFER_COLUMNS`. A run without an offline stage only has an AUC.
+
+    UserError for datasets of several sources.
+    """
+    reject_mixed_sources(study)
     runs = summarise(study)
     seeds, rows, no_switch = most_seeds(runs), [], without_stage(study)
     for dataset in study.datasets:
@@ -115,7 +124,7 @@ def methods_table(study: Study) -> Table:
         rows.append(((name,), tuple(Cell((("setting", words),)) if words else Cell() for words in shown)))
     seeds, caption = most_seeds(summarise(study)), captions.methods(study, reference)
     columns = ("algorithm", "offline updates", "updates per online step", "real batches", "settings")
-    return Table("methods", ("method",), columns, tuple(rows), seeds, caption)
+    return Table("methods", ("method",), columns, tuple(rows), seeds, caption, words=True)
 
 
 def group(runs: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
@@ -130,10 +139,12 @@ def by_seed(runs: pd.DataFrame, metric: str) -> pd.Series[float]:
 
 def most_seeds(runs: pd.DataFrame) -> int:
     """The table's number of seeds: the largest number of runs of any method on any dataset."""
-    return int(runs.groupby(["dataset", "method"]).size().max()) if len(runs) else 0
+    ours = runs[~runs["method"].str.endswith(IMPORTED)]
+    return int(ours.groupby(["dataset", "method"]).size().max()) if len(ours) else 0
 
 
-def _main_cell(runs: pd.DataFrame, method: str) -> Cell:
+def main_cell(runs: pd.DataFrame, method: str) -> Cell:
+    """Offline → online score of the runs of one cell, or what became of them."""
     offline = None if method in REFERENCES else t_interval(runs["j0"])
     online = t_interval(runs["final"])
     diverged = int(runs["diverged"].sum())
@@ -161,8 +172,12 @@ def _comparable(runs: pd.DataFrame) -> bool:
 
 
 def _winners(groups: dict[str, pd.DataFrame]) -> list[str]:
-    """The highest mean and all whose paired difference to it includes 0; none where one seed allows no interval."""
-    finals = {method: by_seed(runs, "final") for method, runs in groups.items() if _comparable(runs)}
+    """The highest mean and all whose paired difference to it includes 0; none where one seed allows no interval.
+
+    Imported curves share no seeds with ours, so they are not compared.
+    """
+    compared = {method: runs for method, runs in groups.items() if not method.endswith(IMPORTED) and _comparable(runs)}
+    finals = {method: by_seed(runs, "final") for method, runs in compared.items()}
     if not finals:
         return []
     best = max(finals, key=lambda method: finals[method].mean())

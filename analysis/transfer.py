@@ -21,6 +21,7 @@ normalised), B the online budget. J_0 = y at x = 0. A metric is NaN wherever it 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,11 @@ def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, fl
     return out
 
 
+@lru_cache(maxsize=2)  # every table and figure of a study begins with it
 def summarise(study: Study) -> pd.DataFrame:
     """One row per online run: method, dataset, seed, run, diverged, finished, last_step, evaluations and `METRICS`.
 
+    The frame is for reading: all callers get the same one.
     A run diverged if it has a positive `diverged` row or a non-finite score; its evaluations from that step on are not
     used. A run that neither diverged nor reached the budget is unfinished. Both stay in the frame, so that tables can
     say so.

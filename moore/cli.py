@@ -63,11 +63,11 @@ def reproduce(
 def import_curves(
     file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("analysis/results")
 ) -> None:
-    """Read other people's curves from a CSV file, e.g. `moore import corl.csv`; then lay them over ours:
-    `python -m analysis.report --overlay corl`.
+    """Read other people's curves from a CSV file, e.g. `moore import corl.csv`.
 
-    Columns: method; task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch;
-    score, normalised, 0-100. They are labelled as imported everywhere and never judged beside our runs.
+    `python -m analysis.report --overlay corl` then lays them over the studies with the same tasks. Columns: method;
+    task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch; score, normalised,
+    0-100. They are labelled as imported everywhere and never judged beside our runs.
 
     Args:
         file: the CSV file.
@@ -217,6 +217,7 @@ def data(command: tyro.conf.Positional[str]) -> None:
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "reproduce": reproduce,
+    "study": study,
     "data": data,
     "import": import_curves,
 }

@@ -128,6 +128,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "packages": manifests[0]["packages"],
         "cpu_seconds": round(sum(m["cpu_seconds"] for m in manifests)),
         "wall_seconds": round(sum(m["wall_seconds"] for m in manifests)),
+        "run_cpu_seconds": {m["run"]: m["cpu_seconds"] for m in manifests},
         "online_steps": first.online_steps,
         "eval_episodes": first.eval_episodes,
         "config": to_mapping(first),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,9 @@ def load_study(study: Path, scale: Path) -> Study:
             changes = merge(changes, adapted)
             under = _base(base, defaults, changes)
             at = f"{where} with {name} of {study}"
-            plain = from_mapping(under | {"method": name}, at)
-            changes = multiplied(changes, to_mapping(plain), at)
-            unchanged[name] = unchanged.get(name, True) and from_mapping(merge(under, changes), at) == replace(
-                plain, method=RunConfig(plain.env).method
-            )
+            full = merge(to_mapping(RunConfig("pendulum")), under)  # with the defaults of what the scale leaves out
+            changes = multiplied(changes, full, at)
+            unchanged[name] = unchanged.get(name, True) and merge(full, changes) == full
             for seed in seeds:
                 runs[from_mapping(merge(under, changes) | {"method": name, "seed": seed}, at)] = None
     _check_unique(runs, scale)

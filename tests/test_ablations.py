@@ -20,7 +20,7 @@ from moore.errors import UserError
 from moore.offline import offline_stage
 from moore.online import OnlineStage
 from moore.results import Recorder
-from moore.sampling import STRATEGIES, SamplingConfig
+from moore.sampling import DENSITY_RATIO, ROW_STRATEGIES, SamplingConfig
 from moore.study import ABLATIONS_DIR, load_study
 from moore.switches import ALGORITHMS, dotted_keys, has_switch
 from tests.test_baselines_cohort import KNOWN, method
@@ -28,6 +28,7 @@ from tests.test_baselines_online import with_returns
 
 SCALES = sorted((ABLATIONS_DIR / "scales").glob("*.yaml"))
 STUDY = ABLATIONS_DIR / "sampling.yaml"
+STRATEGIES = ("prioritized", "uniform", "half_half", "pure_online")  # of that study
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
@@ -184,6 +185,9 @@ def test_switches_are_read(algorithm: str, tmp_path: Path, monkeypatch: pytest.M
     read: set[str] = set()
     for name in methods:
         read |= keys_read(method(name, **small), tmp_path / name, monkeypatch)
+    for strategy in (*ROW_STRATEGIES, DENSITY_RATIO) if algorithm == "sac" else ():
+        learned = method("moore", **small, sampling={"start_states": strategy})
+        read |= keys_read(learned, tmp_path / strategy, monkeypatch)
     for name in methods:
         keys = set(dotted_keys(KNOWN[name] or {}))
         assert all(has_switch(algorithm, key) for key in keys)

@@ -31,6 +31,12 @@ def readme(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is about text: drawing takes seconds."""
+    monkeypatch.setattr("analysis.report._write_figures", lambda study, folder: [])
+
+
 def call(results: Path, readme: Path, *more: str) -> int:
     return main(["--results", str(results), "--readme", str(readme), "--out", str(results.parent / "out"), *more])
 
@@ -41,7 +47,9 @@ def test_report_writes_every_table_and_figure_the_same_twice(results: Path, tmp_
     names = {str(file.relative_to(tmp_path / "a")) for file in files}
     kinds = ("main", "transfer", "differences", "claims")
     expected = {f"tables/toy-{kind}.{end}" for kind in kinds for end in ("tex", "csv")} | {"tables/toy.md"}
-    drawn = ("curves", "online_share", "penalty")
+    drawn = (
+        "curves", "online_share", "penalty", "iqm_curves", "intervals", "profiles", "improvement", "forest",
+    )  # fmt: skip
     assert names == expected | {f"figures/toy/{name}.{end}" for name in drawn for end in ("pdf", "png", "md")}
     for one, other in zip(files, again, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
@@ -53,6 +61,7 @@ def test_sources_get_tables_of_their_own(tmp_path: Path) -> None:
     report([folder], tmp_path)
     assert "d4rl" not in (tmp_path / "tables" / "both-self.md").read_text(encoding="utf-8")
     assert "self:" not in (tmp_path / "tables" / "both-d4rl.md").read_text(encoding="utf-8")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["both-d4rl", "both-self"]
 
 
 def test_print_report_shows_the_tables(results: Path) -> None:
@@ -63,6 +72,7 @@ def test_print_report_shows_the_tables(results: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_blocks_are_filled_then_fresh_then_stale(
     results: Path, readme: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +121,7 @@ def test_broken_blocks_are_one_line_errors(text: str, message: str) -> None:
         regenerate(text, {"toy": make_study(full_study(1))}, "README.md")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_command_line_errors_are_one_line_and_exit_2(
     results: Path, readme: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
 from analysis.curves import learning_curves
-from analysis.diagnostics import PENALTY, online_share, penalty, schedule
+from analysis.diagnostics import PENALTY, Schedule, online_share, penalty, schedule
 from analysis.figures import OFFLINE_WIDTH
 from analysis.methods import OFFLINE_COLOUR, looks
 from analysis.rows import Study
@@ -177,7 +177,8 @@ def test_diagnostics_show_the_model_based_methods_beside_their_one_stage(tmp_pat
     assert shares is not None
     names = [entry.get_text() for entry in shares[0].legends[0].get_texts()]
     assert names == ["moore", "mbpo_warm", "mopo_naive", "closed form"]
-    assert "of `moore` at the end" in shares[1]
+    closed = [line for line in shares[0].axes[0].get_lines() if line.get_label() == "closed form"]
+    assert len(closed) == 1  # of moore alone: the others draw uniformly
 
 
 def test_the_schedule_is_moores_whichever_run_comes_first(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_the_schedule_is_moores_whichever_run_comes_first(tmp_path: Path) -> Non
     runs = [replace(r, sampling=replace(r.sampling, decay_rate=0.5)) if r.method == "moore" else r for r in runs]
     study = as_study(method_rows(runs, from_ends), method_manifest(runs))
     assert study.setting("decay_rate") == 1.0  # of the first run
-    assert schedule(study, LOW) == (0.5, 100, 4000)
+    assert schedule(study, "moore", LOW) == Schedule(0.5, 1.0, 100, 50, 4000)
 
 
 def test_a_dataset_on_which_every_moore_run_diverged_is_still_drawn(tmp_path: Path) -> None:

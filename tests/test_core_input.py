@@ -52,7 +52,42 @@ BAD_SCALES: list[tuple[dict[str, Any], list[str]]] = [
         {"defaults": {"sampling": {"model_batches": "prioritised"}}},
         ["sampling.model_batches", "did you mean 'prioritized'"],
     ),
+    ({"defaults": {"sampling": {"start_states": "oob"}}}, ["sampling.start_states", "did you mean 'oorb'"]),
+    ({"defaults": {"sampling": {"real_batches": "on-policy"}}}, ["sampling.real_batches", "did you mean 'on_policy'"]),
     ({"defaults": {"sampling": {"decay_rate": 0}}}, ["sampling.decay_rate", "above 0"]),
+    ({"defaults": {"sampling": {"online_ratio": 1.5}}}, ["sampling.online_ratio", "1.5", "from 0 to 1"]),
+    ({"defaults": {"sampling": {"anneal_start": -0.1}}}, ["sampling.anneal_start", "-0.1", "from 0 to 1"]),
+    ({"defaults": {"sampling": {"anneal_end": 2}}}, ["sampling.anneal_end", "2.0", "from 0 to 1"]),
+    ({"defaults": {"sampling": {"anneal_epochs": 0}}}, ["sampling.anneal_epochs", "1 or more"]),
+    ({"defaults": {"sampling": {"fresh_share": 1.1}}}, ["sampling.fresh_share", "1.1", "from 0 to 1"]),
+    ({"defaults": {"sampling": {"fresh_window": 20_000}}}, ["sampling.fresh_window", "from 0 to 1"]),
+    ({"defaults": {"sampling": {"on_policy_temperature": 0}}}, ["sampling.on_policy_temperature", "above 0"]),
+    ({"defaults": {"sampling": {"return_base": 0}}}, ["sampling.return_base", "above 0"]),
+    ({"defaults": {"sampling": {"error_exponent": -1}}}, ["sampling.error_exponent", "0 or more"]),
+    (  # their weights come with the model
+        {"defaults": {"real_ratio": 1.0, "sampling": {"real_batches": "model_error"}}},
+        ["sampling.real_batches", "'model_error'", "one of prioritized"],
+    ),
+    (  # nothing to compare the online data with
+        {"tasks": [{"env": "pendulum", "dataset": None}], "defaults": {"sampling": {"model_batches": "density_ratio"}}},
+        ["sampling.model_batches", "'density_ratio'", "in a run from scratch"],
+    ),
+    (
+        {"tasks": [{"env": "pendulum", "dataset": None}], "defaults": {"sampling": {"start_states": "on_policy"}}},
+        ["sampling.start_states", "'on_policy'", "in a run from scratch"],
+    ),
+    (
+        {
+            "defaults": {"sampling": {"start_states": "density_ratio"}, "density_ratio": {"first_share": 1}},
+        },
+        ["density_ratio.first_share", "below 1"],
+    ),
+    ({"defaults": {"density_ratio": {"model_updates": 0}}}, ["density_ratio.model_updates", "1 or more"]),
+    ({"defaults": {"penalty": {"online_factor": -0.5}}}, ["penalty.online_factor", "-0.5", "0 or more"]),
+    ({"defaults": {"penalty": {"schedule": "adaptve"}}}, ["penalty.schedule", "did you mean 'adaptive'"]),
+    ({"defaults": {"penalty": {"rescale": "yes"}}}, ["penalty.rescale", "'yes'", "bool"]),
+    ({"defaults": {"online": {"rollout_length": 0}}}, ["online.rollout_length", "1 or more"]),
+    ({"defaults": {"online": {"real_ratio": 1.01}}}, ["online.real_ratio", "1.01", "from 0 to 1"]),
     ({"defaults": {"penalty": {"uncertainty": "std"}}}, ["penalty.uncertainty", "max_std"]),
     ({"defaults": {"sac": {"hidden": [64, "x"]}}}, ["sac.hidden[1]", "int"]),
     ({"defaults": {"dynamics": {"hidden": [8]}}}, ["dynamics.weight_decay", "2 numbers"]),
@@ -108,6 +143,18 @@ def test_bad_scale(
             ["method a (algorithm iql)", "no penalty.coef", "iql.expectile", "sac.hidden"],
         ),
         (STUDY | {"variants": {"a": {"algorithm": "awak"}}}, ["algorithm", "did you mean 'awac'"]),
+        *(
+            (
+                STUDY | {"variants": {"a": {"algorithm": "awac", section: {key: 1}}}},
+                ["method a (algorithm awac)", f"no {section}.{key}"],
+            )
+            for section, key in (
+                ("online", "rollout_length"),
+                ("online", "real_ratio"),
+                ("sampling", "error_exponent"),
+                ("density_ratio", "model_updates"),
+            )
+        ),
         (STUDY | {"variants": {"a": 3}}, ["variants.a", "mapping"]),
         (STUDY | {"references": "sac"}, ["references", "list"]),
         (STUDY | {"varants": {}}, ["varants", "unknown key"]),

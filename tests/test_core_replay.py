@@ -48,6 +48,19 @@ def test_real_buffer_keeps_runs_apart() -> None:
     assert torch.equal(rows[[0, 1, 3], 0], numbered(10, 0, 10))
 
 
+def test_latest_online_transitions() -> None:
+    """Breaks if they are the oldest, in reverse, another run's or the offline ones."""
+    buffer = RealBuffer([numbered(0, 1)], [0, None, 0], OBS, ACT, online_capacity=6)
+    for step in range(6):
+        buffer.append(unpack(numbered(*(100 * (run + 1) + step for run in range(3))), OBS))
+        for count in range(step + 2):
+            latest = buffer.latest(count)
+            assert latest.obs.shape == (3, count, OBS)
+            for run, rows in enumerate(pack(latest)):
+                ids = range(100 * (run + 1) + step + 1 - count, 100 * (run + 1) + step + 1)
+                assert torch.equal(rows, numbered(*ids) if count else torch.zeros(0, WIDTH))
+
+
 def test_real_buffer_load() -> None:
     """Breaks if a restored buffer differs from the saved one or appends elsewhere."""
 

@@ -1,5 +1,7 @@
 """Which rows become transitions, against a literal copy of D4RL's loop."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,6 +86,36 @@ def test_no_bootstrap_from_another_episode(episodes: list[tuple[int, str]], part
         assert len(result) == len(dataset)
         np.testing.assert_array_equal(result.next_obs[:, 0], result.obs[:, 0])  # where terminated, too
         np.testing.assert_array_equal(result.terminated, dataset.terminated)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    episodes=EPISODES,
+    partial=st.integers(0, 4),
+    keep_timeouts=st.booleans(),
+    limit=st.none() | st.integers(1, 20),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_episode_return(
+    episodes: list[tuple[int, str]], partial: int, keep_timeouts: bool, limit: int | None, seed: int
+) -> None:
+    """Breaks if a row has another episode's return, only the kept rows count, or a subset loses its order."""
+    dataset = counted_dataset(episodes, partial)
+    reward = np.random.default_rng(seed).normal(size=len(dataset)).astype(np.float32)
+    dataset = dataclasses.replace(dataset, reward=reward)
+    try:
+        result = to_transitions(dataset, keep_timeouts, limit)
+    except UserError:
+        assert not keep_timeouts
+        return
+    returns: dict[float, float] = {}
+    for row in range(len(dataset)):  # of the whole file, dropped rows too
+        episode = float(dataset.obs[row, 0])
+        returns[episode] = returns.get(episode, 0.0) + float(reward[row])
+    assert result.episode_return is not None
+    assert result.episode_return.dtype == np.float32
+    assert len(result) == min(len(to_transitions(dataset, keep_timeouts)), limit or len(dataset))
+    np.testing.assert_allclose(result.episode_return, [returns[float(e)] for e in result.obs[:, 0]], rtol=1e-5)
 
 
 def test_types_and_action_scale() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, chisquare
 from torch import Tensor
 
+import moore.density_ratio
 from moore.density_ratio import DensityRatio, DensityRatioConfig, priority, ratio_loss
 from moore.replay import Batch, RealBuffer, pack, unpack
 from moore.rng import Streams
@@ -234,16 +235,81 @@ def test_online_looking_transitions_are_preferred() -> None:
         assert offline[near].mean() > 1.3 * offline[far].mean()
 
 
-def test_cohort_is_single_runs_and_load_continues() -> None:
+def test_training_for_model_data_weighs_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a row keeps an old priority, gets another's, or one is written where a run has no row.
+
+    Literally: as many Adam steps, then every row's tempered w by the new networks over the mean of the last batch.
+    """
+    monkeypatch.setattr(moore.density_ratio, "CHUNK", 16)  # neither dataset is a multiple of it
+    config = DensityRatioConfig(hidden=(16,), lr=1e-2, batch_size=32, model_updates=3, first_share=0.01)
+    ratio, streams, again = make(config, [0, 1, 0]), *(Streams([0, 1, 2], "ratio") for _ in range(2))
+    with torch.no_grad():
+        ratio.params.mul_(3.0)  # ratios that differ
+    plain = [linear_stack(ratio.net, ratio.params[run]) for run in range(3)]
+    optimizers = [torch.optim.Adam(net.parameters(), config.lr) for net in plain]
+    largest = ratio.max_priority.tolist()
+    for _ in range(2):
+        step_online(ratio, 9)
+        ratio.add_online()
+        metrics = ratio.train(streams)
+        for _ in range(config.model_updates):
+            uniforms, means = again.uniform(2, config.batch_size), []
+            for run, (net, optimizer) in enumerate(zip(plain, optimizers, strict=True)):
+                everything, size = ratio.buffer.all_of(run), ratio.buffer.offline_size[run]
+                inputs = torch.cat([everything.obs, everything.action], -1)
+                off = net(inputs[(uniforms[run, 0] * size).long()])[:, 0].relu()
+                on = net(inputs[size + (uniforms[run, 1] * ratio.buffer.online_size).long()])[:, 0].relu()
+                loss = -(2 / (off + 1)).log().mean() - (2 * on / (on + 1) + 1e-10).log().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                means.append((off.detach() ** (1 / 5)).mean().item())
+        for run, net in enumerate(plain):
+            everything, size = ratio.buffer.all_of(run), ratio.buffer.offline_size[run]
+            w = net(torch.cat([everything.obs, everything.action], -1))[:, 0].relu().detach().numpy()
+            expected = np.clip(w ** (1 / 5) / means[run], 1e-3, 1e3)
+            known, unused = ratio.width + ratio.buffer.online_size, ratio.priorities[run, size : ratio.width]
+            got = torch.cat([ratio.priorities[run, :size], ratio.priorities[run, ratio.width : known]])
+            np.testing.assert_allclose(got, expected, rtol=1e-4)
+            assert (unused == 1).all()
+            assert (ratio.priorities[run, known:] == 1).all()
+            largest[run] = max(largest[run], expected.max())
+            assert ratio.max_priority[run].item() == pytest.approx(largest[run], rel=1e-4)
+            assert len(set(expected.tolist())) > 20
+        assert metrics["train/ratio_loss"][2].item() == pytest.approx(loss.item(), abs=1e-6)  # of the last step
+
+
+def test_model_data_that_look_online_are_preferred() -> None:
+    """Breaks if rows that were never in a batch of w do not follow it, or w prefers what looks offline."""
+    config = DensityRatioConfig(hidden=(16,), lr=1e-2, batch_size=64, model_updates=150)
+    ratio = make(config, [0, 1], mean=0.5)
+    step_online(ratio, CAPACITY, mean=0.5)
+    ratio.add_online()
+    ratio.train(Streams([0, 1], "ratio"))
+    for run, size in enumerate(OFFLINE):
+        offline, everything = ratio.priorities[run, :size], ratio.buffer.all_of(run)
+        assert ratio.priorities[run, ratio.width :].mean() > 1.5 * offline.mean()
+        alike = everything.obs[:size].mean(-1) + everything.action[:size, 0]
+        far, near = alike < alike.quantile(0.3), alike > alike.quantile(0.7)
+        assert offline[near].mean() > 1.3 * offline[far].mean()
+        share = ratio.mixture(run).online_share
+        assert share > 1.5 * CAPACITY / (CAPACITY + size)  # of the draws, beyond uniform's
+
+
+@pytest.mark.parametrize("for_model", [False, True])
+def test_cohort_is_single_runs_and_load_continues(for_model: bool) -> None:
     """Breaks if runs with datasets of different sizes disturb each other, or the state misses something."""
     # a first share so small that later priorities are larger than the first ones
-    config = DensityRatioConfig(hidden=(8,), lr=1e-2, batch_size=16, first_share=0.01)
+    config = DensityRatioConfig(hidden=(8,), lr=1e-2, batch_size=16, first_share=0.01, model_updates=2)
 
     def train(ratio: DensityRatio, streams: Streams, first_run: int, steps: range) -> dict[str, Tensor]:
         for step in steps:
             step_online(ratio, 3, first_run=first_run)
             ratio.add_online()
-            ratio.update(drawn(ratio, step, 8, first_run), streams)
+            if for_model:
+                ratio.train(streams)
+            else:
+                ratio.update(drawn(ratio, step, 8, first_run), streams)
         return {key: value.detach().clone() for key, value in ratio.state().items()}
 
     dataset_of = [1, 0, 1]

@@ -1,0 +1,25 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # Aggregates over tasks
+#
+# Interquartile means, performance profiles and probabilities of improvement with stratified bootstrap intervals
+# (Agarwal et al. 2021). They need two tasks.
+
+# %%
+from analysis.aggregates import improvement_plot, interval_plot, iqm_curves, profiles
+from analysis.show import figure, load
+
+studies, _ = load()
+
+# %%
+for study in studies:
+    figure(iqm_curves(study))
+    figure(interval_plot(study))
+    figure(profiles(study))
+    figure(improvement_plot(study))

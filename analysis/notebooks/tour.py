@@ -1,0 +1,58 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # A tour of the results
+#
+# What lies in `analysis/results`, and how a row becomes a table, a figure and a verdict. Runs on the rows in git within
+# a minute; `make notebooks` executes every notebook into `build/notebooks`. `MOORE_RESULTS` names another
+# results folder.
+
+# %%
+from analysis.claims import verdicts_table
+from analysis.curves import learning_curves
+from analysis.html import provenance_table
+from analysis.show import figure, load, table
+from analysis.tables import main_table
+from analysis.transfer import summarise
+
+studies, _ = load()
+
+# %% [markdown]
+# ## Studies
+# A study is a folder with `rows.parquet` (one line for every number that a run recorded) and `manifest.json` (where
+# the rows come from).
+
+# %%
+for study in studies:
+    table(provenance_table(study))
+
+# %%
+studies[0].rows.head()
+
+# %% [markdown]
+# ## From rows to runs
+# `summarise` gives a line for every online run: J_0, final score and the transfer metrics of `analysis/transfer.py`.
+
+# %%
+summarise(studies[0]).head()
+
+# %% [markdown]
+# ## From runs to tables and figures
+# Scores of different dataset sources never share a table, so a study is split by source first.
+
+# %%
+for study in studies:
+    table(main_table(study))
+    figure(learning_curves(study))
+
+# %% [markdown]
+# ## Verdicts
+# The paper's claims, as `analysis/claims.yaml` states them.
+
+# %%
+table(verdicts_table(studies))
