@@ -80,9 +80,8 @@ def regenerate(
         known = kind in (*TABLES, "curves") or kind.startswith(FIGURE)
         if not alone and not (known and name):
             kinds = ", ".join((*TABLES, "curves", "figure/NAME"))
-            raise UserError(
-                f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {kinds}, or {BEHAVIOURS} or {VERDICTS}"
-            )
+            others = f"or {BEHAVIOURS} or {VERDICTS}"
+            raise UserError(f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {kinds}, {others}")
         out.append(text[position : opening.end()])
         position = end
         old = text[opening.end() : end]
