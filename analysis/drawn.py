@@ -28,7 +28,7 @@ def drawn_as(study: Study) -> dict[str, Drawn]:
     If all variants are one sweep they go from light to dark and are named by their values. If they are the product of
     two axes, the larger axis has the colours and the other one the lines. Else each has its fixed look.
     """
-    fixed = {method: Drawn(*look, method) for method, look in looks(study.methods).items()}
+    fixed = {method: Drawn(*look, method) for method, look in looks(study.methods, study.main).items()}
     variants = {method for method in fixed if method not in REFERENCES and not method.endswith(IMPORTED)}
     own = _by_value(study, variants) or _by_axes(study, variants)
     return own | {method: look for method, look in fixed.items() if method not in own}

@@ -21,7 +21,6 @@ ORDER = (
 
 OFFLINE_COLOUR = "0.45"
 BLACK = 10
-APART = 5  # neighbours in a light-to-dark sequence of so many colours can still be told apart
 # (colour, line): positions in seaborn's "colorblind" palette (ten colours, after Wong, Nature Methods 8:441, 2011) or
 # BLACK. Eleven colours are too few, so the lines differ too: two methods with the same line have colours that stay
 # apart in simulated colour blindness. Dashed methods have no offline stage.
@@ -32,6 +31,8 @@ LOOKS = {
     "wsrl": (1, ":"), "mopo_naive": (5, ":"), "mopo": (7, ":"),
     "rlpd": (3, "--"), "sac": (4, "--"), "mbpo": (9, "--"),
 }  # fmt: skip
+# for methods that are not in it, such as the variants of an ablation: with each of them, too, everybody can tell
+SPARE = tuple((colour, line) for line in ("-", "-.", ":") for colour in (0, 1, 2, 3, BLACK, 9, 5))
 
 
 class Look(NamedTuple):
@@ -64,23 +65,21 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look for each method: fixed if in `LOOKS`, else from a light-to-dark sequence.
+def looks(methods: Iterable[str], first: str = "") -> dict[str, Look]:
+    """A look for each method: fixed if in `LOOKS`, else the next of `SPARE` that none of them has, `first` before all.
 
-    Where that is too long to tell neighbours apart by colour (more than `APART`), their lines differ too.
+    Too many for that come from a light-to-dark sequence in which the lines of neighbours differ.
     """
     import seaborn  # here, not above: rebuilding a README table needs no plotting library
 
     names = ordered(methods)
     fixed = [*seaborn.color_palette("colorblind", BLACK), (0.0, 0.0, 0.0)]
-    others = [name for name in names if name not in LOOKS]
-    sweep = dict(zip(others, seaborn.color_palette("viridis", len(others) + 1), strict=False))  # its last is too pale
-
-    def look(name: str) -> Look:
-        if name not in LOOKS:
-            line = ("-", "-.", ":")[others.index(name) % 3] if len(others) > APART else "-"
-            return Look(tuple(sweep[name]), line)
-        index, line = LOOKS[name]
-        return Look(tuple(fixed[index]), line)
-
-    return {name: look(name) for name in names}
+    others = sorted((name for name in names if name not in LOOKS), key=lambda name: name != first)
+    taken = {LOOKS[name] for name in names if name in LOOKS}
+    free = [place for place in SPARE if place not in taken]
+    if len(others) <= len(free):
+        places = LOOKS | dict(zip(others, free, strict=False))
+        return {name: Look(tuple(fixed[places[name][0]]), places[name][1]) for name in names}
+    scale = seaborn.color_palette("viridis", len(others) + 1)  # its last is too pale
+    sequence = {name: Look(tuple(scale[i]), ("-", "-.", ":")[i % 3]) for i, name in enumerate(others)}
+    return {name: sequence.get(name) or Look(tuple(fixed[LOOKS[name][0]]), LOOKS[name][1]) for name in names}
