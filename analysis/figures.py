@@ -174,7 +174,8 @@ def _legend_columns(items: Sequence[float], width: float) -> int:
     """The most columns, filled one after the other, into which entries so many inches wide (at 7.5 points) fit."""
     for columns in range(len(items), 1, -1):
         if sum(column.max() for column in np.array_split(items, columns)) <= width:
-            return math.ceil(len(items) / math.ceil(len(items) / columns))  # columns alike, not one of two and six of one
+            rows = math.ceil(len(items) / columns)
+            return math.ceil(len(items) / rows)  # columns alike: not one of two and six of one
     return 1
 
 

@@ -271,5 +271,24 @@ def test_looks_are_fixed_per_method_and_differ() -> None:
     ]
 
 
+@pytest.mark.parametrize("count", [4, 20, 40])
+def test_variants_without_a_fixed_look_differ_and_the_first_looks_like_moore(count: int) -> None:
+    names = [f"variant {i}" for i in range(count)]
+    drawn = looks(names, "variant 3")
+    assert len(set(drawn.values())) == count
+    if count <= 20:
+        assert drawn["variant 3"] == looks([MOORE])[MOORE]
+    beside = looks([*names, *LOOKS], "variant 3")
+    assert {name: beside[name] for name in LOOKS} == looks(LOOKS)
+    assert len({beside[name] for name in [*names, *LOOKS]}) == count + len(LOOKS) - 1  # MOORe has two names
+
+
+def test_the_legend_has_columns_that_are_alike() -> None:
+    figure, _ = learning_curves(sweep(seeds=2, epochs=0, diagnosed=(), datasets=TWELVE[:4]))
+    assert len(labels(figure)) == 8
+    columns = {round(entry.get_window_extent().x0) for entry in figure.legends[0].get_texts()}
+    assert len(columns) in (4, 8)
+
+
 def test_ticks_are_short() -> None:
     assert [short(value) for value in (0, 500, 2500, 100_000, 1_500_000)] == ["0", "500", "2.5k", "100k", "1.5M"]
