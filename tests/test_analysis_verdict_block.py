@@ -83,3 +83,15 @@ def test_latex_breaks_lines_of_words() -> None:
     assert r"\begin{tabular}{p{0.30\linewidth}p{0.30\linewidth}p{0.30\linewidth}}" in latex
     plain = to_latex(Table("t", ("a",), ("b", "c"), ((("one",), cells),), 0, "caption"))
     assert r"\begin{tabular}{lrr}" in plain
+
+
+def test_a_figure_block_shows_the_figure_with_the_caption_beside_it() -> None:
+    """Breaks if a block names another study's figure, drops the caption, or an unknown figure passes silently."""
+    name, root = "paper-methods-mini", Path(__file__).parent.parent
+    study = {name: dataclasses.replace(make_study(full_study(1)), name=name)}
+    text, stale = regenerate(f"<!-- generated:figure/penalty:{name} -->\n{CLOSING}\n", study, "README.md")
+    assert stale == [f"figure/penalty:{name}"]
+    assert f"(analysis/figures/{name}/penalty.png)" in text
+    assert (root / "analysis" / "figures" / name / "penalty.md").read_text(encoding="utf-8").strip() in text
+    with pytest.raises(UserError, match=r"pie\.md: no such figure; run `python -m analysis.report paper-methods-mini`"):
+        regenerate(f"<!-- generated:figure/pie:{name} -->\n{CLOSING}\n", study, "README.md")
