@@ -103,7 +103,9 @@ class ActorCritic:
         The losses are summed over runs: the gradient of run r then comes from its own loss alone.
         """
         num_runs, device = len(target), target.device.type
-        at_once = num_runs if extra is None else max(1, ACTIVATIONS[device] // extra.activations)
+        at_once = (
+            num_runs if extra is None else max(1, ACTIVATIONS.get(device, ACTIVATIONS["cuda"]) // extra.activations)
+        )
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         for first in range(0, num_runs, at_once):
             runs = slice(first, first + at_once)

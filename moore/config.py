@@ -195,6 +195,10 @@ class RunConfig:
         budget = f"at most the {self.online_steps} online steps"
         for key in ("exploration_steps", "warmup_steps"):
             _check(getattr(online, key) <= self.online_steps, f"online.{key}", getattr(online, key), budget)
+        for key in ("rollout_length", "real_ratio"):
+            _check(
+                self.uses_model or getattr(online, key) is None, f"online.{key}", getattr(online, key), "null: no model"
+            )
         interval = online.update_interval
         _check(interval == 0 or steps % interval == 0, "online.update_interval", interval, f"0 or a divisor of {steps}")
         critics = f"1 to num_critics = {self.sac.num_critics}"

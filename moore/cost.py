@@ -69,10 +69,14 @@ def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> Estimate:
     times = _times(cohort_key(config), "online", min(count, _most(device)), device)
     steps, first = config.online_steps, online.epoch_steps
     updates = online.utd_ratio * (steps + (online.first_epoch_factor - 1) * first)
-    trainings = steps // online.retrain_interval if online.utd_ratio else 0
+    trainings = online.epochs * (first // online.retrain_interval) if online.utd_ratio else 0
+    model_updates = trainings * config.dynamics.online_max_updates
+    if trainings and not stages:  # from scratch, the first training is the long one
+        model_updates += config.dynamics.offline_max_updates - config.dynamics.online_max_updates
     online_seconds = count * (
         _update_seconds(times, updates, config.actor_interval("online"))
-        + trainings * (config.dynamics.online_max_updates * times.model_update + times.rollout)
+        + model_updates * times.model_update
+        + trainings * times.rollout
         + (steps + (1 + len(evaluation_steps(config))) * evaluation) * times.env_step
     )
     return Estimate(offline_seconds, online_seconds, _checkpoint_bytes(config, count, spec))

@@ -86,20 +86,27 @@ class DensityRatio:
     def train(self, streams: Streams) -> dict[str, Tensor]:
         """`model_updates` gradient steps of w, then new priorities for every row; for the draws of model data."""
         for _ in range(self.config.model_updates):
-            grad, w_offline, metrics = self._gradient(streams)
+            grad, _, metrics = self._gradient(streams)
             self.adam.step(grad)
         with torch.no_grad():
-            offline_mean = (w_offline ** (1.0 / self.config.temperature)).mean(1)
+            offline_mean = self._offline_mean()
             columns = torch.arange(max(self.width, self.known_online), device=self.priorities.device)
             for chunk in columns.split(CHUNK):
-                # where a run has fewer rows its last one is repeated
-                self._set_priorities(
-                    self.buffer.offline_start[:, None] + chunk.minimum(self.offline_size - 1), offline_mean
-                )
+                offline = chunk.minimum(self.offline_size - 1)  # where a run has fewer rows its last one is repeated
+                self._set_priorities(self.buffer.offline_start[:, None] + offline, offline_mean)
                 if self.known_online:
                     online = chunk.clamp(max=self.known_online - 1).expand(len(self.params), -1)
                     self._set_priorities(self.buffer.online_start[:, None] + online, offline_mean)
         return metrics
+
+    def _offline_mean(self) -> Tensor:
+        """Mean tempered w [R] over the offline rows."""
+        total = torch.zeros(len(self.params), device=self.params.device)
+        for chunk in torch.arange(self.width, device=self.params.device).split(CHUNK):
+            rows = self.buffer.offline_start[:, None] + chunk.minimum(self.offline_size - 1)
+            tempered = self.ratio(self.params, self.buffer.gather(rows)) ** (1.0 / self.config.temperature)
+            total += (tempered * (chunk < self.offline_size)).sum(1)
+        return total / self.offline_size[:, 0]
 
     def _gradient(self, streams: Streams) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The gradient of the loss on fresh batches, w of the offline one [R, B], and metrics [R]."""

@@ -97,12 +97,12 @@ def on_policy_weights(agent: SAC, run: int, rows: Batch, temperature: float) -> 
 
 
 def model_error_weights(ensemble: Ensemble, run: int, rows: Batch, exponent: float) -> Tensor:
-    """(squared error of the members' mean predictions + eps)^exponent, [N] of transitions [N], float64."""
+    """(root mean squared error of the members' mean predictions + eps)^exponent, [N] of transitions [N], float64."""
     one = ensemble.only(run)
     errors = []
     for chunk in zip(*(field.split(CHUNK) for field in rows), strict=True):
         errors.append(one.squared_error(Batch(*(field[None] for field in chunk))).mean((1, 3))[0])
-    return (torch.cat(errors).double() + EPS) ** exponent
+    return (torch.cat(errors).double().sqrt() + EPS) ** exponent
 
 
 def return_weights(episode_returns: Tensor | None, base: float) -> Tensor:

@@ -6,7 +6,6 @@ transition uniformly inside it. A strategy may also weight single transitions in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -95,8 +94,12 @@ def linear_anneal(config: SamplingConfig, now: Moment) -> Mixture:
 
 
 def matched_anneal(config: SamplingConfig, now: Moment) -> Mixture:
-    """Linear from 0, with one half at the same step as `prioritized`: t* = sqrt(N_off / (decay_rate S)) epochs."""
-    crossing = math.sqrt(now.n_off / (config.decay_rate * now.epoch_steps)) * now.epoch_steps  # in steps
+    """Linear from 0, with one half at the same step as `prioritized`: t* = sqrt(N_off / (decay_rate S)) epochs.
+
+    With a PER exponent e, where S t = N_off (decay_rate t)^-e: t* = (N_off / (S decay_rate^e))^(1 / (1 + e)).
+    """
+    e = config.priority_exponent
+    crossing = (now.n_off / (now.epoch_steps * config.decay_rate**e)) ** (1 / (1 + e)) * now.epoch_steps  # in steps
     return Mixture(min(1.0, 0.5 * now.n_on / crossing))
 
 

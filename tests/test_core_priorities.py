@@ -96,14 +96,14 @@ def literal_on_policy(agent: SAC, run: int, rows: Batch, temperature: float) -> 
 
 
 def literal_model_error(ensemble: Ensemble, run: int, rows: Batch, exponent: float) -> list[float]:
-    """(mean over members and dimensions of the squared error in standardised targets + 1e-6)^exponent."""
+    """(root of the members' and dimensions' mean squared error in standardised targets + 1e-6)^exponent."""
     weights = []
     for i in range(len(rows.reward)):
         inputs = (torch.cat([rows.obs[i], rows.action[i]]) - ensemble.input_mean[run, 0, 0]) / ensemble.input_std[run]
         target = torch.cat([rows.next_obs[i] - rows.obs[i], rows.reward[i : i + 1]])
         target = (target - ensemble.target_mean[run, 0, 0]) / ensemble.target_std[run, 0, 0]
         errors = [(Net(ensemble, run, k)(inputs[0])[0, : OBS + 1] - target).square().mean().item() for k in range(K)]
-        weights.append((sum(errors) / K + 1e-6) ** exponent)
+        weights.append((math.sqrt(sum(errors) / K) + 1e-6) ** exponent)
     return weights
 
 

@@ -95,16 +95,25 @@ def test_linear_anneal(
         assert share_of(config, "linear_anneal", now) == pytest.approx(path[n_on], abs=1e-12)
 
 
-@given(st.floats(0.05, 20.0), st.integers(1, 100), st.integers(1, 1000), st.integers(1, 5000))
-def test_matched_anneal_crosses_with_prioritized(alpha: float, crossing: int, epoch_steps: int, n_on: int) -> None:
+@given(
+    st.floats(0.05, 20.0),
+    st.integers(1, 100),
+    st.integers(1, 1000),
+    st.integers(1, 5000),
+    st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_matched_anneal_crosses_with_prioritized(
+    alpha: float, crossing: int, epoch_steps: int, n_on: int, exponent: float
+) -> None:
     """Breaks if it passes one half elsewhere than `prioritized` does, is not a line from 0, or exceeds 1.
 
-    N_off is such that t* = sqrt(N_off / (alpha S)) is a whole epoch, up to rounding.
+    N_off is such that t*, where S t = N_off (alpha t)^-e, is a whole epoch, up to rounding.
     """
-    n_off = round(alpha * epoch_steps * crossing**2)
+    n_off = round(epoch_steps * crossing * (alpha * crossing) ** exponent)
     if n_off == 0:
         return
-    config, steps = SamplingConfig(decay_rate=alpha), np.sqrt(n_off / (alpha * epoch_steps)) * epoch_steps
+    config = SamplingConfig(decay_rate=alpha, priority_exponent=exponent)
+    steps = (n_off / (alpha**exponent * epoch_steps)) ** (1 / (1 + exponent)) * epoch_steps
     share = lambda name, t, n: share_of(config, name, Moment(t, n_off, n, 100, epoch_steps))  # noqa: E731
     assert share("matched_anneal", 1, n_on) == pytest.approx(min(1.0, 0.5 * n_on / steps))
     rounding = 1 / n_off
