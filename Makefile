@@ -9,7 +9,7 @@ ARGS ?=
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test bench reproduce-table reproduce-ablations figures check-readme claims report
+.PHONY: help setup lint type format test test-slow bench reproduce-table reproduce-ablations figures check-readme claims report
 .PHONY: notebooks clean
 
 help:            ## this list
@@ -40,10 +40,14 @@ type: $(READY)   ## mypy
 test: $(READY)   ## the fast tests, under ten minutes on two cores
 	$(BIN)/python -m pytest
 
+test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make test`
+	KILLS=50 $(BIN)/python -m pytest tests/test_resume_kill.py
+
 bench: $(READY)  ## speed of updates, rollouts and environments as a fraction of this machine's peak
 	OMP_NUM_THREADS=$$(env -u OMP_NUM_THREADS nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
 	$(BIN)/python -m tests.benchmarks.methods $(ARGS)
 	$(BIN)/python -m tests.benchmarks.data $(ARGS)
+	$(BIN)/python -m tests.benchmarks.checkpoint $(ARGS)
 	$(BIN)/python -m tests.benchmarks.analysis $(ARGS)
 
 reproduce-table: $(READY) ## train what is missing, print table and curves (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)

@@ -1,4 +1,4 @@
-"""The command `moore`. Bad input is one line on stderr and exit code 2."""
+"""The command `moore`. Bad input is one line on stderr and exit code 2; 75: told to stop, the same command goes on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from moore.data import commands as data_commands
 from moore.data.check import REPLAY_ROWS
 from moore.data.load import DATA_DIR
 from moore.errors import UserError
+from moore.signals import STOPPED, Stopped, StopRequest
 from moore.study import ABLATIONS_DIR, find_yaml, load_study
 
 DatasetIds = Annotated[
@@ -34,6 +35,9 @@ def reproduce(
     device: str = "cpu",
 ) -> None:
     """Run a study from data to table: train what is missing, write rows, tables and curves, print the table.
+
+    SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 end it at the next checkpoint with exit code 75, a second SIGINT at once. The
+    same command goes on.
 
     Args:
         study: a file in ablations/, by name or path.
@@ -53,11 +57,13 @@ def reproduce(
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
-    run_study(loaded, root, workers or available_cores(), device)
-    folder = collect(loaded, root, out, f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}")
-    others = [path.parent for path in sorted(out.glob("*/rows.parquet")) if path.parent != folder]
-    report([*others, folder], figures)
-    print_report([*others, folder])
+    with StopRequest().listening() as stop:
+        run_study(loaded, root, workers or available_cores(), device, stop)
+        command = f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}"
+        folder = collect(loaded, root, out, command)
+        others = [path.parent for path in sorted(out.glob("*/rows.parquet")) if path.parent != folder]
+        report([*others, folder], figures)
+        print_report([*others, folder])
 
 
 def import_curves(
@@ -245,6 +251,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"moore: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"moore: {stopped.reason}; the same command goes on", file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
         return 130
     return code or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ from moore.config import RunConfig, cohort_key
 from moore.data.transitions import Transitions
 from moore.density_ratio import DensityRatio
 from moore.diagnostics import HELD_OUT, MAX_ROWS, Look
-from moore.dynamics import Ensemble
+from moore.dynamics import Ensemble, Training
 from moore.envs import terminated_fn
 from moore.envs.spec import find_spec
 from moore.evaluate import Evaluator
 from moore.metrics import Metrics
 from moore.nets import divisor
 from moore.penalty import PenaltyCoef, max_std, uncertainty
-from moore.replay import AnyBatch, Batch, ModelBuffer, RealBuffer, concatenate, pack
+from moore.replay import AnyBatch, Batch, ModelBuffer, RealBuffer, concatenate, pack, unpack
 from moore.rng import Streams, scale_to_index
 from moore.rollout import rollout
 from moore.sac import SAC
@@ -101,6 +101,9 @@ class Cohort:
         self.evaluator = Evaluator(self.shared.env, self.shared.physics, self.seeds, self.shared.eval_episodes)
         self.penalty = PenaltyCoef([config.penalty for config in configs], online.epochs, self.device)
         self.evaluations, self.updates, self.metrics = 0, 0, Metrics()
+        self.safe_point: Callable[[], None] = lambda: None  # called wherever `state` is all that is needed to go on
+        self.holdout: Batch | None = None  # of an ensemble training under way
+        self.look: Look | None = None  # the same, where it is looked at
         for run, config in enumerate(configs):
             if config.dataset is not None and self.shared.sac.normalize_obs:
                 obs = self.real_buffer.all_of(run).obs
@@ -109,33 +112,40 @@ class Cohort:
                 self.agent.set_reward_scale(run, datasets[config.dataset].return_range)
 
     def train_model(self, t: int) -> None:
-        """Train the ensemble on D_off ∪ D_on, drawn by each run's strategy; t = 0 is the offline stage."""
+        """Train the ensemble on D_off ∪ D_on, drawn by each run's strategy; t = 0 is the offline stage.
+
+        Where the ensemble is in training already, by the `load` of a state from a safe point, that training goes on.
+        """
         dynamics = self.shared.dynamics
         assert self.ensemble is not None
         assert isinstance(self.agent, SAC)
         if self.ensemble.fitted and dynamics.online_max_updates == 0:  # the offline model stays
             self._refresh_weights(self.agent, self.ensemble)  # rollouts still start where the strategies say
             return
-        # before the scaler moves, too
-        first, look = not self.ensemble.fitted, self._look() if self._last_training(t) else None
-        # a stream of its own for each training: how far a run draws must not depend on when the others converge
-        self.streams["model_batches"] = Streams(
-            self.seeds, self.stage, "model_batches", self.real_buffer.online_size, device=self.device
-        )
-        if not self.ensemble.fitted or self.shared.dataset is None:
-            for run in range(len(self.configs)):
-                self.ensemble.fit_scaler(run, self.real_buffer.all_of(run))
+        first = not self.ensemble.fitted
         draw_batch = lambda stream, n, part: self.real_buffer.gather(  # noqa: E731
             self._draw("model_batches", t, stream, n, self._split(part))
         )
-        self._refresh_weights(self.agent, self.ensemble)
+        if self.ensemble.training is None:
+            self.look = self._look() if self._last_training(t) else None  # before the scaler moves, too
+            # a stream of its own for each training: how far a run draws must not depend on when the others converge
+            self.streams["model_batches"] = Streams(
+                self.seeds, self.stage, "model_batches", self.real_buffer.online_size, device=self.device
+            )
+            if first or self.shared.dataset is None:
+                for run in range(len(self.configs)):
+                    self.ensemble.fit_scaler(run, self.real_buffer.all_of(run))
+            self._refresh_weights(self.agent, self.ensemble)
+            self.holdout = draw_batch("holdout", dynamics.max_holdout, "holdout")
+        assert self.holdout is not None
         cap = dynamics.offline_max_updates if first else dynamics.online_max_updates
-        holdout = draw_batch("holdout", dynamics.max_holdout, "holdout")
-        self.metrics.add(self.ensemble.fit(lambda n: draw_batch("model_batches", n, "train"), holdout, cap))
-        if look is not None:
-            self.metrics.add(look.metrics())
+        draw = lambda n: draw_batch("model_batches", n, "train")  # noqa: E731
+        self.metrics.add(self.ensemble.fit(draw, self.holdout, cap, self.safe_point))
+        if self.look is not None:
+            self.metrics.add(self.look.metrics())
         if first:
-            self._rescale_uncertainty(holdout)
+            self._rescale_uncertainty(self.holdout)
+        self.holdout = self.look = None
 
     def imagine(self, t: int) -> None:
         """Roll out from start states drawn by each run's strategy; add penalised transitions to D_model."""
@@ -201,6 +211,7 @@ class Cohort:
             "agent": detached(self.agent.state()),
             "ensemble": detached(self.ensemble.state()) if self.ensemble else {},
             "fitted": self.ensemble.fitted if self.ensemble else False,
+            "training": self._training_state(),
             "real_buffer": self.real_buffer.state(),
             "model_buffer": {"rows": self.model_buffer.rows, "written": self.model_buffer.written},
             "streams": {name: stream.state() for name, stream in self.streams.items()},
@@ -218,6 +229,7 @@ class Cohort:
             self.ensemble.load(state["ensemble"])
             self.ensemble.fitted = state["fitted"]
         self.real_buffer.load(state["real_buffer"])
+        self._load_training(state["training"])
         self.model_buffer.rows.copy_(state["model_buffer"]["rows"])
         self.model_buffer.written.copy_(state["model_buffer"]["written"])
         for name, stream in self.streams.items():
@@ -226,6 +238,23 @@ class Cohort:
         self.penalty.load(state["penalty"])
         self.evaluations, self.updates = state["evaluations"], state["updates"]
         self.metrics.load(state["metrics"])
+
+    def _training_state(self) -> dict[str, Any]:
+        """Of an ensemble training under way; empty between two."""
+        if self.ensemble is None or self.ensemble.training is None:
+            return {}
+        assert self.holdout is not None
+        look = self.look and {"errors": self.look.errors, "before": self.look.before}
+        return {"fit": dict(vars(self.ensemble.training)), "holdout": pack(self.holdout), "look": look}
+
+    def _load_training(self, state: Mapping[str, Any]) -> None:
+        if state:
+            assert self.ensemble is not None
+            self.ensemble.training = Training(**state["fit"])
+            self.holdout = unpack(state["holdout"], self.spec.obs_dim)
+            if state["look"]:
+                self.look = self._look()  # by its held-out transitions, which are still the same
+                self.look.errors, self.look.before = state["look"]["errors"], state["look"]["before"]
 
     def _split(self, part: str) -> Split:
         return Split(part, self.shared.dynamics.holdout_ratio, self.shared.dynamics.max_holdout)

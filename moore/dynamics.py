@@ -41,6 +41,32 @@ class DynamicsConfig:
     online_max_updates: int = 1000  # cap on each retraining; the paper trains until convergence
 
 
+@dataclass
+class Training:
+    """How far a call of `Ensemble.fit` is."""
+
+    best: Tensor  # [R, K, P], each member's snapshot with the lowest holdout error
+    best_mse: Tensor  # [R, K], that error
+    loss: Tensor  # [R], of the latest update
+    stale: list[int]  # [R], looks without an improvement
+    active: list[bool]  # [R], runs that have not converged
+    updates: list[int]  # [R], updates up to the latest look at a run
+    done: int = 0  # updates so far
+
+    @staticmethod
+    def start(params: Tensor) -> Training:
+        """Before the first update of parameters [R, K, P]."""
+        runs, members = params.shape[:2]
+        return Training(
+            params.clone(),
+            torch.full((runs, members), torch.inf, device=params.device),
+            torch.zeros(runs, device=params.device),
+            [0] * runs,
+            [True] * runs,
+            [0] * runs,
+        )
+
+
 class Ensemble:
     """Parameters of [R, K] networks that predict (delta obs, reward) as a Gaussian."""
 
@@ -74,6 +100,7 @@ class Ensemble:
         self.decay = torch.cat(decays).to(device)  # [P]
         self.params_adam, self.bounds_adam = RunAdam(self.params, config.lr), RunAdam(self.bounds, config.lr)
         self.fitted = False
+        self.training: Training | None = None  # under way
 
     def fit_scaler(self, run: int, batch: Batch) -> None:
         """Standardise one run's inputs (and, if configured, targets) with the moments of transitions [N]."""
@@ -84,7 +111,13 @@ class Ensemble:
         for values, mean, std in pairs:
             mean[run, 0, 0], std[run, 0, 0] = values.mean(0), divisor(values.std(0, correction=0))
 
-    def fit(self, draw: Callable[[int], Batch], holdout: Batch, max_updates: int) -> dict[str, Tensor]:
+    def fit(
+        self,
+        draw: Callable[[int], Batch],
+        holdout: Batch,
+        max_updates: int,
+        safe_point: Callable[[], None] = lambda: None,
+    ) -> dict[str, Tensor]:
         """Train until each run's holdout error stops improving, at most max_updates gradient updates.
 
         draw(n): n transitions [R, n] by the run's strategy, called with K x batch_size so that every member has its
@@ -94,40 +127,48 @@ class Ensemble:
         With fresh_optimizer each call is an optimisation of its own. Second moments from a converged training are tiny,
         and when the data then shifts at once (half_half, pure_online) the first steps with them are so large that they
         destroy the ensemble.
+
+        safe_point is called after every update. What it saves, `self.training` included, lets a later call with the
+        same arguments go on from there.
         """
         config = self.config
-        if config.fresh_optimizer:
-            self.params_adam.reset()
-            self.bounds_adam.reset()
-        num_runs, members = self.params.shape[:2]
-        best, best_mse = self.params.clone(), torch.full((num_runs, members), torch.inf, device=self.params.device)
-        stale, active, updates = [0] * num_runs, [True] * num_runs, torch.zeros(num_runs)
-        done = 0
-        while done < max_updates and any(active):
-            count = min(config.epoch_updates, max_updates - done)
-            for _ in range(count):
-                loss = self._update(draw(members * config.batch_size), active)
-            done += count
-            mse = self.holdout_mse(holdout)
-            running = torch.tensor(active, device=mse.device)[:, None]
-            # the first look has no predecessor and always counts, as in MOPO
-            improved = running & (
-                (best_mse.isinf() & mse.isfinite()) | ((best_mse - mse) / best_mse > config.min_improvement)
-            )
-            best_mse = torch.where(improved, mse, best_mse)
-            best = torch.where(improved[..., None], self.params, best)
-            any_improved = improved.any(1).tolist()
-            for run in range(num_runs):
-                if active[run]:
-                    updates[run] += count
-                    stale[run] = 0 if any_improved[run] else stale[run] + 1
-                    active[run] = stale[run] <= config.patience
+        if self.training is None:
+            if config.fresh_optimizer:
+                self.params_adam.reset()
+                self.bounds_adam.reset()
+            self.training = Training.start(self.params)
+        training = self.training
+        while training.done < max_updates and any(training.active):
+            training.loss = self._update(draw(config.ensemble_size * config.batch_size), training.active)
+            training.done += 1
+            if training.done % config.epoch_updates == 0 or training.done == max_updates:
+                self._look(training, holdout)
+            safe_point()
+        self.training = None
         with torch.no_grad():
-            self.params.copy_(best)
-        self.elite_idxs = best_mse.argsort(1)[:, : config.num_elites]
+            self.params.copy_(training.best)
+        self.elite_idxs = training.best_mse.argsort(1)[:, : config.num_elites]
         self.fitted = True
-        elite_mse = best_mse.gather(1, self.elite_idxs).mean(1)
-        return {"model/holdout_mse": elite_mse, "model/loss": loss, "model/updates": updates}
+        elite_mse = training.best_mse.gather(1, self.elite_idxs).mean(1)
+        updates = torch.tensor(training.updates, dtype=torch.float32)
+        return {"model/holdout_mse": elite_mse, "model/loss": training.loss, "model/updates": updates}
+
+    def _look(self, training: Training, holdout: Batch) -> None:
+        """Keep each member's best snapshot, and stop the runs that have not improved for too long."""
+        mse = self.holdout_mse(holdout)
+        running = torch.tensor(training.active, device=mse.device)[:, None]
+        best_mse = training.best_mse
+        # the first look has no predecessor and always counts, as in MOPO
+        improved = running & (
+            (best_mse.isinf() & mse.isfinite()) | ((best_mse - mse) / best_mse > self.config.min_improvement)
+        )
+        training.best_mse = torch.where(improved, mse, best_mse)
+        training.best = torch.where(improved[..., None], self.params, training.best)
+        for run, any_improved in enumerate(improved.any(1).tolist()):
+            if training.active[run]:
+                training.updates[run] = training.done
+                training.stale[run] = 0 if any_improved else training.stale[run] + 1
+                training.active[run] = training.stale[run] <= self.config.patience
 
     def predict(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Every member's mean and standard deviation of (next obs, reward), each [R, K, B, obs_dim + 1], raw units."""

@@ -11,25 +11,28 @@ from moore.cohort import Cohort
 from moore.results import Recorder, offline_method
 
 
-def offline_stage(cohort: Cohort, recorder: Recorder, checkpoint: Callable[[], None]) -> None:
-    """Train ensemble, policy and critics on D_off; continues where cohort.updates stands.
+def offline_stage(cohort: Cohort, recorder: Recorder, safe_point: Callable[[], None]) -> None:
+    """Train ensemble, policy and critics on D_off; continues where the cohort stands.
 
-    Evaluations are rows of phase "offline" at their number of updates.
+    Evaluations are rows of phase "offline" at their number of updates. safe_point is called after every update, of the
+    ensemble too.
     """
     name = offline_method(cohort.shared)
     settings = cohort.shared.offline
-    if cohort.updates == 0:
-        if cohort.shared.uses_model:
-            recorder.stage("offline: dynamics ensemble")
-            cohort.train_model(t=0)
+    cohort.safe_point = safe_point
+    if cohort.ensemble is not None and not cohort.ensemble.fitted:
+        recorder.stage("offline: dynamics ensemble")
+        cohort.train_model(t=0)
+        safe_point()
+    if cohort.evaluations == 0:
         recorder.evaluation(cohort, "offline", env_steps=0)
     while cohort.updates < settings.updates:
-        if cohort.shared.uses_model:
+        if cohort.ensemble is not None and cohort.updates % settings.rollout_interval == 0:
             cohort.imagine(t=0)
-        for _ in range(min(settings.rollout_interval, settings.updates - cohort.updates)):
-            cohort.update_policy(t=0, count=1)
-            if cohort.updates % settings.eval_interval == 0:
-                recorder.training(cohort, "offline", env_steps=0)
-                recorder.evaluation(cohort, "offline", env_steps=0)
-        recorder.progress(cohort.updates, settings.updates, f"offline: {name}")
-        checkpoint()
+        cohort.update_policy(t=0, count=1)
+        if cohort.updates % settings.eval_interval == 0:
+            recorder.training(cohort, "offline", env_steps=0)
+            recorder.evaluation(cohort, "offline", env_steps=0)
+        if cohort.updates % settings.rollout_interval == 0 or cohort.updates == settings.updates:
+            recorder.progress(cohort.updates, settings.updates, f"offline: {name}")
+        safe_point()

@@ -31,43 +31,56 @@ class OnlineStage:
     def __init__(self, cohort: Cohort) -> None:
         config = cohort.shared
         env_seeds = [derive_seed(seed, "online", "environment") for seed in cohort.seeds]
-        self.cohort, self.settings, self.epoch = cohort, config.online, 0
+        self.cohort, self.settings = cohort, config.online
+        # epochs that are done, steps that are done in this one, updates that the step under way still owes
+        self.epoch, self.tau, self.owed = 0, 0, 0
         self.update_interval = config.online.update_interval or config.online.epoch_steps
         self.env = make_env(config.env, env_seeds, config.physics)
         self.obs = self.env.reset()  # [R, obs_dim]
         self.episode_start = np.zeros(len(env_seeds), dtype=np.int64)  # number of its first online transition
         self.evaluation_steps = evaluation_steps(config)
 
-    def run(self, recorder: Recorder, checkpoint: Callable[[], None]) -> None:
-        """Epochs t = 1..T of Algorithm 1; continues where self.epoch stands."""
+    def run(self, recorder: Recorder, safe_point: Callable[[], None]) -> None:
+        """Epochs t = 1..T of Algorithm 1; continues where the state stands.
+
+        safe_point is called after every environment step, update of the ensemble and round of policy updates.
+        """
         cohort, settings = self.cohort, self.settings
-        if self.epoch == 0:
+        cohort.safe_point = safe_point
+        if cohort.evaluations == 0:
             recorder.evaluation(cohort, "online", env_steps=0)  # J_0, before the first online step
         for t in range(self.epoch + 1, settings.epochs + 1):
-            for tau in range(1, settings.epoch_steps + 1):
-                self._environment_step()
-                steps = cohort.real_buffer.online_size
-                if steps >= max(settings.exploration_steps, settings.warmup_steps) and settings.utd_ratio > 0:
-                    if tau % settings.retrain_interval == 0 and cohort.shared.uses_model:
-                        cohort.train_model(t)
-                        cohort.imagine(t)
-                    if self._has_data() and tau % self.update_interval == 0:
-                        self._updates(t)
-                if steps in self.evaluation_steps:
-                    recorder.evaluation(cohort, "online", env_steps=steps)
-            recorder.training(cohort, "online", env_steps=steps)
-            self.epoch = t
+            while self.tau < settings.epoch_steps:
+                self._step(t)
+                if cohort.real_buffer.online_size in self.evaluation_steps:
+                    recorder.evaluation(cohort, "online", env_steps=cohort.real_buffer.online_size)
+                self.tau += 1
+                safe_point()
+            recorder.training(cohort, "online", env_steps=cohort.real_buffer.online_size)
+            self.epoch, self.tau = t, 0
             recorder.progress(t, settings.epochs, f"online: {', '.join(dict.fromkeys(recorder.methods))}")
-            checkpoint()
 
-    def _updates(self, t: int) -> None:
-        """N updates of policy and critics for every environment step since the last round."""
-        settings = self.settings
-        left = settings.utd_ratio * self.update_interval * (settings.first_epoch_factor if t == 1 else 1)
-        while left:
-            count = min(left, UPDATES_PER_DRAW)
-            self.cohort.update_policy(t, count)
-            left -= count
+    def _step(self, t: int) -> None:
+        """One environment step and what is learned after it, or the rest of that where a checkpoint cut it."""
+        cohort, settings = self.cohort, self.settings
+        in_training = cohort.ensemble is not None and cohort.ensemble.training is not None
+        if not self.owed:
+            if not in_training:
+                self._environment_step()
+            steps = cohort.real_buffer.online_size
+            if steps < max(settings.exploration_steps, settings.warmup_steps) or settings.utd_ratio == 0:
+                return
+            if (self.tau + 1) % settings.retrain_interval == 0 and cohort.shared.uses_model:
+                cohort.train_model(t)
+                cohort.imagine(t)
+            if self._has_data() and (self.tau + 1) % self.update_interval == 0:
+                self.owed = settings.utd_ratio * self.update_interval * (settings.first_epoch_factor if t == 1 else 1)
+        while self.owed:
+            count = min(self.owed, UPDATES_PER_DRAW)
+            cohort.update_policy(t, count)
+            self.owed -= count
+            if self.owed:  # else the step is done but not counted
+                cohort.safe_point()
 
     def _environment_step(self) -> None:
         """One real transition for every run, added to D_on."""
@@ -98,18 +111,19 @@ class OnlineStage:
         return not self.cohort.shared.uses_model or bool((self.cohort.model_buffer.written > 0).all())
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to continue after an epoch."""
+        """Everything needed to continue from a safe point."""
         return {
             "cohort": self.cohort.state(),
             "env": self.env.state_dict(),
             "obs": torch.from_numpy(self.obs),
             "episode_start": torch.from_numpy(self.episode_start.copy()),
-            "epoch": self.epoch,
+            "position": [self.epoch, self.tau, self.owed],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         self.cohort.load(state["cohort"])
         self.env.load_state_dict(state["env"])
-        self.obs, self.epoch = state["obs"].numpy(), state["epoch"]
+        self.obs = state["obs"].numpy()
+        self.epoch, self.tau, self.owed = state["position"]
         self.episode_start = state["episode_start"].numpy().copy()

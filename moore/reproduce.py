@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,18 +15,21 @@ from rich.live import Live
 from rich.table import Table
 
 from moore.checkpoint import offline_run_id
-from moore.config import RunConfig, to_mapping
+from moore.config import to_mapping
 from moore.data.d4rl import d4rl_path
 from moore.data.ids import resolve
 from moore.data.load import self_path
 from moore.data.minari import store_entry
 from moore.errors import UserError
-from moore.results import content_hash, run_id, write_json
+from moore.files import replacing
+from moore.lock import locked
+from moore.results import run_id, write_json
+from moore.runs import set_aside_other_data
+from moore.signals import Stopped, StopRequest
 from moore.study import Study
+from moore.work import Work
 
 POLL_SECONDS = 0.5
-# glibc returns large freed blocks at once, and every update pays for mapping them again: half of CQL's time
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 LINE_SECONDS = 60.0  # between two status lines where there is no terminal to redraw
 
 
@@ -47,26 +49,37 @@ def check_datasets(study: Study, root: Path) -> None:
             raise UserError(f"{run.dataset}: {dataset.path} is not a file; accepted: a file in the D4RL v2 HDF5 schema")
 
 
-def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> None:
-    """Train every run of the study that has no finished rows yet.
+def run_study(study: Study, root: Path, workers: int, device: str = "cpu", stop: StopRequest | None = None) -> None:
+    """Train every run of the study that has no finished rows yet, on the data that is there now.
 
-    Raises UserError when a unit fails; finished runs are kept and the same call goes on with the others.
+    Raises UserError when a unit fails, or another process trains this study; finished runs are kept and the same call
+    goes on with the others. Raises Stopped when `stop` was told, once all units have reached a checkpoint.
     """
     check_datasets(study, root)
-    units = [Work(study, runs, root, device) for runs in study.cohorts()]
-    waiting = sorted((unit for unit in units if not unit.finished()), key=lambda unit: -unit.cost)
-    if not waiting:
-        return
+    with locked(root / study.name / "lock", f"study {study.name}"):
+        for note in set_aside_other_data(root / study.name, study.runs, root):
+            print(f"moore: warning: {note}", file=sys.stderr, flush=True)
+        units = [Work(study, runs, root, device) for runs in study.cohorts()]
+        for unit in units:
+            if unit.finished():
+                unit.forget_checkpoints()
+        waiting = sorted((unit for unit in units if not unit.finished()), key=lambda unit: -unit.cost)
+        if waiting:
+            _train(units, waiting, workers, stop or StopRequest())
+
+
+def _train(units: list[Work], waiting: list[Work], workers: int, stop: StopRequest) -> None:
     running: list[Work] = []
     failed: list[Work] = []
     warned: set[str] = set()
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 140)
     started = shown = time.monotonic()
     before = sum(unit.progress() * unit.cost for unit in units)  # done in earlier calls
+    told = False
     try:
-        with Live(console=console, refresh_per_second=2, transient=True) as live:
+        with stop.deferred(), Live(console=console, refresh_per_second=2, transient=True) as live:
             while waiting or running:
-                while len(running) < workers and not failed:
+                while len(running) < workers and not failed and stop.signal is None:
                     busy = {stage for unit in running for stage in unit.missing_stages()}
                     # a stage that another process trains already is waited for, not trained twice
                     ready = next((unit for unit in waiting if not busy & unit.missing_stages()), None)
@@ -78,6 +91,13 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
                 if not running:
                     break
                 time.sleep(POLL_SECONDS)
+                if stop.signal is not None and not told:
+                    told = True
+                    for unit in running:
+                        unit.tell(stop.signal)
+                    console.print(
+                        f"{stop.reason}: {len(running)} units write a checkpoint; a second Ctrl-C stops at once"
+                    )
                 ended = [unit for unit in running if unit.process is not None and unit.process.poll() is not None]
                 for warning in [text for unit in running for text in unit.status().get("warnings", [])]:
                     if warning not in warned:
@@ -85,26 +105,32 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu") -> No
                         console.print(f"moore: warning: {warning}", soft_wrap=True, markup=False, highlight=False)
                 for unit in ended:
                     running.remove(unit)
-                    if unit.process is None or unit.process.returncode != 0 or not unit.finished():
+                    if unit.was_stopped():  # not by us: whoever ends units one by one means all of them
+                        stop.tell(signal.SIGTERM)
+                    elif not unit.ended_well():
                         failed.append(unit)
                 if console.is_terminal:
                     live.update(_display(units, workers, started, before))
                 elif time.monotonic() - shown > LINE_SECONDS:
                     shown = time.monotonic()
                     console.print(_display(units, workers, started, before))
-    except KeyboardInterrupt:
+    except BaseException as error:  # a second Ctrl-C, or a unit that cannot be started
         for unit in running:
-            unit.stop()
-        console.print("interrupted; the same command goes on from the last checkpoint")
+            unit.tell(signal.SIGKILL if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+        for unit in running:
+            unit.wait()
         raise
     if failed:
         raise UserError("; ".join(unit.explain() for unit in failed))
+    if stop.reason is not None:
+        raise Stopped(stop.reason)
 
 
 def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     """Write the study's rows as Parquet and its manifest to out/<study>/; returns that folder.
 
-    The files are the same bytes when called again on the same rows.
+    The files are the same bytes when called again on the same rows. Raises UserError where they cannot be written, or
+    the runs' data is not the same.
     """
     folder = out / study.name
     folders = [root / study.name / "runs" / run_id(run) for run in study.runs]
@@ -114,6 +140,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     for path in folders:
         frames.append(pd.read_csv(path / "rows.csv"))
         manifests.append(json.loads((path / "manifest.json").read_text()))
+    _check_one_content(manifests)
     rows = pd.concat(frames, ignore_index=True)
     first = study.runs[0]
     manifest = {
@@ -123,7 +150,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "axes": {name: dict(points) for name, points in study.axes.items()},
         "date": max(m["finished"] for m in manifests),
         "command": command,
-        "git_commit": ", ".join(dict.fromkeys(m["git_commit"] for m in manifests)),
+        "git_commit": ", ".join(dict.fromkeys(commit for m in manifests for commit in m["git_commit"].split(", "))),
         "machine": manifests[0]["machine"],
         "packages": manifests[0]["packages"],
         "cpu_seconds": round(sum(m["cpu_seconds"] for m in manifests)),
@@ -138,17 +165,22 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "configs": {m["run"]: m["config"] for m in manifests},
         "offline_runs": {m["run"]: m["offline_run"] for m in manifests if m.get("offline_run")},
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "rows.parquet.tmp"
-        rows.to_parquet(temporary, index=False, compression="zstd")
-        os.replace(temporary, folder / "rows.parquet")
-        write_json(folder / "manifest.json", manifest)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot write results ({error.strerror}); choose another folder with --out"
-        ) from None
+    with replacing(folder / "rows.parquet", "; choose another folder with --out") as file:
+        rows.to_parquet(file, index=False, compression="zstd")
+    write_json(folder / "manifest.json", manifest)
     return folder
+
+
+def _check_one_content(manifests: list[dict[str, Any]]) -> None:
+    """A dataset that changes while units start would give them different data under one name."""
+    hashes: dict[str, str] = {}
+    for m in manifests:
+        name, data = m["config"]["dataset"], m.get("dataset")
+        if data and hashes.setdefault(name, data["sha256"]) != data["sha256"]:
+            raise UserError(
+                f"{name} changed while it was trained on; accepted: the same command again, which starts the runs on"
+                " the old data anew"
+            )
 
 
 def _mismatches(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -156,108 +188,6 @@ def _mismatches(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     entries = [m for m in manifests if m.get("physics_mismatch")]
     found = [{"dataset": m["config"]["dataset"], **m["physics_mismatch"]} for m in entries]
     return [entry for index, entry in enumerate(found) if entry not in found[:index]]
-
-
-class Work:
-    """One unit as a process of its own."""
-
-    def __init__(self, study: Study, runs: list[RunConfig], root: Path, device: str) -> None:
-        self.study, self.runs, self.root, self.device = study, runs, root, device
-        methods = list(dict.fromkeys(run.method for run in runs))
-        label = (
-            f"{runs[0].dataset or runs[0].env}-{'+'.join(methods) if len(methods) < 4 else f'{len(methods)}-methods'}"
-        )
-        digest = content_hash([to_mapping(run) for run in runs])[:8]
-        self.name = f"{label.replace(':', '-').replace('/', '-')}-{digest}"
-        self.folder = root / study.name / "units"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def cost(self) -> float:
-        """Rough relative cost, to start long units first and to guess the time left."""
-        run = self.runs[0]
-        seeds = len({r.seed for r in self.runs})
-        offline = run.offline.updates * seeds * _update_cost(run, run.cql.offline_coef) if run.dataset else 0
-        online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, run.cql.online_coef)
-        return (offline + online) * run.sac.batch_size * sum(run.sac.hidden)
-
-    def missing_stages(self) -> set[str]:
-        """Offline stages of this unit that have not been published yet, by run id."""
-        stages = {offline_run_id(run) for run in self.runs if run.dataset is not None}
-        return {name for name in stages if not (self.root / self.study.name / "runs" / name / "manifest.json").exists()}
-
-    def finished(self) -> bool:
-        """Whether every run has its manifest, which is written last."""
-        return all((self.root / self.study.name / "runs" / run_id(run) / "manifest.json").exists() for run in self.runs)
-
-    def start(self) -> None:
-        """Start the process; the unit continues from its checkpoint if there is one."""
-        spec = {
-            "study": self.study.name,
-            "name": self.name,
-            "root": str(self.root),
-            "device": self.device,
-            "parent": os.getpid(),
-            "runs": [to_mapping(run) for run in self.runs],
-        }
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"{self.name}.json"
-            write_json(path, spec)
-            log = (self.folder / f"{self.name}.log").open("ab")
-        except OSError as error:
-            raise UserError(
-                f"{self.folder}: cannot write ({error.strerror}); choose another folder with --root"
-            ) from None
-        # one thread for each process: two oversubscribed torch processes are ten times slower
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | KEEP_MEMORY
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "moore.unit", str(path)],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        log.close()
-
-    def stop(self) -> None:
-        """End the process; what it did since its last checkpoint is done again next time."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
-
-    def status(self) -> dict[str, Any]:
-        """What the process last said about itself."""
-        try:
-            return json.loads((self.folder / f"{self.name}.progress.json").read_text())
-        except (OSError, ValueError):
-            return {}
-
-    def progress(self) -> float:
-        """Share of the unit's work that is done; the offline stage is about a third of it."""
-        if self.finished():
-            return 1.0
-        status = self.status()
-        within = float(status.get("done", 0)) / max(1, status.get("total", 1))
-        if self.runs[0].dataset is None:
-            return within
-        return 0.35 + 0.65 * within if str(status.get("label", "")).startswith("online") else 0.35 * within
-
-    def explain(self) -> str:
-        """The last line of a failed unit's log."""
-        path = self.folder / f"{self.name}.log"
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        return f"{self.name} failed: {lines[-1].removeprefix('moore: ') if lines else 'no output'} (log: {path})"
-
-
-def _update_cost(run: RunConfig, cql_coef: float) -> float:
-    """Arithmetic of an update relative to SAC's, roughly; a model about doubles it."""
-    critics = run.sac.num_critics / 2
-    if run.algorithm not in ("cql", "balanced_replay"):
-        return (2.0 if run.uses_model else 1.0) * critics
-    conservative = 1.2 * run.cql.num_actions if cql_coef else 0.0
-    return (1.0 + conservative) * (run.balanced_replay.num_agents if run.algorithm == "balanced_replay" else critics)
 
 
 def _display(units: list[Work], workers: int, started: float, before: float) -> Table:

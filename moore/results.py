@@ -11,7 +11,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from moore.cohort import Cohort
 from moore.config import RunConfig, to_mapping
 from moore.data.scores import normalized_score
 from moore.errors import UserError
+from moore.files import GOES_ON, cannot_write, replacing
 
 COLUMNS = (
     "study",
@@ -64,7 +66,7 @@ class Recorder:
     """Writes the rows of a cohort's runs and tells the display how far they are.
 
     Files lie in <root>/<run id>/rows.csv. Rows after the last checkpoint are cut off on resume (`rewind`), so that an
-    interrupted run ends with the same rows as an uninterrupted one.
+    interrupted run ends with the same rows as an uninterrupted one. Raises UserError where rows cannot be written.
     """
 
     def __init__(
@@ -138,7 +140,10 @@ class Recorder:
         self.display(self._status)
 
     def state(self) -> dict[str, Any]:
-        """Positions in the files, for the checkpoint."""
+        """Positions in the files, for the checkpoint; the rows up to there are on the disk."""
+        for path in self.paths:
+            with _can_write(path), path.open("r+b") as file:
+                os.fsync(file.fileno())
         return {
             "sizes": [path.stat().st_size for path in self.paths],
             "diverged": list(self.diverged),
@@ -147,8 +152,9 @@ class Recorder:
         }
 
     def rewind(self, state: Mapping[str, Any]) -> None:
-        """Cut the files back to a checkpoint's positions."""
+        """Cut the files back to a checkpoint's positions; a run that goes on is not finished."""
         for path, size in zip(self.paths, state["sizes"], strict=True):
+            path.with_name("manifest.json").unlink(missing_ok=True)
             with path.open("r+b") as file:
                 file.truncate(size)
         self.diverged = list(state["diverged"])
@@ -159,7 +165,8 @@ class Recorder:
         """Forget rows of an attempt that left no checkpoint; a run that starts again is not finished."""
         for path in self.paths:
             path.with_name("manifest.json").unlink(missing_ok=True)
-            path.write_text(",".join(COLUMNS) + "\n")
+            with _can_write(path):
+                path.write_text(",".join(COLUMNS) + "\n")
 
     def _diverge(self, run: int, phase: str, env_steps: int, updates: int) -> None:
         """Write the last row of a run."""
@@ -184,17 +191,33 @@ class Recorder:
                 updates,
                 wall,
             )
-            with path.open("a", newline="") as file:
+            with _can_write(path), path.open("a", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(
                     (*head, metric, repr(float(values[run]))) for metric, values in metrics.items()
                 )
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
+@contextmanager
+def _can_write(path: Path) -> Iterator[None]:
+    """Half a row, on a full disk, is cut off with the others that no checkpoint knows of."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error, GOES_ON) from None
+
+
+def missing_rows(paths: Sequence[Path], state: Mapping[str, Any]) -> Path | None:
+    """The first file that is shorter than a checkpoint's position in it, if one is."""
+    for path, size in zip(paths, state["sizes"], strict=True):
+        if not path.exists() or path.stat().st_size < size:
+            return path
+    return None
+
+
+def write_json(path: Path, value: Any, sync: bool = True) -> None:
+    """Write a JSON file atomically. Raises UserError where it cannot be written; sync: as in `replacing`."""
+    with replacing(path, sync=sync) as file:
+        file.write((json.dumps(value, indent=1) + "\n").encode())
 
 
 def environment_facts() -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """One unit of work: a cohort's offline stage, forks and online stage in one process, resumable.
 
 python -m moore.unit runs/sampling-mini/units/0.json
+
+Exit code 0: done; 75: told to stop, by a signal or because the parent process is gone, the same command goes on; 2: bad
+input. Anything else is a failure.
 """
 
 from __future__ import annotations
@@ -11,8 +14,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,92 +23,92 @@ import torch
 from moore import checkpoint
 from moore.cohort import Cohort
 from moore.config import RunConfig, from_mapping, to_mapping
-from moore.data.check import physics_mismatch
-from moore.data.hdf5 import dataset_hash
-from moore.data.ids import resolve
-from moore.data.load import load_dataset
-from moore.data.mismatch import PhysicsMismatch
-from moore.data.transitions import Transitions, to_transitions
 from moore.errors import UserError
+from moore.files import replacing
+from moore.lock import locked
 from moore.offline import offline_stage
 from moore.online import OnlineStage
-from moore.results import Recorder, environment_facts, offline_method, run_id, write_json
+from moore.results import Recorder, environment_facts, missing_rows, offline_method, run_id, write_json
+from moore.resume import Checkpoints
+from moore.runs import check_same, is_finished, read_manifest
+from moore.safepoints import SafePoints
+from moore.sealed import Damaged
+from moore.signals import STOPPED, Stopped, StopRequest
+from moore.unit_data import UnitData
 
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints, or more; see SafePoints
+PATIENCE = 180.0  # seconds that an earlier process on the same unit gets to reach its safe point
 
 
 class Unit:
     """Trains the runs of one cohort from data to finished rows."""
 
-    def __init__(self, spec: dict[str, Any], spec_path: Path) -> None:
+    def __init__(self, spec: dict[str, Any], spec_path: Path, stop: StopRequest | None = None) -> None:
         self.study, self.root = spec["study"], Path(spec["root"])
         self.name: str = spec["name"]
         self.configs = [from_mapping(values, str(spec_path)) for values in spec["runs"]]
         self.device, self.parent = spec["device"], spec.get("parent")
-        self.state_path = self.root / self.study / "checkpoints" / f"{self.name}.pt"
-        self.progress_path = self.root / self.study / "units" / f"{self.name}.progress.json"
-        self.runs_root = self.root / self.study / "runs"
+        self.stop = stop or StopRequest()
+        self.folder = self.root / self.study
+        self.progress_path = self.folder / "units" / f"{self.name}.progress.json"
+        self.runs_root = self.folder / "runs"
+        # of this unit: two may train the same stage at once
+        self._offline_rows = self.folder / "checkpoints" / f"{self.name}.offline-rows"
         self._facts = environment_facts()  # of the code that runs, whatever happens to the checkout meanwhile
-        self._last_save = time.monotonic()
-        self._mismatches: dict[str, PhysicsMismatch] = {}  # by dataset
+        self._notes: list[str] = []  # what was found damaged or changed
+        self._data = UnitData(self.root)
+        self._commits: list[str] = []  # of the code that has trained the stage under way
 
     def run(self) -> None:
         """Data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
-        data, hashes = self._load_data()
-        keys = [checkpoint.offline_key(c, hashes[c.dataset]) if c.dataset else None for c in self.configs]
-        missing = {
-            key: config
-            for key, config in zip(keys, self.configs, strict=True)
-            if key is not None and not self._cache(key).exists()
-        }
-        if missing:
-            self._offline(list(missing), [checkpoint.offline_config(c) for c in missing.values()], data)
-        for key, config in {k: c for k, c in zip(keys, self.configs, strict=True) if k is not None}.items():
-            self._publish_offline_rows(key, checkpoint.offline_config(config))
-        self._online(keys, data, hashes)
+        with locked(self.folder / "units" / f"{self.name}.lock", f"unit {self.name}", PATIENCE):
+            self._data.load(self.configs, lambda label: self._show({"label": label}))
+            keys = [self._key(config) for config in self.configs if config.dataset is not None]
+            stages = {k: checkpoint.offline_config(c) for k, c in zip(keys, self.configs, strict=False)}
+            missing = {key for key in stages if not self._is_cached(key)}
+            if missing:
+                self._offline(stages, missing)
+            self._offline_checkpoints().remove()
+            if self._offline_rows.exists():
+                shutil.rmtree(self._offline_rows)
+            for key, config in stages.items():
+                self._publish_offline_rows(key, config)
+            self._online(keys)
 
-    def _load_data(self) -> tuple[dict[str, Transitions], dict[str, str]]:
-        data: dict[str, Transitions] = {}
-        hashes: dict[str, str] = {}
-        for config in {c.dataset: c for c in self.configs if c.dataset is not None}.values():
-            assert config.dataset is not None
-            self._show({"label": f"data: {config.dataset}"})
-            size, physics = None, None  # files are what they are
-            if resolve(config.dataset).source == "self":
-                size, physics = config.dataset_transitions, config.physics
-            dataset = load_dataset(config.dataset, self.root / "data", transitions=size, physics=physics)
-            if dataset.env != config.env:
-                raise UserError(f"{config.dataset} holds transitions of {dataset.env}, the run's env is {config.env}")
-            mismatch = physics_mismatch(dataset, config.physics)
-            if mismatch is not None:
-                self._mismatches[config.dataset] = mismatch
-                self._show({"label": f"data: {config.dataset}"})
-                print(f"moore: warning: {mismatch.sentence(config.dataset)}", file=sys.stderr, flush=True)
-            gamma = config.sac.gamma if config.reads_returns else None
-            data[config.dataset], hashes[config.dataset] = (
-                to_transitions(dataset, config.keep_timeouts, config.dataset_transitions, gamma),
-                dataset_hash(dataset),
-            )
-        return data, hashes
+    def _offline(self, stages: dict[str, RunConfig], missing: set[str]) -> None:
+        """Train the stages that are missing; those that began together end together, as rounding depends on it."""
+        rows, checkpoints = self._offline_rows, self._offline_checkpoints()
 
-    def _offline(self, keys: list[str], configs: list[RunConfig], data: dict[str, Transitions]) -> None:
-        rows = self.state_path.with_suffix(".offline-rows")  # of this unit: two may train the same stage at once
+        def check(saved: dict[str, Any]) -> None:
+            if not missing <= set(saved["keys"]) <= set(stages):
+                raise Damaged("it is of other data or other stages")
+            names = [checkpoint.offline_run_id(stages[key]) for key in saved["keys"]]
+            self._check(saved, [rows / name / "rows.csv" for name in names])
+
+        saved = checkpoints.load(check)
+        keys = saved["keys"] if saved else [key for key in stages if key in missing]
+        configs = [stages[key] for key in keys]
         recorder = Recorder(rows, "", configs, self._show, [checkpoint.offline_run_id(config) for config in configs])
-        cohort = Cohort(configs, data, "offline", self.device)
-        path = self.state_path.with_suffix(".offline.pt")
-        saved = checkpoint.load(path) if path.exists() else {}
-        if saved.get("keys") == keys:  # else some of its runs have reached the cache since
+        cohort = Cohort(configs, self._data.transitions, "offline", self.device)
+        self._begin(recorder, saved)
+        if saved:
             cohort.load(saved["cohort"])
-            recorder.rewind(saved["recorder"])
-        else:
-            recorder.restart()
-        offline_stage(
-            cohort,
-            recorder,
-            self._saver(path, lambda: {"keys": keys, "cohort": cohort.state(), "recorder": recorder.state()}),
-        )
+
+        def save() -> None:
+            checkpoints.save(self._header(recorder) | {"keys": keys, "cohort": cohort.state()})
+
+        safe_point = SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent)
+        with self.stop.deferred():
+            offline_stage(cohort, recorder, safe_point)
+            safe_point.save()  # killed between two files of the cache, the others are then still of this cohort
+            self._fill_cache(keys, cohort, recorder)
+
+    def _offline_checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder / "checkpoints" / f"{self.name}.offline.pt", self.device, self._note)
+
+    def _fill_cache(self, keys: Sequence[str], cohort: Cohort, recorder: Recorder) -> None:
         agent, ensemble = cohort.agent.state(), cohort.ensemble.state() if cohort.ensemble else {}
-        share = 1 / len(configs)
+        share = 1 / len(keys)
         for run, key in enumerate(keys):
             checkpoint.save(
                 self._cache(key),
@@ -116,37 +118,62 @@ class Unit:
                     "rows": recorder.paths[run].read_text(),
                     "cpu_seconds": recorder.cpu() * share,
                     "wall_seconds": recorder.wall() * share,
+                    "facts": json.dumps(self._facts | {"git_commit": ", ".join(self._commits)}),
                 },
             )
-        path.unlink(missing_ok=True)
-        shutil.rmtree(rows)
 
     def _publish_offline_rows(self, key: str, config: RunConfig) -> None:
         """Copy an offline stage's rows, cached with its checkpoint, beside the runs that start from it."""
         name = checkpoint.offline_run_id(config)
         folder = self.runs_root / name
-        folder.mkdir(parents=True, exist_ok=True)
+        if is_finished(folder, config) and (read_manifest(folder) or {}).get("cache_key") == key:
+            return
         saved = checkpoint.load(self._cache(key))
         lines = saved["rows"].splitlines()
-        (folder / "rows.csv").write_text("\n".join([lines[0], *(self.study + line for line in lines[1:])]) + "\n")
-        self._manifest(folder, name, config, offline_method(config), saved["cpu_seconds"], saved["wall_seconds"])
+        with replacing(folder / "rows.csv") as file:
+            file.write(("\n".join([lines[0], *(self.study + line for line in lines[1:])]) + "\n").encode())
+        facts = json.loads(saved["facts"]) | {"cache_key": key}
+        cpu, wall = saved["cpu_seconds"], saved["wall_seconds"]
+        self._manifest(folder, name, config, offline_method(config), cpu, wall, **facts)
 
-    def _online(self, keys: list[str | None], data: dict[str, Transitions], hashes: dict[str, str]) -> None:
+    def _online(self, keys: list[str]) -> None:
+        """All online runs, from the offline stages with these keys, one for each run; none: from scratch."""
+        checkpoints = Checkpoints(self.folder / "checkpoints" / f"{self.name}.pt", self.device, self._note)
         recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show)
-        stage = OnlineStage(Cohort(self.configs, data, "online", self.device))
-        if self.state_path.exists():
-            saved = checkpoint.load(self.state_path)
-            stage.load(saved["stage"])
-            recorder.rewind(saved["recorder"])
-        else:
-            recorder.restart()
-            if self.configs[0].dataset is not None:
-                self._fork(stage.cohort, [key for key in keys if key is not None])
-        self._last_save = time.monotonic()
-        stage.run(
-            recorder, self._saver(self.state_path, lambda: {"stage": stage.state(), "recorder": recorder.state()})
-        )
+
+        def check(saved: dict[str, Any]) -> None:
+            check_same(str(checkpoints.paths[0]), json.loads(saved["runs"]), self._runs())
+            if saved["data"] != self._data.hashes:
+                raise Damaged("its dataset has changed")
+            self._check(saved, recorder.paths)
+
+        saved = checkpoints.load(check)
+        stage = OnlineStage(Cohort(self.configs, self._data.transitions, "online", self.device))
+        self._begin(recorder, saved)
+        if saved:
+            stage.load(saved)
+        elif keys:
+            self._fork(stage.cohort, keys)
+
+        def save() -> None:
+            checkpoints.save(self._header(recorder) | stage.state())
+
+        with self.stop.deferred():
+            stage.run(recorder, SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent))
+            self._finish(stage, recorder)
+            checkpoints.remove()
+
+    def _fork(self, cohort: Cohort, keys: Sequence[str]) -> None:
+        """Start every run from the offline stage of its dataset and seed: policy, critics, optimisers, ensemble."""
+        saved = {key: checkpoint.load(self._cache(key), self.device) for key in dict.fromkeys(keys)}
+        for part, target in (("agent", cohort.agent), ("ensemble", cohort.ensemble)):
+            names = saved[keys[0]][part]
+            if target is not None:
+                target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
+
+    def _finish(self, stage: OnlineStage, recorder: Recorder) -> None:
         share = 1 / len(self.configs)
+        recorder.state()  # the rows are on the disk before the manifests say that they are there
         for config, path, diverged in zip(self.configs, recorder.paths, recorder.diverged, strict=True):
             self._manifest(
                 path.parent,
@@ -156,31 +183,15 @@ class Unit:
                 recorder.cpu() * share,
                 recorder.wall() * share,
                 offline_run=None if config.dataset is None else checkpoint.offline_run_id(config),
-                dataset=None
-                if config.dataset is None
-                else {
-                    "env": config.env,
-                    "sha256": hashes[config.dataset],
-                    "transitions": len(data[config.dataset]),
-                },
                 target_entropy=getattr(stage.cohort.agent, "target_entropy", None),  # AWAC, IQL, TD3+BC have none
                 diverged=diverged,
+                git_commit=", ".join(self._commits),
             )
         self._show({"label": "done", "done": 1, "total": 1})
-        self.state_path.unlink(missing_ok=True)
-
-    def _fork(self, cohort: Cohort, keys: list[str]) -> None:
-        """Start every run from the offline stage of its dataset and seed: policy, critics, optimisers, ensemble."""
-        saved = {key: checkpoint.load(self._cache(key)) for key in dict.fromkeys(keys)}
-        for part, target in (("agent", cohort.agent), ("ensemble", cohort.ensemble)):
-            names = saved[keys[0]][part]
-            if target is not None:
-                target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
 
     def _manifest(
         self, folder: Path, run: str, config: RunConfig, method: str, cpu: float, wall: float, **more: Any
     ) -> None:
-        mismatch = self._mismatches.get(config.dataset or "")
         write_json(
             folder / "manifest.json",
             {
@@ -193,40 +204,91 @@ class Unit:
                 "threads": torch.get_num_threads(),
                 "device": str(self.device),
                 "finished": time.strftime("%Y-%m-%d"),
-                "physics_mismatch": None if mismatch is None else asdict(mismatch),
+                **self._data.facts(config),
+                "rows_bytes": (folder / "rows.csv").stat().st_size,
                 **self._facts,
                 **more,
             },
         )
 
+    def _begin(self, recorder: Recorder, saved: dict[str, Any] | None) -> None:
+        """Rows and commits of a stage that starts, or goes on from a checkpoint."""
+        self._commits = list(dict.fromkeys([*(saved["git_commits"] if saved else []), self._facts["git_commit"]]))
+        if saved:
+            recorder.rewind(saved["recorder"])
+        else:
+            recorder.restart()
+
+    def _header(self, recorder: Recorder) -> dict[str, Any]:
+        """What a checkpoint says beside a stage's own state."""
+        return {
+            "recorder": recorder.state(),
+            "runs": json.dumps(self._runs()),
+            "data": self._data.hashes,
+            "device": self.device,
+            "git_commits": self._commits,
+        }
+
+    def _check(self, saved: dict[str, Any], rows: Sequence[Path]) -> None:
+        """UserError for a checkpoint of another device, whose random numbers differ; Damaged where rows are missing."""
+        if torch.device(saved["device"]).type != torch.device(self.device).type:
+            raise UserError(
+                f"unit {self.name} was begun on {saved['device']}, --device is {self.device}; accepted: the same, or"
+                " another --root"
+            )
+        lost = missing_rows(rows, saved["recorder"])
+        if lost is not None:
+            raise Damaged(f"rows are missing in {lost}")
+
+    def _runs(self) -> dict[str, Any]:
+        """Every run's configuration."""
+        return {f"run {number}": to_mapping(config) for number, config in enumerate(self.configs)}
+
+    def _key(self, config: RunConfig) -> str:
+        assert config.dataset is not None
+        return checkpoint.offline_key(config, self._data.hashes[config.dataset])
+
+    def _is_cached(self, key: str) -> bool:
+        """Whether an offline stage has been trained; a damaged file is no reason not to train it again."""
+        if self._cache(key).exists():
+            try:
+                checkpoint.load(self._cache(key))
+                return True
+            except Damaged as error:
+                self._note(f"{self._cache(key)}: {error}; that offline stage is trained again")
+        return False
+
     def _cache(self, key: str) -> Path:
         return self.root / "cache" / "offline" / f"{key}.pt"
 
-    def _saver(self, path: Path, state: Callable[[], Any]) -> Callable[[], None]:
-        def maybe_save() -> None:
-            if self.parent is not None and os.getppid() != self.parent:
-                sys.exit("the parent process is gone")
-            if time.monotonic() - self._last_save > CHECKPOINT_SECONDS:
-                checkpoint.save(path, state())
-                self._last_save = time.monotonic()
-
-        return maybe_save
+    def _note(self, text: str) -> None:
+        """Tell what a user has to know, in the log and on the display."""
+        self._notes.append(text)
+        print(f"moore: warning: {text}", file=sys.stderr, flush=True)
+        self._show({"label": "resumes"})
 
     def _show(self, status: dict[str, Any]) -> None:
-        warnings = [mismatch.sentence(dataset) for dataset, mismatch in self._mismatches.items()]
+        warnings = [*self._data.warnings(), *self._notes]
         more = {"time": time.time(), "runs": len(self.configs), "warnings": warnings}
-        write_json(self.progress_path, status | more)
+        write_json(self.progress_path, status | more, sync=False)
 
 
 def main(path: Path) -> int:
-    """Run the unit described by a JSON file; bad input is one line on stderr and exit code 2."""
+    """Run the unit described by a JSON file; returns the exit code."""
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     torch.set_num_threads(threads)
+    stop = StopRequest()
     try:
-        Unit(json.loads(path.read_text()), path).run()
+        with stop.listening():
+            Unit(json.loads(path.read_text()), path, stop).run()
     except UserError as error:
         print(f"moore: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"moore: {stopped.reason}; the same command goes on", file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

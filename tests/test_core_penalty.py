@@ -131,9 +131,9 @@ def offline_cohort(penalties: list[dict[str, Any]], monkeypatch: pytest.MonkeyPa
     held: list[Batch] = []
     original = Ensemble.fit
 
-    def fit(self: Ensemble, draw: Any, holdout: Batch, max_updates: int) -> dict[str, Tensor]:
+    def fit(self: Ensemble, draw: Any, holdout: Batch, *rest: Any) -> dict[str, Tensor]:
         held.append(holdout)
-        return original(self, draw, holdout, max_updates)
+        return original(self, draw, holdout, *rest)
 
     monkeypatch.setattr(Ensemble, "fit", fit)
     cohort = Cohort([tiny(penalty=penalty) for penalty in penalties], random_data(), "offline")

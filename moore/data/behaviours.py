@@ -13,7 +13,6 @@
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 
 from moore.envs.spec import EnvSpec, check_physics, find_spec
 from moore.errors import UserError
+from moore.files import replacing
 from moore.nets import MLP
 
 BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
@@ -99,7 +99,6 @@ def save_behaviours(
         provenance=dict(provenance),
     )
     _check(behaviours)
-    directory.mkdir(parents=True, exist_ok=True)
     archive = io.BytesIO()
     np.savez_compressed(
         archive,
@@ -109,8 +108,12 @@ def save_behaviours(
         returns=behaviours.returns,
         scores=behaviours.scores,
     )
-    _replace(directory / f"{env}.npz", archive.getvalue())
-    _replace(directory / f"{env}.json", (json.dumps(behaviours.provenance, indent=1) + "\n").encode())
+    for name, content in (
+        (f"{env}.npz", archive.getvalue()),
+        (f"{env}.json", (json.dumps(behaviours.provenance, indent=1) + "\n").encode()),
+    ):
+        with replacing(directory / name) as file:
+            file.write(content)
 
 
 def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
@@ -159,9 +162,3 @@ def _check(behaviours: Behaviours) -> None:
         raise ValueError(f"medium is {behaviours.medium}, expected an index below {count}")
     if behaviours.expert is not None and not behaviours.medium <= behaviours.expert < count:
         raise ValueError(f"expert is {behaviours.expert}, expected an index from {behaviours.medium} to {count - 1}")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -12,8 +12,6 @@ Schema (D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py), 
 
 import hashlib
 import io
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -24,6 +22,7 @@ import numpy as np
 
 from moore.envs.spec import ENVIRONMENTS, EnvSpec, find_spec
 from moore.errors import UserError
+from moore.files import replacing
 
 STATE_DIM = {"pendulum": 1, "inverted_double_pendulum": 3, "hopper": 6, "halfcheetah": 9, "walker2d": 9}  # nq = nv
 REQUIRED = ("observations", "actions", "rewards", "terminals", "timeouts")
@@ -93,23 +92,8 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
                 file.create_dataset(key, data=values, compression="gzip", shuffle=True)
         for name, value in dataset.metadata.items():
             file[f"metadata/{name}"] = value
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as target:
-            temporary = target.name
-            target.write(content.getbuffer())
-        os.chmod(temporary, 0o644)  # temporary files are private, others sharing a data folder must read this one
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            reason = (
-                f"{path}: cannot be written ({error.strerror}); accepted: a file where you may write, and room for it"
-            )
-            raise UserError(reason) from None
-        raise
+    with replacing(path) as target:
+        target.write(content.getbuffer())
 
 
 def read_dataset(path: Path, env: str | None = None) -> Dataset:

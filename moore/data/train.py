@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import tyro
 
-from moore import checkpoint
 from moore.data.behaviours import BEHAVIOURS_DIR, save_behaviours
 from moore.data.make import default_physics
 from moore.data.scores import normalized_score
@@ -29,12 +28,17 @@ from moore.envs import make_env
 from moore.envs.spec import check_physics, find_spec
 from moore.errors import UserError
 from moore.evaluate import Evaluator
+from moore.lock import locked
 from moore.replay import Batch, RealBuffer
 from moore.results import environment_facts
+from moore.resume import Checkpoints
 from moore.rng import Streams, derive_seed, scale_to_index
 from moore.sac import SAC, SACConfig
+from moore.safepoints import SafePoints
+from moore.signals import STOPPED, Stopped, StopRequest
 
 MAX_STEPS = 1_000_000  # size of the replay buffer and end of the attempt
+CHECKPOINT_SECONDS = 30.0  # between two checkpoints, or more; see SafePoints
 LOWEST = {
     "seed": 0,
     "exploration_steps": 0,
@@ -159,37 +163,56 @@ def settings(config: BehaviourConfig) -> dict[str, Any]:
     return {key: value for key, value in json.loads(json.dumps(asdict(config), default=str)).items() if key not in free}
 
 
-def train(config: BehaviourConfig) -> BehaviourTraining:
-    """Train until the medium snapshot and to max_steps; checkpoints at every snapshot."""
+def train(config: BehaviourConfig, stop: StopRequest | None = None) -> BehaviourTraining:
+    """Train until the medium snapshot and to max_steps, from the last checkpoint if there is one.
+
+    Raises Stopped, with a checkpoint, when `stop` was told; UserError where another process trains the same ladder.
+    """
     training = BehaviourTraining(config)
-    config.checkpoint.mkdir(parents=True, exist_ok=True)
     path = config.checkpoint / f"{config.env}-seed{config.seed}.pt"
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        now = settings(config)
-        for key in [key for key in now if saved["settings"][key] != now[key]]:
-            raise UserError(
-                f"{path}: {key} is {saved['settings'][key]} there and {now[key]} here; accepted: the same, or another "
-                "folder in --checkpoint"
-            )
-        training.load(saved)
-    started = time.monotonic() - training.wall_seconds
-    while medium_index(training) is None or training.step < config.max_steps:
-        if training.step == MAX_STEPS:
-            raise UserError(
-                f"{config.env}: no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps"
-            )
-        training.train_step()
-        if training.step % config.snapshot_interval == 0:
-            entry = training.snapshot()
+    with locked(path.with_suffix(".lock"), f"{path}"):
+        checkpoints = Checkpoints(path, "cpu", _warn)
+        saved = checkpoints.load(lambda state: _check_settings(path, state["settings"], settings(config)))
+        if saved:
+            training.load(saved)
+        started = time.monotonic() - training.wall_seconds
+
+        def save() -> None:
             training.wall_seconds = time.monotonic() - started
-            print(
-                f"{config.env} {training.step} steps, {training.wall_seconds:.0f} s: return {entry['return']:.1f}, "
-                f"score {entry['score']:.1f}, alpha {entry['alpha']:.4f}",
-                flush=True,
-            )
-            checkpoint.save(path, training.state())
+            checkpoints.save(training.state())
+
+        request = stop or StopRequest()
+        safe_point = SafePoints(save, request, CHECKPOINT_SECONDS)
+        with request.deferred():
+            while medium_index(training) is None or training.step < config.max_steps:
+                if training.step == MAX_STEPS:
+                    raise UserError(
+                        f"{config.env}: no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps"
+                    )
+                training.train_step()
+                if training.step % config.snapshot_interval == 0:
+                    entry = training.snapshot()
+                    print(
+                        f"{config.env} {training.step} steps, {time.monotonic() - started:.0f} s: return"
+                        f" {entry['return']:.1f}, score {entry['score']:.1f}, alpha {entry['alpha']:.4f}",
+                        flush=True,
+                    )
+                safe_point()
+            safe_point.save()  # the ladder may be gone on with, to more steps
     return training
+
+
+def _warn(text: str) -> None:
+    print(f"moore.data.train: warning: {text}", file=sys.stderr, flush=True)
+
+
+def _check_settings(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    for key in here:
+        if there[key] != here[key]:
+            raise UserError(
+                f"{path}: {key} is {there[key]} there and {here[key]} here; accepted: the same, or another folder in"
+                " --checkpoint"
+            )
 
 
 def check_config(config: BehaviourConfig) -> None:
@@ -277,10 +300,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = tyro.cli(BehaviourConfig, prog="python -m moore.data.train", description=__doc__, args=arguments)
         torch.set_num_threads(1)
-        export(train(config))
+        with StopRequest().listening() as stop:
+            export(train(config, stop))
     except UserError as error:
         print(f"moore.data.train: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"moore.data.train: {stopped.reason}; the same command goes on", file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
         return 130
     return 0
