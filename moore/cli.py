@@ -23,6 +23,7 @@ from moore.study import ABLATIONS_DIR, find_yaml, load_study
 DatasetIds = Annotated[
     tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ID [ID ...]", help_behavior_hint="")
 ]
+RunIds = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint="")]
 
 
 def reproduce(
@@ -100,6 +101,155 @@ def study_show(study: tyro.conf.Positional[str], scale: str = "mini", workers: i
     check_device(device)
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
     show(loaded, workers or available_cores(), device)
+
+
+def study_submit(
+    study: tyro.conf.Positional[str],
+    scale: str = "mini",
+    profile: str | None = None,
+    root: Path | None = None,
+    local: bool = False,
+    workers: int = 0,
+    dry_run: bool = False,
+) -> None:
+    """Submit what is left of a study to SLURM: all runs but those done, in a live task, or failed too often.
+
+    Given again, it submits only what is missing. With --local the same plan is trained in processes of this machine.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        profile: a file in slurm/profiles/, by name or path.
+        root: folder of datasets, checkpoints and rows, which all nodes see; by default the profile's scratch, or runs.
+        local: no SLURM; a profile is not needed then.
+        workers: with --local and no profile, processes with one thread each; 0 is the number of cores.
+        dry_run: print runs, cohorts, arrays, scripts and SLURM's verdict; write and submit nothing.
+    """
+    from slurm import commands
+
+    if workers < 0:
+        raise UserError(f"--workers: {workers} is not accepted; expected 0 (all cores) or more")
+    commands.study_submit(study, scale, profile, root, local, workers or available_cores(), dry_run)
+
+
+def study_collect(
+    study: tyro.conf.Positional[str],
+    scale: str = "mini",
+    root: Path = Path("runs"),
+    out: Path = Path("analysis/results"),
+    figures: Path = Path("analysis"),
+    partial: bool = False,
+) -> None:
+    """Write a study's finished rows, tables and curves, and print the table, as `moore reproduce` does at its end.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder that the study was submitted with.
+        out: folder that receives <study>/rows.parquet and manifest.json.
+        figures: folder that receives tables/ and figures/.
+        partial: a table of the finished runs, although others are missing.
+    """
+    from slurm import commands
+
+    commands.study_collect(study, scale, root, out, figures, partial)
+
+
+def study_status(
+    study: tyro.conf.Positional[str],
+    scale: str = "mini",
+    root: Path = Path("runs"),
+    json: bool = False,
+    watch: bool = False,
+    every: float = 30.0,
+) -> None:
+    """Print how many runs of a study are done, running, waiting or failed, and a line for each that is not finished.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder that the study was submitted with.
+        json: one JSON object instead.
+        watch: look again and again, until all runs are finished or Ctrl-C.
+        every: seconds between two looks, 5 or more.
+    """
+    from slurm.commands import find_study
+    from slurm.status import status
+
+    status(find_study(study, scale), root, json, every if watch else None)
+
+
+def study_failures(
+    study: tyro.conf.Positional[str], scale: str = "mini", root: Path = Path("runs"), json: bool = False
+) -> None:
+    """Print how each cohort of a study has failed: exit code, node, last log lines, where config and log are.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder that the study was submitted with.
+        json: one JSON object instead.
+    """
+    from slurm.actions import failures
+    from slurm.commands import find_study
+
+    failures(find_study(study, scale), root, json)
+
+
+def study_retry(
+    study: tyro.conf.Positional[str], runs: RunIds = (), scale: str = "mini", root: Path = Path("runs")
+) -> None:
+    """Let failed runs be tried again by the next submit; their checkpoints stay.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        runs: ids of failed runs; by default all.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder that the study was submitted with.
+    """
+    from slurm.actions import retry
+    from slurm.commands import find_study
+
+    retry(find_study(study, scale), root, runs)
+
+
+def study_cancel(
+    study: tyro.conf.Positional[str], runs: RunIds = (), scale: str = "mini", root: Path = Path("runs")
+) -> None:
+    """Cancel the SLURM tasks that train or would train runs of a study; says which others stop with them.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        runs: ids of runs; by default all.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder that the study was submitted with.
+    """
+    from slurm.actions import cancel
+    from slurm.commands import find_study
+
+    cancel(find_study(study, scale), root, runs)
+
+
+def study_logs(
+    study: tyro.conf.Positional[str],
+    run: tyro.conf.Positional[str],
+    scale: str = "mini",
+    root: Path = Path("runs"),
+    lines: int = 40,
+) -> None:
+    """Print the ends of a run's logs: of the cohorts that have trained it, and of the task that had it last.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        run: id of a run, as `moore study status` has it.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder that the study was submitted with.
+        lines: of each log.
+    """
+    from slurm.actions import logs
+    from slurm.commands import find_study
+
+    logs(find_study(study, scale), root, run, lines)
 
 
 def check_device(device: str) -> None:
@@ -214,7 +364,7 @@ def data_export(
 
 
 def study(command: tyro.conf.Positional[str]) -> None:
-    """Studies: show (`moore study --help`)."""
+    """Studies: show, submit, status, failures, retry, cancel, logs, collect (`moore study --help`)."""
 
 
 def data(command: tyro.conf.Positional[str]) -> None:
@@ -228,7 +378,16 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "import": import_curves,
 }
 GROUPS: dict[str, dict[str, Callable[..., int | None]]] = {
-    "study": {"show": study_show},
+    "study": {
+        "show": study_show,
+        "submit": study_submit,
+        "status": study_status,
+        "failures": study_failures,
+        "retry": study_retry,
+        "cancel": study_cancel,
+        "logs": study_logs,
+        "collect": study_collect,
+    },
     "data": {
         "make": data_make,
         "describe": data_describe,

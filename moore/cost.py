@@ -153,6 +153,22 @@ def _seconds(call: Callable[[], object], device: str) -> float:
     return best
 
 
+def device_bytes(runs: Sequence[RunConfig], transitions: int) -> int:
+    """Roughly the device memory that a cohort needs: its state, its data of so many transitions, its largest step.
+
+    The largest step is the widest of a rollout, an ensemble update and a critic update, counted with three copies of
+    every activation (forward, backward, work space), and 1 GiB of the device's own.
+    """
+    config, spec = runs[0], find_spec(runs[0].env)
+    members, width = config.dynamics.ensemble_size, sum(config.dynamics.hidden)
+    batch, conservative = config.sac.batch_size, config.algorithm in ("cql", "balanced_replay")
+    rows = [batch * config.sac.num_critics * (1 + 3 * config.cql.num_actions * conservative) * sum(config.sac.hidden)]
+    if config.uses_model:
+        rows.append(members * max(config.dynamics.batch_size, config.rollout.batch_size) * width)
+    data = 4 * transitions * (2 * spec.obs_dim + spec.action_dim + 2) * len({run.dataset for run in runs})
+    return _checkpoint_bytes(config, len(runs), spec) + data + 3 * 4 * len(runs) * max(rows) + 2**30
+
+
 def _checkpoint_bytes(config: RunConfig, runs: int, spec: EnvSpec) -> int:
     """Parameters, optimisers, online transitions and imagined ones of `runs` runs at the end of the online stage."""
     size = lambda tensors: sum(x.numel() * x.element_size() for x in tensors)  # noqa: E731

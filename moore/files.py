@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from moore.errors import UserError
+from moore.errors import Unavailable
 
 GOES_ON = "; the same command goes on from the last checkpoint"
 
@@ -19,7 +20,7 @@ def replacing(path: Path, hint: str = "", sync: bool = True) -> Iterator[BinaryI
     """A file to write, which takes the place of `path` at the end of the block; until then `path` stays as it is.
 
     With `sync` the content is on the disk before it gets its name, and the name before this returns. Folders are made.
-    Raises UserError, ending in `hint`, where the place cannot be written or is full; nothing is left of the attempt.
+    Raises Unavailable, ending in `hint`, where the place cannot be written or is full; nothing is left of the attempt.
     A killed process leaves a hidden file, which goes with the next attempt.
     """
     temporary = path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
@@ -42,10 +43,10 @@ def replacing(path: Path, hint: str = "", sync: bool = True) -> Iterator[BinaryI
         raise
 
 
-def cannot_write(path: Path, error: OSError, hint: str = "") -> UserError:
+def cannot_write(path: Path, error: OSError, hint: str = "") -> Unavailable:
     """What a user is told of a file that has no room or no permission."""
     reason = f"{path}: cannot be written ({error.strerror}); accepted: a place where you may write, and room for it"
-    return UserError(reason + hint)
+    return Unavailable(reason + hint)
 
 
 def is_alive(pid: int) -> bool:
@@ -79,5 +80,8 @@ def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some file systems have no such thing
+            raise
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,15 +14,16 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-from moore.errors import UserError
+from moore.errors import Unavailable
 from moore.files import cannot_write
 
 POLL_SECONDS = 0.2
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # of some network file systems
 
 
 @contextmanager
 def locked(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
-    """Hold the lock file `path` during the block. Raises UserError naming who holds it, after `patience` seconds.
+    """Hold the lock file `path` during the block. Raises Unavailable naming who holds it, after `patience` seconds.
 
     The lock is the kernel's (flock), so it ends with its process however that ends; the file stays and means nothing.
     On a file system without locks a warning says that nothing keeps a second process out. On NFS the lock holds between
@@ -44,19 +46,21 @@ def _acquire(file: FileIO, path: Path, what: str, patience: float) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                print(
+                    f"moore: warning: {path}: no file locks here ({error.strerror}): a second process is not kept out",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                return
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # EACCES: how some servers say that it is held
+                raise cannot_write(path, error) from None
             if time.monotonic() >= deadline:
-                raise UserError(
+                raise Unavailable(
                     f"{what} is in use by {_holder(path)} ({path}); accepted: one process at a time, or another --root"
                 ) from None
             time.sleep(POLL_SECONDS)
-        except OSError as error:  # ENOLCK, ENOTSUP, ENOSYS: some network file systems
-            print(
-                f"moore: warning: {path}: no file locks here ({error.strerror}); nothing keeps a second process out",
-                file=sys.stderr,
-                flush=True,
-            )
-            return
 
 
 def _sign(file: FileIO) -> None:

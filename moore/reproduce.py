@@ -25,9 +25,9 @@ from moore.files import replacing
 from moore.lock import locked
 from moore.results import run_id, write_json
 from moore.runs import set_aside_other_data
-from moore.signals import Stopped, StopRequest
+from moore.signals import StopRequest
 from moore.study import Study
-from moore.work import Work
+from moore.work import Work, study_units
 
 POLL_SECONDS = 0.5
 LINE_SECONDS = 60.0  # between two status lines where there is no terminal to redraw
@@ -59,7 +59,7 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu", stop:
     with locked(root / study.name / "lock", f"study {study.name}"):
         for note in set_aside_other_data(root / study.name, study.runs, root):
             print(f"moore: warning: {note}", file=sys.stderr, flush=True)
-        units = [Work(study, runs, root, device) for runs in study.cohorts()]
+        units = study_units(study, root, device)
         for unit in units:
             if unit.finished():
                 unit.forget_checkpoints()
@@ -122,8 +122,7 @@ def _train(units: list[Work], waiting: list[Work], workers: int, stop: StopReque
         raise
     if failed:
         raise UserError("; ".join(unit.explain() for unit in failed))
-    if stop.reason is not None:
-        raise Stopped(stop.reason)
+    stop.check()
 
 
 def collect(study: Study, root: Path, out: Path, command: str) -> Path:

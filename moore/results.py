@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from moore.cohort import Cohort
 from moore.config import RunConfig, to_mapping
 from moore.data.scores import normalized_score
-from moore.errors import UserError
 from moore.files import GOES_ON, cannot_write, replacing
 
 COLUMNS = (
@@ -37,6 +37,7 @@ COLUMNS = (
     "metric",
     "value",
 )
+COMMIT_FILE = ".commit"  # beside the packages in a copy of the code that is no checkout: its commit
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
 DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
 
@@ -67,6 +68,7 @@ class Recorder:
 
     Files lie in <root>/<run id>/rows.csv. Rows after the last checkpoint are cut off on resume (`rewind`), so that an
     interrupted run ends with the same rows as an uninterrupted one. Raises UserError where rows cannot be written.
+    check is called before they are, and raises where they are another process's to write.
     """
 
     def __init__(
@@ -76,8 +78,9 @@ class Recorder:
         configs: Sequence[RunConfig],
         display: Callable[[dict[str, Any]], None] = lambda status: None,
         ids: Sequence[str] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.configs, self.study, self.display = list(configs), study, display
+        self.configs, self.study, self.display, self._check = list(configs), study, display, check
         self.ids = [run_id(config) for config in configs] if ids is None else list(ids)
         self.methods = [config.method for config in configs]
         self.diverged = [False] * len(configs)
@@ -86,15 +89,12 @@ class Recorder:
         self.paths = [root / name / "rows.csv" for name in self.ids]
         self._status: dict[str, Any] = {"label": "", "done": 0, "total": 1, "scores": {}}
         for path in self.paths:
-            try:
+            with _can_write(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if not path.exists():
-                    path.write_text(",".join(COLUMNS) + "\n")
+                    with replacing(path) as file:
+                        file.write((",".join(COLUMNS) + "\n").encode())
                 path.open("a").close()
-            except OSError as error:
-                raise UserError(
-                    f"{path}: cannot write results ({error.strerror}); choose another folder with --root"
-                ) from None
 
     def wall(self) -> float:
         """Seconds spent on these runs, interruptions excluded."""
@@ -153,9 +153,10 @@ class Recorder:
 
     def rewind(self, state: Mapping[str, Any]) -> None:
         """Cut the files back to a checkpoint's positions; a run that goes on is not finished."""
+        self._check()
         for path, size in zip(self.paths, state["sizes"], strict=True):
             path.with_name("manifest.json").unlink(missing_ok=True)
-            with path.open("r+b") as file:
+            with _can_write(path), path.open("r+b") as file:
                 file.truncate(size)
         self.diverged = list(state["diverged"])
         self.wall_seconds, self.cpu_seconds = state["wall_seconds"], state["cpu_seconds"]
@@ -163,6 +164,7 @@ class Recorder:
 
     def restart(self) -> None:
         """Forget rows of an attempt that left no checkpoint; a run that starts again is not finished."""
+        self._check()
         for path in self.paths:
             path.with_name("manifest.json").unlink(missing_ok=True)
             with _can_write(path):
@@ -176,6 +178,7 @@ class Recorder:
     def _write(
         self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]], only: int | None = None
     ) -> None:
+        self._check()
         wall = round(self.wall(), 2)
         for run, (path, config) in enumerate(zip(self.paths, self.configs, strict=True)):
             if self.diverged[run] or only not in (None, run):
@@ -221,17 +224,7 @@ def write_json(path: Path, value: Any, sync: bool = True) -> None:
 
 
 def environment_facts() -> dict[str, Any]:
-    """What a manifest says about code and machine: commit, packages, processor."""
-
-    def git(*arguments: str) -> str:
-        try:
-            done = subprocess.run(
-                ["git", *arguments], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-            )
-        except FileNotFoundError:  # no git on this machine
-            return ""
-        return done.stdout.strip()
-
+    """What a run's manifest says about code and machine: commit, packages, processor, host and, with CUDA, GPU."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -239,9 +232,31 @@ def environment_facts() -> dict[str, Any]:
             line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         cpu = models[0] if models else cpu
-    commit = git("rev-parse", "HEAD") or "unknown"
-    return {
-        "git_commit": commit + ("-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""),
+    facts: dict[str, Any] = {
+        "git_commit": _commit(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "machine": f"{cpu}, {os.cpu_count()} cores",
+        "host": platform.node(),
     }
+    if torch.cuda.is_available():
+        drivers = _answer("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").splitlines()
+        facts["gpu"] = {"name": torch.cuda.get_device_name(), "driver": drivers[0] if drivers else "unknown"}
+    return facts
+
+
+def _commit() -> str:
+    """The commit of this code, with "-dirty" if it has changes; "unknown" if neither COMMIT_FILE nor git can say."""
+    copy = Path(__file__).parents[1] / COMMIT_FILE
+    if copy.is_file():
+        return copy.read_text().strip()
+    commit = _answer("git", "rev-parse", "HEAD") or "unknown"
+    return commit + ("-dirty" if _answer("git", "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _answer(*command: str) -> str:
+    """What a program prints; nothing where it fails or this machine does not have it."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    except FileNotFoundError:
+        return ""
+    return "" if done.returncode else done.stdout.strip()

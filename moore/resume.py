@@ -57,6 +57,11 @@ class Checkpoints:
                 continue
             if troubles:
                 self._tell(f"{'; '.join(troubles)}; goes on from the other checkpoint, {path.name}")
+                for (
+                    other
+                ) in self.paths:  # a rejected one must never be taken later, beside files that were written since
+                    if other != path:
+                        other.unlink(missing_ok=True)
             self._number = number + 1
             return state
         if troubles:
@@ -78,6 +83,7 @@ class Addition(NamedTuple):
     file: int
     first: list[int]
     upto: list[int]
+    crc: int  # of its content
 
 
 class ImaginedRows:
@@ -103,7 +109,7 @@ class ImaginedRows:
             with sealing(self._path(number)) as content:
                 for run, slots in _slots(first, upto, capacity):
                     content.write(rows[run, slots].cpu().numpy().data.cast("B"))
-            self._added.append(Addition(number, first, upto))
+            self._added.append(Addition(number, first, upto, content.crc))
         held = [m - capacity for m in upto]
         self._added = [added for added in self._added if any(n > m for n, m in zip(added.upto, held, strict=True))]
         return {"shape": list(rows.shape), "written": written, "files": [list(added) for added in self._added]}
@@ -116,10 +122,12 @@ class ImaginedRows:
         for added in self._added:
             path = self._path(added.file)
             try:
-                size = check_seal(path).size
+                seal = check_seal(path)
+                if seal.crc != added.crc:
+                    raise Damaged("it is of another checkpoint")
             except Damaged as error:
                 raise Damaged(f"needs {path}, but {error}") from None
-            new, done = torch.from_numpy(np.fromfile(path, np.float32, size // 4)).view(-1, width), 0
+            new, done = torch.from_numpy(np.fromfile(path, np.float32, seal.size // 4)).view(-1, width), 0
             for run, slots in _slots(added.first, added.upto, capacity):
                 count = slots.stop - slots.start
                 rows[run, slots] = new[done : done + count]  # later files overwrite what has given way

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from moore.errors import UserError
+from moore.errors import Unavailable, UserError
 from moore.files import GOES_ON, replacing
 
 FORMAT = 1  # raise it when a change of the code changes what the files of older code mean
@@ -116,4 +116,4 @@ def _readable(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.EIO, errno.ENOENT):
             raise Damaged(str(error.strerror)) from None
-        raise UserError(f"{path}: cannot be read ({error.strerror}); accepted: a file that you may read") from None
+        raise Unavailable(f"{path}: cannot be read ({error.strerror}); accepted: a file that you may read") from None

@@ -29,7 +29,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._deferred = False
+        self._deferred = self._interrupted = False
 
     @property
     def reason(self) -> str | None:
@@ -59,10 +59,16 @@ class StopRequest:
         """As if the signal had come, for the next safe point."""
         self.signal = self.signal or number
 
+    def check(self) -> None:
+        """Raise Stopped if a signal has come."""
+        if self.signal is not None:
+            raise Stopped(self.reason or "")
+
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = self._interrupted or number == signal.SIGINT
         if self.signal is None:
             self.signal = signal.Signals(number)
             if not self._deferred:
-                raise Stopped(self.reason or "")
-        elif number == self.signal == signal.SIGINT:
-            raise KeyboardInterrupt
+                self.check()

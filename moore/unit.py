@@ -3,7 +3,7 @@
 python -m moore.unit runs/sampling-mini/units/0.json
 
 Exit code 0: done; 75: told to stop, by a signal or because the parent process is gone, the same command goes on; 2: bad
-input. Anything else is a failure.
+input; 74: a full disk or a file in use, another attempt may do. Anything else is a failure.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from moore import checkpoint
+from moore.claim import Claim
 from moore.cohort import Cohort
 from moore.config import RunConfig, from_mapping, to_mapping
-from moore.errors import UserError
+from moore.errors import Unavailable, UserError
 from moore.files import replacing
 from moore.lock import locked
 from moore.offline import offline_stage
@@ -32,9 +34,10 @@ from moore.results import Recorder, environment_facts, missing_rows, offline_met
 from moore.resume import Checkpoints
 from moore.runs import check_same, is_finished, read_manifest
 from moore.safepoints import SafePoints
-from moore.sealed import Damaged
+from moore.sealed import Damaged, check_seal
 from moore.signals import STOPPED, Stopped, StopRequest
 from moore.unit_data import UnitData
+from moore.work import PARENT
 
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints, or more; see SafePoints
 PATIENCE = 180.0  # seconds that an earlier process on the same unit gets to reach its safe point
@@ -47,11 +50,15 @@ class Unit:
         self.study, self.root = spec["study"], Path(spec["root"])
         self.name: str = spec["name"]
         self.configs = [from_mapping(values, str(spec_path)) for values in spec["runs"]]
-        self.device, self.parent = spec["device"], spec.get("parent")
+        self.device, parent = spec["device"], os.environ.get(PARENT)
+        self.parent = int(parent) if parent else None
+        self.offline_only: bool = spec.get("offline_only", False)
         self.stop = stop or StopRequest()
         self.folder = self.root / self.study
         self.progress_path = self.folder / "units" / f"{self.name}.progress.json"
         self.runs_root = self.folder / "runs"
+        self.claim = Claim(self.folder / "units" / f"{self.name}.claim.json", spec.get("submission"))
+        self._takes_over = spec.get("submission") is not None  # the scheduler says that no other process has it
         # of this unit: two may train the same stage at once
         self._offline_rows = self.folder / "checkpoints" / f"{self.name}.offline-rows"
         self._facts = environment_facts()  # of the code that runs, whatever happens to the checkout meanwhile
@@ -61,10 +68,24 @@ class Unit:
 
     def run(self) -> None:
         """Data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
+        if self._takes_over:
+            self.claim.take()  # an earlier process, cut off but alive, lets go of the lock at its next checkpoint
         with locked(self.folder / "units" / f"{self.name}.lock", f"unit {self.name}", PATIENCE):
-            self._data.load(self.configs, lambda label: self._show({"label": label}))
-            keys = [self._key(config) for config in self.configs if config.dataset is not None]
-            stages = {k: checkpoint.offline_config(c) for k, c in zip(keys, self.configs, strict=False)}
+            if not self._takes_over:
+                self.claim.take()
+            if not self._is_finished():  # by an earlier process, which this one has waited for
+                self._train()
+            self._checkpoints().remove()
+            self._show({"label": "done", "done": 1, "total": 1})
+            self.claim.give_back()
+
+    def _train(self) -> None:
+        self._data.load(self.configs, lambda label: self._show({"label": label}))
+        keys = [self._key(config) for config in self.configs if config.dataset is not None]
+        stages = {k: checkpoint.offline_config(c) for k, c in zip(keys, self.configs, strict=False)}
+        checkpoints = self._checkpoints()
+        online = None if self.offline_only else checkpoints.load(self._check_online)
+        if online is None:  # else the offline stages have been there, and are not needed any more
             missing = {key for key in stages if not self._is_cached(key)}
             if missing:
                 self._offline(stages, missing)
@@ -73,7 +94,15 @@ class Unit:
                 shutil.rmtree(self._offline_rows)
             for key, config in stages.items():
                 self._publish_offline_rows(key, config)
-            self._online(keys)
+            self.stop.check()
+        if not self.offline_only:
+            self._online(checkpoints, online, keys)
+
+    def _is_finished(self) -> bool:
+        if self.offline_only:
+            stages = {checkpoint.offline_run_id(config): checkpoint.offline_config(config) for config in self.configs}
+            return all(is_finished(self.runs_root / name, stage) for name, stage in stages.items())
+        return all(is_finished(self.runs_root / run_id(config), config) for config in self.configs)
 
     def _offline(self, stages: dict[str, RunConfig], missing: set[str]) -> None:
         """Train the stages that are missing; those that began together end together, as rounding depends on it."""
@@ -88,13 +117,15 @@ class Unit:
         saved = checkpoints.load(check)
         keys = saved["keys"] if saved else [key for key in stages if key in missing]
         configs = [stages[key] for key in keys]
-        recorder = Recorder(rows, "", configs, self._show, [checkpoint.offline_run_id(config) for config in configs])
+        names = [checkpoint.offline_run_id(config) for config in configs]
+        recorder = Recorder(rows, "", configs, self._show, names, self.claim.check)
         cohort = Cohort(configs, self._data.transitions, "offline", self.device)
         self._begin(recorder, saved)
         if saved:
             cohort.load(saved["cohort"])
 
         def save() -> None:
+            self.claim.check()
             checkpoints.save(self._header(recorder) | {"keys": keys, "cohort": cohort.state()})
 
         safe_point = SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent)
@@ -136,18 +167,19 @@ class Unit:
         cpu, wall = saved["cpu_seconds"], saved["wall_seconds"]
         self._manifest(folder, name, config, offline_method(config), cpu, wall, **facts)
 
-    def _online(self, keys: list[str]) -> None:
-        """All online runs, from the offline stages with these keys, one for each run; none: from scratch."""
-        checkpoints = Checkpoints(self.folder / "checkpoints" / f"{self.name}.pt", self.device, self._note)
-        recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show)
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder / "checkpoints" / f"{self.name}.pt", self.device, self._note)
 
-        def check(saved: dict[str, Any]) -> None:
-            check_same(str(checkpoints.paths[0]), json.loads(saved["runs"]), self._runs())
-            if saved["data"] != self._data.hashes:
-                raise Damaged("its dataset has changed")
-            self._check(saved, recorder.paths)
+    def _check_online(self, saved: dict[str, Any]) -> None:
+        """UserError for an online checkpoint of other settings; Damaged for one of other data, or without its rows."""
+        check_same(f"checkpoint of {self.name}", json.loads(saved["runs"]), self._runs())
+        if saved["data"] != self._data.hashes:
+            raise Damaged("its dataset has changed")
+        self._check(saved, [self.runs_root / run_id(config) / "rows.csv" for config in self.configs])
 
-        saved = checkpoints.load(check)
+    def _online(self, checkpoints: Checkpoints, saved: dict[str, Any] | None, keys: list[str]) -> None:
+        """All online runs: from a saved state, or from the offline stages with these keys; no keys: from scratch."""
+        recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show, check=self.claim.check)
         stage = OnlineStage(Cohort(self.configs, self._data.transitions, "online", self.device))
         self._begin(recorder, saved)
         if saved:
@@ -156,12 +188,12 @@ class Unit:
             self._fork(stage.cohort, keys)
 
         def save() -> None:
-            checkpoints.save(self._header(recorder) | stage.state())
+            self.claim.check()
+            checkpoints.save(self._header(recorder) | {"runs": json.dumps(self._runs())} | stage.state())
 
         with self.stop.deferred():
             stage.run(recorder, SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent))
             self._finish(stage, recorder)
-            checkpoints.remove()
 
     def _fork(self, cohort: Cohort, keys: Sequence[str]) -> None:
         """Start every run from the offline stage of its dataset and seed: policy, critics, optimisers, ensemble."""
@@ -173,6 +205,7 @@ class Unit:
 
     def _finish(self, stage: OnlineStage, recorder: Recorder) -> None:
         share = 1 / len(self.configs)
+        self.claim.check()
         recorder.state()  # the rows are on the disk before the manifests say that they are there
         for config, path, diverged in zip(self.configs, recorder.paths, recorder.diverged, strict=True):
             self._manifest(
@@ -187,7 +220,6 @@ class Unit:
                 diverged=diverged,
                 git_commit=", ".join(self._commits),
             )
-        self._show({"label": "done", "done": 1, "total": 1})
 
     def _manifest(
         self, folder: Path, run: str, config: RunConfig, method: str, cpu: float, wall: float, **more: Any
@@ -223,7 +255,6 @@ class Unit:
         """What a checkpoint says beside a stage's own state."""
         return {
             "recorder": recorder.state(),
-            "runs": json.dumps(self._runs()),
             "data": self._data.hashes,
             "device": self.device,
             "git_commits": self._commits,
@@ -252,7 +283,7 @@ class Unit:
         """Whether an offline stage has been trained; a damaged file is no reason not to train it again."""
         if self._cache(key).exists():
             try:
-                checkpoint.load(self._cache(key))
+                check_seal(self._cache(key))
                 return True
             except Damaged as error:
                 self._note(f"{self._cache(key)}: {error}; that offline stage is trained again")
@@ -270,7 +301,8 @@ class Unit:
     def _show(self, status: dict[str, Any]) -> None:
         warnings = [*self._data.warnings(), *self._notes]
         more = {"time": time.time(), "runs": len(self.configs), "warnings": warnings}
-        write_json(self.progress_path, status | more, sync=False)
+        with suppress(Unavailable):  # it is only for display
+            write_json(self.progress_path, status | more, sync=False)
 
 
 def main(path: Path) -> int:
@@ -283,7 +315,7 @@ def main(path: Path) -> int:
             Unit(json.loads(path.read_text()), path, stop).run()
     except UserError as error:
         print(f"moore: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except Stopped as stopped:
         print(f"moore: {stopped.reason}; the same command goes on", file=sys.stderr)
         return STOPPED

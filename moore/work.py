@@ -1,4 +1,4 @@
-"""One unit as a process of its own: what it is named, what it costs, how far it is, why it failed."""
+"""Units of work: a cohort as a process of its own. What it is named, what it costs, how far it is, why it failed."""
 
 from __future__ import annotations
 
@@ -8,36 +8,49 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from moore.checkpoint import offline_config, offline_run_id
-from moore.config import RunConfig, to_mapping
+from moore.config import RunConfig, from_mapping, to_mapping
 from moore.errors import UserError
-from moore.results import content_hash, run_id, write_json
+from moore.results import content_hash, offline_method, run_id, write_json
 from moore.runs import is_finished
 from moore.signals import SIGNALS, STOPPED
 from moore.study import Study
 
+PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not in its spec, which outlives it
 # glibc returns large freed blocks at once, and every update pays for mapping them again: half of CQL's time
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
 class Work:
-    """One unit as a process of its own."""
+    """One unit as a process of its own; offline_only: its runs' offline stages and no more."""
 
-    def __init__(self, study: Study, runs: list[RunConfig], root: Path, device: str) -> None:
+    def __init__(self, study: str, runs: list[RunConfig], root: Path, device: str, offline_only: bool = False) -> None:
         self.study, self.runs, self.root, self.device = study, runs, root, device
-        methods = list(dict.fromkeys(run.method for run in runs))
+        self.offline_only = offline_only
+        methods = list(dict.fromkeys(offline_method(run) if offline_only else run.method for run in runs))
         label = (
             f"{runs[0].dataset or runs[0].env}-{'+'.join(methods) if len(methods) < 4 else f'{len(methods)}-methods'}"
         )
-        digest = content_hash([to_mapping(run) for run in runs])[:8]
-        self.name = f"{label.replace(':', '-').replace('/', '-')}-{digest}"
-        self.folder = root / study.name / "units"
-        self.runs_root = root / study.name / "runs"
+        digest = content_hash([to_mapping(offline_config(run) if offline_only else run) for run in runs])[:8]
+        self.name = f"{label.replace(':', '-').replace('/', '-')}-{'offline-' if offline_only else ''}{digest}"
+        self.folder = root / study / "units"
+        self.runs_root = root / study / "runs"
         self.process: subprocess.Popen[bytes] | None = None
         self._finished = False  # once finished, the display need not look again
+
+    @staticmethod
+    def read(path: Path) -> Work:
+        """The unit of a spec file. Raises UserError for a file that is not there or not one."""
+        try:
+            spec = json.loads(path.read_text())
+            runs = [from_mapping(values, str(path)) for values in spec["runs"]]
+            return Work(spec["study"], runs, Path(spec["root"]), spec["device"], spec["offline_only"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: is not the spec of a unit ({error}); accepted: the same submit again") from None
 
     @property
     def cost(self) -> float:
@@ -46,7 +59,32 @@ class Work:
         seeds = len({r.seed for r in self.runs})
         offline = run.offline.updates * seeds * _update_cost(run, run.cql.offline_coef) if run.dataset else 0
         online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, run.cql.online_coef)
-        return (offline + online) * run.sac.batch_size * sum(run.sac.hidden)
+        return (offline + (0 if self.offline_only else online)) * run.sac.batch_size * sum(run.sac.hidden)
+
+    @property
+    def spec_path(self) -> Path:
+        """What its process reads."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def log_path(self) -> Path:
+        """What its processes said, one after the other."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def claim_path(self) -> Path:
+        """Who trains it; see moore/claim.py."""
+        return self.folder / f"{self.name}.claim.json"
+
+    @property
+    def failed_path(self) -> Path:
+        """How its attempts failed."""
+        return self.folder / f"{self.name}.failed.json"
+
+    @property
+    def split_path(self) -> Path:
+        """Why it is trained as two halves from now on."""
+        return self.folder / f"{self.name}.split.json"
 
     def missing_stages(self) -> set[str]:
         """Offline stages of this unit that have not been published yet, by run id."""
@@ -55,43 +93,55 @@ class Work:
 
     def finished(self) -> bool:
         """Whether every run has its rows and manifest. Raises UserError where they are of another configuration."""
+        if not self._finished and self.offline_only:
+            self._finished = not self.missing_stages()
         self._finished = self._finished or all(is_finished(self.runs_root / run_id(run), run) for run in self.runs)
         return self._finished
 
+    def checkpoint_files(self) -> list[Path]:
+        """Its checkpoints and folders of rows."""
+        folder = self.root / self.study / "checkpoints"
+        return [path for path in folder.glob("*") if path.name.startswith(f"{self.name}.")]
+
     def forget_checkpoints(self) -> None:
         """Delete what a process left that was killed when its runs were finished already."""
-        folder = self.root / self.study.name / "checkpoints"
-        for path in folder.iterdir() if folder.exists() else ():
-            if path.name.startswith(f"{self.name}."):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in self.checkpoint_files():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def start(self) -> None:
-        """Start the process; the unit continues from its checkpoint if there is one."""
+    def halves(self) -> list[Work]:
+        """The same runs as two units; a seed's runs stay together, as they share an offline stage."""
+        runs = sorted(self.runs, key=lambda run: run.seed)
+        middle = len(runs) // 2
+        parts = (runs[:middle], runs[middle:]) if middle else (runs,)
+        return [Work(self.study, part, self.root, self.device, self.offline_only) for part in parts]
+
+    def write_spec(self, **more: Any) -> None:
+        """What its process reads. Raises UserError where it cannot be written."""
         spec = {
-            "study": self.study.name,
+            "study": self.study,
             "name": self.name,
             "root": str(self.root),
             "device": self.device,
-            "parent": os.getpid(),
+            "offline_only": self.offline_only,
             "runs": [to_mapping(run) for run in self.runs],
         }
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path = self.folder / f"{self.name}.json"
-            write_json(path, spec)
-            log = (self.folder / f"{self.name}.log").open("ab")
-        except OSError as error:
-            raise UserError(
-                f"{self.folder}: cannot write ({error.strerror}); choose another folder with --root"
-            ) from None
+        write_json(self.spec_path, spec | more)
+
+    def start(self, submission: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        """Start the process; the unit continues from its checkpoint if there is one.
+
+        submission: of a scheduler, which says that no other process has this unit.
+        """
+        self.write_spec(submission=submission)
+        log = self.log_path.open("ab")
         # one thread for each process: two oversubscribed torch processes are ten times slower
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} | KEEP_MEMORY
+        own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "moore.unit", str(path)],
+            [sys.executable, "-m", "moore.unit", str(self.spec_path)],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            env=environment,
+            env=os.environ | own | KEEP_MEMORY | dict(environment or {}),
             start_new_session=True,
         )
         log.close()
@@ -129,18 +179,38 @@ class Work:
             return 1.0
         status = self.status()
         within = float(status.get("done", 0)) / max(1, status.get("total", 1))
-        if self.runs[0].dataset is None:
+        if self.runs[0].dataset is None or self.offline_only:
             return within
         return 0.35 + 0.65 * within if str(status.get("label", "")).startswith("online") else 0.35 * within
 
     def explain(self) -> str:
         """How a failed unit ended, and the last line of its log."""
-        path = self.folder / f"{self.name}.log"
+        path = self.log_path
         lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
         code = self.process.returncode if self.process is not None else 0
         killed = f"killed by {signal.Signals(-code).name}; " if code < 0 else ""
         last = lines[-1].removeprefix("moore: ") if lines else "no output"
         return f"{self.name} failed: {killed}{last} (log: {path})"
+
+
+def study_units(study: Study, root: Path, device: str) -> list[Work]:
+    """The units of a study: its cohorts, or the part of a cohort that a larger study adds, halved where it did not fit.
+
+    A cohort of which all runs are finished is one unit, too.
+    """
+    return [unit for cohort in study.cohorts() for unit in _units(Work(study.name, cohort, root, device))]
+
+
+def _units(whole: Work) -> Iterator[Work]:
+    if len(whole.runs) > 1 and whole.split_path.exists():
+        for half in whole.halves():
+            yield from _units(half)
+        return
+    new = [run for run in whole.runs if not is_finished(whole.runs_root / run_id(run), run)]
+    if new and len(new) < len(whole.runs) and not whole.checkpoint_files():  # else it was killed between two manifests
+        yield from _units(Work(whole.study, new, whole.root, whole.device))
+    else:
+        yield whole
 
 
 def _update_cost(run: RunConfig, cql_coef: float) -> float:

@@ -48,7 +48,7 @@ def write_study(folder: Path, dataset: str = "self:pendulum-medium", **variants:
 def train(study: Study, root: Path) -> None:
     """The units of a study in this process."""
     for runs in study.cohorts():
-        values = {"study": study.name, "name": Work(study, runs, root, "cpu").name, "root": str(root), "device": "cpu"}
+        values = {"study": study.name, "name": Work(study.name, runs, root, "cpu").name, "root": str(root), "device": "cpu"}
         Unit(values | {"runs": [to_mapping(run) for run in runs]}, root / "spec.json").run()
 
 
@@ -61,11 +61,12 @@ def rows(study: Study, root: Path) -> pd.DataFrame:
 class Forked:
     """`subprocess.Popen` for `python -m moore.unit`, without the seconds that Python needs to import torch."""
 
-    def __init__(self, command: list[str], stdout: BinaryIO, **_: Any) -> None:
+    def __init__(self, command: list[str], stdout: BinaryIO, env: dict[str, str], **_: Any) -> None:
         assert command[:3] == [sys.executable, "-m", "moore.unit"]
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid == 0:
+            os.environ.update(env)
             for stream in (1, 2):
                 os.dup2(stdout.fileno(), stream)
             wait_at_gate(Path(command[3]))
@@ -214,7 +215,7 @@ def test_an_edited_study_has_no_rows_of_the_old_one(tmp_path: Path) -> None:
     train(old, root)
     assert set(rows(old, root)["method"]) == {"mopo", "prioritized", "uniform"}
     new = write_study(tmp_path, prioritized={"sampling": {"decay_rate": 3.0}})
-    units = [Work(new, runs, root, "cpu") for runs in new.cohorts()]
+    units = [Work(new.name, runs, root, "cpu") for runs in new.cohorts()]
     assert [unit.finished() for unit in units] == [False]
     assert units[0].missing_stages() == set()  # the offline stages are the same
     train(new, root)
@@ -255,7 +256,7 @@ def test_other_data_under_finished_runs(tmp_path: Path, monkeypatch: pytest.Monk
         path.name.rpartition("-")[0]: (path / "rows.csv").read_bytes() for path in (folder / "other-data").iterdir()
     }
     assert moved == kept
-    assert not any(Work(study, runs, root, "cpu").finished() for runs in study.cohorts())
+    assert not any(Work(study.name, runs, root, "cpu").finished() for runs in study.cohorts())
     train(study, root)
     fresh = tmp_path / "fresh"
     train(study, fresh)
@@ -277,7 +278,7 @@ def test_what_a_kill_left_of_finished_runs(tmp_path: Path) -> None:
     study, root = write_study(tmp_path), tmp_path / "runs"
     train(study, root)
     folder, (runs,) = root / study.name / "checkpoints", study.cohorts()
-    name = Work(study, runs, root, "cpu").name
+    name = Work(study.name, runs, root, "cpu").name
     (folder / f"{name}.rows").mkdir(parents=True)
     for left in (f"{name}.pt", f"{name}.rows/1.rows", f"{name}2.pt"):
         (folder / left).write_text("")

@@ -150,6 +150,8 @@ def test_a_damaged_offline_stage_is_trained_again(path: Path, whole: Path) -> No
     assert len(files) == 2
     for file in files:
         flip(file, 4321)
+    for file in (path.parents[1] / "checkpoints").glob("unit*.pt"):  # with one, the offline stages are needed no more
+        file.unlink()
     run_to_end(path)
     texts = warnings(path)
     assert len(texts) == 2
@@ -186,7 +188,7 @@ def test_disk_full(limit: int, path: Path, whole: Path, capsys: pytest.CaptureFi
     before = path.read_text()
     run_until(path, 30)
     with no_room(limit):
-        assert main(path) == 2
+        assert main(path) == 74
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("moore: ")
     assert line.endswith("the same command goes on from the last checkpoint")
@@ -201,7 +203,7 @@ def test_disk_full(limit: int, path: Path, whole: Path, capsys: pytest.CaptureFi
 def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_spec(tmp_path)
     (tmp_path / "tiny" / "runs").write_text("a file where a folder should be")
-    assert main(path) == 2
+    assert main(path) == 74
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "tiny" / "runs") in line
 

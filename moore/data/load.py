@@ -1,5 +1,6 @@
 """From a dataset id to its rows; self-made sets are generated on first use and kept."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from moore.data.ids import DatasetId, resolve
 from moore.data.make import DEFAULT_TRANSITIONS, Progress, default_physics, make_self_dataset, recipe_hash
 from moore.data.minari import load_minari
 from moore.errors import UserError
+from moore.lock import locked
 
 DATA_DIR = Path("runs/data")
 
@@ -38,10 +40,12 @@ def load_dataset(
         if not path.is_file():
             assert dataset_id.env is not None
             assert dataset_id.quality is not None
-            made = make_self_dataset(
-                dataset_id.env, dataset_id.quality, transitions, seed, physics, progress, behaviours_dir
-            )
-            write_dataset(path, made)
+            with locked(path.with_name(f".{path.name}.lock"), text, math.inf):  # many processes may need it at once
+                if not path.is_file():
+                    made = make_self_dataset(
+                        dataset_id.env, dataset_id.quality, transitions, seed, physics, progress, behaviours_dir
+                    )
+                    write_dataset(path, made)
         dataset = read_dataset(path, dataset_id.env)
         if not str(dataset.metadata.get("recipe_hash")).startswith(path.stem.rpartition("-")[2]):
             raise UserError(f"{path}: 'metadata/recipe_hash' does not fit the file name; delete the file to remake it")

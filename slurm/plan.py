@@ -1,0 +1,160 @@
+"""What is left of a study, as arrays of tasks: todo = all - done - owned by a live task - failed too often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moore.checkpoint import offline_config, offline_run_id
+from moore.config import RunConfig, cohort_key
+from moore.cost import device_bytes
+from moore.data.make import DEFAULT_TRANSITIONS
+from moore.results import run_id
+from moore.runs import is_finished
+from moore.study import Study
+from moore.work import Work, study_units
+from slurm.profile import Profile
+from slurm.worker import read_failure
+
+
+@dataclass(frozen=True)
+class Array:
+    """One SLURM job array; it starts when the arrays with the numbers `dependency` have ended."""
+
+    number: int
+    stage: str  # "offline": stages that several units need; "online": the units
+    tasks: tuple[tuple[Work, ...], ...]
+    dependency: tuple[int, ...] = ()
+
+
+@dataclass
+class Plan:
+    """The arrays to submit, how many runs are not in them and why, and units that are split first."""
+
+    arrays: list[Array] = field(default_factory=list)
+    needs: dict[str, list[str]] = field(default_factory=dict)  # unit -> offline stages that others have to train first
+    splits: dict[Path, str] = field(default_factory=dict)  # mark of a unit that is halved -> why
+    done: int = 0
+    live: int = 0
+    failed: int = 0
+    waiting: int = 0  # for an offline stage that a live task trains, or that failed
+    todo: int = 0
+
+    def units(self) -> list[Work]:
+        """All units of the arrays."""
+        return [unit for array in self.arrays for task in array.tasks for unit in task]
+
+
+def make_plan(study: Study, root: Path, profile: Profile, live: Collection[str], max_array: int) -> Plan:
+    """Plan what is left; live: names of units that a task of SLURM has. Nothing is written.
+
+    Raises UserError where finished runs are of another configuration.
+    """
+    plan = Plan()
+    units = [part for unit in study_units(study, root, profile.torch_device) for part in _split(unit, profile, plan)]
+    plan.done = sum(is_finished(root / study.name / "runs" / run_id(run), run) for run in study.runs)
+    todo: list[Work] = []
+    for unit in units:
+        if unit.finished():
+            continue
+        if unit.name in live:
+            plan.live += len(unit.runs)
+        elif read_failure(unit).get("final"):
+            plan.failed += len(unit.runs)
+        else:
+            todo.append(unit)
+
+    offline, online = _shared_stages([unit for unit in units if not unit.finished()], todo, plan, live)
+    plan.todo = sum(len(unit.runs) for unit in online)
+    for stage, members in (("offline", offline), ("online", online)):
+        before = tuple(array.number for array in plan.arrays)
+        tasks = _pack(members, profile.cohorts_per_task)
+        # of online units, those that need no array before them do not wait for it
+        free = [task for task in tasks if not any(unit.name in plan.needs for unit in task)]
+        bound = [task for task in tasks if task not in free]
+        for chunk, dependency in ((free, ()), (bound, before)):
+            for begin in range(0, len(chunk), max_array):
+                part = tuple(chunk[begin : begin + max_array])
+                plan.arrays.append(Array(len(plan.arrays), stage, part, dependency))
+    return plan
+
+
+def _shared_stages(
+    unfinished: list[Work], todo: list[Work], plan: Plan, live: Collection[str]
+) -> tuple[list[Work], list[Work]]:
+    """Offline units for the stages that several units need, and the online units that can be submitted."""
+    missing = {unit.name: unit.missing_stages() for unit in unfinished}
+    counts = Counter(stage for stages in missing.values() for stage in stages)
+    runs: dict[tuple[RunConfig, str | None], dict[str, RunConfig]] = {}
+    for unit in unfinished:
+        for run in unit.runs:
+            name = offline_run_id(run) if run.dataset is not None else None
+            if name in missing[unit.name] and counts[name] > 1:
+                # one run stands for its stage, whatever the others do online
+                runs.setdefault((cohort_key(offline_config(run)), run.dataset), {}).setdefault(name, run)
+    first = unfinished[0] if unfinished else None
+    makers = [
+        Work(first.study, list(stages.values()), first.root, first.device, offline_only=True)
+        for stages in runs.values()
+        if first is not None
+    ]
+    # what a live or failed unit has, no other one trains
+    busy = {stage for unit in unfinished if unit.name in live for stage in missing[unit.name]}
+    closed = busy | {
+        stage for m in makers if m.name in live or read_failure(m).get("final") for stage in m.missing_stages()
+    }
+    open_makers = [m for m in makers if not m.missing_stages() & closed]
+    coming = {stage for maker in open_makers for stage in maker.missing_stages()}
+    ready: list[Work] = []
+    for unit in todo:
+        if missing[unit.name] & closed or any(counts[s] > 1 and s not in coming for s in missing[unit.name]):
+            plan.waiting += len(unit.runs)
+            continue
+        ready.append(unit)
+        needs = sorted(missing[unit.name] & coming)
+        if needs:
+            plan.needs[unit.name] = needs
+    wanted = {stage for unit in ready for stage in plan.needs.get(unit.name, [])}
+    return [maker for maker in open_makers if maker.missing_stages() & wanted], ready
+
+
+def _split(unit: Work, profile: Profile, plan: Plan) -> list[Work]:
+    """A unit, or its parts where the profile wants smaller cohorts or the memory of a GPU does not hold it."""
+    if len(unit.runs) == 1 or unit.finished() or unit.checkpoint_files():
+        return [unit]
+    reason = None
+    if profile.cohort_runs is not None and len(unit.runs) > profile.cohort_runs:
+        reason = f"cohort_runs is {profile.cohort_runs}"
+    elif profile.gpu_memory_bytes is not None:
+        needed = device_bytes(unit.runs, _transitions(unit.runs[0])) * profile.cohorts_per_gpu
+        if needed > profile.gpu_memory_bytes:
+            reason = f"estimated to need {needed / 1e9:.1f} GB of gpu_memory {profile.gpu_memory_bytes / 1e9:.1f} GB"
+    if reason is None:
+        return [unit]
+    plan.splits[unit.split_path] = reason
+    return [part for half in unit.halves() for part in _split(half, profile, plan)]
+
+
+def _transitions(run: RunConfig) -> int:
+    return run.dataset_transitions or (DEFAULT_TRANSITIONS[run.env] if run.dataset else 0)
+
+
+def _pack(units: list[Work], size: int) -> list[tuple[Work, ...]]:
+    """Tasks of `size` units; long ones first, so that the last to start are short."""
+    ordered = sorted(units, key=lambda unit: -unit.cost)
+    count = -(-len(ordered) // size)
+    return [tuple(ordered[number::count]) for number in range(count)]
+
+
+def describe(plan: Plan, runs: int) -> Mapping[str, int]:
+    """How many runs are where."""
+    return {
+        "runs": runs,
+        "done": plan.done,
+        "in live tasks": plan.live,
+        "failed too often": plan.failed,
+        "waiting for an offline stage": plan.waiting,
+        "to submit": plan.todo,
+    }

@@ -1,0 +1,169 @@
+"""What a SLURM task does: check what it was promised, train its units, and tell SLURM whether it goes on.
+
+submitit starts it, sends it the warning signal and requeues it. The facts are in the run folders alone: a task that
+starts again looks at them, so that it does not matter which of its predecessors ended how.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import submitit
+import torch
+
+from moore.results import write_json
+from moore.sealed import Damaged, read_seal
+from moore.work import Work
+from slurm.profile import Profile
+from slurm.worker import Worker, exit_code, read_failure, record_failure, say
+
+NOT_STARTED = 120.0  # seconds in which a requeue ends this process
+
+_worker: Worker | None = None  # of this process; a pickled task has none
+
+
+@dataclass
+class Task:
+    """Element `index` of array `array` of a submission; called by submitit on a node."""
+
+    submission: str  # its folder
+    array: int
+    index: int
+
+    def __call__(self) -> None:
+        """Train the task's units. Leaves with exit code 75 where something is left to a later start."""
+        global _worker
+        manifest = json.loads((Path(self.submission) / "manifest.json").read_text())
+        profile = Profile(**manifest["profile"])
+        units = self._units(manifest)
+        self._forget_half_written()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._terminated)
+        signal.signal(signal.SIGUSR1, signal.getsignal(signal.SIGUSR2))  # whichever a cluster sends: submitit's handler
+        lacking = missing_resources(profile)
+        if lacking:
+            self._requeue_for(lacking, units, profile.stalled_requeues)
+            return
+        slots = slot_environments(profile)
+        say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
+        _worker = Worker(units, slots, profile.attempts, manifest["stamp"], manifest["needs"])
+        code = exit_code(_worker.run())
+        if code:
+            sys.exit(code)
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """Called by submitit on the warning signal: stop at checkpoints, and be requeued if that helps."""
+        if _worker is not None:
+            _worker.stop(signal.SIGUSR2)
+            if not _worker.left:
+                sys.exit(0)
+        manifest = json.loads((Path(self.submission) / "manifest.json").read_text())
+        self._count_requeue("the time limit came", self._units(manifest), manifest["profile"]["stalled_requeues"])
+        return submitit.helpers.DelayedSubmission(self)
+
+    def _units(self, manifest: dict[str, Any]) -> list[Work]:
+        folder = Path(self.submission).parent.parent / "units"
+        names = manifest["arrays"][self.array]["tasks"][self.index]
+        found: list[Work] = []
+        for name in names:
+            found += _parts(Work.read(folder / f"{name}.json"))
+        return found
+
+    def _terminated(self, number: int, frame: FrameType | None) -> None:
+        """Preempted or cancelled: whoever did it says whether the task comes back."""
+        say(f"told to stop by {signal.Signals(number).name}")
+        if _worker is not None:
+            _worker.stop(signal.SIGTERM)
+        sys.exit(exit_code(False))
+
+    def _requeue_for(self, lacking: str, units: list[Work], most: int) -> None:
+        """Give the task back: another node may have what was promised."""
+        say(f"{lacking}; nothing is trained here")
+        self._count_requeue(lacking, units, most, "resources")
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+        subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+        time.sleep(NOT_STARTED)
+
+    def _count_requeue(self, why: str, units: list[Work], most: int, kind: str = "no progress") -> None:
+        """Leave, without a requeue, where the last `most` brought nothing on or there is no scontrol on this node."""
+        path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
+        now = progress(units)
+        before: dict[str, Any] = {"requeues": 0, "stalled": 0, "progress": [-1, -1]}
+        if path.exists():
+            before = json.loads(path.read_text())
+        stalled = 0 if now > before["progress"] else before["stalled"] + 1
+        write_json(path, {"requeues": before["requeues"] + 1, "stalled": stalled, "progress": now})
+        if stalled >= most:
+            say(f"{why}; {stalled} requeues have brought nothing on, so this was the last")
+            for unit in units:
+                if not unit.finished():
+                    record_failure(unit, kind, why, read_failure(unit).get("attempts", 0))
+            sys.exit(1)
+        if shutil.which("scontrol") is None:
+            say(f"{why}; no scontrol on this node, so a later submit goes on")
+            sys.exit(exit_code(False))
+
+    def _forget_half_written(self) -> None:
+        """Delete what a predecessor left that was killed: submitit does not write over its own temporary files."""
+        job = os.environ.get("SLURM_ARRAY_JOB_ID", "")
+        for path in (Path(self.submission) / "jobs").glob(f"{job}_{self.index}*.save_tmp"):
+            path.unlink()
+
+
+def progress(units: list[Work]) -> list[int]:
+    """A list that grows whenever something has been trained and kept: units that are done, checkpoints written."""
+    checkpoints = 0
+    for unit in units:
+        for path in unit.checkpoint_files():
+            if path.suffix == ".pt":
+                try:
+                    checkpoints += read_seal(path).number + 1
+                except Damaged:
+                    continue
+    return [sum(unit.finished() for unit in units), checkpoints]
+
+
+def missing_resources(profile: Profile) -> str | None:
+    """What the profile promises and this task does not have: a GPU run must never train on a CPU."""
+    if profile.gpus:
+        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        if len(visible) < profile.gpus:
+            return f"promised {profile.gpus} GPUs, CUDA_VISIBLE_DEVICES has {len(visible)}"
+        if profile.torch_device == "cuda" and torch.cuda.device_count() < profile.gpus:
+            return f"promised {profile.gpus} GPUs, torch finds {torch.cuda.device_count()}"
+    cpus = int(os.environ.get("SLURM_CPUS_PER_TASK") or profile.cpus)
+    cpus = min(cpus, len(os.sched_getaffinity(0)))
+    if cpus < profile.cpus:
+        return f"promised {profile.cpus} CPUs, has {cpus}"
+    memory = os.environ.get("SLURM_MEM_PER_NODE", "")
+    if profile.memory_bytes is not None and memory.isdecimal() and int(memory) * 2**20 < 0.99 * profile.memory_bytes:
+        return f"promised {profile.memory} of memory, has {int(memory)} MB"
+    return None
+
+
+def slot_environments(profile: Profile) -> list[dict[str, str]]:
+    """The environment of every place for a unit: places are dealt to the GPUs in turn, CPUs are shared evenly."""
+    count = profile.slot_count
+    threads = {"OMP_NUM_THREADS": str(max(1, profile.cpus // count))}
+    if not profile.gpus:
+        return [threads] * count
+    visible = [name for name in re.split(",", os.environ.get("CUDA_VISIBLE_DEVICES", "")) if name]
+    return [threads | {"CUDA_VISIBLE_DEVICES": visible[slot % len(visible)]} for slot in range(count)]
+
+
+def _parts(unit: Work) -> list[Work]:
+    """A unit, or its halves where it has been found not to fit since it was submitted."""
+    if not unit.split_path.exists():
+        return [unit]
+    return [part for half in unit.halves() for part in _parts(half)]
