@@ -1,0 +1,1 @@
+"""Studies on a SLURM cluster: profiles, plans, submissions, workers and what became of them."""

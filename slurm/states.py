@@ -1,0 +1,241 @@
+"""Where every run of a study is: what its files say, joined with what SLURM has in its queue."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from moore.claim import read_claim
+from moore.errors import UserError
+from moore.files import is_alive
+from moore.results import run_id
+from moore.runs import is_finished
+from moore.study import Study
+from moore.work import Work, study_units
+from slurm import cluster
+from slurm.cluster import QueuedTask
+from slurm.worker import read_failure
+
+SILENT_SECONDS = 600.0  # without a word of a unit that is said to train
+STATES = ("running", "claimed", "pending", "requeued", "waiting", "stopped", "todo", "failed")  # of an unfinished run
+ACTIVE = ("running", "claimed", "pending", "requeued")  # somebody has it
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a unit, and with it each of its unfinished runs, is.
+
+    running: its process trains; claimed: it says so, and nobody was there to ask; pending: a task of SLURM has it;
+    requeued: that task has trained it before; waiting: for an offline stage that somebody else has; stopped: begun, and
+    nobody has it; todo: neither; failed: no more attempts by itself.
+    """
+
+    state: str
+    reason: str = ""
+    node: str | None = None
+    task: str | None = None  # array job id and index, as scancel takes them
+    never_starts: bool = False
+    eta: float | None = None  # seconds, by the unit's own pace since its claim
+    silent: float | None = None  # seconds since its last word, where those are many
+
+
+class StudyView:
+    """A study at one moment. The queue is read before the files: what is queued then has its manifest already.
+
+    Raises UserError if SLURM is there but does not answer, and for a submission's manifest that cannot be read.
+    """
+
+    def __init__(self, study: Study, root: Path, ask: bool = True) -> None:
+        self.study, self.folder = study, root / study.name
+        submissions = self.folder / "submissions"
+        self.slurm = cluster.has_slurm()
+        self.asked = ask and self.slurm and any(submissions.glob("*/manifest.json"))
+        queued = cluster.our_tasks() if self.asked else []
+        self.units = study_units(study, root, "cpu")
+        self.offline_units = list(_offline_units(self.folder / "units"))
+        self.tasks: dict[str, list[QueuedTask]] = {}  # by unit
+        self.names: dict[str, list[str]] = {}  # the units of a task, by the task's id
+        for task in queued:
+            manifest = submissions / task.stamp / "manifest.json"
+            if manifest.exists():  # else it is of another study
+                self.names[task.id] = list(self._units_of(task, manifest))
+                for name in self.names[task.id]:
+                    self.tasks.setdefault(name, []).append(task)
+        self._missing: dict[str, set[str]] = {}
+        ids = {run_id(run): run for run in study.runs}
+        self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
+        self.unit_of = {run_id(run): unit for unit in self.units for run in unit.runs}
+
+    def unfinished(self, unit: Work) -> list[str]:
+        """Ids of the runs of a unit that are not finished."""
+        return [name for name in map(run_id, unit.runs) if name not in self.done]
+
+    def stage_makers(self, unit: Work) -> list[Work]:
+        """The offline units that train what a unit still lacks."""
+        return [maker for maker in self.offline_units if self._lacks(maker) & self._lacks(unit)]
+
+    def dependants(self, maker: Work) -> list[Work]:
+        """The units that lack what an offline unit trains."""
+        return [unit for unit in self.units if self._lacks(maker) & self._lacks(unit)]
+
+    def check(self, runs: Sequence[str]) -> None:
+        """UserError, with similar ids, for a run that the study has not."""
+        ids = [run_id(run) for run in self.study.runs]
+        for run in runs:
+            if run not in ids:
+                close = difflib.get_close_matches(run, ids, 3, 0.5)
+                hint = f"did you mean {' or '.join(close)}? " if close else ""
+                raise UserError(
+                    f"{run!r} is no run of {self.study.name}; {hint}accepted: ids as `moore study status` has them"
+                )
+
+    def state(self, unit: Work) -> State:
+        """Where a unit is that is not finished."""
+        state = self._by_itself(unit)
+        if state.state in ("failed", "running", "claimed") or state.never_starts:
+            return state
+        for maker in self.stage_makers(unit):
+            its = self._by_itself(maker)
+            if its.state == "failed":
+                return replace(state, state="failed", reason=f"offline stage {maker.name}: {its.reason}")
+            if its.state in ACTIVE:
+                where = f" on {its.node}" if its.node else ""
+                reason = its.reason if its.never_starts else f"{its.state}{where}, {100 * maker.progress():.0f} %"
+                return replace(
+                    state,
+                    state="waiting",
+                    reason=f"offline stage {maker.name}: {reason}",
+                    never_starts=its.never_starts,
+                )
+        if state.state in ("pending", "requeued"):
+            return replace(state, state="waiting") if state.reason.startswith("Dependency") else state
+        for other in self.units:
+            if other is not unit and self._lacks(other) & self._lacks(unit) and self._by_itself(other).state in ACTIVE:
+                return replace(state, state="waiting", reason=f"offline stage: {other.name} trains it")
+        return state
+
+    def _by_itself(self, unit: Work) -> State:
+        """Where a unit is, whatever it may wait for."""
+        failure, claim = read_failure(unit), read_claim(unit.claim_path)
+        attempts = failure.get("attempts", 0)
+        again = f"attempt {attempts + 1} after {failure.get('kind')}" if failure else ""
+        if failure.get("final"):
+            tried = f"{failure['kind']} after {attempts} attempt{'s' * (attempts != 1)}: {failure['reason']}"
+            return State("failed", tried, failure.get("host"), task_id(failure))
+        if claim is not None and failure.get("time", 0) < claim["since"]:  # else that process has ended
+            holder = self._holder(unit, claim)
+            if holder is not None:
+                return holder
+        queued = sorted(self.tasks.get(unit.name, []), key=lambda task: task.state != "RUNNING")
+        if queued:
+            return _queued(queued[0], claim, again)
+        if claim is None and not unit.status() and not failure:
+            return State("todo", self._if_submitted(unit) or "the next submit takes it")
+        where = (claim or {}).get("node") or (claim or {}).get("host") or failure.get("host")
+        return State("stopped", again or "the next submit goes on", where, task_id(claim or failure))
+
+    def _holder(self, unit: Work, claim: dict[str, Any]) -> State | None:
+        """The process that claims a unit, if it is there or nobody can tell."""
+        node, job = claim.get("node") or claim["host"], task_id(claim)
+        state = State("running", str(unit.status().get("label", "")), node, job, eta=_eta(unit, claim))
+        if job is None:
+            process = f"process {claim['pid']}"
+            if claim["host"] != socket.gethostname():
+                return State("claimed", f"claimed by {process}", node)
+            return _with_silence(state, unit, claim) if is_alive(claim["pid"]) else None
+        if not self.asked:
+            return replace(state, state="claimed", reason=f"claimed by job {job}")
+        for task in self.tasks.get(unit.name, []):
+            if task.id == job and task.restarts in (None, claim["restart"] or 0):
+                if task.state == "RUNNING":
+                    return _with_silence(state, unit, claim)
+                if task.state in ("COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"):
+                    return replace(state, reason=f"{task.state}; {state.reason}", eta=None)
+        return None
+
+    def _units_of(self, task: QueuedTask, path: Path) -> Iterator[str]:
+        """Names of the units of a task, with the halves of those that have been split since."""
+        try:
+            names = json.loads(path.read_text())["arrays"][task.array]["tasks"][task.task]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise UserError(
+                f"{path}: does not say what job {task.id} trains ({error!r}); accepted: the file as submit wrote it"
+            ) from None
+        for name in names:
+            yield name
+            if (self.folder / "units" / f"{name}.split.json").exists():
+                yield from (part.name for part in _parts(Work.read(self.folder / "units" / f"{name}.json")))
+
+    def _if_submitted(self, unit: Work) -> str | None:
+        """Where nobody can ask SLURM: whether some submission has a unit."""
+        if self.asked:
+            return None
+        for path in sorted(self.folder.glob("submissions/*/manifest.json"), reverse=True):
+            if f'"{unit.name}"' in path.read_text():
+                return f"submitted ({path.parent.name})"
+        return None
+
+    def _lacks(self, unit: Work) -> set[str]:
+        if unit.name not in self._missing:
+            self._missing[unit.name] = set() if unit.finished() else unit.missing_stages()
+        return self._missing[unit.name]
+
+
+def _offline_units(folder: Path) -> Iterator[Work]:
+    """The units of offline stages alone that any submission has made, unless they are finished."""
+    for path in sorted(folder.glob("*-offline-*.json")):
+        if re.fullmatch(r".*-offline-[0-9a-f]{8}\.json", path.name):
+            yield from (part for part in _parts(Work.read(path)) if not part.finished())
+
+
+def _parts(unit: Work) -> Sequence[Work]:
+    """A unit, or its halves where it did not fit."""
+    if not unit.split_path.exists():
+        return [unit]
+    return [part for half in unit.halves() for part in _parts(half)]
+
+
+def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> State:
+    """A unit that waits in SLURM's queue, or in a task that runs."""
+    before = bool(task.restarts) or (claim is not None and task_id(claim) == task.id)
+    if task.state == "PENDING":
+        reason = f"NEVER STARTS: {task.reason}" if task.never_starts else task.reason
+    else:
+        reason = "its turn comes in its task" if task.state == "RUNNING" else task.state
+    reason = f"{reason}; {again}" if again else reason
+    running_task = task.state == "RUNNING" and not task.restarts
+    return State(
+        "requeued" if before and not running_task else "pending", reason, task.node or None, task.id, task.never_starts
+    )
+
+
+def _with_silence(state: State, unit: Work, claim: dict[str, Any]) -> State:
+    path = unit.folder / f"{unit.name}.progress.json"
+    spoke = max(claim["since"], path.stat().st_mtime if path.exists() else 0.0)
+    silent = time.time() - spoke
+    return replace(state, silent=silent) if silent >= SILENT_SECONDS else state
+
+
+def _eta(unit: Work, claim: dict[str, Any]) -> float | None:
+    """Seconds that the rest takes at the pace since the claim; None before there is one."""
+    begun, status = claim.get("progress"), unit.status()
+    if begun is None or status.get("time", 0) <= claim["since"]:
+        return None
+    share, seconds = unit.progress() - begun, status["time"] - claim["since"]
+    if share <= 0:
+        return None
+    return max(0.0, (1 - unit.progress()) * seconds / share - (time.time() - status["time"]))
+
+
+def task_id(record: dict[str, Any]) -> str | None:
+    """The task of a claim or a failure; None for a process without SLURM."""
+    if record.get("job") is None:
+        return None
+    return record["job"] if record.get("task") is None else f"{record['job']}_{record['task']}"

@@ -1,0 +1,123 @@
+"""`moore study status`: how many runs are where, and a line for each that is not finished."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+from time import localtime, sleep, strftime
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from moore.errors import UserError
+from moore.runs import read_manifest
+from moore.show import duration
+from moore.study import Study
+from slurm.states import STATES, StudyView
+
+LEAST_SECONDS = 5.0  # between two looks: all users share the controller that squeue asks
+WIDTH = 200  # where there is no terminal; what is longer is folded, never cut
+ALWAYS = ("running", "pending", "waiting", "failed")  # said even of no run
+
+
+def status(study: Study, root: Path, json: bool = False, watch: float | None = None) -> None:
+    """Print where every run is.
+
+    json: one object, see `look`. watch: look again every so many seconds, until all runs are finished or Ctrl-C. Raises
+    UserError if SLURM is there but cannot be asked.
+    """
+    if watch is None:
+        facts = look(study, root)
+        if json:
+            print(dumps(facts))
+        else:
+            _console().print(_display(facts))
+        return
+    if json:
+        raise UserError("--watch: not with --json; accepted: one of them")
+    if watch < LEAST_SECONDS:
+        raise UserError(f"--every: {watch:g} is not accepted; expected {LEAST_SECONDS:g} seconds or more")
+    try:
+        _watch(study, root, watch)
+    except KeyboardInterrupt:
+        return
+
+
+def look(study: Study, root: Path) -> dict[str, Any]:
+    """Everything that `status` shows.
+
+    Keys: study; note, or None; counts, of which all = done + the states of slurm/states.py, and diverged are some of
+    done; runs, those that are not finished, with run, unit, progress (share of the unit, 0 to 1) and the fields of
+    slurm.states.State (eta and silent in seconds). None stands for what is not known.
+    """
+    view = StudyView(study, root)
+    runs: list[dict[str, Any]] = []
+    for unit in view.units:
+        unfinished = view.unfinished(unit)
+        if unfinished:
+            facts = {"unit": unit.name, "progress": round(unit.progress(), 4), **asdict(view.state(unit))}
+            runs += [{"run": run} | facts for run in unfinished]
+    manifests = [read_manifest(view.folder / "runs" / run) or {} for run in view.done]
+    states = Counter(run["state"] for run in runs)
+    counts = {"all": len(study.runs), "done": len(view.done)}
+    counts["diverged"] = sum(bool(manifest.get("diverged")) for manifest in manifests)
+    note = None if view.slurm else "SLURM's commands are not on this machine: only files were looked at"
+    if not view.folder.exists():
+        note = f"{view.folder} is not there: nothing was trained or submitted with this --root"
+    return {
+        "study": study.name,
+        "note": note,
+        "counts": counts | {state: states[state] for state in STATES},
+        "runs": runs,
+    }
+
+
+def _watch(study: Study, root: Path, seconds: float) -> None:
+    facts, looked, console = look(study, root), localtime(), _console()
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+        while True:
+            if live is None:
+                console.print(_display(facts))
+            else:
+                live.update(_display(facts), refresh=True)
+            if not facts["runs"]:
+                return
+            sleep(seconds)
+            try:
+                facts, looked = look(study, root), localtime()
+            except UserError as error:  # a controller that restarts is no reason to stop looking
+                facts = facts | {"note": f"{error}; this is of {strftime('%H:%M:%S', looked)}"}
+
+
+def _display(facts: dict[str, Any]) -> Group:
+    counts = facts["counts"]
+    said = [f"{counts[state]} {state}" for state in STATES if counts[state] or state in ALWAYS]
+    lines = [f"{facts['study']}: {counts['all']} runs, {counts['done']} done ({counts['diverged']} diverged)"]
+    lines[0] += f", {', '.join(said)}"
+    if facts["note"]:
+        lines.append(facts["note"])
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "state", "node", "done", "ETA", "reason"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("done", "ETA") else "left")
+    for run in facts["runs"]:
+        reason = run["reason"]
+        if run["silent"] is not None:
+            reason += f"; silent for {run['silent'] / 60:.0f} min"
+        eta = "-" if run["eta"] is None else duration(run["eta"])
+        table.add_row(run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, reason)
+    if any(run["eta"] is not None for run in facts["runs"]):
+        lines.append("ETA: what is left of the run's cohort, at its pace since its process began")
+    again = counts["stopped"] + counts["todo"]
+    if again:
+        lines.append(f"the next `moore study submit` takes {again} of these runs")
+    return Group(lines[0], *([table] if facts["runs"] else []), *lines[1:])
+
+
+def _console() -> Console:
+    console = Console(markup=False, highlight=False, emoji=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=WIDTH)
