@@ -9,8 +9,8 @@ ARGS ?=
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test test-slow bench reproduce-table reproduce-ablations figures check-readme claims report
-.PHONY: notebooks clean
+.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations figures check-readme
+.PHONY: claims report notebooks submit clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -43,6 +43,9 @@ test: $(READY)   ## the fast tests, under ten minutes on two cores
 test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make test`
 	KILLS=50 $(BIN)/python -m pytest tests/test_resume_kill.py
 
+test-slurm: $(READY) ## the launcher on a real Slurm, started on this machine and ended again (tests/cluster/install.sh installs it)
+	$(BIN)/python -m pytest -rs tests/cluster
+
 bench: $(READY)  ## speed of updates, rollouts and environments as a fraction of this machine's peak
 	OMP_NUM_THREADS=$$(env -u OMP_NUM_THREADS nproc) $(BIN)/python -m tests.benchmarks.speed $(ARGS)
 	$(BIN)/python -m tests.benchmarks.methods $(ARGS)
@@ -55,6 +58,10 @@ reproduce-table: $(READY) ## train what is missing, print table and curves (STUD
 
 reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study sampling --scale $(SCALE) $(ARGS)
+
+submit: $(READY) ## submit what is left of GRID to SLURM (GRID=sampling PROFILE=my-cluster.yaml SCALE=mini|laptop|paper)
+	$(BIN)/moore study submit $(or $(GRID),$(error GRID is missing: a study, by name or path)) --scale $(SCALE) \
+		--profile $(or $(PROFILE),$(error PROFILE is missing: a file in slurm/profiles, by name or path)) $(ARGS)
 
 figures: $(READY) ## tables, figures and README's generated blocks again, from the rows in analysis/results
 	$(BIN)/python -m analysis.report

@@ -18,6 +18,8 @@ def expand(axes: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Any
     An axis is a dotted config key with a list of values (`sampling.decay_rate: [0.5, 1]`; its variants are called
     `decay_rate-0.5` and `decay_rate-1`), or a name with a mapping of points to changes. UserError names the axis.
     """
+    if not axes:
+        raise UserError(f"{where}: axes: is empty; expected at least one key with a list of values")
     lists = []
     for axis, points in axes.items():
         if isinstance(points, list) and points and not any(isinstance(value, list | dict) for value in points):

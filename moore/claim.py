@@ -21,8 +21,9 @@ from moore.signals import Stopped
 class Claim:
     """A unit's claim file. The last one to take it is the owner."""
 
-    def __init__(self, path: Path, submission: str | None = None) -> None:
-        self.path, self._submission, self._token = path, submission, uuid.uuid4().hex
+    def __init__(self, path: Path, submission: str | None = None, progress: float = 0.0) -> None:
+        self.path, self._token = path, uuid.uuid4().hex
+        self._facts = {"submission": submission, "progress": progress}  # progress: share that was done before
 
     def take(self) -> None:
         """Become the owner; an earlier one stops when it next checks."""
@@ -31,7 +32,7 @@ class Claim:
             self.path,
             {
                 "token": self._token,
-                "submission": self._submission,
+                **self._facts,
                 "job": environment.get("SLURM_ARRAY_JOB_ID"),
                 "task": _number(environment.get("SLURM_ARRAY_TASK_ID")),
                 "restart": _number(environment.get("SLURM_RESTART_COUNT")),
@@ -45,7 +46,10 @@ class Claim:
 
     def check(self) -> None:
         """Raise Stopped if another process has taken the claim, or it was withdrawn."""
-        holder = read_claim(self.path)
+        try:
+            holder = read_claim(self.path)
+        except OSError:  # a file server that is not there at the moment says nothing about who holds it
+            return
         if holder is None or holder.get("token") != self._token:
             by = "nobody" if holder is None else f"process {holder.get('pid')} on {holder.get('host')}"
             raise Stopped(f"the claim {self.path.name} is held by {by} now")
@@ -59,7 +63,7 @@ def read_claim(path: Path) -> dict[str, Any] | None:
     """A unit's claim; None without one."""
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
 
 

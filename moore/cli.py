@@ -18,7 +18,7 @@ from moore.data.check import REPLAY_ROWS
 from moore.data.load import DATA_DIR
 from moore.errors import UserError
 from moore.signals import STOPPED, Stopped, StopRequest
-from moore.study import ABLATIONS_DIR, find_yaml, load_study
+from moore.study import ABLATIONS_DIR, Study, find_yaml, load_study
 
 DatasetIds = Annotated[
     tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ID [ID ...]", help_behavior_hint="")
@@ -55,7 +55,7 @@ def reproduce(
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (all cores) or more")
     check_device(device)
-    loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
+    loaded = find_study(study, scale)
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
     with StopRequest().listening() as stop:
@@ -99,8 +99,7 @@ def study_show(study: tyro.conf.Positional[str], scale: str = "mini", workers: i
     from moore.show import show
 
     check_device(device)
-    loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
-    show(loaded, workers or available_cores(), device)
+    show(find_study(study, scale), workers or available_cores(), device)
 
 
 def study_submit(
@@ -129,7 +128,9 @@ def study_submit(
 
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (all cores) or more")
-    commands.study_submit(study, scale, profile, root, local, workers or available_cores(), dry_run)
+    commands.study_submit(
+        find_study(study, scale), (study, scale), profile, root, local, workers or available_cores(), dry_run
+    )
 
 
 def study_collect(
@@ -152,7 +153,7 @@ def study_collect(
     """
     from slurm import commands
 
-    commands.study_collect(study, scale, root, out, figures, partial)
+    commands.study_collect(find_study(study, scale), (study, scale), root, out, figures, partial)
 
 
 def study_status(
@@ -173,7 +174,6 @@ def study_status(
         watch: look again and again, until all runs are finished or Ctrl-C.
         every: seconds between two looks, 5 or more.
     """
-    from slurm.commands import find_study
     from slurm.status import status
 
     status(find_study(study, scale), root, json, every if watch else None)
@@ -191,7 +191,6 @@ def study_failures(
         json: one JSON object instead.
     """
     from slurm.actions import failures
-    from slurm.commands import find_study
 
     failures(find_study(study, scale), root, json)
 
@@ -208,7 +207,6 @@ def study_retry(
         root: folder that the study was submitted with.
     """
     from slurm.actions import retry
-    from slurm.commands import find_study
 
     retry(find_study(study, scale), root, runs)
 
@@ -225,7 +223,6 @@ def study_cancel(
         root: folder that the study was submitted with.
     """
     from slurm.actions import cancel
-    from slurm.commands import find_study
 
     cancel(find_study(study, scale), root, runs)
 
@@ -247,9 +244,16 @@ def study_logs(
         lines: of each log.
     """
     from slurm.actions import logs
-    from slurm.commands import find_study
 
     logs(find_study(study, scale), root, run, lines)
+
+
+def find_study(study: str, scale: str) -> Study:
+    """The study of these two files in ablations/, by name or path; says which variants are left out."""
+    loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
+    for double, first in loaded.collapsed.items():
+        print(f"moore: {double} has the settings of {first}: trained once, as {first}", file=sys.stderr)
+    return loaded
 
 
 def check_device(device: str) -> None:

@@ -105,9 +105,10 @@ def _train(units: list[Work], waiting: list[Work], workers: int, stop: StopReque
                         console.print(f"moore: warning: {warning}", soft_wrap=True, markup=False, highlight=False)
                 for unit in ended:
                     running.remove(unit)
-                    if unit.was_stopped():  # not by us: whoever ends units one by one means all of them
+                    code = unit.process.returncode if unit.process is not None else None
+                    if unit.was_stopped(code):  # not by us: whoever ends units one by one means all of them
                         stop.tell(signal.SIGTERM)
-                    elif not unit.ended_well():
+                    elif not unit.ended_well(code):
                         failed.append(unit)
                 if console.is_terminal:
                     live.update(_display(units, workers, started, before))
@@ -150,7 +151,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "date": max(m["finished"] for m in manifests),
         "command": command,
         "git_commit": ", ".join(dict.fromkeys(commit for m in manifests for commit in m["git_commit"].split(", "))),
-        "machine": manifests[0]["machine"],
+        "machine": ", ".join([manifests[0]["machine"], *(m["gpu"]["name"] for m in manifests[:1] if "gpu" in m)]),
         "packages": manifests[0]["packages"],
         "cpu_seconds": round(sum(m["cpu_seconds"] for m in manifests)),
         "wall_seconds": round(sum(m["wall_seconds"] for m in manifests)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Study:
     runs: list[RunConfig]
     reference: str | None = None  # the variant that changes nothing: the others are compared with it
     axes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # variant -> axis -> its point
+    collapsed: Mapping[str, str] = field(default_factory=dict)  # variant that is left out -> the one it is equal to
 
     def cohorts(self) -> list[list[RunConfig]]:
         """Runs that are trained together: same shape and, so that work spreads over processes, same dataset."""
@@ -46,6 +47,7 @@ def load_study(study: Path, scale: Path) -> Study:
     A study has `variants` (name -> changes), `axes` (whose product they are), or `methods` (names in
     moore/baselines/methods.yaml), or several of these. Its `references` are methods too, shown beside the others. Its
     `tasks` (scale -> datasets) leave out the scale's other tasks. The scale's `methods` adapt single methods to it.
+    A variant with the settings of an earlier one is left out, task by task; `collapsed` says which.
     A change `x0.5` is half of what the scale has. A method that sets `dataset: null` learns from scratch: one run for
     each environment and seed.
     Raises UserError naming the file, the key and what is accepted.
@@ -81,9 +83,10 @@ def load_study(study: Path, scale: Path) -> Study:
             for seed in seeds:
                 runs[from_mapping(merge(under, changes) | {"method": name, "seed": seed}, at)] = None
     _check_unique(runs, scale)
+    kept, collapsed = _without_doubles(runs)
     name = f"{study_values['study']}-{scale_values['scale']}"
     reference = next((variant for variant, same in unchanged.items() if same), None)
-    return Study(name, scale_values["scale"], list(runs), reference, axes)
+    return Study(name, scale_values["scale"], kept, reference, axes, collapsed)
 
 
 def _chosen_tasks(
@@ -179,6 +182,17 @@ def _check_unique(runs: Iterable[RunConfig], scale: Path) -> None:
                 f"{scale}: {key[0]} on {key[1]} with seed {key[2]} occurs twice; expected different tasks and seeds"
             )
         seen.add(key)
+
+
+def _without_doubles(runs: Iterable[RunConfig]) -> tuple[list[RunConfig], dict[str, str]]:
+    """The runs without those that are another variant's under a new name, and which variants these are."""
+    first: dict[RunConfig, RunConfig] = {}
+    collapsed: dict[str, str] = {}
+    for run in runs:
+        twin = first.setdefault(replace(run, method=""), run)
+        if twin is not run:
+            collapsed[run.method] = twin.method
+    return list(first.values()), collapsed
 
 
 def find_yaml(name: str, folder: Path) -> Path:

@@ -57,7 +57,8 @@ class Unit:
         self.folder = self.root / self.study
         self.progress_path = self.folder / "units" / f"{self.name}.progress.json"
         self.runs_root = self.folder / "runs"
-        self.claim = Claim(self.folder / "units" / f"{self.name}.claim.json", spec.get("submission"))
+        claim = self.folder / "units" / f"{self.name}.claim.json"
+        self.claim = Claim(claim, spec.get("submission"), spec.get("progress", 0.0))
         self._takes_over = spec.get("submission") is not None  # the scheduler says that no other process has it
         # of this unit: two may train the same stage at once
         self._offline_rows = self.folder / "checkpoints" / f"{self.name}.offline-rows"

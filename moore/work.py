@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,12 @@ class Work:
         parts = (runs[:middle], runs[middle:]) if middle else (runs,)
         return [Work(self.study, part, self.root, self.device, self.offline_only) for part in parts]
 
+    def parts(self) -> list[Work]:
+        """Itself, or what it has been split into."""
+        if len(self.runs) == 1 or not self.split_path.exists():
+            return [self]
+        return [part for half in self.halves() for part in half.parts()]
+
     def write_spec(self, **more: Any) -> None:
         """What its process reads. Raises UserError where it cannot be written."""
         spec = {
@@ -132,7 +138,7 @@ class Work:
 
         submission: of a scheduler, which says that no other process has this unit.
         """
-        self.write_spec(submission=submission)
+        self.write_spec(submission=submission, progress=self.progress())
         log = self.log_path.open("ab")
         # one thread for each process: two oversubscribed torch processes are ten times slower
         own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
@@ -156,15 +162,13 @@ class Work:
         assert self.process is not None
         self.process.wait()
 
-    def ended_well(self) -> bool:
-        """Whether the process has ended with every run finished."""
-        assert self.process is not None
-        return self.process.returncode == 0 and self.finished()
+    def ended_well(self, code: int | None) -> bool:
+        """Whether a process with this exit code has ended with every run finished."""
+        return code == 0 and self.finished()
 
-    def was_stopped(self) -> bool:
-        """Whether the process has ended because it was told to, and can go on; also by a signal before it listened."""
-        assert self.process is not None
-        return self.process.returncode in (STOPPED, *(-number for number in SIGNALS))
+    def was_stopped(self, code: int | None) -> bool:
+        """Whether a process has ended because it was told to, and can go on; also by a signal before it listened."""
+        return code in (STOPPED, *(-number for number in SIGNALS))
 
     def status(self) -> dict[str, Any]:
         """What the process last said about itself."""
@@ -193,24 +197,23 @@ class Work:
         return f"{self.name} failed: {killed}{last} (log: {path})"
 
 
-def study_units(study: Study, root: Path, device: str) -> list[Work]:
+def study_units(study: Study, root: Path, device: str, live: Collection[str] = ()) -> list[Work]:
     """The units of a study: its cohorts, or the part of a cohort that a larger study adds, halved where it did not fit.
 
-    A cohort of which all runs are finished is one unit, too.
+    live: ids of runs that somebody trains; they are in no unit. A cohort of which all runs are finished is one, too.
     """
-    return [unit for cohort in study.cohorts() for unit in _units(Work(study.name, cohort, root, device))]
+    return [unit for cohort in study.cohorts() for unit in _units(Work(study.name, cohort, root, device), live)]
 
 
-def _units(whole: Work) -> Iterator[Work]:
-    if len(whole.runs) > 1 and whole.split_path.exists():
-        for half in whole.halves():
-            yield from _units(half)
-        return
-    new = [run for run in whole.runs if not is_finished(whole.runs_root / run_id(run), run)]
-    if new and len(new) < len(whole.runs) and not whole.checkpoint_files():  # else it was killed between two manifests
-        yield from _units(Work(whole.study, new, whole.root, whole.device))
-    else:
-        yield whole
+def _units(cohort: Work, live: Collection[str]) -> Iterator[Work]:
+    for whole in cohort.parts():
+        rest = [run for run in whole.runs if not is_finished(whole.runs_root / run_id(run), run)]
+        free = [run for run in rest if run_id(run) not in live]
+        begun = len(free) == len(rest) and bool(whole.checkpoint_files())  # and killed between two manifests, maybe
+        if not rest or len(free) == len(whole.runs) or begun:
+            yield whole
+        elif free:
+            yield from _units(Work(whole.study, free, whole.root, whole.device), live)
 
 
 def _update_cost(run: RunConfig, cql_coef: float) -> float:

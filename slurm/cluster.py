@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -69,14 +70,14 @@ def our_tasks() -> list[QueuedTask]:
 
     Raises UserError if squeue is missing, fails or says what cannot be read: that never means that nothing runs.
     """
-    # a suffix without a width: no field is cut. The comment comes last, as others' may have any character in it.
+    # a suffix without a width: no field is cut
     answer = _ask("squeue", "--noheader", "--array", "--me", "--all", "-O", ":|,".join(FIELDS) + ":")
     return [_task(line) for line in answer.splitlines() if OURS.search(line)]
 
 
 def _task(line: str) -> QueuedTask:
-    fields = [field.strip() for field in line.split("|", len(FIELDS) - 1)]
-    ours = OURS.fullmatch(fields[-1])
+    fields = [field.strip() for field in line.split("|")]
+    ours = OURS.search(fields[-1])  # a site may add words of its own
     if len(fields) != len(FIELDS) or ours is None or not fields[1].isdecimal():
         raise UserError(
             f"squeue cannot be asked: its line {line!r} has not the fields {'|'.join(FIELDS)}; nothing was done"
@@ -127,11 +128,19 @@ def _minutes(text: str) -> float:
 
 def test_only(script: str) -> str:
     """What `sbatch --test-only` says of a script: where and when it could start. Raises UserError if it is refused."""
-    done = _run(["sbatch", "--test-only"], script)
+    done = _run(["sbatch", "--test-only", *options(script)], script)
     words = " ".join((done.stdout + done.stderr).split())
     if done.returncode:
         raise UserError(f"sbatch refuses this: {words}; nothing was submitted")
     return words
+
+
+def options(script: str) -> list[str]:
+    """The options in a script's #SBATCH lines, for a command line: there the environment cannot override them."""
+    lines = script.splitlines()
+    return [
+        word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line.removeprefix("#SBATCH "))
+    ]
 
 
 def cancel(jobs: Sequence[str]) -> None:

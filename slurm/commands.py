@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+from moore.config import RunConfig
 from moore.errors import UserError
 from moore.reproduce import collect
 from moore.results import run_id
 from moore.runs import is_finished
 from moore.signals import StopRequest
-from moore.study import ABLATIONS_DIR, Study, find_yaml, load_study
+from moore.study import Study, find_yaml
 from slurm.profile import Profile, load_profile
 from slurm.submit import run_locally, submit
 
@@ -19,40 +21,38 @@ PROFILES_DIR = Path(__file__).parent / "profiles"
 NO_LIMIT = "365-00:00:00"  # time of a profile that no job sees
 
 
-def find_study(study: str, scale: str) -> Study:
-    """The study of these two files in ablations/, by name or path."""
-    return load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
-
-
 def study_submit(
-    study: str, scale: str, profile: str | None, root: Path | None, local: bool, workers: int, dry_run: bool
+    loaded: Study,
+    names: tuple[str, str],
+    profile: str | None,
+    root: Path | None,
+    local: bool,
+    workers: int,
+    dry_run: bool,
 ) -> None:
-    """See moore.cli.study_submit."""
-    loaded = find_study(study, scale)
-    if not loaded.runs:
-        raise UserError(f"{study}: has no runs; accepted: at least one variant, task and seed")
+    """See moore.cli.study_submit; names: of study and scale, as the user gave them."""
     settings = load_profile(find_yaml(profile, PROFILES_DIR)) if profile is not None else None
     if settings is None and not local:
         raise UserError("--profile: missing; accepted: a file in slurm/profiles/, by name or path, or --local")
     settings = settings or Profile(time=NO_LIMIT, cpus=workers)
     root = root or Path(settings.scratch or "runs")
-    files = {"study": study, "scale": scale, "profile": str(profile)}
-    command = _command(study, scale, ["submit"] + (["--local"] if local else ["--profile", str(profile)]))
+    files = {"study": names[0], "scale": names[1], "profile": str(profile)}
+    command = _command(names, ["submit"] + (["--local"] if local else ["--profile", str(profile)]))
     if local:
         with StopRequest().listening() as stop:
-            plan = run_locally(loaded, root, settings, dry_run, stop)
-        if not dry_run and not all(unit.finished() for unit in plan.units()):
-            raise UserError(f"some runs failed: `{_command(study, scale, ['failures'])}` says how")
+            run_locally(loaded, root, settings, dry_run, stop)
+        left = len(loaded.runs) - len(_finished(loaded, root))
+        if left and not dry_run:
+            raise UserError(f"{left} runs are not finished: `{_command(names, ['failures'])}` says why")
     else:
         submit(loaded, root, settings, files, command, dry_run)
 
 
-def study_collect(study: str, scale: str, root: Path, out: Path, figures: Path, partial: bool) -> None:
-    """See moore.cli.study_collect."""
+def study_collect(loaded: Study, names: tuple[str, str], root: Path, out: Path, figures: Path, partial: bool) -> None:
+    """See moore.cli.study_collect; names: of study and scale, as the user gave them."""
     from analysis.report import print_report, report
 
-    loaded = find_study(study, scale)
-    runs = [run for run in loaded.runs if is_finished(root / loaded.name / "runs" / run_id(run), run)]
+    runs = _finished(loaded, root)
     missing = len(loaded.runs) - len(runs)
     if not runs or (missing and not partial):
         raise UserError(
@@ -61,15 +61,19 @@ def study_collect(study: str, scale: str, root: Path, out: Path, figures: Path, 
         )
     if missing:
         print(f"{loaded.name}: {missing} of {len(loaded.runs)} runs are missing from this table")
-    study_out = Study(loaded.name, loaded.scale, runs, loaded.reference, loaded.axes)
+    study_out = replace(loaded, runs=runs)
     submitted = sorted((root / loaded.name / "submissions").glob("*/manifest.json"))
     trained_by = [json.loads(submitted[-1].read_text())["command"]] if submitted else []
-    folder = collect(study_out, root, out, "; ".join([*trained_by, _command(study, scale, ["collect"])]))
+    folder = collect(study_out, root, out, "; ".join([*trained_by, _command(names, ["collect"])]))
     others = [path.parent for path in sorted(out.glob("*/rows.parquet")) if path.parent != folder]
     report([*others, folder], figures)
     print_report([*others, folder])
 
 
-def _command(study: str, scale: str, words: list[str]) -> str:
+def _finished(loaded: Study, root: Path) -> list[RunConfig]:
+    return [run for run in loaded.runs if is_finished(root / loaded.name / "runs" / run_id(run), run)]
+
+
+def _command(names: tuple[str, str], words: list[str]) -> str:
     """What the user typed, for the record."""
-    return shlex.join(["moore", "study", words[0], study, "--scale", scale, *words[1:]])
+    return shlex.join(["moore", "study", words[0], names[0], "--scale", names[1], *words[1:]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from moore.runs import is_finished
 from moore.study import Study
 from moore.work import Work, study_units
 from slurm.profile import Profile
+from slurm.queue import Queue
 from slurm.worker import read_failure
 
 
@@ -47,26 +48,31 @@ class Plan:
         return [unit for array in self.arrays for task in array.tasks for unit in task]
 
 
-def make_plan(study: Study, root: Path, profile: Profile, live: Collection[str], max_array: int) -> Plan:
-    """Plan what is left; live: names of units that a task of SLURM has. Nothing is written.
+def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_array: int) -> Plan:
+    """Plan what is left; queue: what tasks of SLURM have already. Nothing is written.
 
     Raises UserError where finished runs are of another configuration.
     """
     plan = Plan()
-    units = [part for unit in study_units(study, root, profile.torch_device) for part in _split(unit, profile, plan)]
+    live = queue.runs()
+    units = [
+        part for unit in study_units(study, root, profile.torch_device, live) for part in _split(unit, profile, plan)
+    ]
     plan.done = sum(is_finished(root / study.name / "runs" / run_id(run), run) for run in study.runs)
+    plan.live = sum(
+        run_id(run) in live and not is_finished(root / study.name / "runs" / run_id(run), run) for run in study.runs
+    )
     todo: list[Work] = []
     for unit in units:
         if unit.finished():
             continue
-        if unit.name in live:
-            plan.live += len(unit.runs)
-        elif read_failure(unit).get("final"):
+        if read_failure(unit).get("final"):
             plan.failed += len(unit.runs)
         else:
             todo.append(unit)
 
-    offline, online = _shared_stages([unit for unit in units if not unit.finished()], todo, plan, live)
+    unfinished = [unit for unit in units if not unit.finished()]
+    offline, online = _shared_stages(unfinished, todo, plan, queue)
     plan.todo = sum(len(unit.runs) for unit in online)
     for stage, members in (("offline", offline), ("online", online)):
         before = tuple(array.number for array in plan.arrays)
@@ -81,12 +87,11 @@ def make_plan(study: Study, root: Path, profile: Profile, live: Collection[str],
     return plan
 
 
-def _shared_stages(
-    unfinished: list[Work], todo: list[Work], plan: Plan, live: Collection[str]
-) -> tuple[list[Work], list[Work]]:
+def _shared_stages(unfinished: list[Work], todo: list[Work], plan: Plan, queue: Queue) -> tuple[list[Work], list[Work]]:
     """Offline units for the stages that several units need, and the online units that can be submitted."""
     missing = {unit.name: unit.missing_stages() for unit in unfinished}
     counts = Counter(stage for stages in missing.values() for stage in stages)
+    busy = queue.stages()
     runs: dict[tuple[RunConfig, str | None], dict[str, RunConfig]] = {}
     for unit in unfinished:
         for run in unit.runs:
@@ -96,15 +101,13 @@ def _shared_stages(
                 runs.setdefault((cohort_key(offline_config(run)), run.dataset), {}).setdefault(name, run)
     first = unfinished[0] if unfinished else None
     makers = [
-        Work(first.study, list(stages.values()), first.root, first.device, offline_only=True)
+        part
         for stages in runs.values()
         if first is not None
+        for part in Work(first.study, list(stages.values()), first.root, first.device, offline_only=True).parts()
     ]
-    # what a live or failed unit has, no other one trains
-    busy = {stage for unit in unfinished if unit.name in live for stage in missing[unit.name]}
-    closed = busy | {
-        stage for m in makers if m.name in live or read_failure(m).get("final") for stage in m.missing_stages()
-    }
+    # what a live task trains, or has failed for good, no other one trains
+    closed = busy | {stage for m in makers if read_failure(m).get("final") for stage in m.missing_stages()}
     open_makers = [m for m in makers if not m.missing_stages() & closed]
     coming = {stage for maker in open_makers for stage in maker.missing_stages()}
     ready: list[Work] = []

@@ -89,15 +89,7 @@ def _changes(checkout: Path, new: list[str]) -> bytes:
         own = shutil.copy2(index, folder)  # with its time, by which git finds edits in the moment of `git add`
         if new:
             _git(checkout, "add", "--intent-to-add", "--", *new, index=own)
-        form = (
-            "--binary",
-            "--no-color",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--relative",
-            "--src-prefix=a/",
-            "--dst-prefix=b/",
-        )
+        form = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
         return _git(checkout, "diff", *form, "HEAD", "--", ".", index=own)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import socket
 import time
@@ -21,6 +20,7 @@ from moore.study import Study
 from moore.work import Work, study_units
 from slurm import cluster
 from slurm.cluster import QueuedTask
+from slurm.queue import Queue, ask_queue
 from slurm.worker import read_failure
 
 SILENT_SECONDS = 600.0  # without a word of a unit that is said to train
@@ -54,28 +54,21 @@ class StudyView:
 
     def __init__(self, study: Study, root: Path, ask: bool = True) -> None:
         self.study, self.folder = study, root / study.name
-        submissions = self.folder / "submissions"
         self.slurm = cluster.has_slurm()
-        self.asked = ask and self.slurm and any(submissions.glob("*/manifest.json"))
-        queued = cluster.our_tasks() if self.asked else []
-        self.units = study_units(study, root, "cpu")
-        self.offline_units = list(_offline_units(self.folder / "units"))
-        self.tasks: dict[str, list[QueuedTask]] = {}  # by unit
-        self.names: dict[str, list[str]] = {}  # the units of a task, by the task's id
-        for task in queued:
-            manifest = submissions / task.stamp / "manifest.json"
-            if manifest.exists():  # else it is of another study
-                self.names[task.id] = list(self._units_of(task, manifest))
-                for name in self.names[task.id]:
-                    self.tasks.setdefault(name, []).append(task)
-        self._missing: dict[str, set[str]] = {}
+        self.asked = ask and self.slurm and any(self.folder.glob("submissions/*/manifest.json"))
+        queue = ask_queue(self.folder) if self.asked else Queue()
         ids = {run_id(run): run for run in study.runs}
+        live = [unit for unit in queue.units if not unit.offline_only and any(run_id(run) in ids for run in unit.runs)]
+        self.units = [*live, *study_units(study, root, "cpu", queue.runs())]
+        self.offline_units = list(_offline_units(self.folder / "units"))
+        self.tasks, self.names = queue.tasks, queue.names  # by unit; the units of a task, by the task's id
+        self._missing: dict[str, set[str]] = {}
         self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
         self.unit_of = {run_id(run): unit for unit in self.units for run in unit.runs}
 
     def unfinished(self, unit: Work) -> list[str]:
         """Ids of the runs of a unit that are not finished."""
-        return [name for name in map(run_id, unit.runs) if name not in self.done]
+        return [name for name in map(run_id, unit.runs) if name not in self.done and name in self.unit_of]
 
     def stage_makers(self, unit: Work) -> list[Work]:
         """The offline units that train what a unit still lacks."""
@@ -160,19 +153,6 @@ class StudyView:
                     return replace(state, reason=f"{task.state}; {state.reason}", eta=None)
         return None
 
-    def _units_of(self, task: QueuedTask, path: Path) -> Iterator[str]:
-        """Names of the units of a task, with the halves of those that have been split since."""
-        try:
-            names = json.loads(path.read_text())["arrays"][task.array]["tasks"][task.task]
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise UserError(
-                f"{path}: does not say what job {task.id} trains ({error!r}); accepted: the file as submit wrote it"
-            ) from None
-        for name in names:
-            yield name
-            if (self.folder / "units" / f"{name}.split.json").exists():
-                yield from (part.name for part in _parts(Work.read(self.folder / "units" / f"{name}.json")))
-
     def _if_submitted(self, unit: Work) -> str | None:
         """Where nobody can ask SLURM: whether some submission has a unit."""
         if self.asked:
@@ -192,14 +172,7 @@ def _offline_units(folder: Path) -> Iterator[Work]:
     """The units of offline stages alone that any submission has made, unless they are finished."""
     for path in sorted(folder.glob("*-offline-*.json")):
         if re.fullmatch(r".*-offline-[0-9a-f]{8}\.json", path.name):
-            yield from (part for part in _parts(Work.read(path)) if not part.finished())
-
-
-def _parts(unit: Work) -> Sequence[Work]:
-    """A unit, or its halves where it did not fit."""
-    if not unit.split_path.exists():
-        return [unit]
-    return [part for half in unit.halves() for part in _parts(half)]
+            yield from (part for part in Work.read(path).parts() if not part.finished())
 
 
 def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> State:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -14,21 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.core.utils import DelayedSubmission, FailedJobError, JobPaths
+from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
 
+from moore.checkpoint import offline_run_id
 from moore.errors import UserError
 from moore.lock import locked
 from moore.reproduce import check_datasets
-from moore.results import write_json
+from moore.results import run_id, write_json
 from moore.runs import set_aside_other_data
-from moore.signals import Stopped, StopRequest
+from moore.signals import StopRequest
 from moore.study import Study
-from moore.work import study_units
 from slurm import cluster
 from slurm.plan import Array, Plan, describe, make_plan
 from slurm.profile import Profile
+from slurm.queue import Queue, ask_queue
 from slurm.snapshot import snapshot
-from slurm.task import Task, slot_environments
+from slurm.task import Task, missing_resources, slot_environments
 from slurm.worker import Worker
 
 REQUEUES = 10**6  # submitit's own limit; ours is stalled_requeues, which counts those that bring nothing on
@@ -57,20 +57,24 @@ class Executor(submitit.SlurmExecutor):
         lines = super()._make_submission_file_text(command, uid).splitlines(keepends=True)
         return "".join(line for line in lines if line != "#SBATCH --wckey=submitit\n")
 
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        """The script's options again: on the command line they count more than SBATCH_... of the environment."""
+        return ["sbatch", *cluster.options(submission_file_path.read_text()), str(submission_file_path)]
+
     def script(self, tasks: int) -> str:
         """What sbatch gets for an array of so many tasks."""
         self.parameters["map_count"] = tasks
         return self._make_submission_file_text(self._submitit_command_str, "0")
 
 
-def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], command: str, dry_run: bool) -> Plan:
+def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], command: str, dry_run: bool) -> None:
     """Submit every run that is not done, not in a live task and has not failed too often; prints what it does.
 
     files: the paths of study, scale and profile, for the record. dry_run: print the plan, the scripts and what SLURM
     says of them; nothing is written. Raises UserError, with nothing submitted, where the cluster cannot be asked or
     refuses, a dataset is missing, or another process trains the study.
     """
-    root = root.resolve()
+    root = root.absolute()
     check_datasets(study, root)
     most, limit = cluster.max_array_size(), cluster.partition_max_minutes(profile.partition)
     if profile.minutes > limit:
@@ -81,13 +85,7 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], co
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
-        live = live_units(root / study.name)
-        if not dry_run:
-            idle = [run for unit in study_units(study, root, "cpu") if unit.name not in live for run in unit.runs]
-            for note in set_aside_other_data(root / study.name, idle, root):
-                print(f"moore: warning: {note}", file=sys.stderr)
-        plan = make_plan(study, root, profile, live, most)
-        _say_plan(study, plan)
+        plan = _prepare(study, root, profile, most, dry_run)
         scripts = [
             _executor(folder, study, profile, stamp, array, plan, {}).script(len(array.tasks)) for array in plan.arrays
         ]
@@ -97,7 +95,6 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], co
                 print(f"\n# array {array.number}: {len(array.tasks)} tasks, {array.stage}\n{script}\n# {verdict}")
         if plan.arrays and not dry_run:
             _submit(study, root, folder, profile, plan, files, command)
-    return plan
 
 
 def _submit(
@@ -113,8 +110,7 @@ def _submit(
                 f"moore: warning: the code has uncommitted changes; they are in {folder / 'diff.patch'}",
                 file=sys.stderr,
             )
-        for path, reason in plan.splits.items():
-            write_json(path, {"reason": reason})
+        _mark_splits(plan)
         for unit in plan.units():
             unit.write_spec()
         manifest = {
@@ -140,10 +136,20 @@ def _submit(
             write_json(folder / "manifest.json", manifest)
             print(f"array {array.number}: job {jobs[str(array.number)]}, {len(array.tasks)} tasks, {array.stage}")
     except BaseException:
-        if jobs:
-            cluster.cancel(list(jobs.values()))
-        shutil.rmtree(folder, ignore_errors=True)
+        _withdraw(folder)
         raise
+
+
+def _withdraw(folder: Path) -> None:
+    """Cancel a submission that cannot be completed. sbatch may have failed although the controller has taken a job."""
+    try:
+        jobs = sorted({task.job for task in cluster.our_tasks() if task.stamp == folder.name})
+        if jobs:
+            cluster.cancel(jobs)
+    except UserError as error:
+        print(f"moore: warning: {error}; `moore study cancel` ends what may have been submitted", file=sys.stderr)
+        return  # the record stays, so that its jobs are known
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sbatch(executor: Executor, folder: Path, array: Array) -> str:
@@ -152,14 +158,7 @@ def _sbatch(executor: Executor, folder: Path, array: Array) -> str:
     try:
         (first,) = executor._internal_process_submissions(tasks)
         return str(first.job_id)
-    except FailedJobError as error:
-        # sbatch may give up on an answer although the controller has taken the job
-        for task in cluster.our_tasks():
-            if (task.stamp, task.array) == (folder.name, array.number):
-                raise UserError(
-                    f"sbatch did not answer, but job {task.job} is there; accepted: `moore study cancel`, then the same"
-                    " command again"
-                ) from None
+    except (FailedJobError, FailedSubmissionError) as error:
         words = " ".join(str(error).split("error:")[-1].split())
         raise UserError(f"sbatch refused array {array.number}: {words}; nothing was submitted") from None
 
@@ -168,9 +167,9 @@ def _executor(
     folder: Path, study: Study, profile: Profile, stamp: str, array: Array, plan: Plan, jobs: dict[str, str]
 ) -> Executor:
     """submitit's settings for one array."""
-    code = folder / "code"
+    paths = f"{shlex.quote(str(folder / 'code'))}${{PYTHONPATH:+:$PYTHONPATH}}"
     executor = Executor(folder / "jobs", max_num_timeout=REQUEUES, python=profile.python)
-    number = sum(other.stage == array.stage for other in plan.arrays)
+    together = sum(other.dependency == array.dependency for other in plan.arrays)
     more: dict[str, Any] = {"requeue": True} | profile.sbatch
     if array.dependency and jobs:
         more["dependency"] = "afterany:" + ":".join(jobs[str(other)] for other in array.dependency)
@@ -186,8 +185,9 @@ def _executor(
         "mem": profile.memory,
         "gres": profile.gres,
         "signal_delay_s": profile.signal_seconds,
-        "array_parallelism": -(-profile.parallel // number) if profile.parallel else len(array.tasks),
-        "setup": [*profile.setup, f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}"],
+        "array_parallelism": max(1, profile.parallel // together) if profile.parallel else len(array.tasks),
+        # python -m would find the packages of the folder it starts in, the checkout, before those of the snapshot
+        "setup": [*profile.setup, "export PYTHONSAFEPATH=1", f"export PYTHONPATH={paths}"],
         # since 22.05 srun takes one CPU whatever sbatch was asked for
         "srun_args": [f"--cpus-per-task={profile.cpus}"],
         "additional_parameters": more,
@@ -196,41 +196,47 @@ def _executor(
     return executor
 
 
-def live_units(folder: Path) -> set[str]:
-    """Names of the units of a study that a task of SLURM has, running or waiting. Raises UserError if it cannot say."""
-    live: set[str] = set()
-    manifests: dict[str, dict[str, Any]] = {}
-    for task in cluster.our_tasks():
-        path = folder / "submissions" / task.stamp / "manifest.json"
-        if task.stamp not in manifests and path.exists():
-            manifests[task.stamp] = json.loads(path.read_text())
-        if task.stamp in manifests:
-            live |= set(manifests[task.stamp]["arrays"][task.array]["tasks"][task.task])
-    return live
-
-
-def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop: StopRequest) -> Plan:
+def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop: StopRequest) -> None:
     """The same plan and the same worker, in processes of this machine. Raises Stopped and UserError as `submit`."""
-    root = root.resolve()
+    root = root.absolute()
     check_datasets(study, root)
+    lacking = missing_resources(profile)
+    if lacking:
+        raise UserError(f"{lacking}; accepted: a profile that this machine can keep, or --local without one")
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
-        live = live_units(root / study.name) if cluster.has_slurm() else set()
+        plan = _prepare(study, root, profile, sys.maxsize, dry_run)
         if not dry_run:
-            for note in set_aside_other_data(root / study.name, study.runs, root):
-                print(f"moore: warning: {note}", file=sys.stderr)
-        plan = make_plan(study, root, profile, live, sys.maxsize)
-        _say_plan(study, plan)
-        if dry_run:
-            return plan
-        for path, reason in plan.splits.items():
-            write_json(path, {"reason": reason})
-        for array in plan.arrays:
-            units = [unit for task in array.tasks for unit in task]
-            with stop.deferred():
-                Worker(units, slot_environments(profile), profile.attempts, "local", plan.needs).run(stop)
-            if stop.reason is not None:
-                raise Stopped(stop.reason)
+            _mark_splits(plan)
+            for array in plan.arrays:
+                units = [unit for task in array.tasks for unit in task]
+                with stop.deferred():
+                    Worker(units, slot_environments(profile), profile.attempts, None, plan.needs).run(stop)
+                stop.check()
+
+
+def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run: bool) -> Plan:
+    """What is left of a study, said; rows that nobody has and that are of other data are moved away first."""
+    folder = root / study.name
+    queue = ask_queue(folder) if cluster.has_slurm() and (folder / "submissions").exists() else Queue()
+    if not dry_run:
+        live = queue.runs() | queue.all_stages()
+        idle = [
+            run
+            for run in study.runs
+            if run_id(run) not in live and (run.dataset is None or offline_run_id(run) not in live)
+        ]
+        for note in set_aside_other_data(folder, idle, root):
+            print(f"moore: warning: {note}", file=sys.stderr)
+    plan = make_plan(study, root, profile, queue, max_array)
+    _say_plan(study, plan)
     return plan
+
+
+def _mark_splits(plan: Plan) -> None:
+    for path, reason in plan.splits.items():
+        write_json(path, {"reason": reason})
+        # whoever may still train the whole, unknown to SLURM, must not: nobody holds its claim now
+        path.with_name(path.name.replace(".split.json", ".claim.json")).unlink(missing_ok=True)
 
 
 def _say_plan(study: Study, plan: Plan) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,16 +21,21 @@ from typing import Any
 
 import submitit
 import torch
+from submitit.slurm.slurm import SlurmJobEnvironment
 
+from moore.claim import read_claim
 from moore.results import write_json
 from moore.sealed import Damaged, read_seal
+from moore.signals import STOPPED
 from moore.work import Work
 from slurm.profile import Profile
-from slurm.worker import Worker, exit_code, read_failure, record_failure, say
+from slurm.queue import read_record
+from slurm.worker import Worker, read_failure, record_failure, say
 
-NOT_STARTED = 120.0  # seconds in which a requeue ends this process
+REQUEUE_SECONDS = 120.0  # in which a requeue ends this process
 
 _worker: Worker | None = None  # of this process; a pickled task has none
+_terminated = False  # whether this process was told to end
 
 
 @dataclass
@@ -44,13 +49,15 @@ class Task:
     def __call__(self) -> None:
         """Train the task's units. Leaves with exit code 75 where something is left to a later start."""
         global _worker
-        manifest = json.loads((Path(self.submission) / "manifest.json").read_text())
+        manifest = read_record(Path(self.submission) / "manifest.json")
         profile = Profile(**manifest["profile"])
         units = self._units(manifest)
         self._forget_half_written()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._terminated)
-        signal.signal(signal.SIGUSR1, signal.getsignal(signal.SIGUSR2))  # whichever a cluster sends: submitit's handler
+        warned = signal.getsignal(SlurmJobEnvironment._usr_sig())  # submitit's handler, whichever signal it chose
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, warned)
         lacking = missing_resources(profile)
         if lacking:
             self._requeue_for(lacking, units, profile.stalled_requeues)
@@ -58,34 +65,35 @@ class Task:
         slots = slot_environments(profile)
         say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
         _worker = Worker(units, slots, profile.attempts, manifest["stamp"], manifest["needs"])
-        code = exit_code(_worker.run())
-        if code:
-            sys.exit(code)
+        if not _worker.run():
+            sys.exit(STOPPED)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Called by submitit on the warning signal: stop at checkpoints, and be requeued if that helps."""
         if _worker is not None:
             _worker.stop(signal.SIGUSR2)
-            if not _worker.left:
-                sys.exit(0)
-        manifest = json.loads((Path(self.submission) / "manifest.json").read_text())
-        self._count_requeue("the time limit came", self._units(manifest), manifest["profile"]["stalled_requeues"])
+        if _terminated:  # preempted or cancelled in the same moment
+            sys.exit(STOPPED)
+        manifest = read_record(Path(self.submission) / "manifest.json")
+        units = self._units(manifest)
+        if all(unit.finished() or read_failure(unit).get("final") for unit in units):
+            sys.exit(0)
+        self._count_requeue("the time limit came", units, manifest["profile"]["stalled_requeues"])
         return submitit.helpers.DelayedSubmission(self)
 
     def _units(self, manifest: dict[str, Any]) -> list[Work]:
         folder = Path(self.submission).parent.parent / "units"
         names = manifest["arrays"][self.array]["tasks"][self.index]
-        found: list[Work] = []
-        for name in names:
-            found += _parts(Work.read(folder / f"{name}.json"))
-        return found
+        return [part for name in names for part in Work.read(folder / f"{name}.json").parts()]
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         """Preempted or cancelled: whoever did it says whether the task comes back."""
+        global _terminated
+        _terminated = True
         say(f"told to stop by {signal.Signals(number).name}")
         if _worker is not None:
             _worker.stop(signal.SIGTERM)
-        sys.exit(exit_code(False))
+        sys.exit(STOPPED)
 
     def _requeue_for(self, lacking: str, units: list[Work], most: int) -> None:
         """Give the task back: another node may have what was promised."""
@@ -93,53 +101,50 @@ class Task:
         self._count_requeue(lacking, units, most, "resources")
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
-        time.sleep(NOT_STARTED)
+        time.sleep(REQUEUE_SECONDS)
 
     def _count_requeue(self, why: str, units: list[Work], most: int, kind: str = "no progress") -> None:
         """Leave, without a requeue, where the last `most` brought nothing on or there is no scontrol on this node."""
         path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
         now = progress(units)
-        before: dict[str, Any] = {"requeues": 0, "stalled": 0, "progress": [-1, -1]}
+        before: dict[str, Any] = {"stalled": 0, "progress": []}
         if path.exists():
             before = json.loads(path.read_text())
         stalled = 0 if now > before["progress"] else before["stalled"] + 1
-        write_json(path, {"requeues": before["requeues"] + 1, "stalled": stalled, "progress": now})
-        if stalled >= most:
+        write_json(path, {"stalled": stalled, "progress": now})
+        if stalled and stalled >= most:
             say(f"{why}; {stalled} requeues have brought nothing on, so this was the last")
-            for unit in units:
+            for unit in units:  # those that have not had their turn, or a node, are left to the next submit
+                begun = (read_claim(unit.claim_path) or {}).get("submission") == Path(self.submission).name
                 if not unit.finished():
-                    record_failure(unit, kind, why, read_failure(unit).get("attempts", 0))
+                    record_failure(unit, kind, why, read_failure(unit).get("attempts", 0), final=begun)
             sys.exit(1)
         if shutil.which("scontrol") is None:
             say(f"{why}; no scontrol on this node, so a later submit goes on")
-            sys.exit(exit_code(False))
+            sys.exit(STOPPED)
 
     def _forget_half_written(self) -> None:
         """Delete what a predecessor left that was killed: submitit does not write over its own temporary files."""
         job = os.environ.get("SLURM_ARRAY_JOB_ID", "")
-        for path in (Path(self.submission) / "jobs").glob(f"{job}_{self.index}*.save_tmp"):
+        for path in (Path(self.submission) / "jobs").glob(f"{job}_{self.index}_*.save_tmp"):
             path.unlink()
 
 
 def progress(units: list[Work]) -> list[int]:
-    """A list that grows whenever something has been trained and kept: units that are done, checkpoints written."""
+    """A list that grows with all that is trained and kept: finished units, offline stages, checkpoints of a stage."""
     checkpoints = 0
-    for unit in units:
-        for path in unit.checkpoint_files():
-            if path.suffix == ".pt":
-                try:
-                    checkpoints += read_seal(path).number + 1
-                except Damaged:
-                    continue
-    return [sum(unit.finished() for unit in units), checkpoints]
+    for path in [path for unit in units for path in unit.checkpoint_files() if path.suffix == ".pt"]:
+        with suppress(Damaged):
+            checkpoints += read_seal(path).number + 1
+    missing = sum(len(unit.missing_stages()) for unit in units)
+    return [sum(unit.finished() for unit in units), -missing, checkpoints]
 
 
 def missing_resources(profile: Profile) -> str | None:
     """What the profile promises and this task does not have: a GPU run must never train on a CPU."""
     if profile.gpus:
-        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        if len(visible) < profile.gpus:
-            return f"promised {profile.gpus} GPUs, CUDA_VISIBLE_DEVICES has {len(visible)}"
+        if len(visible_gpus()) < profile.gpus:
+            return f"promised {profile.gpus} GPUs, {len(visible_gpus())} are visible"
         if profile.torch_device == "cuda" and torch.cuda.device_count() < profile.gpus:
             return f"promised {profile.gpus} GPUs, torch finds {torch.cuda.device_count()}"
     cpus = int(os.environ.get("SLURM_CPUS_PER_TASK") or profile.cpus)
@@ -152,18 +157,19 @@ def missing_resources(profile: Profile) -> str | None:
     return None
 
 
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; all where it is not set."""
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
+        return [str(number) for number in range(torch.cuda.device_count())]
+    return [name for name in names.split(",") if name]
+
+
 def slot_environments(profile: Profile) -> list[dict[str, str]]:
     """The environment of every place for a unit: places are dealt to the GPUs in turn, CPUs are shared evenly."""
     count = profile.slot_count
     threads = {"OMP_NUM_THREADS": str(max(1, profile.cpus // count))}
     if not profile.gpus:
         return [threads] * count
-    visible = [name for name in re.split(",", os.environ.get("CUDA_VISIBLE_DEVICES", "")) if name]
+    visible = visible_gpus()
     return [threads | {"CUDA_VISIBLE_DEVICES": visible[slot % len(visible)]} for slot in range(count)]
-
-
-def _parts(unit: Work) -> list[Work]:
-    """A unit, or its halves where it has been found not to fit since it was submitted."""
-    if not unit.split_path.exists():
-        return [unit]
-    return [part for half in unit.halves() for part in _parts(half)]

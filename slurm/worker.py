@@ -10,11 +10,13 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from moore.errors import Unavailable
 from moore.results import write_json
-from moore.signals import STOPPED, StopRequest
+from moore.signals import StopRequest
 from moore.work import Work
 
 POLL_SECONDS = 0.2
@@ -38,14 +40,15 @@ class Worker:
         units: Sequence[Work],
         slots: Sequence[Mapping[str, str]],
         attempts: int,
-        submission: str,
+        submission: str | None,
         needs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.waiting, self.running = list(units), dict[int, Work]()
         self.slots, self.attempts, self.submission, self.needs = slots, attempts, submission, needs or {}
         self.left = False  # whether a unit is left to a later submission
+        self._stopping: list[Work] = []
         self._log_sizes: dict[str, int] = {}
-        self._killed = _oom_kills()
+        self._kills = _oom_kills()
 
     def run(self, stop: StopRequest | None = None) -> bool:
         """Until nothing is left to start. Returns whether every unit is finished or has failed for good.
@@ -61,57 +64,88 @@ class Worker:
             for slot, unit in list(self.running.items()):
                 if unit.process is not None and unit.process.poll() is not None:
                     self.running.pop(slot, None)
-                    self._ended(unit)
+                    self._ended(unit, unit.process.returncode)
+            if self.waiting and not self.running and not self._ready():
+                break  # those that wait for a stage wait for another task
         return not self.left
 
     def stop(self, number: signal.Signals) -> None:
-        """Tell all units to stop, and wait for their checkpoints."""
-        self.left = self.left or bool(self.waiting or self.running)
+        """Tell all units to stop, and wait for their checkpoints. May be called from a signal handler, also in itself.
+
+        A unit that is just being started has no process here yet: it stops by itself when this process is gone.
+        """
+        if not self._stopping:
+            self.left = self.left or bool(self.waiting or self.running)
+            self._stopping = [unit for unit in self.running.values() if unit.process is not None]
+            for unit in self._stopping:
+                unit.tell(number)
         self.waiting.clear()
-        # one that is just being started has no process here yet: it stops by itself when this process is gone
-        stopping = [unit for unit in self.running.values() if unit.process is not None]
-        self.running.clear()
-        for unit in stopping:
-            unit.tell(number)
-        for unit in stopping:
-            unit.wait()
-            self._ended(unit)
+        for unit in self._stopping:
+            code = _wait(unit)
+            if self.running and unit in self.running.values():
+                self.running = {slot: other for slot, other in self.running.items() if other is not unit}
+                self._ended(unit, code)
+        self.left = self.left or bool(self.waiting)
         self.waiting.clear()  # nothing is tried again now
+
+    def _ready(self) -> Work | None:
+        """The next unit whose offline stages no other one trains at this moment."""
+        busy = {stage for unit in self.running.values() for stage in unit.missing_stages()}
+        for unit in list(self.waiting):
+            if unit.finished():
+                self.waiting.remove(unit)
+                unit.failed_path.unlink(missing_ok=True)
+            elif missing := set(self.needs.get(unit.name, ())) & unit.missing_stages():
+                self.waiting.remove(unit)
+                self.left = True
+                say(f"{unit.name}: {len(missing)} offline stages are missing; a later submit takes it")
+            elif not busy & unit.missing_stages():
+                return unit
+        return None
 
     def _fill(self) -> None:
         for slot, environment in enumerate(self.slots):
-            while slot not in self.running and self.waiting:
-                unit = self.waiting.pop(0)
-                if unit.finished():
-                    unit.failed_path.unlink(missing_ok=True)
-                elif missing := set(self.needs.get(unit.name, ())) & unit.missing_stages():
-                    say(f"{unit.name}: {len(missing)} offline stages are missing; a later submit takes it")
-                    self.left = True
-                else:
-                    self._log_sizes[unit.name] = unit.log_path.stat().st_size if unit.log_path.exists() else 0
-                    self.running[slot] = unit
-                    unit.start(self.submission, environment)
-                    say(f"{unit.name}: started, process {unit.process.pid if unit.process else 0}")
+            unit = self._ready() if slot not in self.running else None
+            if unit is None:
+                continue
+            self._log_sizes[unit.name] = unit.log_path.stat().st_size if unit.log_path.exists() else 0
+            self.running[slot] = unit
+            self.waiting.remove(unit)
+            try:
+                unit.start(self.submission, environment)
+                say(f"{unit.name}: started, process {unit.process.pid if unit.process else 0}")
+            except Unavailable as error:
+                del self.running[slot]
+                self._leave(unit, str(error))
 
-    def _ended(self, unit: Work) -> None:
-        assert unit.process is not None
-        code = unit.process.returncode
-        if unit.ended_well():
+    def _ended(self, unit: Work, code: int | None) -> None:
+        if unit.ended_well(code):
             unit.failed_path.unlink(missing_ok=True)
             say(f"{unit.name}: finished")
-        elif unit.was_stopped():
+        elif unit.was_stopped(code) or code is None:
             say(f"{unit.name}: stopped at a checkpoint")
             self.left = True
         else:
             self._failed(unit, code)
 
+    def _leave(self, unit: Work, reason: str) -> None:
+        """A full disk, say: not the unit's fault, and no better at once."""
+        say(f"{unit.name}: {reason}; left to a later submit")
+        self.left = True
+        with suppress(Unavailable):
+            record_failure(unit, "failed", reason, read_failure(unit).get("attempts", 0), final=False)
+
     def _failed(self, unit: Work, code: int) -> None:
         lines = tail(unit.log_path, LOG_LINES, self._log_sizes.get(unit.name, 0))
-        kills, self._killed = _oom_kills() - self._killed, _oom_kills()
-        no_memory = any(map(OUT_OF_MEMORY.search, lines)) or (code == -signal.SIGKILL and kills > 0)
+        by_kernel = code == -signal.SIGKILL and _oom_kills() > self._kills
+        self._kills += by_kernel
+        no_memory = by_kernel or any(map(OUT_OF_MEMORY.search, lines))
         reason = lines[-1].removeprefix("moore: ") if lines else "no output"
         if code < 0:
             reason = f"killed by {signal.Signals(-code).name}; {reason}"
+        if code == Unavailable.exit_code:
+            self._leave(unit, reason)
+            return
         attempts = read_failure(unit).get("attempts", 0) + 1
         if no_memory and len(unit.runs) > 1:
             write_json(unit.split_path, {"reason": f"out of memory: {reason}"})
@@ -170,9 +204,20 @@ def say(text: str) -> None:
     print(f"moore: {time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-def exit_code(complete: bool) -> int:
-    """0: nothing is left to do; 75: told to stop, or something is left to a later submission."""
-    return 0 if complete else STOPPED
+def _wait(unit: Work) -> int | None:
+    """The exit code of a unit's process once it has ended; None if that is known elsewhere.
+
+    Popen.wait would not do in a signal handler: what it interrupts may hold Popen's lock.
+    """
+    assert unit.process is not None
+    if unit.process.returncode is not None:
+        return unit.process.returncode
+    try:
+        end = os.waitid(os.P_PID, unit.process.pid, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    unit.process.poll()  # takes the process off the kernel's table, unless what is interrupted is about to
+    return None if end is None else end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
 
 
 def _oom_kills() -> int:

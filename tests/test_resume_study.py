@@ -48,7 +48,8 @@ def write_study(folder: Path, dataset: str = "self:pendulum-medium", **variants:
 def train(study: Study, root: Path) -> None:
     """The units of a study in this process."""
     for runs in study.cohorts():
-        values = {"study": study.name, "name": Work(study.name, runs, root, "cpu").name, "root": str(root), "device": "cpu"}
+        name = Work(study.name, runs, root, "cpu").name
+        values = {"study": study.name, "name": name, "root": str(root), "device": "cpu"}
         Unit(values | {"runs": [to_mapping(run) for run in runs]}, root / "spec.json").run()
 
 

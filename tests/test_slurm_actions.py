@@ -159,6 +159,9 @@ def test_cancel(lab: MakeLab, capsys: Captured) -> None:
         f"  not in the queue: {idle}\n"
     )
     calls.unlink()
+    cancel(four.study, four.root, [idle])  # finished, in a task that goes on for others
+    assert not calls.exists()
+    assert f"not in the queue: {idle}\n" in capsys.readouterr().out
     assert main(["study", "cancel", *four.arguments]) == 0
     assert calls.read_text() == "2_0 1_1 1_0\n"  # what depends on the others goes first
     assert "runs that stop: 6;" in capsys.readouterr().out

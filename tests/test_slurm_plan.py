@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from moore.study import Study
 from moore.work import Work, study_units
 from slurm.plan import Plan, make_plan
 from slurm.profile import Profile
+from slurm.queue import Queue
 from slurm.worker import record_failure
 from tests.resume_units import RUN
 
@@ -57,8 +59,8 @@ def finish_stage(root: Path, config: RunConfig) -> None:
     finish(root, offline_run_id(config), offline_config(config))
 
 
-def plan(root: Path, what: Study, profile: Profile = PROFILE, live: set[str] | None = None, most: int = 99) -> Plan:
-    return make_plan(what, root, profile, live or set(), most)
+def plan(root: Path, what: Study, profile: Profile = PROFILE, live: Sequence[Work] = (), most: int = 99) -> Plan:
+    return make_plan(what, root, profile, Queue(units=list(live)), most)
 
 
 def counts(made: Plan) -> tuple[int, int, int, int, int]:
@@ -105,24 +107,24 @@ def test_done_live_and_failed_are_left_out(tmp_path: Path) -> None:
         finish_run(tmp_path, config)
     b.folder.mkdir(parents=True)
     record_failure(b, "failed", "it broke", 1, final=False)
-    made = plan(tmp_path, what, live={apart.name})
+    made = plan(tmp_path, what, live=[apart])
     assert counts(made) == (2, 2, 2, 0, 0)
     assert [unit.name for unit in made.units()] == [b.name]
     record_failure(b, "failed", "it broke", 2)
     assert counts(plan(tmp_path, what)) == (2, 2, 0, 2, 0)
-    assert counts(plan(tmp_path, what, live={apart.name})) == (0, 2, 2, 2, 0)
-    assert plan(tmp_path, what, live={apart.name}).arrays == []
+    assert counts(plan(tmp_path, what, live=[apart])) == (0, 2, 2, 2, 0)
+    assert plan(tmp_path, what, live=[apart]).arrays == []
 
 
 def test_a_stage_that_is_being_trained_is_waited_for(tmp_path: Path) -> None:
     """Breaks if a stage is trained by two tasks, or a unit is submitted whose stage failed."""
     what = two_cohorts()
     (maker,) = plan(tmp_path, what).arrays[0].tasks[0]
-    made = plan(tmp_path, what, live={maker.name})
+    made = plan(tmp_path, what, live=[maker])
     assert counts(made) == (2, 0, 0, 0, 4)
     assert shape(made) == [("online", [[2]], ())]
     units = study_units(what, tmp_path, "cpu")
-    assert counts(plan(tmp_path, what, live={units[0].name})) == (2, 0, 2, 0, 2)
+    assert counts(plan(tmp_path, what, live=[units[0]])) == (2, 0, 2, 0, 2)
     maker.folder.mkdir(parents=True)
     record_failure(maker, "failed", "it broke", 2)
     assert counts(plan(tmp_path, what)) == (2, 0, 0, 0, 4)
@@ -203,3 +205,31 @@ def test_finished_runs_of_other_settings_are_refused(tmp_path: Path) -> None:
     finish(tmp_path, run_id(config), replace(config, eval_episodes=7))
     with pytest.raises(Exception, match="eval_episodes is 7 there and 2 here"):
         plan(tmp_path, study(config))
+
+
+def test_live_runs_are_live_however_the_study_packs_them_now(tmp_path: Path) -> None:
+    """Breaks if a run that a task has is submitted again because its cohort was split, or the study has grown."""
+    old = [run("a", seed) for seed in range(4)]
+    (unit,) = study_units(study(*old), tmp_path, "cpu")
+    for config in old:
+        finish_stage(tmp_path, config)
+    assert counts(plan(tmp_path, study(*old), live=unit.halves())) == (0, 0, 4, 0, 0)
+    made = plan(tmp_path, study(*old, run("a", 4)), live=[unit])
+    assert counts(made) == (1, 0, 4, 0, 0)
+    assert [config.seed for one in made.units() for config in one.runs] == [4]
+    made = plan(tmp_path, study(*old), replace(PROFILE, cohort_runs=2), live=[unit])
+    assert (made.arrays, made.splits) == ([], {})
+
+
+def test_a_stage_that_failed_for_good_in_one_half(tmp_path: Path) -> None:
+    """Breaks if an offline unit that was split is submitted whole again and again."""
+    what = two_cohorts()
+    (maker,) = plan(tmp_path, what).arrays[0].tasks[0]
+    write_json(maker.split_path, {"reason": "out of memory"})
+    first, second = maker.parts()
+    record_failure(first, "out of memory", "it does not fit", 2)
+    made = plan(tmp_path, what)
+    assert [unit.name for array in made.arrays for task in array.tasks for unit in task if unit.offline_only] == []
+    assert counts(made) == (2, 0, 0, 0, 4)
+    first.failed_path.unlink()
+    assert {unit.name for unit in plan(tmp_path, what).units() if unit.offline_only} == {first.name, second.name}

@@ -50,7 +50,8 @@ def running(lab: Lab, **claim: Any) -> None:
         ("1|0|PENDING|PartitionTimeLimit||0", None, ("pending", "NEVER STARTS: PartitionTimeLimit", None)),
         ("1|0|CONFIGURING|None|n1|0", None, ("pending", "CONFIGURING", "n1")),
         ("1|0|RUNNING|None|n1|0", None, ("pending", "its turn comes in its task", "n1")),
-        ("1|0|PENDING|BeginTime||1", {}, ("requeued", "BeginTime", None)),
+        ("1|0|PENDING|BeginTime||1", None, ("requeued", "BeginTime", None)),
+        ("1|0|PENDING|BeginTime||0", {}, ("requeued", "BeginTime", None)),
         ("1|0|PENDING|JobHeldUser||1", {}, ("requeued", "NEVER STARTS: JobHeldUser", None)),
         ("1|0|RUNNING|None|n1|1", {}, ("requeued", "its turn comes in its task", "n1")),
         ("1|0|COMPLETING|None|n1|1", {}, ("requeued", "COMPLETING", "n1")),
@@ -156,7 +157,7 @@ def test_waiting_for_an_offline_stage(lab: MakeLab) -> None:
     for run in look(two.study, two.root)["runs"]:
         assert (run["state"], run["never_starts"]) == ("waiting", True)
         assert run["reason"] == f"offline stage {maker.name}: NEVER STARTS: JobHeldAdmin"
-    two.queue("2|0|PENDING|DependencyNeverSatisfied||0", dependent[1])
+    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionTimeLimit||0", dependent[1])
     states = [(run["state"], run["never_starts"]) for run in look(two.study, two.root)["runs"]]
     assert states == [("pending", True)] * 2 + [("waiting", False)] * 2
     two.fail(maker, kind="out of memory")

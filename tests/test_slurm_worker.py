@@ -16,12 +16,15 @@ import pytest
 
 import slurm.task
 import slurm.worker
+from moore.claim import Claim
+from moore.config import from_mapping
 from moore.results import run_id, write_json
 from moore.signals import STOPPED, StopRequest
 from moore.work import Work
 from slurm.profile import Profile
 from slurm.task import Task, missing_resources, slot_environments
 from slurm.worker import Worker, read_failure
+from tests.resume_units import RUN
 from tests.test_slurm_plan import finish_run, finish_stage, run
 
 FINISH = "finish"  # what a pretended unit does
@@ -88,12 +91,15 @@ def test_a_failing_unit_hurts_nobody(tmp_path: Path, starts: list[tuple[str, str
     assert not once.failed_path.exists()
 
 
-def test_bad_input_is_not_tried_again_but_a_full_disk_is(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
+def test_bad_input_is_final_and_a_full_disk_is_not(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
     wrong = unit(tmp_path, starts, [0], "import sys; sys.exit('moore: x: not accepted')", FINISH)
     wrong.acts[0] = "import sys; print('moore: x: not accepted', file=sys.stderr); sys.exit(2)"
     full = unit(tmp_path, starts, [1], "import sys; sys.exit(74)")
-    assert worker([wrong, full]).run()
-    assert (wrong.finished(), full.finished()) == (False, True)
+    assert not worker([wrong, full]).run()
+    assert (wrong.finished(), full.finished()) == (False, False)
+    assert (read_failure(full)["attempts"], read_failure(full)["final"]) == (0, False)  # the next submit tries it
+    assert worker([full]).run()
+    assert not full.failed_path.exists()
     failure = read_failure(wrong)
     assert (failure["kind"], failure["attempts"], failure["final"]) == ("bad input", 1, True)
     assert failure["reason"] == "x: not accepted"
@@ -162,6 +168,23 @@ def test_a_unit_waits_for_its_offline_stage(tmp_path: Path, starts: list[tuple[s
     assert made.finished()
 
 
+def test_units_that_share_a_stage_do_not_train_it_twice(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
+    """Breaks if both halves of a cohort start the same offline stage at once."""
+    first, second = unit(tmp_path, starts, [0], STUBBORN), unit(tmp_path, starts, [0])
+    second.runs = [from_mapping({**RUN, "method": "b", "seed": 0}, "test")]
+    work = worker([first, second])
+    work._fill()
+    assert [name for name, _ in starts] == [first.name]
+    finish_stage(tmp_path, first.runs[0])
+    work._fill()
+    assert len(starts) == 2
+    while not first.log_path.read_text():
+        time.sleep(0.01)
+    work.stop(signal.SIGTERM)
+    work.stop(signal.SIGTERM)
+    assert (work.running, work.left) == ({}, True)
+
+
 def test_finished_units_are_not_started(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
     done = unit(tmp_path, starts, [0])
     finish_run(tmp_path, done.runs[0])
@@ -184,8 +207,9 @@ def test_promises(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a run that was to have a GPU would train on the processor."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     gpu = Profile(time="60", gpus=2, device="cpu")
-    assert promised(monkeypatch, gpu) == "promised 2 GPUs, CUDA_VISIBLE_DEVICES has 0"
-    assert promised(monkeypatch, gpu, CUDA_VISIBLE_DEVICES="3") == "promised 2 GPUs, CUDA_VISIBLE_DEVICES has 1"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert promised(monkeypatch, gpu) == "promised 2 GPUs, 0 are visible"
+    assert promised(monkeypatch, gpu, CUDA_VISIBLE_DEVICES="3") == "promised 2 GPUs, 1 are visible"
     assert promised(monkeypatch, gpu, CUDA_VISIBLE_DEVICES="0,3") is None
     cuda = Profile(time="60", gpus=1)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
@@ -236,8 +260,47 @@ def test_requeues_that_bring_nothing_on_end(task: Task, tmp_path: Path, monkeypa
     with pytest.raises(SystemExit) as left:
         task.checkpoint()
     assert left.value.code == 1
+    assert not read_failure(made)["final"]  # it has not had its turn
+    Claim(made.claim_path, "stamp").take()
+    with pytest.raises(SystemExit):
+        task.checkpoint()
     failure = read_failure(made)
     assert (failure["kind"], failure["final"], failure["reason"]) == ("no progress", True, "the time limit came")
+
+
+def test_nothing_left_is_not_requeued(task: Task, tmp_path: Path) -> None:
+    made = Work.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
+    finish_run(tmp_path, made.runs[0])
+    with pytest.raises(SystemExit) as left:
+        task.checkpoint()
+    assert left.value.code == 0
+
+
+def test_a_cancelled_task_does_not_come_back(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if the warning signal, during a cancellation's wait for checkpoints, requeues the task."""
+    monkeypatch.setattr(slurm.task, "_terminated", False)
+    with pytest.raises(SystemExit) as left:
+        task._terminated(signal.SIGTERM, None)
+    assert left.value.code == STOPPED
+    with pytest.raises(SystemExit) as left:
+        task.checkpoint()
+    assert left.value.code == STOPPED
+
+
+def test_half_written_files_of_this_task_alone_go(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = Path(task.submission) / "jobs"
+    jobs.mkdir()
+    names = [
+        "7_0_submitted.pkl.save_tmp",
+        "7_0_0_result.pkl.save_tmp",
+        "7_01_submitted.pkl.save_tmp",
+        "7_0_submitted.pkl",
+    ]
+    for name in names:
+        (jobs / name).write_text("")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    task._forget_half_written()
+    assert sorted(path.name for path in jobs.iterdir()) == sorted(names[2:])
 
 
 def test_no_scontrol_on_the_node(task: Task, tmp_path: Path) -> None:

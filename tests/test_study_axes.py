@@ -11,6 +11,7 @@ import yaml
 
 from moore.axes import expand, multiplied, nested
 from moore.checkpoint import offline_run_id
+from moore.cli import find_study
 from moore.config import RunConfig, to_mapping
 from moore.errors import UserError
 from moore.study import ABLATIONS_DIR, load_study
@@ -152,3 +153,14 @@ def test_bad_studies_are_refused(tmp_path: Path, change: dict[str, Any], part: s
     assert str(path) in str(error.value)
     assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_variants_with_the_same_settings_are_trained_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a run is trained twice under two names, or a variant disappears without a word."""
+    path = tmp_path / "s.yaml"
+    path.write_text("study: s\nvariants: {a: {}, b: {sampling: {decay_rate: 1.0}}, c: {sampling: {decay_rate: 2.0}}}\n")
+    study = load_study(path, ABLATIONS_DIR / "scales" / "mini.yaml")
+    assert {run.method for run in study.runs} == {"a", "c"}
+    assert study.collapsed == {"b": "a"}
+    assert find_study(str(path), "mini").runs == study.runs
+    assert capsys.readouterr().err == "moore: b has the settings of a: trained once, as a\n"

@@ -193,7 +193,7 @@ def main(
             flush=True,
         )
         rows.append(row)
-    facts = environment_facts() | {
+    facts = {key: value for key, value in environment_facts().items() if key != "host"} | {
         "threads": torch.get_num_threads(),
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
