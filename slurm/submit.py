@@ -53,6 +53,10 @@ class Executor(submitit.SlurmExecutor):
             JobPaths(self.folder, f"{first.job_id}_{index}").move_temporary_file(path, "submitted_pickle")
         return [first]
 
+    @property
+    def _submitit_command_str(self) -> str:
+        return f"{self.python} -m slurm.start {shlex.quote(str(self.folder))}"
+
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         lines = super()._make_submission_file_text(command, uid).splitlines(keepends=True)
         return "".join(line for line in lines if line != "#SBATCH --wckey=submitit\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import submitit
 import torch
@@ -28,6 +29,7 @@ from moore.results import write_json
 from moore.sealed import Damaged, read_seal
 from moore.signals import STOPPED
 from moore.work import Work
+from slurm import start
 from slurm.profile import Profile
 from slurm.queue import read_record
 from slurm.worker import Worker, read_failure, record_failure, say
@@ -58,6 +60,7 @@ class Task:
         warned = signal.getsignal(SlurmJobEnvironment._usr_sig())  # submitit's handler, whichever signal it chose
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, warned)
+        start.hear()
         lacking = missing_resources(profile)
         if lacking:
             self._requeue_for(lacking, units, profile.stalled_requeues)
@@ -72,8 +75,8 @@ class Task:
         """Called by submitit on the warning signal: stop at checkpoints, and be requeued if that helps."""
         if _worker is not None:
             _worker.stop(signal.SIGUSR2)
-        if _terminated:  # preempted or cancelled in the same moment
-            sys.exit(STOPPED)
+        if _terminated:  # in the same moment
+            leave()
         manifest = read_record(Path(self.submission) / "manifest.json")
         units = self._units(manifest)
         if all(unit.finished() or read_failure(unit).get("final") for unit in units):
@@ -93,7 +96,7 @@ class Task:
         say(f"told to stop by {signal.Signals(number).name}")
         if _worker is not None:
             _worker.stop(signal.SIGTERM)
-        sys.exit(STOPPED)
+        leave()
 
     def _requeue_for(self, lacking: str, units: list[Work], most: int) -> None:
         """Give the task back: another node may have what was promised."""
@@ -128,6 +131,28 @@ class Task:
         job = os.environ.get("SLURM_ARRAY_JOB_ID", "")
         for path in (Path(self.submission) / "jobs").glob(f"{job}_{self.index}_*.save_tmp"):
             path.unlink()
+
+
+def leave() -> NoReturn:
+    """End after SIGTERM, without a requeue: whoever sent it says whether the task comes back.
+
+    A preempted task stays until its grace time ends. SLURM would take it for one that has failed, and not requeue it.
+    """
+    if preempted():
+        say("preempted; SLURM takes the task back at the end of its grace time")
+        while True:
+            signal.pause()
+    sys.exit(STOPPED)
+
+
+def preempted() -> bool:
+    """Whether SLURM is about to take this task's node for others; not where scontrol is missing or does not say."""
+    try:
+        job = os.environ.get("SLURM_JOB_ID", "")
+        answer = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return re.search(r"\bPreemptTime=\d", answer) is not None and "JobState=CANCELLED" not in answer
 
 
 def progress(units: list[Work]) -> list[int]:

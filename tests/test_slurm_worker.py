@@ -287,6 +287,32 @@ def test_a_cancelled_task_does_not_come_back(task: Task, monkeypatch: pytest.Mon
     assert left.value.code == STOPPED
 
 
+def test_a_preempted_task_stays_until_slurm_takes_it(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if it leaves by itself within its grace time: SLURM does not requeue such a task."""
+    script = tmp_path / "bin" / "scontrol"
+    monkeypatch.setattr(slurm.task, "_terminated", False)
+
+    class Killed(BaseException):
+        pass
+
+    def pause() -> None:
+        raise Killed
+
+    monkeypatch.setattr(signal, "pause", pause)
+    says = "#!/bin/sh\necho 'JobState={} PreemptEligibleTime=2026-11-23T02:43:57 PreemptTime={}'\n"
+    script.write_text(says.format("RUNNING", "2026-11-23T02:48:52"))
+    for leave in (lambda: task._terminated(signal.SIGTERM, None), task.checkpoint):
+        with pytest.raises(Killed):
+            leave()
+    for state, time_ in (("RUNNING", "None"), ("CANCELLED", "2026-11-23T02:48:52")):
+        script.write_text(says.format(state, time_))
+        with pytest.raises(SystemExit) as left:
+            task.checkpoint()
+        assert left.value.code == STOPPED
+
+
 def test_half_written_files_of_this_task_alone_go(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = Path(task.submission) / "jobs"
     jobs.mkdir()
