@@ -153,7 +153,7 @@ def study_collect(
     """
     from slurm import commands
 
-    commands.study_collect(find_study(study, scale), (study, scale), root, out, figures, partial)
+    commands.study_collect(trained_study(study, scale, root), (study, scale), root, out, figures, partial)
 
 
 def study_status(
@@ -192,7 +192,7 @@ def study_failures(
     """
     from slurm.actions import failures
 
-    failures(find_study(study, scale), root, json)
+    failures(trained_study(study, scale, root), root, json)
 
 
 def study_retry(
@@ -208,7 +208,7 @@ def study_retry(
     """
     from slurm.actions import retry
 
-    retry(find_study(study, scale), root, runs)
+    retry(trained_study(study, scale, root), root, runs)
 
 
 def study_cancel(
@@ -224,7 +224,7 @@ def study_cancel(
     """
     from slurm.actions import cancel
 
-    cancel(find_study(study, scale), root, runs)
+    cancel(trained_study(study, scale, root), root, runs)
 
 
 def study_logs(
@@ -245,7 +245,7 @@ def study_logs(
     """
     from slurm.actions import logs
 
-    logs(find_study(study, scale), root, run, lines)
+    logs(trained_study(study, scale, root), root, run, lines)
 
 
 def find_study(study: str, scale: str) -> Study:
@@ -253,6 +253,14 @@ def find_study(study: str, scale: str) -> Study:
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
     for double, first in loaded.collapsed.items():
         print(f"moore: {double} has the settings of {first}: trained once, as {first}", file=sys.stderr)
+    return loaded
+
+
+def trained_study(study: str, scale: str, root: Path) -> Study:
+    """As `find_study`, if anything of it is below root."""
+    loaded = find_study(study, scale)
+    if not (root / loaded.name).is_dir():
+        raise UserError(f"{root / loaded.name}: is not there; accepted: the --root that the study was submitted with")
     return loaded
 
 

@@ -142,6 +142,7 @@ def leave() -> NoReturn:
         say("preempted; SLURM takes the task back at the end of its grace time")
         while True:
             signal.pause()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one has nothing to stop any more
     sys.exit(STOPPED)
 
 
