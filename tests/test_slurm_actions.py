@@ -269,6 +269,10 @@ def test_logs_bad_input(lab: MakeLab, capsys: Captured) -> None:
     run = one.run_ids(one.units[0])[0]
     logs(one.study, one.root, run)
     assert f"{run}: has not begun, so it has no log" in capsys.readouterr().out
+    for command in (["logs", one.arguments[0], run], ["retry", one.arguments[0]], ["failures", one.arguments[0]]):
+        assert main(["study", *command, *one.arguments[1:]]) == 2
+        assert f"{one.folder}: is not there; accepted: the --root" in capsys.readouterr().err
+    one.folder.mkdir(parents=True)
     for words, part in (([run, "--lines", "0"], "--lines: 0 is not accepted"), (["x"], "'x' is no run of s-tiny")):
         assert main(["study", "logs", one.arguments[0], *words, *one.arguments[1:]]) == 2
         assert part in capsys.readouterr().err
