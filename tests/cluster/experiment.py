@@ -1,0 +1,193 @@
+"""A tiny study, given to a cluster by the commands that a user types, and what can be seen of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+import yaml
+
+from moore.cli import main
+from moore.reproduce import collect
+from moore.study import Study, load_study
+from tests.cluster.local_slurm import POLL_SECONDS, Cluster, Element, is_alive, wait_until
+from tests.resume_units import RUN
+
+PROFILE = {"time": "10", "cpus": 1, "memory": "1500M"}  # two tasks on a node
+END_SECONDS = 240.0  # patience until all runs are finished, on a busy machine
+START_SECONDS = 120.0  # until a first online epoch: Slurm, two processes that import torch, data, the offline stage
+
+
+class Experiment:
+    """A study with its scale, profile and root folder.
+
+    changes: over the scale's defaults, section by section. `epochs` makes units longer: about 0.15 s each.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster | None = None,
+        seeds: int = 2,
+        epochs: int = 3,
+        variants: Mapping[str, Any] | None = None,
+        datasets: tuple[str, ...] = ("self:pendulum-medium",),
+        profile: Mapping[str, Any] | None = None,
+        **changes: Mapping[str, Any],
+    ) -> None:
+        self.folder, self.cluster, self.root = folder, cluster, folder / "runs"
+        folder.mkdir(parents=True, exist_ok=True)
+        defaults: dict[str, Any] = {key: value for key, value in RUN.items() if key not in ("env", "dataset")}
+        defaults["online"] = RUN["online"] | {"epochs": epochs, "utd_ratio": 6}
+        for key, value in changes.items():
+            defaults[key] = defaults[key] | value
+        self._write("study.yaml", {"study": "s", "variants": dict(variants or {"prioritized": {}})})
+        tasks = [{"env": "pendulum", "dataset": name} for name in datasets]
+        scale = {"scale": "tiny", "seeds": list(range(seeds)), "defaults": defaults, "tasks": tasks}
+        self._write("scale.yaml", scale)
+        self.set_profile(**(profile or {}))
+
+    @property
+    def slurm(self) -> Cluster:
+        """The cluster; a study that is trained with --local has none."""
+        assert self.cluster is not None
+        return self.cluster
+
+    @property
+    def study(self) -> Study:
+        """The study as it is read from its files."""
+        return load_study(self.folder / "study.yaml", self.folder / "scale.yaml")
+
+    def set_profile(self, **profile: Any) -> None:
+        """Change keys of the profile; None: without that key."""
+        values = {key: value for key, value in (PROFILE | profile).items() if value is not None}
+        self._write("profile.yaml", values)
+
+    def moore(self, command: str, *words: str) -> tuple[int, str, str]:
+        """`moore study COMMAND` on this study in this process: exit code, stdout and stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        arguments = ["study", command, str(self.folder / "study.yaml"), "--scale", str(self.folder / "scale.yaml")]
+        environment = self.cluster.environment if self.cluster else {}
+        with patch.dict(os.environ, environment), redirect_stdout(out), redirect_stderr(err):
+            code = main([*arguments, "--root", str(self.root), *words])
+        return code, out.getvalue(), err.getvalue()
+
+    def submit(self, *words: str) -> int:
+        """`moore study submit`; how many runs it took."""
+        code, out, err = self.moore("submit", "--profile", str(self.folder / "profile.yaml"), *words)
+        assert code == 0, out + err
+        found = re.search(r"(\d+) to submit", out)
+        assert found, out + err
+        return int(found[1])
+
+    def refused(self, command: str, *words: str) -> str:
+        """A command that must exit with 2; its one line on stderr."""
+        profile = ("--profile", str(self.folder / "profile.yaml")) if command == "submit" else ()
+        code, out, err = self.moore(command, *profile, *words)
+        lines = err.splitlines()
+        assert (code, len(lines)) == (2, 1), out + err
+        return lines[0]
+
+    def status(self) -> dict[str, Any]:
+        """`moore study status --json`."""
+        code, out, err = self.moore("status", "--json")
+        assert code == 0, out + err
+        return json.loads(out)
+
+    def state_of(self, run: str) -> dict[str, Any]:
+        """What status says of one unfinished run."""
+        (found,) = [entry for entry in self.status()["runs"] if entry["run"] == run]
+        return found
+
+    def unit_file(self, unit: str, ending: str) -> dict[str, Any]:
+        """units/<unit>.<ending>.json; empty while it is not there."""
+        try:
+            return json.loads((self.units / f"{unit}.{ending}.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    @property
+    def units(self) -> Path:
+        """The folder of the units."""
+        return self.root / self.study.name / "units"
+
+    def claims(self) -> dict[str, dict[str, Any]]:
+        """Who trains which unit now."""
+        names = [path.name.removesuffix(".claim.json") for path in self.units.glob("*.claim.json")]
+        return {name: claim for name in names if (claim := self.unit_file(name, "claim"))}
+
+    def online(self, unit: str) -> int:
+        """Online epochs that a unit has done, as its present process says; 0 while it is not that far."""
+        claim, progress = self.unit_file(unit, "claim"), self.unit_file(unit, "progress")
+        fresh = progress.get("time", 0) > claim.get("since", float("inf"))
+        return int(progress["done"]) if fresh and str(progress.get("label")).startswith("online") else 0
+
+    def wait_online(self, count: int = 1, epochs: int = 3) -> list[str]:
+        """Wait until so many units have done so many online epochs; their names."""
+        here = lambda: [unit for unit in self.claims() if self.online(unit) >= epochs]  # noqa: E731
+        return self.wait(lambda: len(here()) >= count and here(), START_SECONDS, f"{count} units are online")
+
+    def first_epoch(self, unit: str, claim: Mapping[str, Any]) -> int:
+        """Online epochs that the unit's next process has done when it is first seen in the online stage.
+
+        claim: of the process before it.
+        """
+        there = lambda: self.unit_file(unit, "claim").get("token") not in (None, claim["token"]) and self.online(unit)  # noqa: E731
+        return self.wait(there, START_SECONDS, f"{unit} goes on", poll=0.02)
+
+    def stopped_at(self, unit: str) -> int:
+        """Wait until a unit's process has ended before its time; the online epochs that it has done."""
+        pid = self.unit_file(unit, "claim")["pid"]
+        self.wait(lambda: not is_alive(pid), 90, f"process {pid} of {unit} ends")
+        assert unit in self.claims(), f"{unit} is done"
+        return int(self.unit_file(unit, "progress")["done"])
+
+    def element(self, unit: str) -> Element:
+        """The array element that trains a unit."""
+        claim = self.unit_file(unit, "claim")
+        (found,) = [e for e in self.slurm.queue() if e.name == f"{claim['job']}_{claim['task']}"]
+        return found
+
+    def wait_finished(self) -> None:
+        """Wait until every run is finished and no task is left."""
+        self.wait(lambda: not self.slurm.queue(), END_SECONDS, "the queue is empty")
+        assert self.missing() == [], self.told()
+
+    def missing(self) -> list[str]:
+        """Runs that are not finished."""
+        return [entry["run"] for entry in self.status()["runs"]]
+
+    def rows(self) -> pd.DataFrame:
+        """The study's table, without the time that it took."""
+        folder = collect(self.study, self.root, self.folder / "results", "a test")
+        return pd.read_parquet(folder / "rows.parquet").drop(columns="wall_seconds")
+
+    def wait(self, condition: Callable[[], Any], seconds: float, what: str, poll: float = POLL_SECONDS) -> Any:
+        """`wait_until`, whose message ends with the queue and all logs."""
+        try:
+            return wait_until(condition, seconds, what, poll)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.told()}") from None
+
+    def told(self) -> str:
+        """The last lines of every log, for the message of a test that fails."""
+        logs = [*self.units.glob("*.log"), *self.root.glob("*/submissions/*/jobs/*.err")]
+        tails = [f"== {path}\n" + "\n".join(path.read_text().splitlines()[-6:]) for path in sorted(logs)]
+        queue = f"{self.cluster.queue()}\n" if self.cluster else ""
+        return queue + "\n".join(tails)
+
+    def _write(self, name: str, values: Mapping[str, Any]) -> None:
+        (self.folder / name).write_text(yaml.safe_dump(dict(values), sort_keys=False))
+
+
+def same_rows(experiment: Experiment, quiet: Experiment) -> None:
+    """AssertionError unless two roots have the same rows, bit for bit."""
+    pd.testing.assert_frame_equal(experiment.rows(), quiet.rows(), check_exact=True)
