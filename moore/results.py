@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from moore.cohort import Cohort
+from moore.commit import copied_commit
 from moore.config import RunConfig, to_mapping
 from moore.data.scores import normalized_score
 from moore.files import GOES_ON, cannot_write, replacing
@@ -37,7 +38,6 @@ COLUMNS = (
     "metric",
     "value",
 )
-COMMIT_FILE = ".commit"  # beside the packages in a copy of the code that is no checkout: its commit
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
 DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
 
@@ -245,10 +245,10 @@ def environment_facts() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit of this code, with "-dirty" if it has changes; "unknown" if neither COMMIT_FILE nor git can say."""
-    copy = Path(__file__).parents[1] / COMMIT_FILE
-    if copy.is_file():
-        return copy.read_text().strip()
+    """The commit of this code, with "-dirty" if it has changes; "unknown" if neither a copy nor git says."""
+    copied = copied_commit()
+    if copied is not None:
+        return copied
     commit = _answer("git", "rev-parse", "HEAD") or "unknown"
     return commit + ("-dirty" if _answer("git", "status", "--porcelain", "--untracked-files=no") else "")
 

@@ -29,12 +29,13 @@ from moore.errors import Unavailable, UserError
 from moore.files import replacing
 from moore.lock import locked
 from moore.offline import offline_stage
+from moore.offline_cache import OfflineCache
 from moore.online import OnlineStage
 from moore.results import Recorder, environment_facts, missing_rows, offline_method, run_id, write_json
 from moore.resume import Checkpoints
 from moore.runs import check_same, is_finished, read_manifest
 from moore.safepoints import SafePoints
-from moore.sealed import Damaged, check_seal
+from moore.sealed import Damaged
 from moore.signals import STOPPED, Stopped, StopRequest
 from moore.unit_data import UnitData
 from moore.work import PARENT
@@ -64,7 +65,7 @@ class Unit:
         self._offline_rows = self.folder / "checkpoints" / f"{self.name}.offline-rows"
         self._facts = environment_facts()  # of the code that runs, whatever happens to the checkout meanwhile
         self._notes: list[str] = []  # what was found damaged or changed
-        self._data = UnitData(self.root)
+        self._data, self._cache = UnitData(self.root), OfflineCache(self.root)
         self._commits: list[str] = []  # of the code that has trained the stage under way
 
     def run(self) -> None:
@@ -87,7 +88,7 @@ class Unit:
         checkpoints = self._checkpoints()
         online = None if self.offline_only else checkpoints.load(self._check_online)
         if online is None:  # else the offline stages have been there, and are not needed any more
-            missing = {key for key in stages if not self._is_cached(key)}
+            missing = {key for key in stages if not self._cache.has(key, self._note)}
             if missing:
                 self._offline(stages, missing)
             self._offline_checkpoints().remove()
@@ -133,26 +134,11 @@ class Unit:
         with self.stop.deferred():
             offline_stage(cohort, recorder, safe_point)
             safe_point.save()  # killed between two files of the cache, the others are then still of this cohort
-            self._fill_cache(keys, cohort, recorder)
+            facts = self._facts | {"git_commit": ", ".join(self._commits)}
+            self._cache.fill(keys, cohort, recorder, facts)
 
     def _offline_checkpoints(self) -> Checkpoints:
         return Checkpoints(self.folder / "checkpoints" / f"{self.name}.offline.pt", self.device, self._note)
-
-    def _fill_cache(self, keys: Sequence[str], cohort: Cohort, recorder: Recorder) -> None:
-        agent, ensemble = cohort.agent.state(), cohort.ensemble.state() if cohort.ensemble else {}
-        share = 1 / len(keys)
-        for run, key in enumerate(keys):
-            checkpoint.save(
-                self._cache(key),
-                {
-                    "agent": {name: value[run : run + 1].detach().clone() for name, value in agent.items()},
-                    "ensemble": {name: value[run : run + 1].detach().clone() for name, value in ensemble.items()},
-                    "rows": recorder.paths[run].read_text(),
-                    "cpu_seconds": recorder.cpu() * share,
-                    "wall_seconds": recorder.wall() * share,
-                    "facts": json.dumps(self._facts | {"git_commit": ", ".join(self._commits)}),
-                },
-            )
 
     def _publish_offline_rows(self, key: str, config: RunConfig) -> None:
         """Copy an offline stage's rows, cached with its checkpoint, beside the runs that start from it."""
@@ -160,7 +146,7 @@ class Unit:
         folder = self.runs_root / name
         if is_finished(folder, config) and (read_manifest(folder) or {}).get("cache_key") == key:
             return
-        saved = checkpoint.load(self._cache(key))
+        saved = self._cache.read(key)
         lines = saved["rows"].splitlines()
         with replacing(folder / "rows.csv") as file:
             file.write(("\n".join([lines[0], *(self.study + line for line in lines[1:])]) + "\n").encode())
@@ -186,7 +172,7 @@ class Unit:
         if saved:
             stage.load(saved)
         elif keys:
-            self._fork(stage.cohort, keys)
+            self._cache.fork(stage.cohort, keys, self.device)
 
         def save() -> None:
             self.claim.check()
@@ -195,14 +181,6 @@ class Unit:
         with self.stop.deferred():
             stage.run(recorder, SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent))
             self._finish(stage, recorder)
-
-    def _fork(self, cohort: Cohort, keys: Sequence[str]) -> None:
-        """Start every run from the offline stage of its dataset and seed: policy, critics, optimisers, ensemble."""
-        saved = {key: checkpoint.load(self._cache(key), self.device) for key in dict.fromkeys(keys)}
-        for part, target in (("agent", cohort.agent), ("ensemble", cohort.ensemble)):
-            names = saved[keys[0]][part]
-            if target is not None:
-                target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
 
     def _finish(self, stage: OnlineStage, recorder: Recorder) -> None:
         share = 1 / len(self.configs)
@@ -279,19 +257,6 @@ class Unit:
     def _key(self, config: RunConfig) -> str:
         assert config.dataset is not None
         return checkpoint.offline_key(config, self._data.hashes[config.dataset])
-
-    def _is_cached(self, key: str) -> bool:
-        """Whether an offline stage has been trained; a damaged file is no reason not to train it again."""
-        if self._cache(key).exists():
-            try:
-                check_seal(self._cache(key))
-                return True
-            except Damaged as error:
-                self._note(f"{self._cache(key)}: {error}; that offline stage is trained again")
-        return False
-
-    def _cache(self, key: str) -> Path:
-        return self.root / "cache" / "offline" / f"{key}.pt"
 
     def _note(self, text: str) -> None:
         """Tell what a user has to know, in the log and on the display."""

@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from moore.commit import COMMIT_FILE
 from moore.errors import UserError
 from moore.files import replacing
-from moore.results import COMMIT_FILE
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGES = ("moore", "analysis", "slurm")

@@ -230,16 +230,16 @@ def test_cache(behaviours_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     first = load()
     assert seen
     assert all(total == 50 and rows <= 50 for rows, total in seen)
-    (path,) = data_dir.iterdir()
+    (path,) = data_dir.glob("*.hdf5")
     seen.clear()
     assert dataset_hash(load()) == dataset_hash(first)
     assert not seen  # read, not made
     load(seed=1)
     load(transitions=51)
     load(physics="gymnasium")
-    assert len(list(data_dir.iterdir())) == 4
+    assert len(list(data_dir.glob("*.hdf5"))) == 4
 
-    others = {path.name for path in data_dir.iterdir()} - {path.name}
+    others = {path.name for path in data_dir.glob("*.hdf5")} - {path.name}
     path.write_bytes((data_dir / others.pop()).read_bytes())
     with pytest.raises(UserError, match="delete the file"):
         load()

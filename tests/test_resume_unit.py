@@ -18,9 +18,10 @@ from moore.data.hdf5 import write_dataset
 from moore.data.make import make_self_dataset
 from moore.errors import UserError
 from moore.lock import locked
+from moore.offline_cache import OfflineCache
 from moore.sealed import read_seal
 from moore.signals import STOPPED
-from moore.unit import Unit, main
+from moore.unit import main
 from tests.resume_units import fork, gate_of, rows, run_to_end, run_until, status, wait_for, write_spec
 from tests.test_resume_files import flip, no_room
 
@@ -163,16 +164,16 @@ def test_killed_between_two_offline_stages_of_a_cohort(
     path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Breaks if the stages that are left are trained alone: rounding depends on the size of a cohort."""
-    fill, filled = Unit._fill_cache, list[int]()
+    fill, filled = OfflineCache.fill, list[int]()
 
-    def half(unit: Unit, keys: list[str], *rest: Any) -> None:
+    def half(cache: OfflineCache, keys: list[str], *rest: Any) -> None:
         filled.append(len(keys))
         if len(filled) == 1:
-            fill(unit, keys[:1], *rest)
+            fill(cache, keys[:1], *rest)
             raise KeyboardInterrupt
-        fill(unit, keys, *rest)
+        fill(cache, keys, *rest)
 
-    monkeypatch.setattr(Unit, "_fill_cache", half)
+    monkeypatch.setattr(OfflineCache, "fill", half)
     with pytest.raises(KeyboardInterrupt):
         run_to_end(path)
     assert len(list((path.parents[2] / "cache" / "offline").glob("*.pt"))) == 1

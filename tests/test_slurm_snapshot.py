@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+import moore.commit
 import moore.results
+from moore.commit import COMMIT_FILE
 from moore.config import RunConfig, to_mapping
 from moore.errors import UserError
 from moore.reproduce import collect
-from moore.results import COLUMNS, COMMIT_FILE, environment_facts, run_id
+from moore.results import COLUMNS, environment_facts, run_id
 from moore.study import Study
 from slurm import snapshot as module
 from slurm.snapshot import CodeState, snapshot
@@ -276,7 +278,8 @@ def test_no_half_copy_is_left(checkout: Path, tmp_path: Path, monkeypatch: pytes
 
 def test_the_commit_of_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if the copy in a folder of the checkout takes the checkout's commit of that moment for its own."""
-    monkeypatch.setattr(moore.results, "__file__", str(tmp_path / "moore" / "results.py"))
+    for one in (moore.results, moore.commit):
+        monkeypatch.setattr(one, "__file__", str(tmp_path / "moore" / "results.py"))
     write(tmp_path, {"moore/results.py": ""})
     assert environment_facts()["git_commit"] == "unknown"
     write(tmp_path, {COMMIT_FILE: "0123abc-dirty\n"})

@@ -25,6 +25,7 @@ import mujoco
 import numpy as np
 import torch
 
+from moore.commit import copied_commit
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
 from moore.data.collect import Policy, Rows, collect, gaussian_policy, join, one_torch_thread, uniform_policy
 from moore.data.hdf5 import Dataset, MetadataValue
@@ -258,7 +259,10 @@ def _report(progress: Progress, made: int, transitions: int, rows: int) -> None:
 
 @functools.cache
 def _git_commit() -> str:
-    """The commit of the checkout that this file is tracked in, or "unknown" (an installed package, no git)."""
+    """The commit of the checkout that this file is tracked in or was copied from; "unknown" without git."""
+    copied = copied_commit()
+    if copied is not None:
+        return copied
     git = ("git", "-C", str(Path(__file__).parent))
     try:
         subprocess.run((*git, "ls-files", "--error-unmatch", Path(__file__).name), capture_output=True, check=True)
