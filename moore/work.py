@@ -138,6 +138,7 @@ class Work:
 
         submission: of a scheduler, which says that no other process has this unit.
         """
+        self.process = None  # an earlier attempt's says nothing of this one
         self.write_spec(submission=submission, progress=self.progress())
         log = self.log_path.open("ab")
         # one thread for each process: two oversubscribed torch processes are ten times slower

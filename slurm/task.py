@@ -67,7 +67,8 @@ class Task:
             return
         slots = slot_environments(profile)
         say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
-        _worker = Worker(units, slots, profile.attempts, manifest["stamp"], manifest["needs"])
+        todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
+        _worker = Worker(todo, slots, profile.attempts, manifest["stamp"], manifest["needs"])
         if not _worker.run():
             sys.exit(STOPPED)
 
@@ -102,8 +103,7 @@ class Task:
         """Give the task back: another node may have what was promised."""
         say(f"{lacking}; nothing is trained here")
         self._count_requeue(lacking, units, most, "resources")
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-        subprocess.run(["scontrol", "requeue", job], check=True, timeout=60)
+        subprocess.run(["scontrol", "requeue", element()], check=True, timeout=60)
         time.sleep(REQUEUE_SECONDS)
 
     def _count_requeue(self, why: str, units: list[Work], most: int, kind: str = "no progress") -> None:
@@ -119,7 +119,7 @@ class Task:
             say(f"{why}; {stalled} requeues have brought nothing on, so this was the last")
             for unit in units:  # those that have not had their turn, or a node, are left to the next submit
                 begun = (read_claim(unit.claim_path) or {}).get("submission") == Path(self.submission).name
-                if not unit.finished():
+                if not unit.finished() and not read_failure(unit).get("final"):
                     record_failure(unit, kind, why, read_failure(unit).get("attempts", 0), final=begun)
             sys.exit(1)
         if shutil.which("scontrol") is None:
@@ -131,6 +131,11 @@ class Task:
         job = os.environ.get("SLURM_ARRAY_JOB_ID", "")
         for path in (Path(self.submission) / "jobs").glob(f"{job}_{self.index}_*.save_tmp"):
             path.unlink()
+
+
+def element() -> str:
+    """This task for scontrol; the job's own number may stand for all tasks of its array."""
+    return f"{os.environ.get('SLURM_ARRAY_JOB_ID', '')}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
 
 
 def leave() -> NoReturn:
@@ -149,8 +154,9 @@ def leave() -> NoReturn:
 def preempted() -> bool:
     """Whether SLURM is about to take this task's node for others; not where scontrol is missing or does not say."""
     try:
-        job = os.environ.get("SLURM_JOB_ID", "")
-        answer = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, timeout=30).stdout
+        answer = subprocess.run(
+            ["scontrol", "show", "job", element()], capture_output=True, text=True, timeout=30
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return False
     return re.search(r"\bPreemptTime=\d", answer) is not None and "JobState=CANCELLED" not in answer

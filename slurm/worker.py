@@ -77,8 +77,8 @@ class Worker:
         if not self._stopping:
             self.left = self.left or bool(self.waiting or self.running)
             self._stopping = [unit for unit in self.running.values() if unit.process is not None]
-            for unit in self._stopping:
-                unit.tell(number)
+        for unit in self._stopping:  # again, where this call has interrupted another one's telling
+            unit.tell(number)
         self.waiting.clear()
         for unit in self._stopping:
             code = _wait(unit)

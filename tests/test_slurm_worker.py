@@ -268,6 +268,23 @@ def test_requeues_that_bring_nothing_on_end(task: Task, tmp_path: Path, monkeypa
     assert (failure["kind"], failure["final"], failure["reason"]) == ("no progress", True, "the time limit came")
 
 
+def test_what_has_failed_for_good_stays_so(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a requeued task tries it again, or another reason is written over its own."""
+    made = Work.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
+    slurm.worker.record_failure(made, "bad input", "it is wrong", 1)
+    monkeypatch.setattr(slurm.task, "Profile", lambda **_: Profile(time="60"))
+    monkeypatch.setattr(Work, "start", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    task()
+    with pytest.raises(SystemExit) as left:
+        task.checkpoint()
+    assert left.value.code == 0
+    task._count_requeue("the time limit came", [made], 1)
+    with pytest.raises(SystemExit):
+        task._count_requeue("the time limit came", [made], 1)
+    assert read_failure(made)["kind"] == "bad input"
+
+
 def test_nothing_left_is_not_requeued(task: Task, tmp_path: Path) -> None:
     made = Work.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
     finish_run(tmp_path, made.runs[0])
@@ -301,7 +318,9 @@ def test_a_preempted_task_stays_until_slurm_takes_it(
         raise Killed
 
     monkeypatch.setattr(signal, "pause", pause)
-    says = "#!/bin/sh\necho 'JobState={} PreemptEligibleTime=2026-11-23T02:43:57 PreemptTime={}'\n"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    says = "#!/bin/sh\n[ $3 = 7_0 ] && echo 'JobState={} PreemptEligibleTime=2026-11-23T02:43:57 PreemptTime={}'\n"
     script.write_text(says.format("RUNNING", "2026-11-23T02:48:52"))
     for leave in (lambda: task._terminated(signal.SIGTERM, None), task.checkpoint):
         with pytest.raises(Killed):
