@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -427,6 +428,9 @@ def main(arguments: list[str] | None = None) -> int:
         return STOPPED
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     return code or 0
 
 

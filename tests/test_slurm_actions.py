@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -286,3 +288,15 @@ def test_views_without_the_queue(lab: MakeLab) -> None:
     StudyView(one.study, one.root, ask=False)
     failures(one.study, one.root)
     assert not calls.exists()
+
+
+def test_a_reader_that_goes(lab: MakeLab) -> None:
+    """Breaks if `moore study status ... | head` ends in a traceback."""
+    one = lab()
+    one.folder.mkdir(parents=True)
+    words = [sys.executable, "-m", "moore.cli", "study", "status", *one.arguments, "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
