@@ -19,26 +19,11 @@ from moore.online import OnlineStage
 from moore.results import Recorder
 from moore.sac import SAC
 from moore.unit import Unit
+from tests.resume_units import RUN as SHORT
 
-RUN: dict[str, Any] = {
-    "env": "pendulum",
-    "dataset": "self:pendulum-medium",
-    "dataset_transitions": 300,
-    "eval_episodes": 2,
-    "sac": {"hidden": [8], "batch_size": 8, "normalize_obs": True},
-    "dynamics": {
-        "ensemble_size": 3,
-        "num_elites": 2,
-        "hidden": [8],
-        "weight_decay": [0.0, 0.0],
-        "batch_size": 8,
-        "epoch_updates": 5,
-        "offline_max_updates": 20,
-        "online_max_updates": 5,
-    },
-    "rollout": {"length": 2, "batch_size": 8, "retain": 3},
-    "offline": {"updates": 60, "rollout_interval": 10, "eval_interval": 20},
-    "online": {"epochs": 4, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
+RUN: dict[str, Any] = SHORT | {
+    "offline": {**SHORT["offline"], "updates": 60},
+    "online": {**SHORT["online"], "epochs": 4},
 }
 
 # Saves at every opportunity and kills itself at the n-th evaluation, after rows that no checkpoint knows of.

@@ -9,9 +9,7 @@ distort the former.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import resource
 import tempfile
 import time
@@ -37,9 +35,9 @@ from analysis.stats import bootstrap_intervals
 from analysis.tables import main_table, methods_table, transfer_table
 from analysis.transfer import summarise
 from moore.config import to_mapping
-from moore.results import environment_facts
 from moore.study import load_study
 from tests.benchmarks.data import once, seconds
+from tests.benchmarks.report import report_facts, write_report
 from tests.synthetic_studies import METHODS, TWELVE, study
 
 SCALE = Path(__file__).resolve().parents[2] / "ablations" / "scales" / "paper.yaml"
@@ -143,20 +141,8 @@ def main(out: Path | None = None, methods: int = 12, seeds: int = 10) -> None:
         cells = line(row)
         print(f"{cells[0]:>60} {cells[1]:>10}", *(f"{cell:>8}" for cell in cells[2:]), flush=True)
         found.append(row)
-    facts = environment_facts() | {
-        "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "pandas": pd.__version__,
-        "matplotlib": mpl.__version__,
-        "methods": methods,
-        "seeds": seeds,
-        "load_before": load,
-        "load_after": os.getloadavg()[0],
-    }
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "analysis.json").write_text(json.dumps({"facts": facts, "rows": found}, indent=1) + "\n")
-        (out / "analysis.md").write_text(markdown(facts, found))
+    facts = report_facts(load, pandas=pd.__version__, matplotlib=mpl.__version__, methods=methods, seeds=seeds)
+    write_report(out, "analysis", facts, found, markdown(facts, found))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,8 @@ Wall and processor time are both given: other jobs on the machine distort the fo
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +26,13 @@ from moore.config import RunConfig
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
 from moore.online import OnlineStage
-from moore.results import environment_facts
 from moore.resume import Checkpoints
 from moore.safepoints import MOST_SHARE, SafePoints
 from moore.signals import StopRequest
 from moore.study import ABLATIONS_DIR, load_study
 from moore.unit import CHECKPOINT_SECONDS
 from tests.benchmarks.data import once
+from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.speed import Timing, measure
 
 ROWS = 10_000  # of the dataset, which is no part of a checkpoint
@@ -162,16 +159,8 @@ def main(
             for row in measurements(scale, count):
                 print(" ".join(f"{cell:>9}" for cell in line(row)), flush=True)
                 found.append(row)
-    facts = environment_facts() | {
-        "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "load_before": load,
-        "load_after": os.getloadavg()[0],
-    }
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "checkpoint.json").write_text(json.dumps({"facts": facts, "rows": found}, indent=1) + "\n")
-        (out / "checkpoint.md").write_text(markdown(facts, found))
+    facts = report_facts(load)
+    write_report(out, "checkpoint", facts, found, markdown(facts, found))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ processor time are both given: other jobs on the machine distort the former.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import tempfile
 import time
 import tracemalloc
@@ -28,7 +26,7 @@ from moore.cli import available_cores
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.data.transitions import Transitions, to_transitions
-from moore.results import environment_facts
+from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.speed import Timing, measure
 
 ARRAYS = (
@@ -209,17 +207,8 @@ def main(out: Path | None = None, rows: int = 1_000_000, generated: int = 100_00
         cells = line(row)
         print(f"{cells[0]:>52} {cells[1]:>2} {cells[2]:>10} rows", *(f"{cell:>9}" for cell in cells[3:]), flush=True)
         found.append(row)
-    facts = environment_facts() | {
-        "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "h5py": h5py.__version__,
-        "load_before": load,
-        "load_after": os.getloadavg()[0],
-    }
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "data.json").write_text(json.dumps({"facts": facts, "rows": found}, indent=1) + "\n")
-        (out / "data.md").write_text(markdown(facts, found))
+    facts = report_facts(load, h5py=h5py.__version__)
+    write_report(out, "data", facts, found, markdown(facts, found))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ as in tests/benchmarks/speed.py). A method whose time ratio far exceeds its arit
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,8 @@ from moore.baselines.cql import CQL
 from moore.baselines.iql import IQL
 from moore.config import RunConfig, from_mapping
 from moore.replay import Batch, BatchWithReturns
-from moore.results import environment_facts
 from moore.study import METHODS
+from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.speed import ACTION_DIM, BATCH, OBS_DIM, measure, weights
 
 # name in methods.yaml and stage; MOORe's relatives share SAC's update
@@ -114,14 +112,7 @@ def main(out: Path | None = None, seconds: float = 2.0, runs: tuple[int, ...] = 
                 f"{measured['time_ratio']:.1f}, arithmetic x {measured['work_ratio']:.1f}",
                 flush=True,
             )
-    facts = environment_facts() | {
-        "threads": torch.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d"),
-        "load_before": load,
-        "load_after": os.getloadavg()[0],
-    }
-    if out is None:
-        return
+    facts = report_facts(load, threads=torch.get_num_threads())
     lines = [
         f"# Updates of every method on {facts['machine']}, {facts['threads']} threads",
         "",
@@ -137,9 +128,7 @@ def main(out: Path | None = None, seconds: float = 2.0, runs: tuple[int, ...] = 
             for r in rows
         ),
     ]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "methods.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
-    (out / "methods.md").write_text("\n".join(lines) + "\n")
+    write_report(out, "methods", facts, rows, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ forward pass). Wall and processor time are both given: other jobs on the machine
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,10 +23,10 @@ from moore.dynamics import DynamicsConfig, Ensemble
 from moore.envs import ENVIRONMENTS, make_env, terminated_fn
 from moore.nets import MLP
 from moore.replay import Batch, ModelBuffer
-from moore.results import environment_facts
 from moore.rng import Streams
 from moore.rollout import rollout
 from moore.sac import SAC, SACConfig
+from tests.benchmarks.report import report_facts, write_report
 
 OBS_DIM, ACTION_DIM, BATCH = 17, 6, 256  # halfcheetah
 MATMUL = 2048
@@ -193,17 +191,8 @@ def main(
             flush=True,
         )
         rows.append(row)
-    facts = {key: value for key, value in environment_facts().items() if key != "host"} | {
-        "threads": torch.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "load_before": load,
-        "load_after": os.getloadavg()[0],
-    }
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "speed.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
-        (out / "speed.md").write_text(markdown(facts, rows))
+    facts = report_facts(load, threads=torch.get_num_threads())
+    write_report(out, "speed", facts, rows, markdown(facts, rows))
 
 
 if __name__ == "__main__":

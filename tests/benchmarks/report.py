@@ -1,0 +1,32 @@
+"""What every benchmark says of machine and code, and where it writes that with its rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from moore.results import environment_facts
+
+
+def report_facts(load_before: float, **more: Any) -> dict[str, Any]:
+    """Code, packages, machine (not its name), date, and the load before and after; more: the benchmark's own."""
+    facts = {key: value for key, value in environment_facts().items() if key != "host"}
+    return facts | {
+        "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        **more,
+        "load_before": load_before,
+        "load_after": os.getloadavg()[0],
+    }
+
+
+def write_report(out: Path | None, name: str, facts: dict[str, Any], rows: list[dict[str, Any]], text: str) -> None:
+    """Write <name>.json and <name>.md into a folder, if there is one."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{name}.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
+        (out / f"{name}.md").write_text(text)
