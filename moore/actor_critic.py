@@ -137,8 +137,8 @@ class ActorCritic:
 
     def q(self, params: Tensor, obs: Tensor, action: Tensor) -> Tensor:
         """Q-values [R, C, B] of all critics for standardised obs [R, B, obs_dim] and action [R, B, A]."""
-        inputs = torch.cat([obs, action], -1)[:, None].expand(-1, params.shape[1], -1, -1)
-        return self.critic(params, inputs).squeeze(-1)
+        inputs = (x[:, None].expand(-1, params.shape[1], -1, -1) for x in (obs, action))
+        return self.critic(params, *inputs).squeeze(-1)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""

@@ -19,7 +19,7 @@ from moore.results import content_hash, offline_method, run_id
 from moore.sampling import SamplingConfig
 from moore.sealed import check_seal, sealing
 
-OFFLINE_FORMAT = 3  # raise it when a change of the code changes what the offline stage computes
+OFFLINE_FORMAT = 4  # raise it when a change of the code changes what the offline stage computes
 
 
 def save(path: Path, state: Any, number: int = 0) -> None:

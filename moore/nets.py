@@ -8,14 +8,15 @@ averaging or freezing runs is plain indexing of one tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "swish": F.silu}
+from moore.batched_mlp import BatchedMLP, outputs
+
 MIN_STD = 1e-6  # a column that varies less is constant
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # rlkit and MOPO: TanhGaussianPolicy
 
@@ -50,21 +51,17 @@ class MLP:
             for i, (n_in, n_out) in enumerate(self.shapes)
         ]
 
-    def __call__(self, params: Tensor, x: Tensor) -> Tensor:
-        """Outputs [..., B, out] of networks with parameters [..., P] on inputs [..., B, in] (same leading axes)."""
+    def __call__(self, params: Tensor, *inputs: Tensor) -> Tensor:
+        """Outputs [..., B, out] of networks with parameters [..., P] on the columns of all inputs [..., B, in_k].
+
+        Inputs have the parameters' leading axes. A gradient is computed for those that ask for one.
+        """
         lead = params.shape[:-1]
-        assert x.shape[:-2] == lead, f"leading axes differ: parameters {lead}, inputs {x.shape[:-2]}"
-        params = params.flatten(0, -2)
-        h = x.flatten(0, -3)
-        layers = self.layers(params)
-        activation = ACTIVATIONS[self.activation]
-        for weight, bias in layers[:-1]:
-            h = torch.baddbmm(bias, h, weight)
-            if self.layer_norm:
-                h = F.layer_norm(h, h.shape[-1:])
-            h = activation(h)
-        weight, bias = layers[-1]
-        return torch.baddbmm(bias, h, weight).unflatten(0, lead)
+        assert all(x.shape[:-2] == lead for x in inputs), f"leading axes: {lead} and {[x.shape for x in inputs]}"
+        params, inputs = params.flatten(0, -2), tuple(x.flatten(0, -3) for x in inputs)
+        if torch.is_grad_enabled() and any(x.requires_grad for x in (params, *inputs)):
+            return BatchedMLP.apply(self, params, *inputs).unflatten(0, lead)
+        return outputs(self, params, inputs).unflatten(0, lead)
 
     def init(self, generators: Sequence[torch.Generator], members: int | None = None) -> Tensor:
         """Fresh parameters [R, P] (or [R, members, P]), run r from generators[r] alone.

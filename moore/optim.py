@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, and those of the papers
+
 
 class RunAdam:
-    """torch's fused Adam whose parameters are the rows params[r] of one tensor [R, ...].
+    """Adam whose parameters are the rows params[r] of one tensor [R, ...].
 
-    Adam is element-wise, so runs stay independent; a run switched off keeps parameters, moments and step count.
+    It calls the kernel of torch.optim.Adam(fused=True) itself: for small networks the class around it takes several
+    times as long as the kernel. Adam is element-wise, so runs stay independent; a run switched off keeps parameters,
+    moments and step count.
     """
 
     def __init__(self, params: Tensor, lr: float) -> None:
         self.params, self.lr = params, lr
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(params), torch.zeros_like(params)
         self.steps = torch.zeros(len(params), device=params.device)
-        self._rows = [params[run].requires_grad_() for run in range(len(params))]
-        self._adam = torch.optim.Adam(self._rows, lr=lr, fused=True)
-        for run, row in enumerate(self._rows):
-            # torch's own state entries, as views: a checkpoint or a fork is then indexing of three tensors
-            self._adam.state[row] = {
-                "step": self.steps[run],
-                "exp_avg": self.exp_avg[run],
-                "exp_avg_sq": self.exp_avg_sq[run],
-            }
+        self._rows = [tuple(x.unbind()) for x in (params, self.exp_avg, self.exp_avg_sq, self.steps)]  # views
 
-    def step(self, grad: Tensor, active: list[bool] | None = None) -> None:
+    def step(self, grad: Tensor, active: Sequence[bool] | None = None) -> None:
         """One Adam step with gradients shaped like params; runs whose `active` is False do not move."""
-        for run, row in enumerate(self._rows):
-            row.grad = grad[run] if active is None or active[run] else None
-        self._adam.step()
+        runs = [run for run in range(len(grad)) if active is None or active[run]]
+        if not runs:
+            return
+        params, exp_avgs, exp_avg_sqs, steps = ([rows[run] for run in runs] for rows in self._rows)
+        grads = grad.unbind()
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
+            params,
+            [grads[run] for run in runs],
+            exp_avgs,
+            exp_avg_sqs,
+            [],
+            steps,
+            lr=self.lr,
+            beta1=BETA1,
+            beta2=BETA2,
+            weight_decay=0.0,
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def reset(self) -> None:
         """Forget moments and step counts of every run."""
@@ -43,6 +59,5 @@ class RunAdam:
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Restore what `state` returned, in place."""
-        self.exp_avg.copy_(state["exp_avg"])
-        self.exp_avg_sq.copy_(state["exp_avg_sq"])
-        self.steps.copy_(state["steps"])
+        for name, value in self.state().items():
+            value.copy_(state[name])

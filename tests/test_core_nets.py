@@ -41,6 +41,33 @@ def test_mlp_is_torch_sequential(layer_norm: bool, activation: str, members: int
         torch.testing.assert_close(out[one], sequential(mlp, params[one])(x[one]).detach())
 
 
+@pytest.mark.parametrize("out", [1, 4])
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+def test_mlp_gradients_are_autograds(activation: str, layer_norm: bool, out: int) -> None:
+    """Breaks if any term of the backward pass is wrong, for parameters or for either part of the input."""
+    mlp = MLP((5, 16, 12, out), activation, layer_norm)
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()  # noqa: E731
+    params = mlp.init(Streams(SEEDS, "init").generators, 2).double().requires_grad_()
+    obs, action, weight = draw(3, 2, 7, 3), draw(3, 2, 7, 2), draw(3, 2, 7, out)
+
+    def plain() -> Tensor:
+        h = torch.cat([obs, action], -1)
+        *hidden, last = mlp.layers(params)
+        for w, b in hidden:
+            h = h @ w + b
+            h = nn.functional.layer_norm(h, h.shape[-1:]) if layer_norm else h
+            h = h.relu() if activation == "relu" else nn.functional.silu(h)
+        return h @ last[0] + last[1]
+
+    leaves = (params, obs, action)
+    for wanted in (leaves, leaves[:1], leaves[2:]):  # an actor's loss asks for the action's alone
+        ours = torch.autograd.grad((mlp(params, obs, action) * weight).sum(), wanted)
+        for one, other in zip(ours, torch.autograd.grad((plain() * weight).sum(), wanted), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
 def test_init_is_linear_default_and_by_run() -> None:
     """Breaks if the bound is not 1/sqrt(fan_in), or a run's start depends on the other runs."""
     mlp = MLP((4, 400, 1))

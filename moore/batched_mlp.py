@@ -1,0 +1,106 @@
+"""Forward and backward pass of many small networks at once, with each step in the form that is fastest for its shape.
+
+What autograd does by itself costs a quarter of an update: products with a single column at 3 % of the matmul peak, a
+concatenation of all layers' gradients, activations that leave the caches between two layers, gradients of inputs that
+nobody asks for. The tests compare this with autograd on the plain formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from moore.nets import MLP
+
+LAYER_NORM_EPS = 1e-5  # torch.nn.LayerNorm
+
+
+class BatchedMLP(torch.autograd.Function):
+    """Outputs [n, B, out] of networks with parameters [n, P] on the columns of inputs [n, B, in_1], [n, B, in_2]..."""
+
+    @staticmethod
+    def forward(ctx: Any, net: MLP, params: Tensor, *inputs: Tensor) -> Tensor:
+        ctx.net, ctx.widths = net, [x.shape[-1] for x in inputs]
+        output, kept = _forward(net, params, torch.cat(inputs, -1))
+        ctx.save_for_backward(params, *kept)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        params, *kept = ctx.saved_tensors
+        _, wants_params, *wants_inputs = ctx.needs_input_grad
+        params_grad = torch.empty_like(params) if wants_params else None
+        g = _backward(ctx.net, params, kept, grad, params_grad)
+        parts = ctx.net.layers(params)[0][0].split(ctx.widths, 1)
+        wanted = zip(parts, wants_inputs, strict=True)
+        return None, params_grad, *(torch.bmm(g, part.mT) if wants else None for part, wants in wanted)
+
+
+def outputs(net: MLP, params: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+    """The same without a gradient: nothing is kept."""
+    return _forward(net, params, torch.cat(list(inputs), -1))[0]
+
+
+def _forward(net: MLP, params: Tensor, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Output, and what the backward pass needs: the input, then of each hidden layer what `_activate` keeps."""
+    *hidden, (weight, bias) = net.layers(params)
+    kept, h = [x], x
+    for w, b in hidden:
+        h, more = _activate(net, torch.baddbmm(b, h, w))
+        kept += more
+    if weight.shape[-1] == 1:  # one column: a product with a matrix would run at a few percent of its speed
+        return torch.linalg.vecdot(h, weight.mT)[..., None] + bias, kept
+    return torch.baddbmm(bias, h, weight), kept
+
+
+def _backward(net: MLP, params: Tensor, kept: list[Tensor], g: Tensor, params_grad: Tensor | None) -> Tensor:
+    """The gradient at the first layer's outputs before activation; fills params_grad if there is one."""
+    layers, per_layer = net.layers(params), (len(kept) - 1) // (len(net.sizes) - 2) if len(net.sizes) > 2 else 1
+    grads = None if params_grad is None else net.layers(params_grad)
+    for number in range(len(layers) - 1, -1, -1):
+        weight, _ = layers[number]
+        state = kept[1 + (number - 1) * per_layer : 1 + number * per_layer]  # of the layer before
+        h = state[-1] if number else kept[0]
+        if grads is not None:
+            into, bias_grad = grads[number]
+            into.copy_(torch.bmm(g.mT, h).mT if g.shape[-1] == 1 else torch.bmm(h.mT, g))
+            torch.sum(g, 1, keepdim=True, out=bias_grad)
+        if number:
+            g = g * weight.mT if g.shape[-1] == 1 else torch.bmm(g, weight.mT)
+            g = _activate_backward(net, g, state)
+    return g
+
+
+def _activate(net: MLP, z: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Activations of a layer, in the memory of z where possible, and what their gradient needs, the last of it they."""
+    kept = []
+    if net.layer_norm:
+        mean = z.mean(-1, keepdim=True)
+        centred = z - mean
+        rstd = (torch.linalg.vecdot(centred, centred)[..., None] / z.shape[-1] + LAYER_NORM_EPS).rsqrt()
+        kept, z = [z, mean, rstd], centred.mul_(rstd)
+    if net.activation == "relu":
+        h = z.relu_()
+        return h, [*kept, h]
+    return (h := F.silu(z)), [*kept, z, h]
+
+
+def _activate_backward(net: MLP, g: Tensor, kept: list[Tensor]) -> Tensor:
+    """The gradient before a layer's activation from that after it, in its memory where possible."""
+    if net.activation == "relu":
+        torch.ops.aten.threshold_backward.grad_input(g, kept[-1], 0, grad_input=g)
+    else:
+        torch.ops.aten.silu_backward.grad_input(g, kept[-2], grad_input=g)
+    if not net.layer_norm:
+        return g
+    z, mean, rstd = kept[:3]
+    return torch.ops.aten.native_layer_norm_backward(g, z, [z.shape[-1]], mean, rstd, None, None, [True, False, False])[
+        0
+    ]
