@@ -48,6 +48,13 @@ def without_stage(study: Study) -> list[str]:
     return [*REFERENCES, *untrained(study)]
 
 
+def only_other_numbers(study: Study, method: str) -> bool:
+    """Whether a method is the study's main one with other budgets or lengths: it learns, draws and penalises alike."""
+    keys = ("algorithm", "sampling", "penalty")
+    alike = all(values(study, method, key) == values(study, study.main, key) for key in keys)
+    return bool(study.configs.get(method)) and alike and is_model_based(study, method)
+
+
 def budgets(study: Study) -> str:
     """One sentence: updates of every method where they differ, and what is smaller or larger than published."""
     by_budget: dict[tuple[str, str], list[str]] = {}

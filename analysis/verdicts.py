@@ -21,7 +21,7 @@ import pandas as pd
 from analysis.hypotheses import FALL, Claim, Hypothesis
 from analysis.methods import REFERENCES, SAMPLING, ordered
 from analysis.rows import SCORE, Study, select
-from analysis.settings import frozen, without_stage
+from analysis.settings import frozen, only_other_numbers, without_stage
 from analysis.stats import Interval, paired_interval, t_interval
 from analysis.tables import by_seed, group
 from analysis.transfer import EARLY, summarise
@@ -150,7 +150,8 @@ def _chosen(study: Study, names: Sequence[str]) -> list[str]:
     """The methods of a study that a hypothesis' names, patterns and groups stand for."""
     others = [name for name in study.methods if name not in (study.main, *SAMPLING)]
     controls = {*REFERENCES, *frozen(study)}
-    rivals, bare = [name for name in others if name not in controls], without_stage(study)
+    rivals = [name for name in others if name not in controls and not only_other_numbers(study, name)]
+    bare = without_stage(study)
     groups = {
         "main": [study.main],
         "rivals": rivals,

@@ -130,3 +130,18 @@ def test_a_study_without_moore_makes_no_claims_about_it() -> None:
     rivals = make_study(flat("awac", LOW, [60.0, 61.0]) + flat("iql", LOW, [60.0, 61.0]))
     assert comparisons(rivals, load_claims()) == []
     assert differences_table(rivals).rows == ()
+
+
+def test_moore_with_other_budgets_is_no_rival() -> None:
+    """Breaks if a sweep of MOORe's own numbers is judged as a comparison with other methods."""
+    names = ["moore", "updates-x2", "mbpo_warm"]
+    shared = {"algorithm": "sac", "real_ratio": 0.05, "sampling": {"model_batches": "prioritized"}, "penalty": {}}
+    changes: dict[str, dict[str, object]] = {
+        "moore": {"online": {"utd_ratio": 20}},
+        "updates-x2": {"online": {"utd_ratio": 40}},
+        "mbpo_warm": {"online": {"utd_ratio": 20}, "sampling": {"model_batches": "uniform"}},
+    }
+    rows = [row for name in names for row in flat(name, LOW, [60.0, 61.0])]
+    configs = {row["run"]: shared | changes[row["method"]] for row in rows}
+    made = comparisons(make_study(rows, configs=configs), load_claims())
+    assert {one.theirs for one in made if one.claim.key == "better_and_faster"} == {"mbpo_warm"}
