@@ -2,7 +2,8 @@
 
 KIND is a table, `curves`, or `figure/NAME` for another figure with the caption that was written beside it.
 `<!-- generated:verdicts -->` judges the paper's claims on all studies; `<!-- generated:behaviours -->` is rebuilt from
-the provenance of the shipped behaviour policies.
+the provenance of the shipped behaviour policies; `<!-- generated:benchmark:scaling -->` (or scaling-cuda) from that
+benchmark's file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from analysis.differences import differences_table
 from analysis.published import published_table
 from analysis.render import to_markdown
 from analysis.rows import Study, named_parts, split_by_source
+from analysis.scaling import block as scaling_block
 from analysis.tables import Table, main_table, methods_table, most_seeds, transfer_table
 from analysis.transfer import summarise
 from moore.errors import UserError
@@ -25,7 +27,7 @@ OPENING = re.compile(r"<!-- generated:(?P<name>[^\s>]+) -->")
 CLOSING = "<!-- /generated -->"
 FIGURES = "analysis/figures"  # relative to the repository root, where the README lies
 FIGURE = "figure/"
-BEHAVIOURS, VERDICTS = "behaviours", "verdicts"  # blocks of their own, which belong to no study
+BEHAVIOURS, VERDICTS, BENCHMARK = "behaviours", "verdicts", "benchmark"  # blocks that belong to no study
 TABLES: dict[str, Callable[[Study], Table]] = {
     "table": main_table,
     "transfer": transfer_table,
@@ -76,26 +78,28 @@ def regenerate(
         if end < 0:
             raise UserError(f"{file}: block {opening['name']} has no {CLOSING}")
         kind, _, name = opening["name"].partition(":")
-        alone = opening["name"] in (BEHAVIOURS, VERDICTS)
+        alone = opening["name"] in (BEHAVIOURS, VERDICTS) or (kind == BENCHMARK and bool(name))
         known = kind in (*TABLES, "curves") or kind.startswith(FIGURE)
         if not alone and not (known and name):
             kinds = ", ".join((*TABLES, "curves", "figure/NAME"))
-            others = f"or {BEHAVIOURS} or {VERDICTS}"
+            others = f"or {BEHAVIOURS} or {VERDICTS} or {BENCHMARK}:NAME"
             raise UserError(f"{file}: block {opening['name']}: expected KIND:STUDY, KIND one of {kinds}, {others}")
         out.append(text[position : opening.end()])
         position = end
         old = text[opening.end() : end]
-        if only is not None and kind != BEHAVIOURS and name not in only:  # verdicts need every study
+        if only is not None and kind not in (BEHAVIOURS, BENCHMARK) and name not in only:  # verdicts need every study
             out.append(old)
             continue
         if not alone and name not in studies:
             raise UserError(
                 f"{file}: block {opening['name']}: no results of study {name}; found {', '.join(studies) or 'none'}"
             )
-        if alone:
-            new = f"\n{_behaviours() if kind == BEHAVIOURS else to_markdown(verdicts_table(studies.values()))}"
-        else:
+        if not alone:
             new = f"\n{block(kind, studies[name])}"
+        elif kind == BENCHMARK:
+            new = f"\n{scaling_block(name, Path(__file__).parents[1])}"
+        else:
+            new = f"\n{_behaviours() if kind == BEHAVIOURS else to_markdown(verdicts_table(studies.values()))}"
         if new != old:
             stale.append(opening["name"])
         out.append(new)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis import fresh
 from analysis.claims import claims_table
 from analysis.differences import differences_table
 from analysis.imported import overlaid
@@ -22,7 +23,16 @@ from analysis.progress import load_progress
 from analysis.published import published_table
 from analysis.readme import refresh
 from analysis.render import to_csv, to_latex, to_markdown, to_rich
-from analysis.rows import RESULTS, Study, load_studies, named_parts, split_by_source, study_folders
+from analysis.rows import (
+    MANIFEST,
+    RESULTS,
+    Study,
+    load_manifest,
+    load_studies,
+    named_parts,
+    split_by_source,
+    study_folders,
+)
 from analysis.tables import Table, main_table, methods_table, transfer_table
 from moore.errors import UserError
 
@@ -53,9 +63,21 @@ def tables(study: Study) -> list[Table]:
     return [table for table in built if table.rows]
 
 
-def report(results_dirs: Iterable[str | Path], out_dir: str | Path = ROOT) -> list[Path]:
-    """Write every table and figure of the studies in `results_dirs` below `out_dir`; returns the files."""
-    return write(load_studies(results_dirs), Path(out_dir))
+def report(results_dirs: Iterable[str | Path], out_dir: str | Path = ROOT, record: Path | None = None) -> list[Path]:
+    """Write every table and figure of the studies in `results_dirs` below `out_dir`; returns the files.
+
+    record: a file that keeps what was written last (see analysis/fresh.py); nothing is written, and no file returned,
+    where these are still the same.
+    """
+    folders, out = [Path(folder) for folder in results_dirs], Path(out_dir)
+    if record is None:
+        return write(load_studies(folders), out)
+    made_of = fresh.sources(folders)
+    if fresh.is_drawn(record, made_of, out):
+        return []
+    written = write(load_studies(folders), out)
+    fresh.remember(record, made_of, out, written)
+    return written
 
 
 def write(studies: Iterable[Study], out: Path) -> list[Path]:
@@ -68,11 +90,19 @@ def write(studies: Iterable[Study], out: Path) -> list[Path]:
     return written
 
 
-def print_report(results_dirs: Iterable[str | Path], console: Console | None = None) -> None:
-    """The tables of the studies on the terminal."""
+def print_report(results_dir: Path, console: Console | None = None) -> None:
+    """The tables of one study on the terminal, after the scores of those beside it that ran at another scale.
+
+    A small scale's table is so read beside the larger one's, which takes hours: easy control beside locomotion.
+    """
     from rich.console import Console
 
-    show(load_studies(results_dirs), console or Console())
+    scale = load_manifest(results_dir).get("scale")
+    folders = [path.parent for path in sorted(results_dir.parent.glob(f"*/{MANIFEST}"))]
+    others = load_studies(folder for folder in folders if load_manifest(folder).get("scale") != scale)
+    screen = console or Console()
+    show((study for study in others if not study.imported), screen, lambda study: [main_table(study)])
+    show(load_studies([results_dir]), screen)
 
 
 def show(studies: Iterable[Study], console: Console, build: Callable[[Study], list[Table]] = tables) -> None:

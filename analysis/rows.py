@@ -25,6 +25,7 @@ NUMBER_COLUMNS = ("seed", "env_steps", "updates", "wall_seconds", "value")
 COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
 PHASES = ("offline", "online")
 SCORE = "eval/score"
+MANIFEST = "manifest.json"
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -139,16 +140,7 @@ def study_folders(results: str | Path = RESULTS, names: Sequence[str] = ()) -> l
 def load_study(folder: str | Path) -> Study:
     """Read and validate one results folder; UserError names the file and what is wrong with it."""
     folder = Path(folder)
-    rows_file, manifest_file = folder / "rows.parquet", folder / "manifest.json"
-    for file in (rows_file, manifest_file):
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; a finished study has rows.parquet and manifest.json")
-    try:
-        manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{manifest_file}: not valid JSON ({error})") from None
-    if not isinstance(manifest, dict):
-        raise UserError(f"{manifest_file}: expected a JSON object, found {type(manifest).__name__}")
+    manifest, rows_file, manifest_file = load_manifest(folder), folder / "rows.parquet", folder / MANIFEST
     try:
         rows = pd.read_parquet(rows_file)
     except (ValueError, OSError) as error:
@@ -156,6 +148,21 @@ def load_study(folder: str | Path) -> Study:
     rows = validate(rows, str(rows_file))
     _reject_unknown_runs(rows, manifest.get("offline_runs", {}), str(manifest_file))
     return Study(str(manifest.get("study", folder.name)), rows, manifest)
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """What a results folder says of its study; UserError names the file that is missing or wrong."""
+    file = folder / MANIFEST
+    for one in (folder / "rows.parquet", file):
+        if not one.is_file():
+            raise UserError(f"{one}: no such file; a finished study has rows.parquet and manifest.json")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file}: not valid JSON ({error})") from None
+    if not isinstance(manifest, dict):
+        raise UserError(f"{file}: expected a JSON object, found {type(manifest).__name__}")
+    return manifest
 
 
 def load_studies(folders: Iterable[str | Path]) -> list[Study]:

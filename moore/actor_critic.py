@@ -69,10 +69,13 @@ class ActorCritic:
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
         self.config, self.batch_size, self.action_dim = config, config.batch_size, action_dim
-        self.actor = MLP((obs_dim, *config.hidden, self.head * action_dim))
-        self.critic = MLP((obs_dim + action_dim, *config.hidden, 1), layer_norm=config.critic_layer_norm)
+        self.actor = MLP((obs_dim, *config.hidden, self.head * action_dim), precision=precision)
+        self.critic = MLP(
+            (obs_dim + action_dim, *config.hidden, 1), layer_norm=config.critic_layer_norm, precision=precision
+        )
         init = Streams(seeds, "init", "sac", device=device).generators
         params = self.actor.init(init)
         self.actor_params = torch.cat([params, params.new_zeros(len(seeds), self.extra * action_dim)], 1)  # [R, P]

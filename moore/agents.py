@@ -23,19 +23,20 @@ def make_agent(config: RunConfig, seeds: Sequence[int], stage: str, device: torc
     """R agents of config.algorithm for one stage ("offline" or "online"), one for each seed."""
     spec = find_spec(config.env)
     sizes = (spec.obs_dim, spec.action_dim)
+    where = (device, config.precision)
     match config.algorithm:
         case "sac":
-            return SAC(config.sac, *sizes, seeds, device)
+            return SAC(config.sac, *sizes, seeds, *where)
         case "awac":
-            return AWAC(config.sac, config.awac, *sizes, seeds, device)
+            return AWAC(config.sac, config.awac, *sizes, seeds, *where)
         case "iql":
-            return IQL(config.sac, config.iql, *sizes, seeds, device)
+            return IQL(config.sac, config.iql, *sizes, seeds, *where)
         case "cql":
             coef = config.cql.offline_coef if stage == "offline" else config.cql.online_coef
-            return CQL(config.sac, config.cql, coef, *sizes, seeds, device)
+            return CQL(config.sac, config.cql, coef, *sizes, seeds, *where)
         case "td3_bc":
-            return TD3BC(config.sac, config.td3_bc, *sizes, seeds, device)
+            return TD3BC(config.sac, config.td3_bc, *sizes, seeds, *where)
         case "balanced_replay":
-            return BalancedReplay(config.sac, config.cql, config.balanced_replay, *sizes, seeds, stage, device)
+            return BalancedReplay(config.sac, config.cql, config.balanced_replay, *sizes, seeds, stage, *where)
         case other:
             raise ValueError(f"no such algorithm: {other}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from moore.agents import make_agent
+from moore.agents import Agent, make_agent
 from moore.baselines.iql import IQL
 from moore.config import RunConfig, cohort_key
 from moore.data.transitions import Transitions
@@ -18,6 +19,7 @@ from moore.dynamics import Ensemble, Training
 from moore.envs import terminated_fn
 from moore.envs.spec import find_spec
 from moore.evaluate import Evaluator
+from moore.graphs import caller
 from moore.metrics import Metrics
 from moore.nets import divisor
 from moore.penalty import PenaltyCoef, max_std, uncertainty
@@ -57,13 +59,17 @@ class Cohort:
         )
         self.configs, self.shared, self.stage = list(configs), configs[0], stage
         self.device = torch.device(device)
+        self.call = caller(self.device)
+        torch.backends.cuda.matmul.allow_tf32 = self.shared.precision == "tf32"  # one cohort a process
         self.spec = find_spec(self.shared.env)
         obs_dim, action_dim = self.spec.obs_dim, self.spec.action_dim
         self.seeds = [config.seed for config in configs]
         self.kinds = [config.penalty.uncertainty for config in configs]
         self.agent = make_agent(self.shared, self.seeds, stage, device)
         self.ensemble = (
-            Ensemble(self.shared.dynamics, obs_dim, action_dim, self.seeds, device) if self.shared.uses_model else None
+            Ensemble(self.shared.dynamics, obs_dim, action_dim, self.seeds, device, self.shared.precision)
+            if self.shared.uses_model
+            else None
         )
         self.streams = {name: Streams(self.seeds, stage, name, device=device) for name in PURPOSES}
         names = list(dict.fromkeys(config.dataset for config in configs if config.dataset is not None))
@@ -140,7 +146,7 @@ class Cohort:
         assert self.holdout is not None
         cap = dynamics.offline_max_updates if first else dynamics.online_max_updates
         draw = lambda n: draw_batch("model_batches", n, "train")  # noqa: E731
-        self.metrics.add(self.ensemble.fit(draw, self.holdout, cap, self.safe_point))
+        self.metrics.add(self.ensemble.fit(draw, self.holdout, cap, self.safe_point, self.call))
         if self.look is not None:
             self.metrics.add(self.look.metrics())
         if first:
@@ -164,6 +170,7 @@ class Cohort:
             coef,
             self.streams["rollout"],
             self.model_buffer,
+            self.call,
         )
         self.metrics.add(metrics | {"penalty/coef": coef})
         if t > 0:
@@ -191,7 +198,9 @@ class Cohort:
                 parts.append(self.model_buffer.gather(scale_to_index(imagined[:, i], self.model_buffer.size[:, None])))
             batch = parts[0] if len(parts) == 1 else concatenate(parts)
             self.updates += 1
-            self.metrics.add(agent.update(batch, noise[:, i].transpose(0, 1), self.updates % interval == 0))
+            actor = self.updates % interval == 0
+            step = functools.partial(_update, agent, type(batch), actor)
+            self.metrics.add(self.call(("update", actor), step, noise[:, i].transpose(0, 1), *batch))
 
     def _weigh(self, t: int, weights: DensityRatio) -> Tensor:
         """One minibatch's rows by their priorities, which change with every minibatch."""
@@ -294,6 +303,11 @@ class Cohort:
             scale = max_std(*prediction).mean(1) / uncertainty(self.kinds, *prediction).mean(1)
             asked = torch.tensor([config.penalty.rescale for config in self.configs], device=self.device)
             self.ensemble.uncertainty_scale.copy_(torch.where(asked, scale, 1.0))
+
+
+def _update(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
+    """An update as a function of tensors alone."""
+    return agent.update(kind(*fields), noise, actor)
 
 
 def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

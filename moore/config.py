@@ -21,6 +21,7 @@ from moore.density_ratio import DensityRatioConfig
 from moore.dynamics import DynamicsConfig
 from moore.envs.spec import check_physics, find_spec
 from moore.errors import UserError
+from moore.nets import PRECISIONS
 from moore.penalty import SCHEDULES, UNCERTAINTIES, PenaltyConfig
 from moore.rollout import RolloutConfig
 from moore.sampling import CONSUMERS, DENSITY_RATIO, ROW_STRATEGIES, STRATEGIES, SamplingConfig
@@ -154,6 +155,7 @@ class RunConfig:
     algorithm: str = "sac"  # who learns: SAC (MOORe, MOPO, MBPO, RLPD and SAC itself) or a baseline's agent
     real_ratio: float = 0.05  # share of real transitions in SAC's batches; 1 needs no model
     eval_episodes: int = 10
+    precision: str = "float32"  # of the networks' products, see moore/nets.py; not in the paper
     sac: SACConfig = field(default_factory=SACConfig)
     awac: AWACConfig = field(default_factory=AWACConfig)
     iql: IQLConfig = field(default_factory=IQLConfig)
@@ -175,6 +177,7 @@ class RunConfig:
             learned = ROW_STRATEGIES if self.uses_model else ()  # their weights are refreshed with the model
             accepted_here = (*STRATEGIES, *learned, DENSITY_RATIO)
             check_choice(f"sampling.{consumer}", getattr(self.sampling, consumer), accepted_here)
+        check_choice("precision", self.precision, PRECISIONS)
         check_choice("sac.actor_value", self.sac.actor_value, ("min", "mean"))
         check_choice("penalty.uncertainty", self.penalty.uncertainty, tuple(UNCERTAINTIES))
         check_choice("penalty.schedule", self.penalty.schedule, SCHEDULES)

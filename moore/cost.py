@@ -1,182 +1,147 @@
-"""What a study would cost on this machine: each part of a cohort is timed for a moment, times how often it happens."""
+"""What a cohort would cost on this machine: how often each of its parts happens, times what that part takes."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-from moore.agents import Agent, make_agent
 from moore.checkpoint import offline_run_id
 from moore.config import RunConfig, cohort_key
-from moore.dynamics import Ensemble
-from moore.envs import make_env, terminated_fn
-from moore.envs.spec import EnvSpec, find_spec
+from moore.envs.spec import find_spec
+from moore.memory import checkpoint_bytes, cohort_memory, transitions_of
 from moore.online import evaluation_steps
-from moore.replay import Batch, BatchWithReturns, ModelBuffer
-from moore.rng import Streams
-from moore.rollout import rollout
-from moore.sac import SAC
+from moore.sampling import CONSUMERS, DENSITY_RATIO, ROW_STRATEGIES, SamplingConfig
+from moore.timing import times, weights_seconds
 
-MOMENT = 0.2  # seconds of a measurement
 MOST_RUNS = {"cpu": 4, "cuda": 32}  # timed at most so many runs at once; the cost of more is taken as proportional
-MOST_BRANCHES = 1000  # the same of a rollout's start states
+TIMED = {  # what a run does, and the field of `Times` with its seconds
+    "environment steps": "env_step",
+    "ensemble updates": "model_update",
+    "rollouts": "rollout",
+    "policy updates": "update",
+    "evaluation steps": "evaluation_step",
+}
+FEW = 10_000  # transitions that stand for any number, where a draw costs the same
+LEARNED = {*ROW_STRATEGIES, DENSITY_RATIO, "oorb"}  # strategies with weights of single transitions
+
+
+@dataclass(frozen=True)
+class Line:
+    """A part of the cost: in a stage, `runs` runs (or offline stages) do something `count` times.
+
+    seconds: of one of them, for one run.
+    """
+
+    stage: str
+    what: str
+    runs: int
+    count: float
+    seconds: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of all runs together, in one process."""
+        return self.runs * self.count * self.seconds
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one process for both stages of a cohort, and the bytes of its largest checkpoint."""
+    """Seconds of one process for a cohort, line by line, and the bytes of its largest checkpoint."""
 
-    offline: float
-    online: float
+    lines: tuple[Line, ...]
     checkpoint: int
+
+    def seconds(self, stage: str) -> float:
+        """Of a stage, "offline" or "online"."""
+        return sum(line.total for line in self.lines if line.stage == stage)
 
 
 @dataclass(frozen=True)
-class _Times:
-    """Seconds of one call for one run: a gradient update, one of the ensemble, a rollout, an environment step."""
+class CohortCost:
+    """What a study pays for a cohort; shared: its offline stages are those of cohorts before it."""
 
-    update: float
-    critic_update: float
-    model_update: float
-    rollout: float
-    env_step: float
+    runs: Sequence[RunConfig]
+    stages: int
+    shared: bool
+    estimate: Estimate
 
 
 def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> Estimate:
     """The cost of one cohort. Ensemble training counts with its cap: it may converge earlier."""
-    config, count = runs[0], len(runs)
-    spec, online = find_spec(config.env), config.online
-    stages = {offline_run_id(run) for run in runs if run.dataset is not None} if config.offline.updates else set()
-    evaluation = spec.max_episode_steps * config.eval_episodes  # environment steps of one evaluation of one run
-
-    offline_seconds = 0.0
-    if stages:
-        times = _times(cohort_key(config), "offline", min(len(stages), _most(device)), device)
-        rollouts = math.ceil(config.offline.updates / config.offline.rollout_interval)
-        evaluations = 1 + config.offline.updates // config.offline.eval_interval
-        offline_seconds = len(stages) * (
-            _update_seconds(times, config.offline.updates, config.actor_interval("offline"))
-            + config.dynamics.offline_max_updates * times.model_update
-            + rollouts * times.rollout
-            + evaluations * evaluation * times.env_step
-        )
-    times = _times(cohort_key(config), "online", min(count, _most(device)), device)
-    steps, first = config.online_steps, online.epoch_steps
-    updates = online.utd_ratio * (steps + (online.first_epoch_factor - 1) * first)
-    trainings = online.epochs * (first // online.retrain_interval) if online.utd_ratio else 0
-    model_updates = trainings * config.dynamics.online_max_updates
-    if trainings and not stages:  # from scratch, the first training is the long one
-        model_updates += config.dynamics.offline_max_updates - config.dynamics.online_max_updates
-    online_seconds = count * (
-        _update_seconds(times, updates, config.actor_interval("online"))
-        + model_updates * times.model_update
-        + trainings * times.rollout
-        + (steps + (1 + len(evaluation_steps(config))) * evaluation) * times.env_step
-    )
-    return Estimate(offline_seconds, online_seconds, _checkpoint_bytes(config, count, spec))
+    config, lines = runs[0], []
+    of_stage = {"offline": len({offline_run_id(run) for run in runs}), "online": len(runs)}
+    for (stage, what), count in counts(config).items():
+        most = min(of_stage[stage], MOST_RUNS[torch.device(device).type])
+        one = times(cohort_key(config), stage, most, device, _rows(config))
+        lines.append(Line(stage, what, of_stage[stage], count, getattr(one, TIMED[what])))
+    trainings = counts(config).get(("online", "rollouts"), 0)
+    for sampling, number in Counter(run.sampling for run in runs if trainings).items():
+        if LEARNED & {getattr(sampling, consumer) for consumer in CONSUMERS}:
+            lines.append(_weights_line(config, sampling, number, trainings, device))
+    return Estimate(tuple(lines), len(runs) * checkpoint_bytes(config, find_spec(config.env)))
 
 
-def _most(device: str) -> int:
-    return MOST_RUNS["cpu" if device == "cpu" else "cuda"]
+def study_costs(cohorts: Sequence[Sequence[RunConfig]], device: str = "cpu") -> Iterator[CohortCost]:
+    """Every cohort's cost; a stage that several cohorts need is paid by the one that comes first."""
+    seen: set[str] = set()
+    for runs in cohorts:
+        stages = {offline_run_id(run) for run in runs if run.dataset is not None and run.offline.updates}
+        shared, found = bool(stages) and stages <= seen, estimate(runs, device)
+        if shared:
+            found = replace(found, lines=tuple(line for line in found.lines if line.stage != "offline"))
+        seen |= stages
+        yield CohortCost(runs, len(stages), shared, found)
 
 
-def _update_seconds(times: _Times, updates: int, actor_interval: int) -> float:
-    with_actor = updates // actor_interval
-    return with_actor * times.update + (updates - with_actor) * times.critic_update
+def counts(config: RunConfig) -> dict[tuple[str, str], int]:
+    """How often one run does each part (a key of `TIMED`) of a stage; what it does not do is left out.
+
+    Trainings of the ensemble count with their caps.
+    """
+    model, offline, online = config.uses_model, config.offline, config.online
+    evaluation = find_spec(config.env).max_episode_steps * config.eval_episodes
+    happens = {}
+    if offline.updates and config.dataset is not None:
+        happens = {
+            ("offline", "ensemble updates"): config.dynamics.offline_max_updates * model,
+            ("offline", "rollouts"): math.ceil(offline.updates / offline.rollout_interval) * model,
+            ("offline", "policy updates"): offline.updates,
+            ("offline", "evaluation steps"): (1 + offline.updates // offline.eval_interval) * evaluation,
+        }
+    trainings = online.epochs * (online.epoch_steps // online.retrain_interval) * (model and online.utd_ratio > 0)
+    caps = trainings * config.dynamics.online_max_updates
+    if trainings and config.dataset is None:  # from scratch, the first training is the long one
+        caps += config.dynamics.offline_max_updates - config.dynamics.online_max_updates
+    first_epoch = (online.first_epoch_factor - 1) * online.epoch_steps
+    happens |= {
+        ("online", "environment steps"): config.online_steps,
+        ("online", "ensemble updates"): caps,
+        ("online", "rollouts"): trainings,
+        ("online", "policy updates"): online.utd_ratio * (config.online_steps + first_epoch),
+        ("online", "evaluation steps"): (1 + len(evaluation_steps(config))) * evaluation,
+    }
+    return {part: count for part, count in happens.items() if count}
 
 
-@cache
-def _times(config: RunConfig, stage: str, runs: int, device: str) -> _Times:
-    """Measured on random numbers with the cohort's shapes."""
-    spec, seeds = find_spec(config.env), range(runs)
-    agent = make_agent(config, seeds, stage, device)
-    draw = lambda n, *shape: torch.randn(runs, n, *shape, device=device)  # noqa: E731
-
-    def batch(n: int) -> Batch:
-        actions = draw(n, spec.action_dim).tanh()
-        return Batch(draw(n, spec.obs_dim), actions, draw(n), draw(n, spec.obs_dim), torch.zeros_like(draw(n)))
-
-    rows = batch(agent.batch_size)
-    data = BatchWithReturns(*rows, draw(agent.batch_size)) if config.reads_returns else rows
-    noise = torch.randn(agent.noise_blocks, runs, agent.batch_size, spec.action_dim, device=device)
-    update = _seconds(lambda: agent.update(data, noise), device) / runs
-    critic_update = _seconds(lambda: agent.update(data, noise, False), device) / runs
-    model_update = imagined = 0.0
-    if config.uses_model:
-        assert isinstance(agent, SAC)
-        ensemble = Ensemble(config.dynamics, spec.obs_dim, spec.action_dim, seeds, device)
-        members = batch(config.dynamics.ensemble_size * config.dynamics.batch_size)
-        holdout = batch(8)
-        most = 4
-        model_update = _seconds(lambda: ensemble.fit(lambda _: members, holdout, most), device) / most / runs
-        branches, settings = min(MOST_BRANCHES, config.rollout.batch_size), config.rollout
-        length = settings.length if stage == "offline" else config.online.rollout_length or settings.length
-        buffer = ModelBuffer(runs, branches * length, spec.obs_dim, spec.action_dim, device)
-        start, streams = batch(branches).obs, Streams(seeds, "cost", device=device)
-        ends, kinds, coef = terminated_fn(spec.name), ["max_std"] * runs, torch.ones(runs, device=device)
-        one = lambda: rollout(ensemble, agent, start, length, ends, kinds, coef, streams, buffer)  # noqa: E731
-        imagined = _seconds(one, device) / runs * settings.batch_size / branches
-    return _Times(update, critic_update, model_update, imagined, _env_step_seconds(config, spec, agent, runs, device))
+def _weights_line(config: RunConfig, sampling: SamplingConfig, runs: int, trainings: int, device: str) -> Line:
+    """Weights of the offline transitions and, on average, half of the online ones, once for each retraining."""
+    names = [getattr(sampling, consumer) for consumer in CONSUMERS]
+    learned = ", ".join(dict.fromkeys(name for name in names if name in LEARNED))
+    rows = transitions_of(config) + config.online_steps // 2
+    seconds = weights_seconds(replace(cohort_key(config), sampling=sampling), rows, device)
+    return Line("online", f"weights by {learned}", runs, trainings, seconds)
 
 
-def _env_step_seconds(config: RunConfig, spec: EnvSpec, agent: Agent, runs: int, device: str) -> float:
-    """One action and one environment step of one run; an evaluation's episodes step side by side."""
-    env = make_env(config.env, range(runs * config.eval_episodes), config.physics)
-    obs = torch.as_tensor(env.reset(), dtype=torch.float32, device=device).unflatten(0, (runs, config.eval_episodes))
-
-    def step() -> None:
-        action = agent.act(obs).nan_to_num().flatten(0, 1).cpu().numpy()
-        _, _, terminated, truncated = env.step(action)
-        ended = np.flatnonzero(terminated | truncated)
-        if len(ended):
-            env.reset(ended)
-
-    return _seconds(step, device) / runs / config.eval_episodes
-
-
-def _seconds(call: Callable[[], object], device: str) -> float:
-    """The least time of a call within a moment, after one that warms up."""
-    call()
-    best, end = math.inf, time.perf_counter() + MOMENT
-    while time.perf_counter() < end or best == math.inf:
-        start = time.perf_counter()
-        call()
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
-    return best
+def _rows(config: RunConfig) -> int:
+    """Transitions of a timed cohort: all where weights of every one are summed for each minibatch."""
+    rows = transitions_of(config)
+    return rows if config.uses_density_ratio and not config.uses_model else min(rows, FEW)
 
 
 def device_bytes(runs: Sequence[RunConfig], transitions: int) -> int:
-    """Roughly the device memory that a cohort needs: its state, its data of so many transitions, its largest step.
-
-    The largest step is the widest of a rollout, an ensemble update and a critic update, counted with three copies of
-    every activation (forward, backward, work space), and 1 GiB of the device's own.
-    """
-    config, spec = runs[0], find_spec(runs[0].env)
-    members, width = config.dynamics.ensemble_size, sum(config.dynamics.hidden)
-    batch, conservative = config.sac.batch_size, config.algorithm in ("cql", "balanced_replay")
-    rows = [batch * config.sac.num_critics * (1 + 3 * config.cql.num_actions * conservative) * sum(config.sac.hidden)]
-    if config.uses_model:
-        rows.append(members * max(config.dynamics.batch_size, config.rollout.batch_size) * width)
-    data = 4 * transitions * (2 * spec.obs_dim + spec.action_dim + 2) * len({run.dataset for run in runs})
-    return _checkpoint_bytes(config, len(runs), spec) + data + 3 * 4 * len(runs) * max(rows) + 2**30
-
-
-def _checkpoint_bytes(config: RunConfig, runs: int, spec: EnvSpec) -> int:
-    """Parameters, optimisers, online transitions and imagined ones of `runs` runs at the end of the online stage."""
-    size = lambda tensors: sum(x.numel() * x.element_size() for x in tensors)  # noqa: E731
-    one: Iterable[torch.Tensor] = make_agent(config, [0], "online").state().values()
-    total, width = size(one), 4 * (2 * spec.obs_dim + spec.action_dim + 2)
-    total += width * config.online_steps
-    if config.uses_model:
-        total += size(Ensemble(config.dynamics, spec.obs_dim, spec.action_dim, [0]).state().values())
-        length = config.online.rollout_length or config.rollout.length
-        total += width * config.rollout.retain * length * config.rollout.batch_size
-    return runs * total
+    """The GPU memory that a cohort needs, with datasets of so many transitions."""
+    return cohort_memory(runs, "cuda", transitions).total

@@ -48,9 +48,10 @@ class DensityRatio:
         first_epoch_steps: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
         self.config, self.buffer = config, buffer
-        self.net = MLP((buffer.obs_dim + action_dim, *config.hidden, 1))
+        self.net = MLP((buffer.obs_dim + action_dim, *config.hidden, 1), precision=precision)
         self.params = self.net.init(Streams(seeds, "init", "density_ratio", device=device).generators)  # [R, P]
         self.params[:, -1] = 1.0  # the last bias: w starts near 1, everything equally likely
         self.adam = RunAdam(self.params, config.lr)
@@ -66,7 +67,7 @@ class DensityRatio:
         """The distribution that one run's policy batches are drawn from."""
         offline = self.priorities[run, : self.buffer.offline_size[run]]
         online = self.priorities[run, self.width : self.width + self.known_online]
-        on, off = float(online.sum()), float(offline.sum())
+        on, off = online.sum().double(), offline.sum().double()
         return Mixture(on / (on + off), offline, online)
 
     def add_online(self) -> None:

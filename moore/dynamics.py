@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from moore.graphs import Call, plain
 from moore.nets import MLP, divisor
 from moore.optim import RunAdam
 from moore.replay import Batch
@@ -17,7 +18,8 @@ from moore.rng import Streams
 
 BOUND_COEF = 0.01  # weight of the log-variance bounds in the loss (PETS; tianheyu927/mopo models/bnn.py)
 INIT_MAX_LOGVAR, INIT_MIN_LOGVAR = 0.5, -10.0  # same source
-PREDICT_FLOATS = 2**22  # activations per chunk when predicting: keeps the working set in cache and memory bounded
+# activations of a layer that are held at once in predictions: a CPU's caches, a share of a GPU's memory
+PREDICT_FLOATS = {"cpu": 2**22, "cuda": 2**28}
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,16 @@ class Ensemble:
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
         self.config, self.obs_dim = config, obs_dim
         num_runs, out = len(seeds), obs_dim + 1
-        self.net = MLP((obs_dim + action_dim, *config.hidden, 2 * out), activation="swish")
+        self.net = MLP((obs_dim + action_dim, *config.hidden, 2 * out), activation="swish", precision=precision)
         init = Streams(seeds, "init", "dynamics", device=device).generators
         self.params = self.net.init(init, members=config.ensemble_size)  # [R, K, P]
-        self.bounds = torch.empty(num_runs, 2, out, device=device)  # max_logvar, min_logvar; shared by the members
-        self.bounds[:, 0], self.bounds[:, 1] = INIT_MAX_LOGVAR, INIT_MIN_LOGVAR
+        # max_logvar, min_logvar [R, 2, out]; shared by the members
+        bounds = torch.tensor([INIT_MAX_LOGVAR, INIT_MIN_LOGVAR], device=device)
+        self.bounds = bounds[:, None].repeat(num_runs, 1, out)
         self.elite_idxs = torch.arange(config.num_elites, device=device).repeat(num_runs, 1)  # [R, num_elites]
         self.input_mean = torch.zeros(num_runs, 1, 1, obs_dim + action_dim, device=device)
         self.input_std = torch.ones_like(self.input_mean)
@@ -117,6 +121,7 @@ class Ensemble:
         holdout: Batch,
         max_updates: int,
         safe_point: Callable[[], None] = lambda: None,
+        call: Call = plain,
     ) -> dict[str, Tensor]:
         """Train until each run's holdout error stops improving, at most max_updates gradient updates.
 
@@ -129,7 +134,7 @@ class Ensemble:
         destroy the ensemble.
 
         safe_point is called after every update. What it saves, `self.training` included, lets a later call with the
-        same arguments go on from there.
+        same arguments go on from there. call: how an update is called, see moore/graphs.py.
         """
         config = self.config
         if self.training is None:
@@ -139,7 +144,10 @@ class Ensemble:
             self.training = Training.start(self.params)
         training = self.training
         while training.done < max_updates and any(training.active):
-            training.loss = self._update(draw(config.ensemble_size * config.batch_size), training.active)
+            batch, active = draw(config.ensemble_size * config.batch_size), list(training.active)
+            training.loss = call(
+                ("model", *active), lambda *fields, active=active: self._update(Batch(*fields), active), *batch
+            )
             training.done += 1
             if training.done % config.epoch_updates == 0 or training.done == max_updates:
                 self._look(training, holdout)
@@ -147,7 +155,7 @@ class Ensemble:
         self.training = None
         with torch.no_grad():
             self.params.copy_(training.best)
-        self.elite_idxs = training.best_mse.argsort(1)[:, : config.num_elites]
+        self.elite_idxs.copy_(training.best_mse.argsort(1)[:, : config.num_elites])
         self.fitted = True
         elite_mse = training.best_mse.gather(1, self.elite_idxs).mean(1)
         updates = torch.tensor(training.updates, dtype=torch.float32)
@@ -173,7 +181,8 @@ class Ensemble:
     def predict(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
         """Every member's mean and standard deviation of (next obs, reward), each [R, K, B, obs_dim + 1], raw units."""
         num_runs, members = self.params.shape[:2]
-        chunk = max(1, PREDICT_FLOATS // (num_runs * members * max(self.config.hidden)))
+        at_once = PREDICT_FLOATS.get(self.params.device.type, PREDICT_FLOATS["cuda"])
+        chunk = max(1, at_once // (num_runs * members * max(self.config.hidden)))
         means, stds = [], []
         with torch.no_grad():
             for o, a in zip(obs.split(chunk, 1), action.split(chunk, 1), strict=True):

@@ -17,6 +17,9 @@ from torch import Tensor
 
 from moore.batched_mlp import BatchedMLP, outputs
 
+# of the matrix products: float32; tf32, the same but for a GPU's tensor cores, which keep 10 bits of each factor; bf16,
+# the products between the first and the last layer in bfloat16. Parameters, optimisers and losses are float32 always.
+PRECISIONS = ("float32", "tf32", "bf16")
 MIN_STD = 1e-6  # a column that varies less is constant
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # rlkit and MOPO: TanhGaussianPolicy
 
@@ -26,11 +29,13 @@ class MLP:
     """A multi-layer perceptron whose parameters live in one flat tensor.
 
     sizes: (in, hidden..., out). layer_norm: LayerNorm without affine before each activation (RLPD, arXiv 2302.02948).
+    precision: of PRECISIONS; only bf16 is the network's own matter, tf32 is a switch of the process.
     """
 
     sizes: tuple[int, ...]
     activation: str = "relu"
     layer_norm: bool = False
+    precision: str = "float32"
 
     @property
     def shapes(self) -> list[tuple[int, int]]:

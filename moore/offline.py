@@ -36,3 +36,4 @@ def offline_stage(cohort: Cohort, recorder: Recorder, safe_point: Callable[[], N
         if cohort.updates % settings.rollout_interval == 0 or cohort.updates == settings.updates:
             recorder.progress(cohort.updates, settings.updates, f"offline: {name}")
         safe_point()
+    cohort.safe_point = lambda: None  # it knows the cohort, whose D_model would stay beside that of the online stage

@@ -70,14 +70,15 @@ class PenaltyCoef:
     """
 
     def __init__(self, configs: Sequence[PenaltyConfig], epochs: int, device: torch.device | str = "cpu") -> None:
-        self.configs, self.epochs = configs, epochs
+        coefs = [[penalty_coef(config, t, epochs) for config in configs] for t in range(epochs + 1)]
+        self.coefs = torch.tensor(coefs, device=device)  # [epochs + 1, R]
         self.adaptive = torch.tensor([config.schedule == "adaptive" for config in configs], device=device)
         self.first = torch.full((len(configs),), torch.nan, device=device)  # mean u of the first online rollout
         self.latest = self.first.clone()
 
     def at(self, t: int) -> Tensor:
         """Coefficients [R] in epoch t; 0 is the offline stage."""
-        coef = torch.tensor([penalty_coef(config, t, self.epochs) for config in self.configs], device=self.first.device)
+        coef = self.coefs[t]
         return torch.where(self.adaptive & self.first.isfinite(), coef * self.first / self.latest, coef)
 
     def observe(self, mean_uncertainty: Tensor) -> None:

@@ -39,6 +39,7 @@ class Priorities:
         ]
         self.offline: dict[str, Tensor] = {}  # by "<run>/<strategy>": [N_off]
         self.online: dict[str, Tensor] = {}  # [n_on at the last refresh]
+        self._sum_and_max: dict[str, tuple[float, float]] = {}  # of the offline weights; of both sources'
 
     def refresh(self, agent: SAC, ensemble: Ensemble) -> None:
         """New weights from the current policy and ensemble."""
@@ -56,6 +57,7 @@ class Priorities:
                 else:
                     weights = model_error_weights(ensemble, run, rows, config.error_exponent)
                 self.offline[key], self.online[key] = weights[:n_off], weights[n_off:]
+        self._sum_up()
 
     def mixture(self, run: int, name: str, now: Moment) -> Mixture:
         """One run's row strategy where both sources have rows; those since the last refresh weigh 1, or the most."""
@@ -63,10 +65,11 @@ class Priorities:
         if name == "return_prioritized":
             return Mixture(prioritized(self.configs[run], now).online_share, self.offline[key])
         offline, online = self.offline[key], self.online[key]
-        fresh = 1.0 if name == "on_policy" else float(torch.cat([offline, online]).amax())
+        offline_sum, largest = self._sum_and_max[key]
+        fresh = 1.0 if name == "on_policy" else largest
         online = torch.cat([online, online.new_full((now.n_on - len(online),), fresh)])
         total = float(online.sum())
-        return Mixture(total / (total + float(offline.sum())), offline, online)
+        return Mixture(total / (total + offline_sum), offline, online)
 
     def state(self) -> dict[str, Tensor]:
         """The weights of the last refresh."""
@@ -77,6 +80,13 @@ class Priorities:
         for name, weights in state.items():
             source, key = name.split("/", 1)
             getattr(self, source)[key] = weights.to(self.buffer.rows.device)
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        """What does not change until the next refresh, and is not summed a million rows long for every draw."""
+        for key, online in self.online.items():
+            offline = self.offline[key]
+            self._sum_and_max[key] = float(offline.sum()), float(torch.cat([offline, online]).amax())
 
 
 def on_policy_weights(agent: SAC, run: int, rows: Batch, temperature: float) -> Tensor:

@@ -83,17 +83,19 @@ class RealBuffer:
         num_runs = len(dataset_of)
         self.obs_dim, self.online_capacity, self.online_size = obs_dim, online_capacity, 0
         self.rows = torch.zeros(total + num_runs * online_capacity, width, device=device)
-        if datasets:
-            torch.cat(list(datasets), out=self.rows[:total])
+        for offset, rows in zip(offsets, datasets, strict=True):
+            self.rows[offset : offset + len(rows)].copy_(rows)  # from the CPU, maybe
         self.return_to_go: Tensor | None = None
         if return_to_go is not None:
             self.return_to_go = torch.full((len(self.rows),), -torch.inf, device=device)
-            torch.cat(list(return_to_go), out=self.return_to_go[:total])
-        as_long = lambda values: torch.tensor(values, device=device, dtype=torch.long)  # noqa: E731
-        self.offline_start = as_long([0 if k is None else offsets[k] for k in dataset_of])  # [R]
-        # a list, not a tensor: every draw needs the numbers, and reading them off a device would stall it
+            for offset, returns in zip(offsets, return_to_go, strict=True):
+                self.return_to_go[offset : offset + len(returns)].copy_(returns)
+        # lists beside the tensors [R]: reading a number off a GPU would stall it
         self.offline_size = [0 if k is None else len(datasets[k]) for k in dataset_of]
-        self.online_start = total + online_capacity * torch.arange(num_runs, device=device)  # [R]
+        self._offline_first = [0 if k is None else offsets[k] for k in dataset_of]
+        self._online_first = [total + online_capacity * run for run in range(num_runs)]
+        self.offline_start = torch.tensor(self._offline_first, device=device, dtype=torch.long)
+        self.online_start = torch.tensor(self._online_first, device=device, dtype=torch.long)
 
     def append(self, batch: Batch) -> None:
         """Add one online transition per run; batch fields are [R, ...]."""
@@ -108,7 +110,7 @@ class RealBuffer:
         """
         if self.return_to_go is None:
             return
-        start = int(self.online_start[run])
+        start = self._online_first[run]
         rewards = self.rows[start + first : start + self.online_size, -self.obs_dim - 2].tolist()
         for step in range(len(rewards) - 1, -1, -1):
             tail = rewards[step] = rewards[step] + gamma * tail
@@ -131,8 +133,8 @@ class RealBuffer:
 
     def all_of(self, run: int) -> Batch:
         """Every transition of one run, offline then online; fields [N, ...]."""
-        first, size = int(self.offline_start[run]), self.offline_size[run]
-        start = int(self.online_start[run])
+        first, size = self._offline_first[run], self.offline_size[run]
+        start = self._online_first[run]
         online = self.rows[start : start + self.online_size]
         return unpack(torch.cat([self.rows[first : first + size], online]), self.obs_dim)
 
@@ -161,7 +163,9 @@ class ModelBuffer:
         self, num_runs: int, capacity: int, obs_dim: int, action_dim: int, device: torch.device | str = "cpu"
     ) -> None:
         self.obs_dim, self.capacity = obs_dim, capacity
-        self.rows = torch.zeros(num_runs, capacity, 2 * obs_dim + action_dim + 2, device=device)
+        # one row more in each run's table takes what is not to be added: picking out the rest would stall a GPU
+        self._table = torch.zeros(num_runs, capacity + 1, 2 * obs_dim + action_dim + 2, device=device)
+        self.rows = self._table[:, :capacity]
         self.written = torch.zeros(num_runs, dtype=torch.long, device=device)  # rows ever added, [R]
 
     @property
@@ -172,8 +176,8 @@ class ModelBuffer:
     def append(self, batch: Batch, valid: Tensor) -> None:
         """Add the transitions [R, B] whose valid [R, B] is True, in order; the oldest give way. B <= capacity."""
         slot = (self.written[:, None] + valid.cumsum(1) - 1) % self.capacity
-        run = torch.arange(len(self.rows), device=self.rows.device)[:, None].expand_as(slot)
-        self.rows[run[valid], slot[valid]] = pack(batch)[valid]
+        run = torch.arange(len(self.rows), device=self.rows.device)[:, None]
+        self._table[run, torch.where(valid, slot, self.capacity)] = pack(batch)
         self.written += valid.sum(1)
 
     def gather(self, index: Tensor) -> Batch:

@@ -53,5 +53,4 @@ class Streams:
 
 def scale_to_index(uniform: Tensor, size: Tensor | int) -> Tensor:
     """Indices floor(u * size) from uniforms [R, ...] and sizes [R, 1...] or a number; never equal to size."""
-    index = (uniform * size).long()
-    return torch.minimum(index, torch.as_tensor(size, device=uniform.device).long() - 1)
+    return (uniform * size).long().clamp(max=(size.long() if isinstance(size, Tensor) else size) - 1)

@@ -23,8 +23,9 @@ class SAC(ActorCritic):
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device)
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
         self.log_alpha = torch.full((len(seeds),), config.init_alpha, device=device).log()  # [R]
         self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
         self.target_entropy = -float(action_dim) if config.target_entropy is None else config.target_entropy

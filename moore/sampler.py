@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,19 @@ from moore.priorities import Priorities
 from moore.replay import RealBuffer
 from moore.rng import Streams
 from moore.sac import SAC
-from moore.sampling import DENSITY_RATIO, ROW_STRATEGIES, Mixture, Moment, Split, draw, mixture
+from moore.sampling import (
+    DENSITY_RATIO,
+    ROW_STRATEGIES,
+    Mixture,
+    Moment,
+    Part,
+    Plan,
+    Split,
+    mixture,
+    part_of,
+    plan,
+    running_sum,
+)
 
 
 class Sampler:
@@ -23,6 +36,9 @@ class Sampler:
 
     The density ratio weighs every minibatch of a model-free run (Balanced Replay); in a model-based run it is trained
     before each retraining of the ensemble, like the weights of the row strategies.
+
+    What draws depend on beside their random numbers is worked out once and kept: until the epoch or the number of
+    online transitions changes, and running sums of offline weights until these do.
     """
 
     def __init__(
@@ -38,10 +54,13 @@ class Sampler:
         self.priorities = Priorities([config.sampling for config in configs], buffer, episode_returns)
         steps, seeds = self.shared.online.epoch_steps, [config.seed for config in configs]
         self.density_ratio = (
-            DensityRatio(self.shared.density_ratio, buffer, action_dim, steps, seeds, device)
+            DensityRatio(self.shared.density_ratio, buffer, action_dim, steps, seeds, device, self.shared.precision)
             if stage == "online" and self.shared.uses_density_ratio
             else None
         )
+        self._parts: dict[Split, Part] = {}
+        self._plans: dict[tuple[str, Split], tuple[tuple[int, int], Plan]] = {}  # with epoch and online transitions
+        self._offline_sums: dict[tuple[int, str, Split], Tensor] = {}  # by run, strategy and part
 
     @property
     def minibatch_weights(self) -> DensityRatio | None:
@@ -49,14 +68,14 @@ class Sampler:
         return None if self.shared.uses_model else self.density_ratio
 
     def rows(self, consumer: str, t: int, uniforms: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-        """Rows [R, B] for one consumer in epoch t and their online share [R]; uniforms as in `sampling.draw`."""
-        mixtures = [self._mixture(run, consumer, t) for run in range(len(self.configs))]
-        return draw(self.buffer, mixtures, uniforms, split)
+        """Rows [R, B] for one consumer in epoch t and their online share [R]; uniforms as in `sampling.Plan.draw`."""
+        return self._plan(consumer, t, split).draw(uniforms)
 
     def refresh(self, agent: SAC, ensemble: Ensemble, streams: Streams) -> dict[str, Tensor]:
         """Weights for the ensemble's next training and the rollouts after it; returns metrics [R]."""
         if self.buffer.online_size == 0:
             return {}  # everything is drawn from the offline data
+        self._forget()
         self.priorities.refresh(agent, ensemble)
         if self.density_ratio is None:
             return {}
@@ -70,9 +89,41 @@ class Sampler:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
+        self._forget()
         self.priorities.load(state["priorities"])
         if self.density_ratio:
             self.density_ratio.load(state["density_ratio"])
+
+    def _forget(self) -> None:
+        """Weights are about to change."""
+        self._plans.clear()
+        self._offline_sums.clear()
+
+    def _plan(self, consumer: str, t: int, split: Split) -> Plan:
+        now = t, self.buffer.online_size
+        if self.minibatch_weights is not None:
+            return plan(self._part(split), self._mixtures(consumer, t))
+        then, made = self._plans.get((consumer, split), (None, None))
+        if made is None or then != now:
+            made = plan(self._part(split), self._mixtures(consumer, t), partial(self._offline_sum, consumer, split))
+            self._plans[consumer, split] = now, made
+        return made
+
+    def _offline_sum(self, consumer: str, split: Split, run: int, weights: Tensor) -> Tensor:
+        """`running_sum`, but once for all consumers of one strategy and for any number of online transitions."""
+        key = run, getattr(self.configs[run].sampling, consumer), split
+        if key not in self._offline_sums:
+            self._offline_sums[key] = running_sum(run, weights)
+        return self._offline_sums[key]
+
+    def _part(self, split: Split) -> Part:
+        online_size = split.online_size(self.buffer.online_size)
+        if split not in self._parts or self._parts[split].online_size != online_size:
+            self._parts[split] = part_of(self.buffer, split)
+        return self._parts[split]
+
+    def _mixtures(self, consumer: str, t: int) -> list[Mixture]:
+        return [self._mixture(run, consumer, t) for run in range(len(self.configs))]
 
     def _mixture(self, run: int, consumer: str, t: int) -> Mixture:
         config, online = self.configs[run].sampling, self.shared.online

@@ -42,11 +42,12 @@ class SamplingConfig:
 class Mixture(NamedTuple):
     """A distribution over D_off ∪ D_on.
 
-    online_share: probability that a drawn transition is online. The weights [N_off], [N_on], if given, are
-    unnormalised probabilities inside the source; None is uniform.
+    online_share: probability that a drawn transition is online; a tensor (float64, a scalar) where it changes with
+    every minibatch, which then need not wait for the number. The weights [N_off], [N_on], if given, are unnormalised
+    probabilities inside the source; None is uniform.
     """
 
-    online_share: float
+    online_share: float | Tensor
     offline_weights: Tensor | None = None
     online_weights: Tensor | None = None
 
@@ -170,43 +171,88 @@ class Split(NamedTuple):
 ALL = Split()
 
 
-def draw(
-    buffer: RealBuffer, mixtures: Sequence[Mixture], uniforms: Tensor, split: Split = ALL
-) -> tuple[Tensor, Tensor]:
-    """Draw absolute row indices of `buffer`, run r from mixtures[r].
+class Part(NamedTuple):
+    """A split of a buffer as it is now: as numbers, and as what draws need on the device."""
 
-    uniforms: float64 [2, R, B] in [0, 1): the first picks the source, the second the transition inside it.
-    Returns index [R, B] and the realised online share [R]. Inside a part, weights count for its rows; the holdout,
-    a yardstick, is drawn uniformly inside each source.
-    """
-    offline = [split.offline(size) for size in buffer.offline_size]
-    online_size = split.online_size(buffer.online_size)
+    split: Split
+    offline: list[tuple[int, int]]  # of each run: (first row, number of rows)
+    online_size: int
+    offline_start: Tensor  # [R, 1], absolute row
+    offline_count: Tensor  # [R, 1], at least 1
+    online_start: Tensor  # [R, 1], absolute row of the first online transition, in the part or not
+    online_count: Tensor  # [1, 1], at least 1
+
+
+def part_of(buffer: RealBuffer, split: Split = ALL) -> Part:
+    """The rows of `buffer` that draws from this split may take."""
+    offline, online_size = [split.offline(size) for size in buffer.offline_size], split.online_size(buffer.online_size)
     assert all(size or online_size for _, size in offline), f"no transitions in the part {split.part!r}"
-    shares = []
-    for (_, n_off), mix in zip(offline, mixtures, strict=True):
-        shares.append(0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share)
-    device = uniforms.device
-    column = lambda values, dtype: torch.tensor(values, device=device, dtype=dtype)[:, None]  # noqa: E731
-    from_online = uniforms[0] < column(shares, torch.float64)
-    inside_off = scale_to_index(uniforms[1], column([max(1, n) for _, n in offline], torch.long))
-    inside_on = scale_to_index(uniforms[1], max(1, online_size))
-    for run, mix in enumerate(mixtures):
-        first, n_off = offline[run]
+    column = lambda values: torch.tensor(values, device=buffer.rows.device, dtype=torch.long)[:, None]  # noqa: E731
+    start = buffer.offline_start[:, None] + column([first for first, _ in offline])
+    counts = column([max(1, n) for _, n in offline]), column([max(1, online_size)])
+    return Part(split, offline, online_size, start, counts[0], buffer.online_start[:, None], counts[1])
+
+
+class Plan(NamedTuple):
+    """All that draws from one part depend on beside their uniforms, on the device."""
+
+    part: Part
+    online_share: Tensor  # [R, 1] float64
+    offline_sums: dict[int, Tensor]  # of each run with such weights: their running sum [n] over the part's rows
+    online_sums: dict[int, Tensor]
+
+    def draw(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw absolute row indices of the buffer, by tensor operations of fixed shapes alone: nothing waits for them.
+
+        uniforms: float64 [2, R, B] in [0, 1): the first picks the source, the second the transition inside it.
+        Returns index [R, B] and the realised online share [R].
+        """
+        from_online = uniforms[0] < self.online_share
+        inside_off = scale_to_index(uniforms[1], self.part.offline_count)
+        inside_on = scale_to_index(uniforms[1], self.part.online_count)
+        for inside, sums in ((inside_off, self.offline_sums), (inside_on, self.online_sums)):
+            for run, cumulative in sums.items():
+                inside[run] = _inverted(cumulative, uniforms[1, run])
+        online_row = self.part.online_start + self.part.split.online_row(inside_on)
+        return torch.where(from_online, online_row, self.part.offline_start + inside_off), from_online.float().mean(1)
+
+
+def running_sum(run: int, weights: Tensor) -> Tensor:
+    """The running sum [n] of one run's weights [n], float64."""
+    return weights.double().cumsum(0)
+
+
+def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Tensor], Tensor] = running_sum) -> Plan:
+    """How to draw from a part, run r from mixtures[r].
+
+    Inside a part, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
+    offline_sum: what gives `running_sum` of a run's offline weights in the part, for who has it from before.
+    """
+    device, split, online_size = part.offline_start.device, part.split, part.online_size
+    shares, offline_sums, online_sums = [], {}, {}
+    for run, (mix, (first, n_off)) in enumerate(zip(mixtures, part.offline, strict=True)):
+        share = 0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share
+        # filled in, not copied from the host: no draw waits for a share that is a tensor already
+        shares.append(share if isinstance(share, Tensor) else torch.full((), share, dtype=torch.float64, device=device))
         if split.part == "holdout":
-            break
+            continue
         if mix.offline_weights is not None and n_off:
-            inside_off[run] = _weighted(mix.offline_weights[first : first + n_off].to(device), uniforms[1, run])
+            offline_sums[run] = offline_sum(run, mix.offline_weights[first : first + n_off].to(device))
         if mix.online_weights is not None and online_size:
             weights = mix.online_weights.to(device)
             if split.part == "train":
                 weights = weights[split.online_row(torch.arange(online_size, device=device))]
-            inside_on[run] = _weighted(weights, uniforms[1, run])
-    offline_row = buffer.offline_start[:, None] + column([first for first, _ in offline], torch.long) + inside_off
-    online_row = buffer.online_start[:, None] + split.online_row(inside_on)
-    return torch.where(from_online, online_row, offline_row), from_online.float().mean(1)
+            online_sums[run] = running_sum(run, weights)
+    return Plan(part, torch.stack(shares)[:, None], offline_sums, online_sums)
 
 
-def _weighted(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Indices drawn in proportion to weights [n] by inverting their cumulative sum at uniforms [B]."""
-    cumulative = weights.double().cumsum(0)
-    return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp(max=len(weights) - 1)
+def draw(
+    buffer: RealBuffer, mixtures: Sequence[Mixture], uniforms: Tensor, split: Split = ALL
+) -> tuple[Tensor, Tensor]:
+    """One draw from `buffer`, run r from mixtures[r]; see `Plan.draw`."""
+    return plan(part_of(buffer, split), mixtures).draw(uniforms)
+
+
+def _inverted(cumulative: Tensor, uniforms: Tensor) -> Tensor:
+    """Indices [B] drawn in proportion to weights by inverting their running sum [n] at uniforms [B]."""
+    return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp(max=len(cumulative) - 1)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from moore.checkpoint import offline_run_id
-from moore.cost import estimate
+from moore.cost import study_costs
+from moore.memory import cohort_memory
 from moore.results import dataset_label
 from moore.study import Study
 
@@ -17,27 +18,27 @@ from moore.study import Study
 def show(study: Study, workers: int, device: str) -> None:
     """Print the cohorts of a study, its offline stages and its cost."""
     torch.set_num_threads(1)  # like the processes that train
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else 160)
     table = Table(box=None, pad_edge=False)
-    for column in ("cohort", "methods", "runs", "offline stages", "offline", "online", "checkpoint"):
+    for column in ("cohort", "methods", "runs", "offline stages", "offline", "online", "checkpoint", "memory", "a run"):
         table.add_column(column, justify="left" if column in ("cohort", "methods") else "right")
-    total, largest, seen = 0.0, 0, set[str]()
-    for runs in study.cohorts():
-        stages = {offline_run_id(run) for run in runs if run.dataset is not None and run.offline.updates}
-        cost = estimate(runs, device)
-        shared = bool(stages) and stages <= seen  # trained once, by the cohort that comes first
-        offline = 0.0 if shared else cost.offline
-        seen |= stages
-        total, largest = total + offline + cost.online, max(largest, cost.checkpoint)
-        methods = list(dict.fromkeys(run.method for run in runs))
+    total, largest, most = 0.0, 0, 0
+    for cost in study_costs(study.cohorts(), device):
+        memory = cohort_memory(cost.runs, device)
+        offline, online = cost.estimate.seconds("offline"), cost.estimate.seconds("online")
+        total, most = total + offline + online, max(most, memory.total)
+        largest = max(largest, cost.estimate.checkpoint)
+        methods = list(dict.fromkeys(run.method for run in cost.runs))
         table.add_row(
-            dataset_label(runs[0]),
+            dataset_label(cost.runs[0]),
             ", ".join(methods) if len(methods) < 5 else f"{len(methods)} methods",
-            str(len(runs)),
-            f"{len(stages)} shared" if shared else str(len(stages)),
-            "" if shared or not stages else duration(offline),
-            duration(cost.online),
-            f"{cost.checkpoint / 2**20:,.0f} MiB",
+            str(len(cost.runs)),
+            f"{cost.stages} shared" if cost.shared else str(cost.stages),
+            "" if cost.shared or not cost.stages else duration(offline),
+            duration(online),
+            mebibytes(cost.estimate.checkpoint),
+            mebibytes(memory.total),
+            mebibytes(max(memory.runs)),
         )
     uses = Counter(offline_run_id(run) for run in study.runs if run.dataset is not None and run.offline.updates)
     methods = list(dict.fromkeys(run.method for run in study.runs))
@@ -46,10 +47,17 @@ def show(study: Study, workers: int, device: str) -> None:
         f"{study.name}: {len(study.runs)} runs of {len(methods)} methods ({', '.join(methods)})",
         f"{len(study.cohorts())} cohorts, one process each; {len(uses)} offline stages for {uses.total()} runs",
         f"about {duration(total)} of one process with one thread on {device}, {duration(total / workers)} with "
-        f"{workers} at once; largest checkpoint {largest / 2**20:,.0f} MiB",
+        f"{workers} at once; largest checkpoint {mebibytes(largest)}",
+        f"memory of one process: at most {mebibytes(most)}; of each cohort the column `memory`, and what each of its "
+        "runs adds to what they share (program and datasets)",
         "Timed for moments with these shapes on this machine as it is now; the ensemble counts as trained to its cap.",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def mebibytes(count: int) -> str:
+    """Bytes as `1,234 MiB`."""
+    return f"{count / 2**20:,.0f} MiB"
 
 
 def duration(seconds: float) -> str:

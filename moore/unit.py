@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import sys
 import time
@@ -31,6 +30,7 @@ from moore.lock import locked
 from moore.offline import offline_stage
 from moore.offline_cache import OfflineCache
 from moore.online import OnlineStage
+from moore.peak_memory import peak_bytes
 from moore.results import Recorder, environment_facts, missing_rows, offline_method, run_id, write_json
 from moore.resume import Checkpoints
 from moore.runs import check_same, is_finished, read_manifest
@@ -211,7 +211,7 @@ class Unit:
                 "config": to_mapping(config),
                 "cpu_seconds": round(cpu, 1),
                 "wall_seconds": round(wall, 1),
-                "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "peak_memory_mb": round(peak_bytes() / 2**20),
                 "threads": torch.get_num_threads(),
                 "device": str(self.device),
                 "finished": time.strftime("%Y-%m-%d"),

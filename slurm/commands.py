@@ -1,4 +1,4 @@
-"""What `moore study submit` and `collect` do; the command line itself is in moore/cli.py."""
+"""What `moore study submit` and `collect` do; the command line itself is in moore/cli_study.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def study_submit(
     workers: int,
     dry_run: bool,
 ) -> None:
-    """See moore.cli.study_submit; names: of study and scale, as the user gave them."""
+    """See moore.cli_study.study_submit; names: of study and scale, as the user gave them."""
     settings = load_profile(find_yaml(profile, PROFILES_DIR)) if profile is not None else None
     if settings is None and not local:
         raise UserError("--profile: missing; accepted: a file in slurm/profiles/, by name or path, or --local")
@@ -49,7 +49,7 @@ def study_submit(
 
 
 def study_collect(loaded: Study, names: tuple[str, str], root: Path, out: Path, figures: Path, partial: bool) -> None:
-    """See moore.cli.study_collect; names: of study and scale, as the user gave them."""
+    """See moore.cli_study.study_collect; names: of study and scale, as the user gave them."""
     from analysis.report import print_report, report
 
     runs = _finished(loaded, root)
@@ -65,9 +65,8 @@ def study_collect(loaded: Study, names: tuple[str, str], root: Path, out: Path, 
     submitted = sorted((root / loaded.name / "submissions").glob("*/manifest.json"))
     trained_by = [json.loads(submitted[-1].read_text())["command"]] if submitted else []
     folder = collect(study_out, root, out, "; ".join([*trained_by, _command(names, ["collect"])]))
-    others = [path.parent for path in sorted(out.glob("*/rows.parquet")) if path.parent != folder]
-    report([*others, folder], figures)
-    print_report([*others, folder])
+    report([folder], figures, root / loaded.name / "drawn.json")
+    print_report(folder)
 
 
 def _finished(loaded: Study, root: Path) -> list[RunConfig]:

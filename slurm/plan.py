@@ -10,7 +10,7 @@ from pathlib import Path
 from moore.checkpoint import offline_config, offline_run_id
 from moore.config import RunConfig, cohort_key
 from moore.cost import device_bytes
-from moore.data.make import DEFAULT_TRANSITIONS
+from moore.memory import transitions_of
 from moore.results import run_id
 from moore.runs import is_finished
 from moore.study import Study
@@ -131,17 +131,13 @@ def _split(unit: Work, profile: Profile, plan: Plan) -> list[Work]:
     if profile.cohort_runs is not None and len(unit.runs) > profile.cohort_runs:
         reason = f"cohort_runs is {profile.cohort_runs}"
     elif profile.gpu_memory_bytes is not None:
-        needed = device_bytes(unit.runs, _transitions(unit.runs[0])) * profile.cohorts_per_gpu
+        needed = device_bytes(unit.runs, transitions_of(unit.runs[0])) * profile.cohorts_per_gpu
         if needed > profile.gpu_memory_bytes:
             reason = f"estimated to need {needed / 1e9:.1f} GB of gpu_memory {profile.gpu_memory_bytes / 1e9:.1f} GB"
     if reason is None:
         return [unit]
     plan.splits[unit.split_path] = reason
     return [part for half in unit.halves() for part in _split(half, profile, plan)]
-
-
-def _transitions(run: RunConfig) -> int:
-    return run.dataset_transitions or (DEFAULT_TRANSITIONS[run.env] if run.dataset else 0)
 
 
 def _pack(units: list[Work], size: int) -> list[tuple[Work, ...]]:

@@ -65,8 +65,14 @@ def test_sources_get_tables_of_their_own(tmp_path: Path) -> None:
 
 
 def test_print_report_shows_the_tables(results: Path) -> None:
+    """Breaks if a table is missing, or a larger scale's scores are not beside it, or another study of this scale is."""
+    write_study(results / "larger", flat("uniform", "self:hopper-medium", [1.0, 2.0]), scale="laptop")
+    write_study(results / "alike", flat("uniform", "self:walker2d-medium", [1.0, 2.0]))
     stream = io.StringIO()
-    print_report([results / "toy"], Console(file=stream, width=200))
+    print_report(results / "toy", Console(file=stream, width=200))
+    titles = [line.split() for line in stream.getvalue().splitlines() if line.endswith((" larger", " toy", " alike"))]
+    assert titles[0] == ["Scores", "larger"]
+    assert {name for _, name in titles[1:]} == {"toy"}
     assert all(
         word in stream.getvalue() for word in ("Scores", "Transfer", "Claims", "Differences", "prioritized", "→")
     )

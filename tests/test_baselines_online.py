@@ -227,7 +227,7 @@ def fast(adam: RunAdam, runs: list[int]) -> None:
         step(*arguments)
         adam.params[runs] = before + (adam.params[runs] - before) * 1e6 / adam.lr
 
-    adam.step = faster  # type: ignore[method-assign]
+    adam.step = faster  # type: ignore[method-assign, assignment]
 
 
 @pytest.mark.parametrize("name", ["awac", "iql", "td3_bc", "cql_sac", "balanced_replay"])

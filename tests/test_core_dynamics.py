@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moore.dynamics import DynamicsConfig, Ensemble
+from moore.dynamics import PREDICT_FLOATS, DynamicsConfig, Ensemble
 from moore.replay import Batch
 from moore.rng import Streams, scale_to_index
 
@@ -279,7 +279,7 @@ def test_predictions_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) ->
     """Breaks if chunks are put together in the wrong order."""
     ensemble, data = Ensemble(CONFIG, OBS, ACT, SEEDS), system(50, 4, runs=3)
     whole = ensemble.predict(data.obs, data.action)
-    monkeypatch.setattr("moore.dynamics.PREDICT_FLOATS", 7 * 3 * K * 12)
+    monkeypatch.setitem(PREDICT_FLOATS, "cpu", 7 * 3 * K * 12)
     for got, expected in zip(ensemble.predict(data.obs, data.action), whole, strict=True):
         torch.testing.assert_close(got, expected)
 

@@ -68,6 +68,27 @@ def test_mlp_gradients_are_autograds(activation: str, layer_norm: bool, out: int
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+def test_bf16_is_close_but_not_equal(activation: str, layer_norm: bool) -> None:
+    """Breaks if bf16 changes a formula, if nothing is computed in it, or if outputs or gradients are rounded to it."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(3, 64, size, generator=generator) for size in (5, 1))
+    results = []
+    for precision in ("float32", "bf16"):
+        mlp = MLP((5, 64, 64, 64, 1), activation, layer_norm, precision)
+        params = mlp.init(Streams(SEEDS, "init").generators).requires_grad_()
+        leaf = x.clone().requires_grad_()
+        out = mlp(params, leaf)
+        assert torch.equal(mlp(params.detach(), x), out.detach())  # with and without a gradient
+        results.append((out.detach(), *torch.autograd.grad((out * weight).sum(), (params, leaf))))
+    for exact, rounded in zip(*results, strict=True):
+        error = (exact - rounded).norm() / exact.norm()
+        assert 1e-4 < error < 0.1  # a wrong formula is wrong by half and more
+        assert rounded.dtype == torch.float32
+    assert not torch.equal(results[1][0], results[1][0].bfloat16().float())
+
+
 def test_init_is_linear_default_and_by_run() -> None:
     """Breaks if the bound is not 1/sqrt(fan_in), or a run's start depends on the other runs."""
     mlp = MLP((4, 400, 1))

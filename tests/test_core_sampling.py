@@ -51,7 +51,7 @@ def test_alpha_one_starts_uniform() -> None:
 
 def share_of(config: SamplingConfig, strategy: str, now: Moment) -> float:
     """The online share of one strategy, asked for by its name."""
-    return mixture(dataclasses.replace(config, start_states=strategy), "start_states", now).online_share
+    return float(mixture(dataclasses.replace(config, start_states=strategy), "start_states", now).online_share)
 
 
 def test_strategies_and_consumers() -> None:

@@ -67,7 +67,9 @@ def test_cohort_is_single_runs(configs: list[RunConfig], tmp_path: Path) -> None
             mine = realised[(realised["method"] == config.method) & (realised["seed"] == config.seed)]
             for t, share in enumerate(mine["value"], 1):
                 moments = [Moment(t, n_off=100, n_on=n, epochs=3, epoch_steps=20) for n in (20 * t - 10, 20 * t)]
-                expected = np.mean([mixture(config.sampling, "model_batches", now).online_share for now in moments])
+                expected = np.mean(
+                    [float(mixture(config.sampling, "model_batches", now).online_share) for now in moments]
+                )
                 assert abs(share - expected) <= 4.9 * np.sqrt(expected * (1 - expected) / 288) + 1e-6
 
 

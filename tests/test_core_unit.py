@@ -1,9 +1,11 @@
 """A whole unit: forks start alike, a killed unit continues bit for bit."""
 
+import gc
 import json
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,19 @@ import pytest
 import torch
 
 from moore.checkpoint import offline_config, offline_key
+from moore.cohort import Cohort
 from moore.config import from_mapping, to_mapping
 from moore.data.hdf5 import dataset_hash
 from moore.data.load import load_dataset
+from moore.offline import offline_stage
 from moore.online import OnlineStage
 from moore.results import Recorder
 from moore.sac import SAC
+from moore.safepoints import SafePoints
+from moore.signals import StopRequest
 from moore.unit import Unit
 from tests.resume_units import RUN as SHORT
+from tests.test_core_online import random_data, tiny
 
 RUN: dict[str, Any] = SHORT | {
     "offline": {**SHORT["offline"], "updates": 60},
@@ -165,3 +172,19 @@ def test_offline_key() -> None:
         assert (key == offline_key(base, "hash")) is equal, changes
     assert offline_key(base, "hash") != offline_key(base, "other data")
     assert offline_config(offline_config(base)) == offline_config(base)
+
+
+def test_an_offline_cohort_goes_with_its_stage(tmp_path: Path) -> None:
+    """Breaks if the offline stage's D_model stays in memory beside the online one's."""
+
+    def train() -> weakref.ref[Cohort]:
+        cohort = Cohort([tiny()], random_data(), "offline")
+        recorder = Recorder(tmp_path, "study", cohort.configs)
+        offline_stage(cohort, recorder, SafePoints(lambda: print(cohort.seeds), StopRequest(), 30.0, None))
+        return weakref.ref(cohort)
+
+    gc.disable()  # circles would stay
+    try:
+        assert train()() is None
+    finally:
+        gc.enable()

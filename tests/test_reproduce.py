@@ -96,10 +96,24 @@ def test_second_call_trains_nothing_and_gives_the_same_bytes(finished: tuple[Pat
              "out/figures/sampling-tiny/curves.pdf")  # fmt: skip
     before = {name: (folder / name).read_bytes() for name in names}
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "runs" / "sampling-tiny" / "runs").rglob("*.csv")}
+    stamps |= {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.*")}
+    (folder / "results" / "another").mkdir()
+    (folder / "results" / "another" / "rows.parquet").write_text("of no concern here")
     done = reproduce(folder)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == finished[1]
     assert {name: (folder / name).read_bytes() for name in names} == before
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_a_lost_figure_is_drawn_again(finished: tuple[Path, str]) -> None:
+    """Breaks if tables and figures are taken for drawn where one is gone, or come back as others."""
+    folder, _ = finished
+    figures = folder / "out" / "figures" / "sampling-tiny"
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    (figures / "curves.pdf").unlink()
+    assert reproduce(folder).returncode == 0
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
 
 
 def test_a_lost_run_is_trained_again_and_nothing_else(finished: tuple[Path, str]) -> None:

@@ -383,7 +383,7 @@ def test_bad_input(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert main(["study", "status", *one.arguments, *words]) == 2
         assert part in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"is no run of s-tiny; did you mean a-none-pendulum-s0-\w+ or a-none-pend"):
+    with pytest.raises(UserError, match=r"is no run of s-tiny; did you mean a-none-pendulum-s\d-\w+ or a-none-pend"):
         StudyView(one.study, one.root).check(["a-none-pendulum-s0"])
 
 

@@ -32,8 +32,9 @@ class AWAC(GaussianActorCritic):
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device)
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
         self.awac = awac
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ class BalancedReplay:
         seeds: Sequence[int],
         stage: str,
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
         self.config, self.num_agents, self.stage = config, balanced_replay.num_agents, stage
         self.num_runs, self.action_dim = len(seeds), action_dim
@@ -48,7 +49,7 @@ class BalancedReplay:
         coef = cql.offline_coef if stage == "offline" else 0.0
         # CQL leaves the entropy out of its target, the online losses have it
         own = replace(config, entropy_backup=False) if stage == "offline" else config
-        self.agents = CQL(own, cql, coef, obs_dim, action_dim, agent_seeds, device)
+        self.agents = CQL(own, cql, coef, obs_dim, action_dim, agent_seeds, device, precision)
         self.noise_blocks = self.agents.noise_blocks
         # offline every agent has minibatches of its own; online one minibatch serves all
         self.batch_size = config.batch_size * (self.num_agents if stage == "offline" else 1)

@@ -41,8 +41,9 @@ class CQL(SAC):
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device)
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
         self.cql, self.coef = cql, coef
         self._first_block = self.noise_blocks
         self.noise_blocks += 3 * cql.num_actions if coef else 0

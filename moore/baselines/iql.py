@@ -44,10 +44,11 @@ class IQL(GaussianActorCritic):
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device)
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
         self.iql = iql
-        self.value = MLP((obs_dim, *config.hidden, 1))
+        self.value = MLP((obs_dim, *config.hidden, 1), precision=precision)
         self.value_params = self.value.init(Streams(seeds, "init", "value", device=device).generators)  # [R, P]
         self.value_adam = RunAdam(self.value_params, iql.value_lr)
         self.reward_scale = torch.ones(len(seeds), 1, device=device)

@@ -37,8 +37,9 @@ class TD3BC(ActorCritic):
         action_dim: int,
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        precision: str = "float32",
     ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device)
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
         self.td3_bc = td3_bc
         self.actor_target = self.actor_params.detach().clone()
 

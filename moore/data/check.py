@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from moore.data.defaults import REPLAY_ROWS
 from moore.data.hdf5 import ACTION_TOLERANCE, Dataset
 from moore.data.mismatch import UNKNOWN, PhysicsMismatch
 from moore.envs import ENVIRONMENTS, VectorEnv, make_env, terminated_fn
 from moore.envs.spec import check_physics
 from moore.errors import UserError
 
-REPLAY_ROWS = 2000
 SIMULATIONS = 2000  # rows replayed side by side
 RECORD_TOLERANCE = 1e-4  # between two float32 records of one observation
 STEP_TOLERANCE = 1e-3  # one step by the same physics: 2e-6 from float64 states, 3e-5 in most rows from float32 ones

@@ -1,4 +1,4 @@
-"""What `moore data ...` does; the command line itself is in moore/cli.py."""
+"""What `moore data ...` does; the command line itself is in moore/cli_data.py."""
 
 import sys
 import time
@@ -9,14 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
 
-from moore.data.check import REPLAY_ROWS, check_dataset, format_check
+from moore.data.check import check_dataset, format_check
 from moore.data.d4rl import FILES, expected_path
+from moore.data.defaults import DATA_DIR, REPLAY_ROWS
 from moore.data.describe import describe_dataset, format_description
 from moore.data.download import download_d4rl
 from moore.data.export import export_minari, minari_name
 from moore.data.hdf5 import dataset_hash, write_dataset
 from moore.data.ids import resolve
-from moore.data.load import DATA_DIR, load_dataset, self_path
+from moore.data.load import load_dataset, self_path
 from moore.data.make import Progress
 from moore.data.minari import download as download_minari
 from moore.errors import UserError

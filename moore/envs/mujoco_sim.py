@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moore.envs.physics import build_model
+from moore.envs.physics import build_model, skip_what_cannot_happen
 from moore.envs.tasks import Fields, mujoco_task
 
 
@@ -17,6 +17,7 @@ class MujocoSimulator:
         _disable_log_file()
         self._task = mujoco_task(name, physics)
         model = build_model(self._task.xml, legacy=physics == "d4rl")
+        skip_what_cannot_happen(model)
         self._batch = mujoco.batch.Batch(model, num_sims, nthread=torch.get_num_threads())
         self._dt = model.opt.timestep * self._task.frame_skip
         self._init_qpos, self._init_qvel = model.qpos0.copy(), np.zeros(model.nv)

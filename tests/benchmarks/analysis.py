@@ -10,7 +10,6 @@ distort the former.
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from analysis.stats import bootstrap_intervals
 from analysis.tables import main_table, methods_table, transfer_table
 from analysis.transfer import summarise
 from moore.config import to_mapping
+from moore.peak_memory import peak_bytes
 from moore.study import load_study
 from tests.benchmarks.data import once, seconds
 from tests.benchmarks.report import report_facts, write_report
@@ -98,7 +98,7 @@ def measurements(methods: int, seeds: int) -> Iterator[dict[str, Any]]:
 
     what = f"{len(statistics)} aggregates of {len(columns)} methods, {REPLICATIONS} replications"
     yield {"what": what, **seconds(once(aggregate))}
-    yield {"what": "peak memory of the process", "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    yield {"what": "peak memory of the process", "mb": peak_bytes() / 2**20}
 
 
 def total(what: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -45,14 +45,14 @@ def scale_run(scale: str) -> RunConfig:
     return replace(study.runs[0], dataset="some")
 
 
-def filled_stage(config: RunConfig, runs: int) -> OnlineStage:
+def filled_stage(config: RunConfig, runs: int, device: str = "cpu") -> OnlineStage:
     """The online stage of so many runs with every table full."""
     spec, rng = find_spec(config.env), np.random.default_rng(0)
     obs, next_obs = rng.normal(size=(2, ROWS, spec.obs_dim)).astype(np.float32)
     action = rng.uniform(-1, 1, (ROWS, spec.action_dim)).astype(np.float32)
     reward = rng.normal(size=ROWS).astype(np.float32)
     data = {"some": Transitions(obs, action, reward, next_obs, np.zeros(ROWS, bool))}
-    stage = OnlineStage(Cohort([replace(config, seed=seed) for seed in range(runs)], data, "online"))
+    stage = OnlineStage(Cohort([replace(config, seed=seed) for seed in range(runs)], data, "online", device))
     buffer = stage.cohort.real_buffer
     buffer.rows[ROWS:].normal_()
     buffer.online_size = buffer.online_capacity

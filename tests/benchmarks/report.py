@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ def report_facts(load_before: float, **more: Any) -> dict[str, Any]:
         "load_before": load_before,
         "load_after": os.getloadavg()[0],
     }
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> list[str]:
+    """Lines of a Markdown table; the first `words` columns are words, the others numbers."""
+    rule = ["---" if number < words else "---:" for number in range(len(columns))]
+    return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
 
 
 def write_report(out: Path | None, name: str, facts: dict[str, Any], rows: list[dict[str, Any]], text: str) -> None:

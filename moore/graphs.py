@@ -1,0 +1,86 @@
+"""CUDA graphs: a step of hundreds of small kernels is recorded once and from then on launched as one.
+
+Off unless MOORE_CUDA_GRAPHS is 1: calling the functions themselves is the reference that graphs are compared with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+T = TypeVar("T")
+SWITCH = "MOORE_CUDA_GRAPHS"
+WARM_UP = 2  # calls before the recording, in which cuBLAS and others set themselves up
+
+# Runs a function and returns what it returned, and a function that runs it again into the same tensors
+Record = Callable[[Callable[[], T]], tuple[T, Callable[[], None]]]
+
+
+class Call(Protocol):
+    """How a step is called: `plain`, or a `Graphs`."""
+
+    def __call__(self, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
+        """function(*inputs)."""
+
+
+def plain(key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
+    """The reference: nothing is recorded."""
+    return function(*inputs)
+
+
+def caller(device: torch.device) -> Call:
+    """Graphs on a GPU where the switch asks for them, else `plain`."""
+    return Graphs() if device.type == "cuda" and os.environ.get(SWITCH) == "1" else plain
+
+
+class _Step(NamedTuple):
+    inputs: tuple[Tensor, ...]
+    outputs: Any
+    replay: Callable[[], None]
+
+
+class Graphs:
+    """Calls functions of tensors, from the third call with a key on by replaying a recording.
+
+    Such a function may change tensors in place. Beside its inputs it may depend only on tensors that stay where they
+    are and on values that belong to the key, it must not wait for the device, and what it returns are tensors in
+    dictionaries, lists or tuples. Callers get copies: the next call with the key overwrites the originals.
+    """
+
+    def __init__(self, record: Record[Any] | None = None) -> None:
+        self._record = record or _CudaRecorder()
+        self._calls: dict[Hashable, int] = {}
+        self._steps: dict[Hashable, _Step] = {}
+
+    def __call__(self, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
+        """function(*inputs); inputs of other shapes are another recording."""
+        key = (key, *(tuple(x.shape) for x in inputs))
+        self._calls[key] = self._calls.get(key, 0) + 1
+        if self._calls[key] <= WARM_UP:
+            return function(*inputs)
+        step = self._steps.get(key)
+        if step is None:
+            own = tuple(x.clone(memory_format=torch.contiguous_format) for x in inputs)
+            step = self._steps[key] = _Step(own, *self._record(lambda: function(*own)))
+        torch._foreach_copy_(list(step.inputs), list(inputs))
+        step.replay()
+        copies: T = tree_map_only(Tensor, Tensor.clone, step.outputs)
+        return copies
+
+
+class _CudaRecorder:
+    """Records on the current device; the recordings share their memory, as they are replayed one after the other."""
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, function: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):  # nothing is executed yet
+            outputs = function()
+        return outputs, graph.replay

@@ -1,0 +1,31 @@
+"""Processes and threads: one process for each core, or one with all threads beside a GPU."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moore.errors import UserError
+from moore.options import available_cores, number_of_workers
+from moore.work import Work
+from tests.test_core_online import tiny
+
+
+def test_workers_by_device() -> None:
+    """Breaks if several processes share a GPU unasked, or a core is left idle."""
+    assert [number_of_workers(0, device) for device in ("cpu", "cuda", "cuda:1")] == [available_cores(), 1, 1]
+    assert [number_of_workers(3, device) for device in ("cpu", "cuda")] == [3, 3]
+    with pytest.raises(UserError, match="--workers: -1 is not accepted; expected 0"):
+        number_of_workers(-1)
+
+
+@pytest.mark.parametrize(("device", "threads"), [("cpu", "1"), ("cuda", "5")])
+def test_threads_by_device(device: str, threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if processes on cores get more than one thread, or environments beside a GPU only one."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr(subprocess, "Popen", lambda command, env, **more: found.update(env))
+    monkeypatch.setattr("moore.work.available_cores", lambda: 5)
+    work: Any = Work("study", [tiny()], tmp_path, device)
+    work.start()
+    assert [found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]] == [threads, threads]
