@@ -37,7 +37,7 @@ class SACConfig:
 
 
 # activations of a layer that are held at once where a term multiplies the batch: beyond the caches it only costs
-ACTIVATIONS = {"cpu": 2**24, "cuda": 2**28}
+ACTIVATIONS = {"cpu": 2**21, "cuda": 2**28}
 
 
 class CriticTerm(NamedTuple):

@@ -4,8 +4,8 @@ What autograd does by itself costs a quarter of an update: products with a singl
 concatenation of all layers' gradients, gradients of inputs that nobody asks for. The tests compare it with autograd's.
 
 With `precision: bf16` the forward pass computes the layers between the first and the last in bfloat16, the backward
-pass all: inputs and outputs (a Q of several hundred, the change of a state) need more than its eight bits, and almost
-all of the arithmetic is in between. Every product adds up in float32.
+pass all but what LayerNorm hands down: inputs and outputs (a Q of several hundred, the change of a state) need more
+than its eight bits, and almost all of the arithmetic is in between. Every product adds up in float32.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ LAYER_NORM_EPS = 1e-5  # torch.nn.LayerNorm
 
 
 class BatchedMLP(torch.autograd.Function):
-    """Outputs [n, B, out] of networks with parameters [n, P] on the columns of inputs [n, B, in_1], [n, B, in_2]..."""
+    """Outputs [n, B, out] of n networks with parameters [n, P] on the columns of inputs [..., B, in_1], ..."""
 
     @staticmethod
     def forward(ctx: Any, net: MLP, params: Tensor, *inputs: Tensor) -> Tensor:
-        ctx.net, ctx.widths = net, [x.shape[-1] for x in inputs]
+        ctx.net, ctx.lead, ctx.widths = net, inputs[0].shape[:-2], [x.shape[-1] for x in inputs]
         kept: list[Tensor] = []
-        output = _forward(net, params, torch.cat(inputs, -1), kept)
+        output = _forward(net, params, _joined(inputs), kept)
         ctx.save_for_backward(params, *kept)
         return output
 
@@ -43,17 +43,19 @@ class BatchedMLP(torch.autograd.Function):
         params_grad = torch.empty_like(params) if wants_params else None
         g = _backward(ctx.net, params, kept, grad, params_grad)
         parts = ctx.net.layers(params)[0][0].split(ctx.widths, 1)
+        back = lambda part: torch.bmm(g, part.to(g.dtype).mT).to(grad.dtype).unflatten(0, ctx.lead)  # noqa: E731
         wanted = zip(parts, wants_inputs, strict=True)
-        return (
-            None,
-            params_grad,
-            *(torch.bmm(g, part.to(g.dtype).mT).to(grad.dtype) if wants else None for part, wants in wanted),
-        )
+        return None, params_grad, *(back(part) if wants else None for part, wants in wanted)
 
 
 def outputs(net: MLP, params: Tensor, inputs: Sequence[Tensor]) -> Tensor:
     """The same without a gradient: nothing is kept."""
-    return _forward(net, params, torch.cat(list(inputs), -1), None)
+    return _forward(net, params, _joined(inputs), None)
+
+
+def _joined(inputs: Sequence[Tensor]) -> Tensor:
+    """The columns of all inputs [..., B, in_k] as [n, B, in]; expanded ones are copied once."""
+    return torch.cat(list(inputs), -1).flatten(0, -3)
 
 
 def _forward(net: MLP, params: Tensor, x: Tensor, kept: list[Tensor] | None) -> Tensor:

@@ -132,7 +132,7 @@ class DensityRatio:
 
     def ratio(self, params: Tensor, batch: Batch) -> Tensor:
         """w [R, B], 0 or more."""
-        return F.relu(self.net(params, torch.cat([batch.obs, batch.action], -1)).squeeze(-1))
+        return F.relu(self.net(params, batch.obs, batch.action).squeeze(-1))
 
     def state(self) -> dict[str, Tensor]:
         """Everything that training changes; but for the number of known transitions with the leading run axis."""

@@ -144,10 +144,13 @@ class Ensemble:
             self.training = Training.start(self.params)
         training = self.training
         while training.done < max_updates and any(training.active):
-            batch, active = draw(config.ensemble_size * config.batch_size), list(training.active)
-            training.loss = call(
-                ("model", *active), lambda *fields, active=active: self._update(Batch(*fields), active), *batch
-            )
+            batch = draw(config.ensemble_size * config.batch_size)
+            if all(training.active):
+                training.loss = call(
+                    "model", lambda *fields: self._update(Batch(*fields), [True] * len(fields[0])), *batch
+                )
+            else:  # which runs go on changes too often for recordings
+                training.loss = self._update(batch, training.active)
             training.done += 1
             if training.done % config.epoch_updates == 0 or training.done == max_updates:
                 self._look(training, holdout)

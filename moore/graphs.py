@@ -35,7 +35,7 @@ def plain(key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
 
 def caller(device: torch.device) -> Call:
     """Graphs on a GPU where the switch asks for them, else `plain`."""
-    return Graphs() if device.type == "cuda" and os.environ.get(SWITCH) == "1" else plain
+    return Graphs(CudaRecorder(device)) if device.type == "cuda" and os.environ.get(SWITCH) == "1" else plain
 
 
 class _Step(NamedTuple):
@@ -52,8 +52,8 @@ class Graphs:
     dictionaries, lists or tuples. Callers get copies: the next call with the key overwrites the originals.
     """
 
-    def __init__(self, record: Record[Any] | None = None) -> None:
-        self._record = record or _CudaRecorder()
+    def __init__(self, record: Record[Any]) -> None:
+        self._record = record
         self._calls: dict[Hashable, int] = {}
         self._steps: dict[Hashable, _Step] = {}
 
@@ -73,14 +73,17 @@ class Graphs:
         return copies
 
 
-class _CudaRecorder:
-    """Records on the current device; the recordings share their memory, as they are replayed one after the other."""
+class CudaRecorder:
+    """Records what runs on one device; the recordings share their memory, as they are replayed one after the other."""
 
-    def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        with torch.cuda.device(device):
+            self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Callable[[], T]) -> tuple[T, Callable[[], None]]:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):  # nothing is executed yet
-            outputs = function()
+        with torch.cuda.device(self._device):  # the stream that is recorded is the current device's
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool):  # nothing is executed yet
+                outputs = function()
         return outputs, graph.replay

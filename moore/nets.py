@@ -63,7 +63,7 @@ class MLP:
         """
         lead = params.shape[:-1]
         assert all(x.shape[:-2] == lead for x in inputs), f"leading axes: {lead} and {[x.shape for x in inputs]}"
-        params, inputs = params.flatten(0, -2), tuple(x.flatten(0, -3) for x in inputs)
+        params = params.flatten(0, -2)
         if torch.is_grad_enabled() and any(x.requires_grad for x in (params, *inputs)):
             return BatchedMLP.apply(self, params, *inputs).unflatten(0, lead)
         return outputs(self, params, inputs).unflatten(0, lead)

@@ -30,7 +30,7 @@ class RunAdam:
         if not runs:
             return
         params, exp_avgs, exp_avg_sqs, steps = ([rows[run] for run in runs] for rows in self._rows)
-        grads = grad.unbind()
+        grads = grad.contiguous().unbind()  # the kernel takes them for that
         torch._foreach_add_(steps, 1)
         torch._fused_adam_(
             params,

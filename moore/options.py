@@ -39,6 +39,13 @@ def number_of_workers(workers: int, device: str = "cpu") -> int:
     return workers or (available_cores() if device == "cpu" else 1)
 
 
+def threads(device: str, workers: int) -> dict[str, str]:
+    """Environment of each of `workers` processes: one thread, or beside a GPU its share of the cores, as environments
+    step on them."""
+    count = str(1 if device == "cpu" else max(1, available_cores() // workers))
+    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+
+
 def check_device(device: str) -> None:
     """UserError unless torch has this device."""
     import torch

@@ -23,6 +23,7 @@ from moore.data.minari import store_entry
 from moore.errors import UserError
 from moore.files import replacing
 from moore.lock import locked
+from moore.options import threads
 from moore.results import run_id, write_json
 from moore.runs import set_aside_other_data
 from moore.signals import StopRequest
@@ -86,7 +87,7 @@ def _train(units: list[Work], waiting: list[Work], workers: int, stop: StopReque
                     if ready is None:
                         break
                     waiting.remove(ready)
-                    ready.start()
+                    ready.start(environment=threads(ready.device, workers))
                     running.append(ready)
                 if not running:
                     break

@@ -67,6 +67,7 @@ def rollout(
     held, u, reward, far, ended = (torch.cat(column, 1) for column in zip(*logs, strict=True))
     levels = torch.linspace(0.2, 0.8, 2, device=u.device)  # made on the device, which a list would stall
     quantiles = torch.where(held, u, torch.nan).nanquantile(levels, dim=1)  # [2, R]
+    quantiles = torch.where((held & u.isnan()).any(1), torch.nan, quantiles)  # a run that diverged
     count = held.sum(1)
     average = lambda x: (x * held).sum(1) / count  # noqa: E731
     return {

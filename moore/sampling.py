@@ -246,13 +246,6 @@ def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Te
     return Plan(part, torch.stack(shares)[:, None], offline_sums, online_sums)
 
 
-def draw(
-    buffer: RealBuffer, mixtures: Sequence[Mixture], uniforms: Tensor, split: Split = ALL
-) -> tuple[Tensor, Tensor]:
-    """One draw from `buffer`, run r from mixtures[r]; see `Plan.draw`."""
-    return plan(part_of(buffer, split), mixtures).draw(uniforms)
-
-
 def _inverted(cumulative: Tensor, uniforms: Tensor) -> Tensor:
     """Indices [B] drawn in proportion to weights by inverting their running sum [n] at uniforms [B]."""
     return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp(max=len(cumulative) - 1)

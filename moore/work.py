@@ -15,7 +15,6 @@ from typing import Any
 from moore.checkpoint import offline_config, offline_run_id
 from moore.config import RunConfig, from_mapping, to_mapping
 from moore.errors import UserError
-from moore.options import available_cores
 from moore.results import content_hash, offline_method, run_id, write_json
 from moore.runs import is_finished
 from moore.signals import SIGNALS, STOPPED
@@ -142,10 +141,8 @@ class Work:
         self.process = None  # an earlier attempt's says nothing of this one
         self.write_spec(submission=submission, progress=self.progress())
         log = self.log_path.open("ab")
-        # one thread for each process: two oversubscribed torch processes are ten times slower; beside a GPU there is
-        # one process, and its environments step on all cores
-        threads = "1" if self.device == "cpu" else str(available_cores())
-        own = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, PARENT: str(os.getpid())}
+        # one thread for each process: two oversubscribed torch processes are ten times slower
+        own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "moore.unit", str(self.spec_path)],
             stdout=log,

@@ -27,10 +27,10 @@ from moore.sampling import (
     Mixture,
     Moment,
     Split,
-    draw,
     mixture,
     running_sum,
 )
+from tests.draws import draw
 from tests.test_core_online import tiny
 
 CAPACITY = 60  # online transitions of `tiny`

@@ -19,7 +19,8 @@ from moore.priorities import Priorities, model_error_weights, on_policy_weights,
 from moore.replay import Batch, RealBuffer, pack, unpack
 from moore.rng import Streams
 from moore.sac import SAC, SACConfig
-from moore.sampling import ALL, ROW_STRATEGIES, Moment, SamplingConfig, draw
+from moore.sampling import ALL, ROW_STRATEGIES, Moment, SamplingConfig
+from tests.draws import draw
 from tests.test_core_dynamics import Net
 from tests.test_core_online import tiny
 from tests.test_core_sac import linear_stack

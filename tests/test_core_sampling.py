@@ -12,7 +12,8 @@ from torch import Tensor
 
 from moore.replay import RealBuffer, unpack
 from moore.rng import Streams
-from moore.sampling import CONSUMERS, STRATEGIES, Mixture, Moment, SamplingConfig, Split, draw, mixture
+from moore.sampling import CONSUMERS, STRATEGIES, Mixture, Moment, SamplingConfig, Split, mixture
+from tests.draws import draw
 
 SHARES = st.floats(0.0, 1.0)
 

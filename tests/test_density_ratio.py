@@ -16,7 +16,7 @@ import moore.density_ratio
 from moore.density_ratio import DensityRatio, DensityRatioConfig, priority, ratio_loss
 from moore.replay import Batch, RealBuffer, pack, unpack
 from moore.rng import Streams
-from moore.sampling import draw
+from tests.draws import draw
 from tests.test_core_sac import flat, linear_stack
 
 OBS, ACT, WIDTH = 2, 1, 7

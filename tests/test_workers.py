@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moore.errors import UserError
-from moore.options import available_cores, number_of_workers
+from moore.options import available_cores, number_of_workers, threads
 from moore.work import Work
 from tests.test_core_online import tiny
 
@@ -20,12 +20,14 @@ def test_workers_by_device() -> None:
         number_of_workers(-1)
 
 
-@pytest.mark.parametrize(("device", "threads"), [("cpu", "1"), ("cuda", "5")])
-def test_threads_by_device(device: str, threads: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if processes on cores get more than one thread, or environments beside a GPU only one."""
-    found: dict[str, str] = {}
-    monkeypatch.setattr(subprocess, "Popen", lambda command, env, **more: found.update(env))
-    monkeypatch.setattr("moore.work.available_cores", lambda: 5)
-    work: Any = Work("study", [tiny()], tmp_path, device)
+def test_threads_by_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if processes on cores get more than one thread, or environments beside GPUs not the cores there are."""
+    found: list[dict[str, str]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, env, **more: found.append(env))
+    monkeypatch.setattr("moore.options.available_cores", lambda: 16)
+    work: Any = Work("study", [tiny()], tmp_path, "cpu")
     work.start()
-    assert [found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]] == [threads, threads]
+    for device, workers in (("cpu", 16), ("cuda", 1), ("cuda", 3), ("cuda", 40)):
+        work.start(environment=threads(device, workers))
+    assert [env["OMP_NUM_THREADS"] for env in found] == ["1", "1", "16", "5", "1"]
+    assert all(env["MKL_NUM_THREADS"] == env["OMP_NUM_THREADS"] for env in found)

@@ -16,6 +16,8 @@ CAPTION = (
     "fewest runs, against the number of runs R in the process; float32. At 1, R runs cost R times as much as one."
 )
 Row = dict[str, Any]
+POWERS = [2.0**power for power in range(-10, 5)]  # ticks of an axis
+STEPS = [k / 10 for k in range(2, 41)]  # of one that spans less
 
 
 def panel(row: Row) -> str:
@@ -55,7 +57,9 @@ def cost_against_runs(rows: Sequence[Row]) -> Figure:
         axis.set_yscale("log", base=2)
         ticks = sorted({row["runs"] for row in here})
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
-        axis.yaxis.set_major_formatter(lambda value, position: f"{value:g}")
+        low, high = axis.get_ylim()
+        shown = [tick for tick in (POWERS if high / low > 4 else STEPS) if low <= tick <= high]
+        axis.set_yticks(shown, [f"{tick:g}" for tick in shown])
         axis.minorticks_off()
     finish(figure, axes, "R, runs in one process", "cost for each run, relative")
     return figure
