@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from moore.nets import MLP
 
 LAYER_NORM_EPS = 1e-5  # torch.nn.LayerNorm
+NARROW = 128  # columns up to which torch's own LayerNorm is slower on a CPU than its formula
 
 
 class BatchedMLP(torch.autograd.Function):
@@ -97,10 +98,14 @@ def _activate(net: MLP, z: Tensor, kept: list[Tensor] | None) -> Tensor:
     needed: list[Tensor] = []
     if net.layer_norm:
         z = z.to(torch.promote_types(z.dtype, torch.float32))
-        mean = z.mean(-1, keepdim=True)
-        centred = z - mean
-        rstd = (torch.linalg.vecdot(centred, centred)[..., None] / z.shape[-1] + LAYER_NORM_EPS).rsqrt()
-        needed, z = [z, mean, rstd], centred.mul_(rstd)
+        if z.is_cpu and z.shape[-1] <= NARROW:
+            mean = z.mean(-1, keepdim=True)
+            centred = z - mean
+            rstd = (torch.linalg.vecdot(centred, centred)[..., None] / z.shape[-1] + LAYER_NORM_EPS).rsqrt()
+            needed, z = [z, mean, rstd], centred.mul_(rstd)
+        else:
+            normal, mean, rstd = torch.native_layer_norm(z, [z.shape[-1]], None, None, LAYER_NORM_EPS)
+            needed, z = [z, mean, rstd], normal
     stored = torch.bfloat16 if net.precision == "bf16" else z.dtype
     if net.activation == "relu":
         h = z.relu_().to(stored)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
+from moore.batched_mlp import NARROW
 from moore.nets import MLP, deterministic_action, squashed_gaussian
 from moore.optim import RunAdam
 from moore.rng import Streams, derive_seed, scale_to_index
@@ -42,11 +43,12 @@ def test_mlp_is_torch_sequential(layer_norm: bool, activation: str, members: int
 
 
 @pytest.mark.parametrize("out", [1, 4])
+@pytest.mark.parametrize("width", [12, NARROW + 1])
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("activation", ["relu", "swish"])
-def test_mlp_gradients_are_autograds(activation: str, layer_norm: bool, out: int) -> None:
+def test_mlp_gradients_are_autograds(activation: str, layer_norm: bool, width: int, out: int) -> None:
     """Breaks if any term of the backward pass is wrong, for parameters or for either part of the input."""
-    mlp = MLP((5, 16, 12, out), activation, layer_norm)
+    mlp = MLP((5, 16, width, out), activation, layer_norm)
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()  # noqa: E731
     params = mlp.init(Streams(SEEDS, "init").generators, 2).double().requires_grad_()
