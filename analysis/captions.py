@@ -15,6 +15,7 @@ from analysis.stages import offline_problems, one_stage, stages
 from analysis.stats import REPS
 from analysis.sweeps import sweeps
 from analysis.transfer import GAIN, LAST, problems
+from moore.commit import short
 from moore.data.mismatch import PhysicsMismatch
 
 T_INTERVAL = "± is half of the 95 % Student-t interval over seeds (std with ddof = 1)"
@@ -32,8 +33,7 @@ def provenance(study: Study) -> str:
         machine = f" on {m['machine']}" if m.get("machine") else ""
         facts.append(f"{m['cpu_seconds'] / 3600:.2f} CPU h{machine}")
     if m.get("git_commit"):
-        commit, *state = str(m["git_commit"]).split("-", 1)
-        facts.append("-".join([f"commit {commit[:10]}", *state]))
+        facts.append(f"commit {short(str(m['git_commit']))}")
     if m.get("command"):
         facts.append(f"command `{m['command']}`")
     if m.get("imported"):

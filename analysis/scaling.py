@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moore.commit import short
 from moore.errors import UserError
 
 if TYPE_CHECKING:  # rebuilding a README table needs no plotting library
@@ -72,10 +73,12 @@ def _milliseconds(seconds: float) -> str:
 
 def study_line(study: Mapping[str, Any]) -> str:
     """How long a whole study takes on several devices like this one."""
-    spans = ", ".join(f"{float(hours):,.1f} h on {devices}" for devices, hours in study["hours"].items())
+    from moore.show import duration
+
+    spans = ", ".join(f"{duration(3600 * hours)} on {devices}" for devices, hours in study["hours"].items())
     return (
-        f"The study `{study['name']}`, {study['runs']:,} runs in {study['cohorts']} cohorts: {spans} such devices "
-        "with a process each, estimated in the same way (arithmetic in the report)."
+        f"The study `{study['name']}`, {study['runs']:,} runs in {study['cohorts']} cohorts: {spans} such processes, "
+        "estimated in the same way (arithmetic in the report)."
     )
 
 
@@ -117,8 +120,9 @@ def caption(facts: Mapping[str, Any]) -> str:
         f"{facts['retrain_interval']} steps). What a panel does not vary: R {base['runs']}, N_off "
         f"{base['transitions']:,}, {base['branches']:,} start states, width {base['width']}. Single calls were timed "
         "and multiplied by how often they happen; of a rollout one step, with at most "
-        f"{facts['most_branches']:,} start states over all runs. Precision {facts['precision']}, threads "
-        f"{facts['threads']}, {facts['date']}, commit {facts['git_commit'][:10]}."
+        f"{facts['most_branches']:,} start states over all runs. Weights of rows are timed at two sizes and "
+        f"extrapolated, memory is estimated from shapes. Load {facts['load_before']:.1f} before, precision "
+        f"{facts['precision']}, threads {facts['threads']}, {facts['date']}, commit {short(facts['git_commit'])}."
     )
 
 
@@ -129,7 +133,7 @@ def block(name: str, root: Path) -> str:
     """
     path = root / RESULTS / f"{name}.json"
     if not path.is_file():
-        raise UserError(f"{path}: no such benchmark; run `make bench-scaling`")
+        raise UserError(f"{path}: no such benchmark; run `make bench-scaling`, with DEVICE=cuda for a GPU")
     found = json.loads(path.read_text(encoding="utf-8"))
     lines = [f"![Cost against size]({RESULTS}/{name}.png)", "", caption(found["facts"]), ""]
     lines += [*growth_table(found["rows"]), "", study_line(found["facts"]["study"])]

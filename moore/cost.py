@@ -112,16 +112,22 @@ def counts(config: RunConfig) -> dict[tuple[str, str], int]:
             ("offline", "policy updates"): offline.updates,
             ("offline", "evaluation steps"): (1 + offline.updates // offline.eval_interval) * evaluation,
         }
-    trainings = online.epochs * (online.epoch_steps // online.retrain_interval) * (model and online.utd_ratio > 0)
+    idle = max(online.exploration_steps, online.warmup_steps, 1) - 1  # first steps, after which nothing is learned
+    epochs, rest = divmod(idle, online.epoch_steps)
+    phi = online.retrain_interval
+    trainings = (online.epochs - epochs) * (online.epoch_steps // phi) - rest // phi
+    trainings *= model and online.utd_ratio > 0
+    if model:  # D_model is empty until the first rollout
+        idle = max(idle, phi - 1)
     caps = trainings * config.dynamics.online_max_updates
     if trainings and config.dataset is None:  # from scratch, the first training is the long one
         caps += config.dynamics.offline_max_updates - config.dynamics.online_max_updates
-    first_epoch = (online.first_epoch_factor - 1) * online.epoch_steps
+    first_epoch = (online.first_epoch_factor - 1) * max(0, online.epoch_steps - idle)
     happens |= {
         ("online", "environment steps"): config.online_steps,
         ("online", "ensemble updates"): caps,
         ("online", "rollouts"): trainings,
-        ("online", "policy updates"): online.utd_ratio * (config.online_steps + first_epoch),
+        ("online", "policy updates"): online.utd_ratio * (config.online_steps - idle + first_epoch),
         ("online", "evaluation steps"): (1 + len(evaluation_steps(config))) * evaluation,
     }
     return {part: count for part, count in happens.items() if count}

@@ -36,13 +36,13 @@ def number_of_workers(workers: int, device: str = "cpu") -> int:
     """What --workers says: 0 is one process for each core, or one for a GPU. UserError for a negative number."""
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (one for each core or GPU) or more")
-    return workers or (available_cores() if device == "cpu" else 1)
+    return workers or (available_cores() if _is_cpu(device) else 1)
 
 
 def threads(device: str, workers: int) -> dict[str, str]:
     """Environment of each of `workers` processes: one thread, or beside a GPU its share of the cores, as environments
     step on them."""
-    count = str(1 if device == "cpu" else max(1, available_cores() // workers))
+    count = str(1 if _is_cpu(device) else max(1, available_cores() // workers))
     return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
 
 
@@ -51,11 +51,15 @@ def check_device(device: str) -> None:
     import torch
 
     try:
-        torch.zeros(1, device=device)
+        known = torch.zeros(1, device=device).device.type in ("cpu", "cuda")
     except (RuntimeError, AssertionError):  # torch's errors for an unknown and for an absent device
-        raise UserError(
-            f"--device: {device!r} is not available here; expected cpu, or cuda where torch sees a GPU"
-        ) from None
+        known = False
+    if not known:
+        raise UserError(f"--device: {device!r} is not available here; expected cpu, or cuda where torch sees a GPU")
+
+
+def _is_cpu(device: str) -> bool:
+    return device.split(":")[0] == "cpu"
 
 
 def available_cores() -> int:

@@ -11,13 +11,14 @@ from rich.table import Table
 from moore.checkpoint import offline_run_id
 from moore.cost import study_costs
 from moore.memory import cohort_memory
+from moore.options import threads
 from moore.results import dataset_label
 from moore.study import Study
 
 
 def show(study: Study, workers: int, device: str) -> None:
     """Print the cohorts of a study, its offline stages and its cost."""
-    torch.set_num_threads(1)  # like the processes that train
+    torch.set_num_threads(int(threads(device, workers)["OMP_NUM_THREADS"]))  # like the processes that train
     console = Console(width=None if Console().is_terminal else 160)
     table = Table(box=None, pad_edge=False)
     for column in ("cohort", "methods", "runs", "offline stages", "offline", "online", "checkpoint", "memory", "a run"):
@@ -46,7 +47,7 @@ def show(study: Study, workers: int, device: str) -> None:
     lines = [
         f"{study.name}: {len(study.runs)} runs of {len(methods)} methods ({', '.join(methods)})",
         f"{len(study.cohorts())} cohorts, one process each; {len(uses)} offline stages for {uses.total()} runs",
-        f"about {duration(total)} of one process with one thread on {device}, {duration(total / workers)} with "
+        f"about {duration(total)} of one process on {device}, {duration(total / workers)} with "
         f"{workers} at once; largest checkpoint {mebibytes(largest)}",
         f"memory of one process: at most {mebibytes(most)}; of each cohort the column `memory`, and what each of its "
         "runs adds to what they share (program and datasets)",

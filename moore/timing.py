@@ -21,7 +21,8 @@ from moore.sac import SAC
 from moore.sampling import ALL
 
 MOMENT, LEAST = 0.2, 2  # seconds and calls of a measurement, at least
-BRANCHES = 4000  # start states of a timed rollout, over all runs: the members predict in chunks, more is proportional
+# start states of a timed rollout, over all runs: the members predict in chunks, more is proportional
+BRANCHES = {"cpu": 4000, "cuda": 10**6}
 MODEL_UPDATES = 8  # of a timed training of the ensemble
 AT_ONCE = {"cpu": 1, "cuda": 20}  # timed policy updates of one call: on a GPU the first ones fill the queue
 ROWS = (2**11, 2**13)  # offline transitions of the run whose weights are timed
@@ -41,12 +42,14 @@ class Times:
 
 
 @cache
-def times(config: RunConfig, stage: str, runs: int, device: str, transitions: int, branches: int = BRANCHES) -> Times:
+def times(config: RunConfig, stage: str, runs: int, device: str, transitions: int, branches: int = 0) -> Times:
     """Measure a cohort of `runs` runs with this configuration in one stage ("offline" or "online").
 
     transitions: of the dataset, random numbers; 0 if config.dataset is None. branches: start states of a rollout over
-    all runs, at most; the time of more is taken as proportional. A rollout is timed with one imagined step.
+    all runs, at most, 0: as many as BRANCHES says; the time of more is taken as proportional. A rollout is timed with
+    one imagined step.
     """
+    branches = branches or BRANCHES[torch.device(device).type]
     most = min(config.rollout.batch_size, max(1, branches // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
     interval, online = config.actor_interval(stage), stage == "online"
@@ -122,7 +125,7 @@ def _shortened(config: RunConfig, branches: int) -> RunConfig:
         online_max_updates=MODEL_UPDATES,
     )
     rollout = dataclasses.replace(config.rollout, batch_size=branches, length=1, retain=1)
-    online = dataclasses.replace(config.online, rollout_length=None)
+    online = dataclasses.replace(config.online, rollout_length=None, exploration_steps=0, warmup_steps=0)
     return dataclasses.replace(config, dynamics=dynamics, rollout=rollout, online=online)
 
 

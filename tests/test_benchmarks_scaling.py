@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_projection_by_hand() -> None:
         ("online", "environment steps"): 100_000,
         ("online", "ensemble updates"): 400_000,
         ("online", "rollouts"): 400,
-        ("online", "policy updates"): 2_000_000,
+        ("online", "policy updates"): 20 * (100_000 - 249),  # from the first rollout on
         ("online", "evaluation steps"): (1 + 40 + 90) * 10_000,  # J_0, every 250 steps up to 10 000, then every 1000
     }
     assert all(row.total == pytest.approx(2.0 * row.count) for row in rows)
@@ -176,6 +177,17 @@ def test_flops_of_the_paper_scale() -> None:
     assert flops["rollouts"] == 50_000 * 5 * 2 * (7 * member + policy)
     assert flops["ensemble updates"] == 7 * 256 * 2 * (3 * member - 23 * 200)
     assert flops["evaluation steps"] == 2 * policy
+
+
+def test_an_actor_that_steps_less_often_costs_less() -> None:
+    """Breaks if the arithmetic of RLPD's updates has an actor's step in each of them, not in one of twenty."""
+    config = next(run for run in find_study("main_table", "paper").runs if run.method == "rlpd")
+    each = replace(config, online=replace(config.online, actor_interval=1))
+    per_update, with_actor = (part_flops(one, "online")["policy updates"] for one in (config, each))
+    actor, critic = 2 * (17 * 256 + 256**2 + 256 * 12), 2 * (23 * 256 + 256**2 + 256)
+    observations = 2 * 17 * 256  # of the first layers: no gradient is needed for these
+    step = 256 * (3 * actor - observations + 10 * (2 * critic - observations))
+    assert with_actor - per_update == pytest.approx(step * 19 / 20)
 
 
 def best(jobs: list[int], devices: int) -> int:
@@ -238,6 +250,7 @@ def scaling_rows() -> list[dict[str, Any]]:
 SCALING_FACTS = {
     "base": {"runs": 4, "transitions": 100, "branches": 20, "width": 8},
     "device_name": "a machine",
+    "load_before": 0.5,
     "utd_ratio": 20,
     "retrain_interval": 250,
     "retrain_updates": 1000,
@@ -265,7 +278,7 @@ def test_seconds_of_a_step_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     found = scaling.measured(point, "transitions", "cpu")
     assert asked == [(30, (16,) * 4, "online", 2, 500)]
     assert found["seconds"] == {
-        "policy updates": 20.0,
+        "policy updates": pytest.approx(20.0 * (1 - 249 / 100_000)),
         "ensemble training": pytest.approx(4 * 10.0),  # 1000 updates every 250 steps
         "rollouts": pytest.approx(1000.0 / 250),
         "the rest": pytest.approx(0.1 + 131 * 10 * 1000 * 0.01 / 100_000),
@@ -316,7 +329,7 @@ def test_readmes_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "scaling.json").write_text(json.dumps({"facts": SCALING_FACTS, "rows": scaling_rows()}))
     text = drawn.block("scaling", tmp_path)
     assert "![Cost against size](tests/benchmarks/results/scaling.png)" in text
-    assert "The study `x-paper`, 60 runs in 3 cohorts: 30.0 h on 1, 10.0 h on 4 such devices" in text
+    assert "The study `x-paper`, 60 runs in 3 cohorts: 30.0 h on 1, 10.0 h on 4 such processes" in text
     with pytest.raises(UserError, match=r"scaling-cuda.json: no such benchmark; run `make bench-scaling`"):
         drawn.block("scaling-cuda", tmp_path)
     monkeypatch.setattr("analysis.readme.scaling_block", lambda name, root: f"{name} of {root.name}\n")

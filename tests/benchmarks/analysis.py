@@ -33,6 +33,7 @@ from analysis.settings import default_settings
 from analysis.stats import bootstrap_intervals
 from analysis.tables import main_table, methods_table, transfer_table
 from analysis.transfer import summarise
+from moore.commit import short
 from moore.config import to_mapping
 from moore.peak_memory import peak_bytes
 from moore.study import load_study
@@ -120,7 +121,7 @@ def markdown(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         "",
         f"{facts['date']}, load {facts['load_before']:.1f} before and {facts['load_after']:.1f} after, pandas "
         f"{facts['pandas']}, matplotlib {facts['matplotlib']}, Python {facts['python']}, commit "
-        f"{facts['git_commit'][:10]}. Synthetic scores of {facts['methods']} methods on 12 tasks, {facts['seeds']} "
+        f"{short(facts['git_commit'])}. Synthetic scores of {facts['methods']} methods on 12 tasks, {facts['seeds']} "
         f"seeds and {EVALUATIONS} evaluations, and MOORe's diagnostics of {EPOCHS} epochs. A figure is drawn and saved "
         "as PDF and PNG.",
         "",

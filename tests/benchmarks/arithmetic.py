@@ -53,6 +53,13 @@ def update_row(agent: Agent, config: RunConfig) -> int:
     return plain
 
 
+def actor_row(agent: Agent, config: RunConfig) -> int:
+    """What the actor's step adds to an update of SAC's relatives or TD3+BC, which may take it less often."""
+    assert not isinstance(agent, BalancedReplay)
+    critics = 1 if config.algorithm == "td3_bc" else config.sac.num_critics
+    return training(agent.actor) + critics * through(agent.critic, agent.action_dim)
+
+
 def rollout_row(agent: Agent, model: Ensemble) -> int:
     """One imagined transition: the policy once and every member of the ensemble."""
     assert not isinstance(agent, BalancedReplay)

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from analysis.figures import save
 from moore.config import check_choice
 from moore.errors import UserError
@@ -27,6 +29,7 @@ from tests.benchmarks.running import LeftOut, Runner, Settings
 from tests.benchmarks.tables import explanation, group_tables, left_out, phase_tables
 
 MEASURED = {"cpu": ("float32", "bf16"), "cuda": ("float32", "tf32", "bf16")}
+RUNS = {"cpu": (1, 4, 8, 32), "cuda": (1, 4, 8, 32, 64)}
 MINUTES = {"cpu": 60.0, "cuda": 7.5}  # after which nothing new begins
 ENVS = ("pendulum", "inverted_double_pendulum")
 
@@ -35,7 +38,7 @@ def main(
     out: Path | None = None,
     device: str = "cpu",
     seconds: float = 0.7,
-    runs: tuple[int, ...] = (1, 4, 8, 32),
+    runs: tuple[int, ...] = (),
     widths: tuple[int, ...] = (64, 256),
     precisions: tuple[str, ...] = (),
     threads: int = 0,
@@ -48,12 +51,13 @@ def main(
 ) -> None:
     """Print the numbers; with --out, write bench.md, bench.json and bench.png there (bench-cuda.* of a GPU).
 
-    seconds: for each measurement; precisions: none means all that the device has; threads: 0 is all cores (a mini run
-    has one, as every unit does on a CPU); whole: train whole mini units too; minutes: nothing new begins after them;
-    scale, envs: of the runs that are split by phase; rows: of the dataset that is loaded; matmul_rows: of the product
-    that is the peak.
+    seconds: for each measurement; runs, precisions: none means those of the device; threads: 0 is all cores (a mini
+    run has one, as every unit does on a CPU); whole: train whole mini units too; minutes: nothing new begins after
+    them; scale, envs: of the runs that are split by phase; rows: of the dataset that is loaded; matmul_rows: of the
+    product that is the peak.
     """
     check_device(device)
+    runs = runs or RUNS[torch.device(device).type]
     if out is not None:
         check_writable("--out", out)
     for key, counts in (("--runs", runs), ("--widths", widths)):

@@ -24,6 +24,7 @@ from moore.data.make import make_self_dataset
 from moore.data.transitions import to_transitions
 from moore.envs import ENVIRONMENTS, make_env
 from moore.envs.spec import find_spec
+from moore.graphs import caller
 from moore.replay import Batch, BatchWithReturns
 from moore.resume import Checkpoints
 from moore.study import METHODS
@@ -164,7 +165,9 @@ def update(case: Case, device: str) -> Prepared:
     data = BatchWithReturns(*plain, torch.zeros_like(plain.reward)) if config.reads_returns else plain
     shape = agent.noise_blocks, case.runs, agent.batch_size, agent.action_dim
     noise = torch.randn(*shape, device=device)
-    return Prepared(lambda: agent.update(data, noise), case.runs, update_flops(case))
+    call = caller(torch.device(device))
+    step = lambda noise, *fields: agent.update(type(data)(*fields), noise)  # noqa: E731
+    return Prepared(lambda: call("update", step, noise, *data), case.runs, update_flops(case))
 
 
 def ensemble(case: Case, device: str) -> Prepared:
@@ -173,7 +176,9 @@ def ensemble(case: Case, device: str) -> Prepared:
     assert model is not None
     rows = model.config.ensemble_size * model.config.batch_size
     data, active = batch(case.runs, rows, device), [True] * case.runs
-    return Prepared(lambda: model._update(data, active), case.runs * rows, case.runs * rows * training(model.net))
+    call = caller(torch.device(device))
+    step = lambda *fields: model._update(Batch(*fields), active)  # noqa: E731
+    return Prepared(lambda: call("model", step, *data), case.runs * rows, case.runs * rows * training(model.net))
 
 
 def imagination(case: Case, device: str) -> Prepared:

@@ -22,6 +22,7 @@ import torch
 import tyro
 
 from moore.cohort import Cohort
+from moore.commit import short
 from moore.config import RunConfig
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
@@ -133,8 +134,8 @@ def markdown(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"# Checkpoints on {facts['machine']}",
         "",
         f"{facts['date']}, load {facts['load_before']:.1f} before and {facts['load_after']:.1f} after, torch "
-        f"{facts['packages']['torch']}, Python {facts['python']}, commit {facts['git_commit'][:10]}. At the end of the "
-        "online stage, where a state is largest. all: with every row of D_model; next: one rollout later (best of "
+        f"{facts['packages']['torch']}, Python {facts['python']}, commit {short(facts['git_commit'])}. At the end of "
+        "the online stage, where a state is largest. all: with every row of D_model; next: one rollout later (best of "
         f"{NEXT}). share: of the time that goes into checkpoints.",
         "",
         f"| {' | '.join(columns)} |",

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import tyro
 
+from moore.commit import short
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.data.transitions import Transitions, to_transitions
@@ -185,7 +186,7 @@ def markdown(facts: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"# The data layer on {facts['machine']}",
         "",
         f"{facts['date']}, load {facts['load_before']:.1f} before and {facts['load_after']:.1f} after, h5py "
-        f"{facts['h5py']}, Python {facts['python']}, commit {facts['git_commit'][:10]}. Files are in the page cache. "
+        f"{facts['h5py']}, Python {facts['python']}, commit {short(facts['git_commit'])}. Files are in the page cache. "
         "Best of several for reading and transitions, once for the rest. peak/kept: the most memory that Python and "
         "NumPy held at a time over the bytes of the arrays that stay.",
         "",

@@ -9,13 +9,14 @@ from typing import Any
 
 from moore.agents import make_agent
 from moore.baselines.balanced_replay import BalancedReplay
+from moore.commit import short
 from moore.config import RunConfig
 from moore.cost import counts
 from moore.dynamics import Ensemble
 from moore.envs.spec import find_spec
 from moore.options import find_study
 from moore.show import duration
-from tests.benchmarks.arithmetic import forward, rollout_row, training, update_row
+from tests.benchmarks.arithmetic import actor_row, forward, rollout_row, training, update_row
 from tests.benchmarks.report import table
 
 Part = tuple[str, str]  # (stage, what) of `moore.cost.counts`
@@ -67,8 +68,11 @@ def part_flops(config: RunConfig, stage: str) -> dict[str, float]:
     policy = (
         agent.num_agents * forward(agent.agents.actor) if isinstance(agent, BalancedReplay) else forward(agent.actor)
     )
-    found = {
-        "policy updates": config.sac.batch_size * update_row(agent, config),
+    interval, row = config.actor_interval(stage), float(update_row(agent, config))
+    if interval > 1:
+        row -= actor_row(agent, config) * (1 - 1 / interval)
+    found: dict[str, float] = {
+        "policy updates": config.sac.batch_size * row,
         "environment steps": policy,
         "evaluation steps": policy,
     }
@@ -100,7 +104,7 @@ def markdown(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
         "",
         f"{facts['date']}, {facts['minutes']:.1f} minutes, {facts['threads']} threads, load {facts['load_before']:.1f} "
         f"before, torch {facts['packages']['torch']}, precision "
-        f"{facts['size']['precision']}, commit {facts['git_commit'][:10]}. {runs} runs of MOORe (halfcheetah) in one "
+        f"{facts['size']['precision']}, commit {short(facts['git_commit'])}. {runs} runs of MOORe (halfcheetah) in one "
         f"process; random data, on which every training of the ensemble goes to its cap.",
         "",
         "All shapes are the paper scale's."
@@ -125,7 +129,7 @@ def markdown(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
             words=2,
         ),
         "",
-        f"## Projection: {len(column())} runs of MOORe, {cohorts:g} cohorts of {runs}",
+        f"## Projection: {len(column())} runs of MOORe, {cohorts:g} cohorts of {runs}, all priced as halfcheetah",
         "",
         *(
             f"- {row.stage}, {row.what}: {row.count:,} x "

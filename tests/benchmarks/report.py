@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from moore.graphs import SWITCH
 from moore.results import environment_facts
 
 
@@ -19,6 +20,7 @@ def report_facts(load_before: float, **more: Any) -> dict[str, Any]:
     return facts | {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
+        "cuda_graphs": os.environ.get(SWITCH) == "1",
         **more,
         "load_before": load_before,
         "load_after": os.getloadavg()[0],

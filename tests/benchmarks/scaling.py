@@ -22,7 +22,7 @@ from analysis.scaling import PANELS, caption, cost_table, figure
 from moore.config import RunConfig, cohort_key
 from moore.cost import TIMED, counts
 from moore.memory import cohort_memory
-from moore.options import check_device, find_study
+from moore.options import check_device, find_study, threads
 from moore.timing import times, weights_seconds
 from tests.benchmarks.process import run
 from tests.benchmarks.projection import column
@@ -118,7 +118,7 @@ def main(
     16 devices is worked out, measured like the panels and with its own precision.
     """
     check_device(device)
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(threads(device, 1)["OMP_NUM_THREADS"]))
     load, kind, paper = os.getloadavg()[0], torch.device(device).type, paper_run()
     name = "scaling" if kind == "cpu" else f"scaling-{kind}"
     sizes = max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from moore.commit import short
 from tests.benchmarks.cases import BATCH, BRANCHES, ENV, LEARNING, LENGTH, UNITS, Case
 from tests.benchmarks.report import table
 
@@ -147,13 +148,16 @@ def explanation(facts: dict[str, Any]) -> list[str]:
         "",
         f"{facts['date']}, load {facts['load_before']:.1f} before and {facts['load_after']:.1f} after, "
         f"{facts['minutes']:.1f} minutes, torch {facts['packages']['torch']}, mujoco {facts['packages']['mujoco']}, "
-        f"Python {facts['python']}, commit {facts['git_commit'][:10]}. Products are in "
+        f"Python {facts['python']}, commit {short(facts['git_commit'])}. Products are in "
         "float32, in TF32 or bfloat16 only where the precision says so.",
         "",
         f"{ENV}'s sizes and batches of {BATCH} in the first tables, {branches} branches of {LENGTH} steps in a "
         "rollout; the methods' own settings at paper scale. Each number is of the fastest of the calls within "
         f"{facts['seconds']:g} s. FLOP: matrix products only, counted from the layers' sizes; peak: a large matrix "
-        "product in the same precision, the better of one right before and one right after, in the same process. "
+        "product in the same precision, the better of one right before and one right after, in the same process. That "
+        "is the limit of torch's libraries (on x86 MKL in float32, oneDNN in bfloat16), not of the chip. The updates "
+        "of every method are timed and counted with the actor's step, which some take less often in training. "
+        f"{'CUDA graphs are ' + ('on' if facts['cuda_graphs'] else 'off') + '. ' if gpu else ''}"
         f"Memory: the most {own}. A run-update is one update of one run; a transition of the ensemble's training "
         "counts for each member. Evaluations play full episodes with the environment's last behaviour policy.",
         "",

@@ -38,6 +38,7 @@ def study_report(study: Study, device: str) -> tuple[list[str], dict[str, Any]]:
         "",
         *table(("methods", "stage", "part", "calls", "seconds", "hours", "PFLOP"), part_rows(costs), words=3),
         "",
+        "A device runs one process at a time. "
         f"Units of scheduling are the {len(costs)} cohorts, {duration(min(seconds))} to {duration(max(seconds))} each, "
         f"{duration(sum(seconds))} in all. The longest that is left goes to the device that is free first; that stages "
         "which cohorts share have to be there first is left out.",
