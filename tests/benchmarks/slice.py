@@ -6,8 +6,8 @@
 20 runs of halfcheetah in one process, four sampling strategies with five seeds each, every strategy on a dataset of its
 own. The column's 60 runs are projected as three such cohorts, priced as halfcheetah's; the suite itself trains a
 process for each dataset. Networks, buffers, rollouts and intervals are the paper scale's; there are fewer of
-everything. The data are random numbers, on which no ensemble converges, so that every training goes to its cap. The clock includes
-the first calls, which compile and allocate.
+everything. The data are random numbers, on which no ensemble converges, so that every training goes to its cap. The
+clock includes the first calls, which compile and allocate.
 """
 
 from __future__ import annotations
