@@ -78,8 +78,8 @@ def test_out_of_memory(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
     slurm = cluster()
     if "proctrack/cgroup" not in (slurm.folder / "slurm.conf").read_text():
         pytest.skip("no memory limits here: cgroup v1 cannot be written")
-    # rollouts of 250 000 states take some 480 MB for every run beside the 300 of Python and the task's 260
-    rollout = {"length": 2, "batch_size": 250_000, "retain": 20}
+    # rollouts of 350 000 states take some 570 MB for every run beside the 300 of Python and the 260 of the task
+    rollout = {"length": 2, "batch_size": 350_000, "retain": 20}
     experiment = Experiment(tmp_path, slurm, epochs=3, rollout=rollout)
     experiment.set_profile(memory="1200M", attempts=1)
     assert experiment.submit() == 2
