@@ -217,8 +217,8 @@ class Cohort:
     def state(self) -> dict[str, Any]:
         """Everything needed to continue."""
         return {
-            "agent": detached(self.agent.state()),
-            "ensemble": detached(self.ensemble.state()) if self.ensemble else {},
+            "agent": self.agent.state(),
+            "ensemble": self.ensemble.state() if self.ensemble else {},
             "fitted": self.ensemble.fitted if self.ensemble else False,
             "training": self._training_state(),
             "real_buffer": self.real_buffer.state(),
@@ -308,11 +308,6 @@ class Cohort:
 def _update(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
     """An update as a function of tensors alone."""
     return agent.update(kind(*fields), noise, actor)
-
-
-def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors without their gradient flags, for saving."""
-    return {key: value.detach() for key, value in state.items()}
 
 
 def _order(data: Transitions) -> Tensor:

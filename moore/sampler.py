@@ -84,7 +84,7 @@ class Sampler:
 
     def state(self) -> dict[str, Any]:
         """The weights, and what learns them."""
-        ratio = {key: value.detach() for key, value in self.density_ratio.state().items()} if self.density_ratio else {}
+        ratio = self.density_ratio.state() if self.density_ratio else {}
         return {"priorities": self.priorities.state(), "density_ratio": ratio}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from moore import checkpoint
 from moore.actor_critic import ActorCritic
 from moore.baselines.balanced_replay import BalancedReplay
-from moore.cohort import Cohort, detached
+from moore.cohort import Cohort
 from moore.config import RunConfig, to_mapping
 from moore.data.transitions import Transitions
 from moore.online import OnlineStage
@@ -55,7 +55,7 @@ def run(stage: OnlineStage, root: Path) -> pd.DataFrame:
 
 
 def copied(state: Fields) -> Fields:
-    return {key: value.clone() for key, value in detached(state).items()}
+    return {key: value.clone() for key, value in state.items()}
 
 
 def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:

@@ -27,7 +27,7 @@ import torch
 import tyro
 
 from moore.axes import merge
-from moore.cohort import Cohort, detached
+from moore.cohort import Cohort
 from moore.config import RunConfig, from_mapping, to_mapping
 from moore.data.transitions import Transitions
 from moore.errors import UserError
@@ -185,7 +185,7 @@ def _offline(
         offline_stage(cohort, Recorder(folder / "offline", "slice", configs), safe_point)
     clock.turn(None)
     assert cohort.ensemble is not None
-    return [detached(cohort.agent.state()), detached(cohort.ensemble.state())]
+    return [cohort.agent.state(), cohort.ensemble.state()]
 
 
 def _online(
