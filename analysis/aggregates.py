@@ -33,7 +33,7 @@ from analysis.stats import (
 )  # fmt: skip
 from analysis.tables import WIDE, group
 from analysis.transfer import summarise
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 STATISTICS = {
     "IQM": iqm, "mean": mean_over_tasks, "median": median_over_tasks, "optimality gap": optimality_gap,

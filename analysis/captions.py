@@ -15,7 +15,7 @@ from analysis.stages import offline_problems, one_stage, stages
 from analysis.stats import REPS
 from analysis.sweeps import sweeps
 from analysis.transfer import GAIN, LAST, problems
-from moore.commit import short
+from moore.base.machine import short
 from moore.data.mismatch import PhysicsMismatch
 
 T_INTERVAL = "± is half of the 95 % Student-t interval over seeds (std with ddof = 1)"
@@ -207,7 +207,8 @@ def methods(study: Study, reference: str) -> str:
     return joined(
         "As run: gradient updates of the offline stage, and for every online environment step. Real batches: the "
         "strategy that draws from offline and online transitions, with their share of a batch where the rest is "
-        "imagined. Settings: keys of `moore/config.py` with values other than its defaults, of the algorithm's own "
+        "imagined. Settings: keys of `moore/algorithm/config.py` with values other than its "
+        "defaults, of the algorithm's own "
         f"sections all, of the others those that differ from `{reference}`; what is the same there is the scale's. "
         "`or`: it depends on the task.",
         provenance(study),

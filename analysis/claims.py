@@ -19,7 +19,7 @@ from analysis.stats import Interval
 from analysis.tables import Cell, Table, most_seeds
 from analysis.transfer import summarise
 from analysis.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, Finding, check, comparisons, conjunction
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 RULE = (
     f'A comparison "{HOLDS}" if its 95 % Student-t interval over seeds, in brackets, lies wholly on its side of the '

@@ -27,7 +27,7 @@ from analysis.rows import SCORE, Study, select, source_of
 from analysis.stages import Stage, stages
 from analysis.tables import WIDE, group, most_seeds
 from analysis.transfer import summarise
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 X_LABEL = "environment steps since the switch (grey: gradient updates before it)"
 OFFLINE = "offline stage"

@@ -10,7 +10,7 @@ import yaml
 
 from analysis.rows import Study
 from analysis.settings import ABSENT, lookup, text, values
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 PAPER = Path(__file__).resolve().parents[1] / "ablations" / "scales" / "paper.yaml"
 KEYS = {  # what a caption says -> key of the config

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from moore.files import replacing
+from moore.base.files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = tuple(f"{folder}/**/*{kind}" for folder in ("analysis", "moore", "ablations") for kind in (".py", ".yaml"))

@@ -23,7 +23,7 @@ from analysis.render import html_code, to_html
 from analysis.report import TITLES, tables
 from analysis.rows import RESULTS, Study, load_studies, split_by_source, study_folders
 from analysis.tables import Cell, Table
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 OUT = Path("build/report.html")
 STYLE = Path(__file__).parent / "html.css"

@@ -14,7 +14,7 @@ import yaml
 
 from analysis.stats import CONFIDENCE
 from analysis.transfer import METRICS
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 FALL = "uncertainty_fall"

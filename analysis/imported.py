@@ -23,7 +23,7 @@ import pandas as pd
 
 from analysis.methods import IMPORTED
 from analysis.rows import COLUMNS, SCORE, Study, load_study, validate
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 HEADER = ("method", "task", "seed", "step", "score")
 
@@ -58,7 +58,7 @@ def import_curves(file: Path, out: Path, name: str | None = None) -> Path:
         "date": time.strftime("%Y-%m-%d"),
         "online_steps": int(rows["env_steps"].max()),
     }
-    from moore.results import write_json  # here, not above: it brings torch
+    from moore.base.files import write_json  # here, not above: it brings torch
 
     half = folder.with_name(f".{name}.{os.getpid()}.tmp")  # the folder appears whole or not at all
     try:

@@ -1,6 +1,6 @@
 """Figures of the ensemble on real transitions that it has not seen: open-loop error, calibration, ranking of errors.
 
-The metrics and their definitions are those of moore/diagnostics.py.
+The metrics and their definitions are those of moore/algorithm/diagnostics.py.
 """
 
 from __future__ import annotations

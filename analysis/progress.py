@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.rows import COLUMNS, Study, validate
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 
 def load_progress(folder: Path) -> Study:

@@ -17,7 +17,7 @@ from analysis.render import number
 from analysis.rows import Study, environment, reject_mixed_sources, source
 from analysis.tables import Cell, Table, group, main_cell, most_seeds
 from analysis.transfer import summarise
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 PUBLISHED = Path(__file__).parent / "published.yaml"
 UNITS = ("score", "return")

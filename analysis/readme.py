@@ -21,7 +21,7 @@ from analysis.rows import Study, named_parts, split_by_source
 from analysis.scaling import block as scaling_block
 from analysis.tables import Table, main_table, methods_table, most_seeds, transfer_table
 from analysis.transfer import summarise
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 OPENING = re.compile(r"<!-- generated:(?P<name>[^\s>]+) -->")
 CLOSING = "<!-- /generated -->"

@@ -34,7 +34,7 @@ from analysis.rows import (
     study_folders,
 )
 from analysis.tables import Table, main_table, methods_table, transfer_table
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.methods import main_method
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 TEXT_COLUMNS = ("study", "method", "dataset", "run", "phase", "metric")
 NUMBER_COLUMNS = ("seed", "env_steps", "updates", "wall_seconds", "value")

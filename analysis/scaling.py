@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moore.commit import short
-from moore.errors import UserError
+from moore.base.errors import UserError
+from moore.base.machine import short
 
 if TYPE_CHECKING:  # rebuilding a README table needs no plotting library
     from matplotlib.figure import Figure
@@ -73,7 +73,7 @@ def _milliseconds(seconds: float) -> str:
 
 def study_line(study: Mapping[str, Any]) -> str:
     """How long a whole study takes on several devices like this one."""
-    from moore.show import duration
+    from moore.cli.show import duration
 
     spans = ", ".join(f"{duration(3600 * hours)} on {devices}" for devices, hours in study["hours"].items())
     return (

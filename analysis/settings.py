@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.methods import REFERENCES, listed, ordered
 from analysis.rows import Study
-from moore.switches import ALGORITHMS, dotted_keys
+from moore.algorithm.switches import ALGORITHMS, dotted_keys
 
 SAC = "sac"  # the algorithm of MOORe, and of manifests that do not name one
 ABSENT = object()
@@ -78,7 +78,7 @@ def budgets(study: Study) -> str:
 
 
 def own_settings(study: Study, method: str, reference: str) -> dict[str, str]:
-    """Dotted keys and values as run that tell `method` from the others: those that differ from moore/config.py.
+    """Dotted keys and values as run that tell `method` from the others: those that differ from the defaults.
 
     Keys of the algorithm's own sections are all there; the others only where they also differ from `reference`, since
     what those two share is the scale's.
@@ -109,8 +109,11 @@ def is_model_based(study: Study, method: str) -> bool:
 
 
 def default_settings() -> dict[str, Any]:
-    """Every dotted key of moore/config.py with its default."""
-    from moore.config import RunConfig, to_mapping  # here, not above: it brings torch, which captions do without
+    """Every dotted key of moore/algorithm/config.py with its default."""
+    from moore.algorithm.config import (  # here, not above: it brings torch, which captions do without
+        RunConfig,
+        to_mapping,
+    )
 
     nested = to_mapping(RunConfig("pendulum"))
     return {key: lookup(nested, key) for key in dotted_keys(nested)}

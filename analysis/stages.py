@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.methods import IMPORTED, OFFLINE_STAGE, REFERENCES, ordered
 from analysis.rows import Study, select
 from analysis.settings import lookup
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 from analysis.methods import IMPORTED, REFERENCES, ordered
 from analysis.rows import Study
 from analysis.settings import ABSENT, lookup, values
-from moore.axes import FACTOR
-from moore.switches import dotted_keys
+from moore.algorithm.switches import dotted_keys
+from moore.studies.axes import FACTOR
 
 SYMBOLS = {"decay_rate": "α"}  # noqa: RUF001  the paper's
 FEWEST = 3  # values of a sweep; two are a comparison

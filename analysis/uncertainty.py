@@ -1,7 +1,7 @@
 """Density of the relative uncertainty error, from the quantiles that a run logs (the right of the paper's Figure 4).
 
 The paper does not define it. Here it is (u after a retraining - u before it) / u before it, on offline transitions that
-never train the ensemble, in the last retraining of an epoch (moore/diagnostics.py).
+never train the ensemble, in the last retraining of an epoch (moore/algorithm/diagnostics.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from analysis import figure_captions
 from analysis.figures import STYLE, Array, finish, task_grid
 from analysis.rows import Study
 from analysis.thirds import COLOURS, LINES, THIRDS, logged
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 CHANGE = "penalty/relative_change_q"
 LEVELS = tuple(range(25, 1000, 50))  # in thousandths: the middles of 20 parts of equal mass

@@ -8,12 +8,11 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from moore.checkpoint import offline_run_id
-from moore.claim import read_claim
-from moore.errors import UserError
-from moore.results import run_id
-from moore.study import Study
-from moore.work import Work
+from moore.base.errors import UserError
+from moore.run.claim import read_claim
+from moore.run.work import Work
+from moore.studies.identity import offline_run_id, run_id
+from moore.studies.study import Study
 from slurm import cluster
 from slurm.states import StudyView, task_id
 from slurm.worker import LOG_LINES, read_failure, tail

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 PATIENCE = 120.0  # seconds for an answer: squeue itself tries a controller for up to a minute
 FIELDS = ("ArrayJobID", "ArrayTaskID", "State", "Reason", "NodeList", "TimeLeft", "RestartCnt", "Comment")

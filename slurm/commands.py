@@ -1,4 +1,4 @@
-"""What `moore study submit` and `collect` do; the command line itself is in moore/cli_study.py."""
+"""What `moore study submit` and `collect` do; the command line itself is in moore/cli/study.py."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from moore.config import RunConfig
-from moore.errors import UserError
-from moore.reproduce import collect
-from moore.results import run_id
-from moore.runs import is_finished
-from moore.signals import StopRequest
-from moore.study import Study, find_yaml
+from moore.algorithm.config import RunConfig
+from moore.base.errors import UserError
+from moore.run.collect import collect
+from moore.run.folders import is_finished
+from moore.run.stop import StopRequest
+from moore.studies.identity import run_id
+from moore.studies.study import Study, find_yaml
 from slurm.profile import Profile, load_profile
 from slurm.submit import run_locally, submit
 
@@ -30,7 +30,7 @@ def study_submit(
     workers: int,
     dry_run: bool,
 ) -> None:
-    """See moore.cli_study.study_submit; names: of study and scale, as the user gave them."""
+    """See moore.cli.study.study_submit; names: of study and scale, as the user gave them."""
     settings = load_profile(find_yaml(profile, PROFILES_DIR)) if profile is not None else None
     if settings is None and not local:
         raise UserError("--profile: missing; accepted: a file in slurm/profiles/, by name or path, or --local")
@@ -49,7 +49,7 @@ def study_submit(
 
 
 def study_collect(loaded: Study, names: tuple[str, str], root: Path, out: Path, figures: Path, partial: bool) -> None:
-    """See moore.cli_study.study_collect; names: of study and scale, as the user gave them."""
+    """See moore.cli.study.study_collect; names: of study and scale, as the user gave them."""
     from analysis.report import print_report, report
 
     runs = _finished(loaded, root)

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moore.checkpoint import offline_config, offline_run_id
-from moore.config import RunConfig, cohort_key
-from moore.cost import device_bytes
-from moore.memory import transitions_of
-from moore.results import run_id
-from moore.runs import is_finished
-from moore.study import Study
-from moore.work import Work, study_units
+from moore.algorithm.config import RunConfig, cohort_key
+from moore.run.folders import is_finished
+from moore.run.work import Work, study_units
+from moore.studies.cost import device_bytes
+from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.memory import transitions_of
+from moore.studies.study import Study
 from slurm.profile import Profile
 from slurm.queue import Queue
 from slurm.worker import read_failure

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 EARLY_SECONDS = 60  # sbatch's --signal may come this much before its time (man sbatch)
 MOST_SIGNAL_SECONDS = 65535  # sbatch's limit for --signal

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from moore.checkpoint import offline_run_id
-from moore.errors import UserError
-from moore.results import run_id
-from moore.work import Work
+from moore.base.errors import UserError
+from moore.run.work import Work
+from moore.studies.identity import offline_run_id, run_id
 from slurm import cluster
 from slurm.cluster import QueuedTask
 

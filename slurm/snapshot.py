@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from moore.commit import COMMIT_FILE
-from moore.errors import UserError
-from moore.files import replacing
+from moore.base.errors import UserError
+from moore.base.files import replacing
+from moore.base.machine import COMMIT_FILE
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGES = ("moore", "analysis", "slurm")

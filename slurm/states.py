@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moore.claim import read_claim
-from moore.errors import UserError
-from moore.files import is_alive
-from moore.results import run_id
-from moore.runs import is_finished
-from moore.study import Study
-from moore.work import Work, study_units
+from moore.base.errors import UserError
+from moore.base.files import is_alive
+from moore.run.claim import read_claim
+from moore.run.folders import is_finished
+from moore.run.work import Work, study_units
+from moore.studies.identity import run_id
+from moore.studies.study import Study
 from slurm import cluster
 from slurm.cluster import QueuedTask
 from slurm.queue import Queue, ask_queue

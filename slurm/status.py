@@ -14,10 +14,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from moore.errors import UserError
-from moore.runs import read_manifest
-from moore.show import duration
-from moore.study import Study
+from moore.base.errors import UserError
+from moore.cli.show import duration
+from moore.run.folders import read_manifest
+from moore.studies.study import Study
 from slurm.states import STATES, StudyView
 
 LEAST_SECONDS = 5.0  # between two looks: all users share the controller that squeue asks

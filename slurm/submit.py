@@ -15,14 +15,14 @@ from typing import Any
 import submitit
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
 
-from moore.checkpoint import offline_run_id
-from moore.errors import UserError
-from moore.lock import locked
-from moore.reproduce import check_datasets
-from moore.results import run_id, write_json
-from moore.runs import set_aside_other_data
-from moore.signals import StopRequest
-from moore.study import Study
+from moore.base.errors import UserError
+from moore.base.files import write_json
+from moore.base.lock import locked
+from moore.run.folders import set_aside_other_data
+from moore.run.local import check_datasets
+from moore.run.stop import StopRequest
+from moore.studies.identity import offline_run_id, run_id
+from moore.studies.study import Study
 from slurm import cluster
 from slurm.plan import Array, Plan, describe, make_plan
 from slurm.profile import Profile

@@ -24,11 +24,11 @@ import submitit
 import torch
 from submitit.slurm.slurm import SlurmJobEnvironment
 
-from moore.claim import read_claim
-from moore.results import write_json
-from moore.sealed import Damaged, read_seal
-from moore.signals import STOPPED
-from moore.work import Work
+from moore.base.files import write_json
+from moore.run.claim import read_claim
+from moore.run.sealed import Damaged, read_seal
+from moore.run.stop import STOPPED
+from moore.run.work import Work
 from slurm import start
 from slurm.profile import Profile
 from slurm.queue import read_record

@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from moore.errors import Unavailable
-from moore.results import write_json
-from moore.signals import StopRequest
-from moore.work import Work
+from moore.base.errors import Unavailable
+from moore.base.files import write_json
+from moore.run.stop import StopRequest
+from moore.run.work import Work
 
 POLL_SECONDS = 0.2
 BAD_INPUT = 2  # exit code of a unit whose settings or data are wrong: another attempt ends the same

@@ -2,7 +2,7 @@
 
 `<env>.npz` holds the snapshots, `<env>.json` beside it says where they come from:
 
-    npz   params float32 [K, P]  flat parameters of MLP((obs_dim, *hidden, 2 * action_dim), "relu") (moore/nets.py)
+    npz   params float32 [K, P]  flat parameters of MLP((obs_dim, *hidden, 2 * action_dim), "relu")
           hidden int [L]; env_steps int [K]; returns, scores float [K] of the stochastic policy at each snapshot
     json  command, config, git_commit, packages, wall_seconds, curve [[env_steps, return, score], ...], physics,
           "medium": the snapshot behind the qualities medium and medium-replay; optional "expert": the snapshot with
@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from moore.base.errors import UserError
+from moore.base.files import replacing
 from moore.envs.spec import EnvSpec, check_physics, find_spec
-from moore.errors import UserError
-from moore.files import replacing
-from moore.nets import MLP
+from moore.networks.mlp import MLP
 
 BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
 PROVENANCE_KEYS = ("command", "config", "git_commit", "packages", "wall_seconds", "curve", "physics", "medium")

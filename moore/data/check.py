@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from moore.base.errors import UserError
 from moore.data.defaults import REPLAY_ROWS
 from moore.data.hdf5 import ACTION_TOLERANCE, Dataset
 from moore.data.mismatch import UNKNOWN, PhysicsMismatch
 from moore.envs import ENVIRONMENTS, VectorEnv, make_env, terminated_fn
 from moore.envs.spec import check_physics
-from moore.errors import UserError
 
 SIMULATIONS = 2000  # rows replayed side by side
 RECORD_TOLERANCE = 1e-4  # between two float32 records of one observation

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from moore.envs.vector_env import VectorEnv
-from moore.nets import MLP, squashed_gaussian
+from moore.networks.gaussian import squashed_gaussian
+from moore.networks.mlp import MLP
 
 Policy = Callable[[np.ndarray], np.ndarray]
 """Observations [n, obs_dim] float64 -> actions [n, action_dim] float32 in [-1, 1]."""

@@ -1,4 +1,4 @@
-"""What `moore data ...` does; the command line itself is in moore/cli_data.py."""
+"""What `moore data ...` does; the command line itself is in moore/cli/data.py."""
 
 import sys
 import time
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
 
+from moore.base.errors import UserError
 from moore.data.check import check_dataset, format_check
 from moore.data.d4rl import FILES, expected_path
 from moore.data.defaults import DATA_DIR, REPLAY_ROWS
@@ -20,7 +21,6 @@ from moore.data.ids import resolve
 from moore.data.load import load_dataset, self_path
 from moore.data.make import Progress
 from moore.data.minari import download as download_minari
-from moore.errors import UserError
 
 
 def make(

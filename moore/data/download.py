@@ -14,8 +14,8 @@ from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from moore.base.errors import UserError
 from moore.data.d4rl import FILES, check_published, expected_path, file_sha256, file_stamp, file_url, remember_sha256
-from moore.errors import UserError
 
 CHUNK = 1 << 18  # bytes
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as broken

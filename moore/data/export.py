@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from moore.base.errors import UserError
 from moore.data.check import broken_rows, episode_bounds
 from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.ids import MINARI_NAME, DatasetId
@@ -17,7 +18,6 @@ from moore.data.minari import EXPORT_KEY, import_minari, minari_store, reason
 from moore.data.scores import REFERENCE_SCORES
 from moore.envs.pendulum import MAX_SPEED
 from moore.envs.spec import ENVIRONMENTS, EnvSpec
-from moore.errors import UserError
 
 D4RL_CODE = "https://github.com/Farama-Foundation/D4RL"
 

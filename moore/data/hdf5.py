@@ -20,9 +20,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from moore.base.errors import UserError
+from moore.base.files import replacing
 from moore.envs.spec import ENVIRONMENTS, EnvSpec, find_spec
-from moore.errors import UserError
-from moore.files import replacing
 
 STATE_DIM = {"pendulum": 1, "inverted_double_pendulum": 3, "hopper": 6, "halfcheetah": 9, "walker2d": 9}  # nq = nv
 REQUIRED = ("observations", "actions", "rewards", "terminals", "timeouts")

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from moore.base.errors import UserError
 from moore.data.d4rl import FILES
 from moore.data.make import QUALITIES
 from moore.envs.spec import ENVIRONMENTS
-from moore.errors import UserError
 
 ACCEPTED = "self:ENV-QUALITY, d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN, local:PATH, local:ENV:PATH"
 MINARI_NAME = re.compile(r"(?!.*//)(?:[-\w][-\w/]*[-\w]/)?[-\w]+-v\d+", re.ASCII)  # Minari's rule, with a version

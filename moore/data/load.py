@@ -4,6 +4,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from moore.base.errors import UserError
+from moore.base.lock import locked
 from moore.data.behaviours import BEHAVIOURS_DIR
 from moore.data.d4rl import d4rl_path
 from moore.data.defaults import DATA_DIR
@@ -11,8 +13,6 @@ from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.ids import DatasetId, resolve
 from moore.data.make import DEFAULT_TRANSITIONS, Progress, default_physics, make_self_dataset, recipe_hash
 from moore.data.minari import load_minari
-from moore.errors import UserError
-from moore.lock import locked
 
 
 def load_dataset(

@@ -25,13 +25,13 @@ import mujoco
 import numpy as np
 import torch
 
-from moore.commit import copied_commit
+from moore.base.errors import UserError
+from moore.base.machine import copied_commit
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
 from moore.data.collect import Policy, Rows, collect, gaussian_policy, join, one_torch_thread, uniform_policy
 from moore.data.hdf5 import Dataset, MetadataValue
 from moore.envs import ENVIRONMENTS, EnvSpec, VectorEnv, make_env
 from moore.envs.spec import check_physics, find_spec
-from moore.errors import UserError
 
 RECIPE_VERSION = 1  # raise it when the same arguments would give other data: cached files are then made anew
 NUM_SIMS = 16

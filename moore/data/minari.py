@@ -21,12 +21,12 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymSpec
 
+from moore.base.errors import UserError
 from moore.data.collect import Rows, join
 from moore.data.d4rl import file_sha256
 from moore.data.hdf5 import ACTION_TOLERANCE, STATE_DIM, Dataset, MetadataValue, read_dataset, write_dataset
 from moore.data.make import Progress
 from moore.envs.spec import ENVIRONMENTS, EnvSpec
-from moore.errors import UserError
 
 CONVERSION_VERSION = 1  # raise it when the same Minari files would give other data: cached files are then made anew
 EXPORT_KEY = "moore"  # in the metadata.json of a dataset that moore/data/export.py wrote

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moore.base.errors import UserError
 from moore.data.hdf5 import Dataset
 from moore.envs.spec import ENVIRONMENTS
-from moore.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import dataclass
 
-from moore.errors import UserError
+from moore.base.errors import UserError
 
 
 @dataclass(frozen=True)

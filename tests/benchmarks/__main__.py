@@ -4,7 +4,7 @@ import sys
 
 import tyro
 
-from moore.errors import UserError
+from moore.base.errors import UserError
 from tests.benchmarks.bench import main
 
 try:

@@ -33,13 +33,12 @@ from analysis.settings import default_settings
 from analysis.stats import bootstrap_intervals
 from analysis.tables import main_table, methods_table, transfer_table
 from analysis.transfer import summarise
-from moore.commit import short
-from moore.config import to_mapping
-from moore.peak_memory import peak_bytes
-from moore.study import load_study
+from moore.algorithm.config import to_mapping
+from moore.base.machine import peak_bytes, short
+from moore.studies.study import load_study
 from tests.benchmarks.data import once, seconds
 from tests.benchmarks.report import report_facts, write_report
-from tests.synthetic_studies import METHODS, TWELVE, study
+from tests.support.synthetic_studies import METHODS, TWELVE, study
 
 SCALE = Path(__file__).resolve().parents[2] / "ablations" / "scales" / "paper.yaml"
 STEPS, EVALUATIONS, EPOCHS = 100_000, 200, 100

@@ -6,13 +6,13 @@ something in front of them learns. All numbers are for one row of a minibatch un
 
 from __future__ import annotations
 
-from moore.agents import Agent
-from moore.baselines.balanced_replay import BalancedReplay
-from moore.baselines.cql import CQL
-from moore.baselines.iql import IQL
-from moore.config import RunConfig
-from moore.dynamics import Ensemble
-from moore.nets import MLP
+from moore.agents.balanced_replay import BalancedReplay
+from moore.agents.cql import CQL
+from moore.agents.iql import IQL
+from moore.agents.registry import Agent
+from moore.algorithm.config import RunConfig
+from moore.algorithm.dynamics import Ensemble
+from moore.networks.mlp import MLP
 
 
 def forward(net: MLP) -> int:

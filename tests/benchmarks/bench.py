@@ -16,11 +16,12 @@ from typing import Any
 import torch
 
 from analysis.figures import save
-from moore.config import check_choice
-from moore.errors import UserError
-from moore.nets import PRECISIONS
-from moore.options import available_cores, check_device, check_writable
-from moore.study import ABLATIONS_DIR, find_yaml
+from moore.algorithm.config import check_choice
+from moore.base.errors import UserError
+from moore.base.machine import available_cores
+from moore.cli.options import check_device, check_writable
+from moore.networks.mlp import PRECISIONS
+from moore.studies.study import ABLATIONS_DIR, find_yaml
 from tests.benchmarks.cases import Case, all_cases
 from tests.benchmarks.drawing import CAPTION, cost_against_runs
 from tests.benchmarks.phases import cohort_of, epoch, trained

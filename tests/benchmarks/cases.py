@@ -13,22 +13,22 @@ import numpy as np
 import torch
 import yaml
 
-from moore.actor_critic import ActorCritic
-from moore.agents import make_agent
-from moore.axes import merge
-from moore.cohort import Cohort
-from moore.config import RunConfig, from_mapping
+from moore.agents.actor_critic import ActorCritic
+from moore.agents.registry import make_agent
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig, from_mapping
 from moore.data.behaviours import load_behaviours
 from moore.data.hdf5 import read_dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.data.transitions import to_transitions
 from moore.envs import ENVIRONMENTS, make_env
 from moore.envs.spec import find_spec
-from moore.graphs import caller
-from moore.replay import Batch, BatchWithReturns
-from moore.resume import Checkpoints
-from moore.study import METHODS
-from moore.timing import random_transitions
+from moore.networks.batch import Batch, BatchWithReturns
+from moore.networks.graphs import caller
+from moore.run.checkpoints import Checkpoints
+from moore.studies.axes import merge
+from moore.studies.study import METHODS
+from moore.studies.timing import random_transitions
 from tests.benchmarks.arithmetic import rollout_row, training, update_row
 from tests.benchmarks.checkpoint import filled_stage, scale_run
 

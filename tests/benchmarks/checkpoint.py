@@ -21,17 +21,16 @@ import numpy as np
 import torch
 import tyro
 
-from moore.cohort import Cohort
-from moore.commit import short
-from moore.config import RunConfig
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig
+from moore.algorithm.moore import OnlineStage
+from moore.base.machine import short
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
-from moore.online import OnlineStage
-from moore.resume import Checkpoints
-from moore.safepoints import MOST_SHARE, SafePoints
-from moore.signals import StopRequest
-from moore.study import ABLATIONS_DIR, load_study
-from moore.unit import CHECKPOINT_SECONDS
+from moore.run.checkpoints import Checkpoints
+from moore.run.stop import MOST_SHARE, SafePoints, StopRequest
+from moore.run.unit import CHECKPOINT_SECONDS
+from moore.studies.study import ABLATIONS_DIR, load_study
 from tests.benchmarks.data import once
 from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.speed import Timing, measure

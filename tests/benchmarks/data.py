@@ -22,11 +22,10 @@ import numpy as np
 import torch
 import tyro
 
-from moore.commit import short
+from moore.base.machine import available_cores, short
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.data.transitions import Transitions, to_transitions
-from moore.options import available_cores
 from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.speed import Timing, measure
 

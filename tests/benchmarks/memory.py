@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from moore.peak_memory import peak_bytes
+from moore.base.machine import peak_bytes
 
 
 def held_mb(device: str) -> float:

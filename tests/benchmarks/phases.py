@@ -19,18 +19,18 @@ from typing import Any
 
 import torch
 
-from moore.checkpoint import offline_config, offline_run_id
-from moore.cohort import Cohort
-from moore.config import RunConfig
-from moore.errors import UserError
-from moore.offline import offline_stage
-from moore.online import OnlineStage, evaluation_steps
-from moore.results import Recorder
-from moore.resume import Checkpoints
-from moore.study import ABLATIONS_DIR, load_study
-from moore.unit import CHECKPOINT_SECONDS, Unit
-from moore.unit_data import UnitData
-from moore.work import Work
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig
+from moore.algorithm.moore import OnlineStage, evaluation_steps
+from moore.algorithm.mopo import offline_stage
+from moore.base.errors import UserError
+from moore.run.checkpoints import Checkpoints
+from moore.run.recorder import Recorder
+from moore.run.unit import CHECKPOINT_SECONDS, Unit
+from moore.run.unit_data import UnitData
+from moore.run.work import Work
+from moore.studies.identity import offline_config, offline_run_id
+from moore.studies.study import ABLATIONS_DIR, load_study
 from tests.benchmarks.cases import play_behaviour
 from tests.benchmarks.memory import held_mb, peak_mb
 from tests.benchmarks.tracing import Clocks

@@ -9,8 +9,8 @@ from typing import Any
 
 import tyro
 
-from moore.errors import UserError
-from moore.work import KEEP_MEMORY
+from moore.base.errors import UserError
+from moore.run.work import KEEP_MEMORY
 
 
 def run(main: Callable[..., Any], module: str) -> None:

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from moore.agents import make_agent
-from moore.baselines.balanced_replay import BalancedReplay
-from moore.commit import short
-from moore.config import RunConfig
-from moore.cost import counts
-from moore.dynamics import Ensemble
+from moore.agents.balanced_replay import BalancedReplay
+from moore.agents.registry import make_agent
+from moore.algorithm.config import RunConfig
+from moore.algorithm.dynamics import Ensemble
+from moore.base.machine import short
+from moore.cli.options import find_study
+from moore.cli.show import duration
 from moore.envs.spec import find_spec
-from moore.options import find_study
-from moore.show import duration
+from moore.studies.cost import counts
 from tests.benchmarks.arithmetic import actor_row, forward, rollout_row, training, update_row
 from tests.benchmarks.report import table
 
-Part = tuple[str, str]  # (stage, what) of `moore.cost.counts`
+Part = tuple[str, str]  # (stage, what) of `moore.studies.cost.counts`
 
 
 @dataclass(frozen=True)

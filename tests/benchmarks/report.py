@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from moore.graphs import SWITCH
-from moore.results import environment_facts
+from moore.networks.graphs import SWITCH
+from moore.run.facts import environment_facts
 
 
 def report_facts(load_before: float, **more: Any) -> dict[str, Any]:

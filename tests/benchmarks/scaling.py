@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.scaling --out tests/benchmarks/results
 
 MOORe on halfcheetah with the settings of the scale `paper`. Shapes are never scaled down, only counts: single calls of
-each part are timed on random data of that size (moore/timing.py) and multiplied by how often they happen. One thread
+each part are timed on random data of that size and multiplied by how often they happen. One thread
 on a CPU, as every unit has.
 """
 
@@ -19,11 +19,12 @@ import torch
 
 from analysis.figures import save
 from analysis.scaling import PANELS, caption, cost_table, figure
-from moore.config import RunConfig, cohort_key
-from moore.cost import TIMED, counts
-from moore.memory import cohort_memory
-from moore.options import check_device, find_study, threads
-from moore.timing import times, weights_seconds
+from moore.algorithm.config import RunConfig, cohort_key
+from moore.base.machine import threads
+from moore.cli.options import check_device, find_study
+from moore.studies.cost import TIMED, counts
+from moore.studies.memory import cohort_memory
+from moore.studies.timing import times, weights_seconds
 from tests.benchmarks.process import run
 from tests.benchmarks.projection import column
 from tests.benchmarks.report import report_facts, write_report

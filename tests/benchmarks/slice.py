@@ -26,18 +26,18 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from moore.axes import merge
-from moore.cohort import Cohort
-from moore.config import RunConfig, from_mapping, to_mapping
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig, from_mapping, to_mapping
+from moore.algorithm.moore import OnlineStage
+from moore.algorithm.mopo import offline_stage
+from moore.base.errors import UserError
+from moore.base.machine import peak_bytes, threads
+from moore.cli.options import check_device, find_study
 from moore.data.transitions import Transitions
-from moore.errors import UserError
-from moore.memory import cohort_memory
-from moore.offline import offline_stage
-from moore.online import OnlineStage
-from moore.options import check_device, find_study, threads
-from moore.peak_memory import peak_bytes
-from moore.results import Recorder
-from moore.timing import random_transitions, synchronize
+from moore.run.recorder import Recorder
+from moore.studies.axes import merge
+from moore.studies.memory import cohort_memory
+from moore.studies.timing import random_transitions, synchronize
 from tests.benchmarks.process import run
 from tests.benchmarks.projection import Part, markdown, projection
 from tests.benchmarks.report import report_facts, write_report
@@ -106,7 +106,7 @@ def configurations(size: Size) -> list[RunConfig]:
 
 
 class Clock:
-    """Seconds and calls of each part, a (stage, what) of `moore.cost.counts`.
+    """Seconds and calls of each part, a (stage, what) of `moore.studies.cost.counts`.
 
     A part lasts until another one begins, and only there a GPU is waited for: inside of a part its queue stays full.
     """

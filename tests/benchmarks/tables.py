@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from moore.commit import short
+from moore.base.machine import short
 from tests.benchmarks.cases import BATCH, BRANCHES, ENV, LEARNING, LENGTH, UNITS, Case
 from tests.benchmarks.report import table
 

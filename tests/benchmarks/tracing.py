@@ -12,15 +12,15 @@ from unittest import mock
 
 import mujoco.batch
 
-import moore.cohort
-from moore.cohort import Cohort
-from moore.dynamics import Ensemble
+import moore.algorithm.cohort
+from moore.agents.sac import SAC
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.dynamics import Ensemble
+from moore.algorithm.moore import OnlineStage
+from moore.algorithm.replay import ModelBuffer, RealBuffer
 from moore.envs.pendulum import PendulumSimulator
-from moore.online import OnlineStage
-from moore.replay import ModelBuffer, RealBuffer
-from moore.resume import Checkpoints
-from moore.sac import SAC
-from moore.timing import synchronize
+from moore.run.checkpoints import Checkpoints
+from moore.studies.timing import synchronize
 
 Point = tuple[Any, str, str]  # where a function is found, its name, what its time counts as
 
@@ -43,7 +43,7 @@ PARTS: tuple[Point, ...] = (
     (Cohort, "_draw", "draw"),
     (RealBuffer, "gather", "gather"),
     (ModelBuffer, "gather", "gather"),
-    (moore.cohort, "concatenate", "gather"),
+    (moore.algorithm.cohort, "concatenate", "gather"),
     (SAC, "act", "policy"),
     *SIMULATORS,
 )

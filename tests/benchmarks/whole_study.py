@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from moore.cost import CohortCost, study_costs
-from moore.show import duration
-from moore.study import Study
+from moore.cli.show import duration
+from moore.studies.cost import CohortCost, study_costs
+from moore.studies.study import Study
 from tests.benchmarks.projection import part_flops
 from tests.benchmarks.report import table
 

@@ -15,11 +15,11 @@ from unittest.mock import patch
 import pandas as pd
 import yaml
 
-from moore.cli import main
-from moore.reproduce import collect
-from moore.study import Study, load_study
+from moore.cli.main import main
+from moore.run.collect import collect
+from moore.studies.study import Study, load_study
 from tests.cluster.local_slurm import POLL_SECONDS, Cluster, Element, is_alive, wait_until
-from tests.resume_units import RUN
+from tests.support.resume_units import RUN
 
 PROFILE = {"time": "10", "cpus": 1, "memory": "1500M"}  # two tasks on a node
 END_SECONDS = 240.0  # patience until all runs are finished, on a busy machine

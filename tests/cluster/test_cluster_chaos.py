@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from moore.work import Work
+from moore.run.work import Work
 from tests.cluster.experiment import Experiment, same_rows
 from tests.cluster.local_slurm import Cluster, kill
 
@@ -37,7 +37,7 @@ class Chaos:
 
     def process(self) -> bool:
         """SIGKILL for a unit's process."""
-        pids = sorted(self.slurm.processes(command="moore.unit"))
+        pids = sorted(self.slurm.processes(command="moore.run.unit"))
         if pids:
             kill(self.choose.choice(pids))
         return bool(pids)

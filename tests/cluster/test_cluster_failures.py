@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from moore.results import run_id
+from moore.studies.identity import run_id
 from tests.cluster.experiment import Experiment, same_rows
 from tests.cluster.local_slurm import Cluster, kill
 

@@ -1,0 +1,65 @@
+"""AWAC (Nair et al., arXiv 2006.09359): the critics evaluate the policy, the actor regresses onto good data actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moore.agents.actor_critic import SACConfig
+from moore.agents.gaussian_actor import GaussianActorCritic
+from moore.networks.batch import AnyBatch
+
+
+@dataclass(frozen=True)
+class AWACConfig:
+    """AWAC's own settings."""
+
+    temperature: float = 1.0  # lambda in exp(A / lambda); CORL 1, rlkit's mujoco script 2
+    max_weight: float = 100.0  # upper bound of exp(A / lambda); CORL
+
+
+class AWAC(GaussianActorCritic):
+    """The same update offline and online; the online data is appended to the dataset."""
+
+    def __init__(
+        self,
+        config: SACConfig,
+        awac: AWACConfig,
+        obs_dim: int,
+        action_dim: int,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
+        self.awac = awac
+
+    def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step; noise [2, R, B, A] is for the next action and the policy's action at the advantage."""
+        obs, next_obs = self.standardize(batch.obs), self.standardize(batch.next_obs)
+        with torch.no_grad():  # no entropy bonus
+            next_action = self.sample(self.actor_params, next_obs, noise[0])
+            next_value = self.q(self.critic_target, next_obs, next_action).amin(1)
+            target = batch.reward + self.config.gamma * (1.0 - batch.terminated) * next_value
+        metrics = self.step_critics(obs, batch.action, target)
+
+        with torch.no_grad():
+            value = self.q(self.critic_params, obs, self.sample(self.actor_params, obs, noise[1])).amin(1)
+            advantage = self.q(self.critic_params, obs, batch.action).amin(1) - value
+            weight = advantage_weight(advantage, self.awac.temperature, self.awac.max_weight)
+
+        def loss(params: Tensor) -> tuple[Tensor, Tensor]:
+            """Weighted maximum likelihood of the data's actions."""
+            return -(weight * self.log_prob(params, obs, batch.action)).mean(-1), weight
+
+        actor_loss, _ = self.step_actor(loss)
+        self.update_targets()
+        return metrics | {"train/actor_loss": actor_loss, "train/advantage_weight": weight.mean(-1)}
+
+
+def advantage_weight(advantage: Tensor, temperature: float, max_weight: float) -> Tensor:
+    """min(exp(advantage / temperature), max_weight): how much a data action counts."""
+    return (advantage / temperature).exp().clamp(max=max_weight)

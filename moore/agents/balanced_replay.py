@@ -1,0 +1,144 @@
+"""Balanced Replay, also Off2On (Lee et al., arXiv 2107.00591; shlee94/Off2OnRL): a pessimistic ensemble, fine-tuned
+on a replay that prefers transitions which look online (the priorities are in moore/algorithm/density_ratio.py).
+
+Offline: independent CQL agents. Online: one policy, the Gaussian with the moments of the agents' mixture, and SAC's
+losses with each agent's own pair of critics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from moore.agents.actor_critic import SACConfig
+from moore.agents.cql import CQL, CQLConfig
+from moore.networks.adam import RunAdam
+from moore.networks.batch import AnyBatch, Batch
+from moore.networks.gaussian import LOG_STD_MAX, LOG_STD_MIN, deterministic_action, squashed_gaussian
+from moore.networks.random import derive_seed
+
+
+@dataclass(frozen=True)
+class BalancedReplayConfig:
+    """Balanced Replay's own settings, beside those of its CQL agents (cql) and its priorities (density_ratio)."""
+
+    num_agents: int = 5
+
+
+class BalancedReplay:
+    """R runs of M agents each: the agents are M R runs of CQL, which lie run by run, [R M, ...]."""
+
+    def __init__(
+        self,
+        config: SACConfig,
+        cql: CQLConfig,
+        balanced_replay: BalancedReplayConfig,
+        obs_dim: int,
+        action_dim: int,
+        seeds: Sequence[int],
+        stage: str,
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        self.config, self.num_agents, self.stage = config, balanced_replay.num_agents, stage
+        self.num_runs, self.action_dim = len(seeds), action_dim
+        agent_seeds = [derive_seed(seed, "agent", k) for seed in seeds for k in range(self.num_agents)]
+        coef = cql.offline_coef if stage == "offline" else 0.0
+        # CQL leaves the entropy out of its target, the online losses have it
+        own = replace(config, entropy_backup=False) if stage == "offline" else config
+        self.agents = CQL(own, cql, coef, obs_dim, action_dim, agent_seeds, device, precision)
+        self.noise_blocks = self.agents.noise_blocks
+        # offline every agent has minibatches of its own; online one minibatch serves all
+        self.batch_size = config.batch_size * (self.num_agents if stage == "offline" else 1)
+        self.target_entropy = self.agents.target_entropy
+        self.log_alpha = torch.full((len(seeds),), config.init_alpha, device=device).log()  # [R]
+        self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
+
+    def set_normalizer(self, run: int, mean: Tensor, std: Tensor) -> None:
+        """Moments of one run's observations, for all its agents."""
+        for agent in range(run * self.num_agents, (run + 1) * self.num_agents):
+            self.agents.set_normalizer(agent, mean, std)
+
+    def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Actions [R, B, A] of the ensemble policy for obs [R, B, obs_dim], or its mean without noise."""
+        with torch.no_grad():
+            head = self._policy(self.agents.actor_params, self._standardize(obs))
+            return deterministic_action(head) if noise is None else squashed_gaussian(head, noise)[0]
+
+    def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
+        """Offline one CQL update of every agent on batch [R, M B]; online one update of the ensemble on [R, B]."""
+        if self.stage == "online":
+            return self._update_online(batch, noise)
+        per_agent = Batch(*(x.unflatten(1, (self.num_agents, -1)).flatten(0, 1) for x in batch))
+        noise = noise.unflatten(2, (self.num_agents, -1)).flatten(1, 2)
+        metrics = self.agents.update(per_agent, noise)
+        return {key: value.unflatten(0, (self.num_runs, -1)).mean(1) for key, value in metrics.items()}
+
+    def _update_online(self, batch: AnyBatch, noise: Tensor) -> dict[str, Tensor]:
+        agents = self.agents
+        obs, next_obs = self._standardize(batch.obs), self._standardize(batch.next_obs)
+        action = self._each(batch.action)
+        alpha = self.log_alpha.exp()[:, None]
+
+        # Critics: every agent has a target of its own pair, all with the same next action.
+        with torch.no_grad():
+            next_action, next_log_prob = squashed_gaussian(self._policy(agents.actor_params, next_obs), noise[0])
+            next_q = agents.q(agents.critic_target, next_obs, self._each(next_action)).amin(1)  # [R M, B]
+            soft = next_q - self._each(alpha * next_log_prob) if self.config.entropy_backup else next_q
+            discount = self.config.gamma * (1.0 - self._each(batch.terminated))
+            target = self._each(batch.reward) + discount * soft
+        metrics = agents.step_critics(obs, action, target)
+
+        def loss(params: Tensor) -> tuple[Tensor, Tensor]:
+            """Maximise the agents' mean value plus entropy; the agents' policies are trained together."""
+            policy_action, log_prob = squashed_gaussian(self._policy(params, obs), noise[1])
+            value = agents.q(agents.critic_params, obs, self._each(policy_action)).amin(1)
+            value = value.unflatten(0, (self.num_runs, -1)).mean(1)
+            return (alpha * log_prob - value).mean(-1), log_prob
+
+        actor_loss, log_prob = agents.step_actor(loss)
+        entropy = -log_prob.mean(-1)
+        self.alpha_adam.step(entropy - self.target_entropy)
+        agents.update_targets()
+        means = {key: value.unflatten(0, (self.num_runs, -1)).mean(1) for key, value in metrics.items()}
+        return means | {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
+
+    def _policy(self, params: Tensor, obs: Tensor) -> Tensor:
+        """Mean and log std [R, B, 2A] of the ensemble policy before tanh; obs [R M, B, obs_dim] standardised."""
+        heads = self.agents.actor(params, obs).unflatten(0, (self.num_runs, -1))
+        return ensemble_head(heads)
+
+    def _standardize(self, obs: Tensor) -> Tensor:
+        return self.agents.standardize(self._each(obs))
+
+    def _each(self, x: Tensor) -> Tensor:
+        """[R, ...] repeated for the M agents of each run: [R M, ...]."""
+        return x.repeat_interleave(self.num_agents, 0)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
+        state = {key: value.unflatten(0, (self.num_runs, -1)) for key, value in self.agents.state().items()}
+        adam = {f"ensemble_alpha_adam/{key}": value for key, value in self.alpha_adam.state().items()}
+        return state | {"ensemble_log_alpha": self.log_alpha} | adam
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned (same number of runs), in place."""
+        with torch.no_grad():
+            for key, value in self.state().items():
+                value.copy_(state[key])
+
+
+def ensemble_head(heads: Tensor) -> Tensor:
+    """The Gaussian [R, B, 2A] with mean and variance of the mixture of M Gaussians, heads [R, M, B, 2A].
+
+    mean = average of the means; variance = average of (mean^2 + std^2) - mean^2 (Off2On, section 4.1).
+    """
+    means, log_stds = heads.chunk(2, -1)
+    stds = log_stds.clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
+    mean = means.mean(1)
+    variance = (means.square() + stds.square()).mean(1) - mean.square()
+    # rounding can make the variance of nearly deterministic agents zero or less, whose logarithm has no gradient
+    return torch.cat([mean, 0.5 * variance.clamp(min=1e-12).log()], -1)

@@ -1,0 +1,88 @@
+"""CQL(H) on SAC (Kumar et al., arXiv 2006.04779) and Cal-QL (Nakamoto et al., arXiv 2303.05479).
+
+Offline the critics also minimise how far they value actions of the policy and random actions above the data's. Online
+`cql_sac` and `wsrl` drop that term, `cal_ql` keeps it; Cal-QL's critics are held to the return of the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moore.agents.actor_critic import CriticTerm, SACConfig
+from moore.agents.sac import SAC
+from moore.networks.batch import AnyBatch, BatchWithReturns
+from moore.networks.gaussian import squashed_gaussian
+
+
+@dataclass(frozen=True)
+class CQLConfig:
+    """Settings of the conservative term."""
+
+    offline_coef: float = 5.0  # weight offline (Cal-QL and WSRL 5, CORL's fine-tuning 10)
+    online_coef: float = 0.0  # weight online: 0 is plain SAC from then on
+    num_actions: int = 10  # actions of each of the three kinds for each state
+    calibrated: bool = False  # Cal-QL: policy actions are valued at least as the data's return
+
+
+class CQL(SAC):
+    """SAC with a conservative term of weight `coef`; return_to_go of the batch is read where it is calibrated."""
+
+    def __init__(
+        self,
+        config: SACConfig,
+        cql: CQLConfig,
+        coef: float,
+        obs_dim: int,
+        action_dim: int,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
+        self.cql, self.coef = cql, coef
+        self._first_block = self.noise_blocks
+        self.noise_blocks += 3 * cql.num_actions if coef else 0
+
+    def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
+        """coef (logsumexp over sampled actions - Q(data)), summed over critics."""
+        if not self.coef:
+            return None
+        n, blocks = self.cql.num_actions, noise[self._first_block :]
+        uniform = torch.erf(blocks[:n] / math.sqrt(2.0))  # 2 Phi(z) - 1 of a standard normal z is uniform in (-1, 1)
+        with torch.no_grad():
+            states = torch.stack([obs, next_obs]).repeat_interleave(n, 0)  # [2n, R, B, obs_dim]
+            heads = self.actor(self.actor_params, states.movedim(0, 1).flatten(1, 2))
+            action, log_prob = squashed_gaussian(heads, blocks[n:].movedim(0, 1).flatten(1, 2))
+        actions = torch.cat([uniform.movedim(0, 1).flatten(1, 2), action], 1)  # [R, 3n B, A]
+        density = torch.full_like(log_prob[:, : n * obs.shape[1]], -self.action_dim * math.log(2.0))
+        log_density = torch.cat([density, log_prob], 1).unflatten(1, (3 * n, -1))  # [R, 3n, B]
+        repeated = obs.repeat(1, 3 * n, 1)
+
+        def loss(runs: slice, params: Tensor, q: Tensor) -> Tensor:
+            sampled = self.q(params, repeated[runs], actions[runs]).unflatten(2, (3 * n, -1))  # [R, C, 3n, B]
+            if self.cql.calibrated:
+                assert isinstance(batch, BatchWithReturns)
+                sampled = calibrate(sampled, batch.return_to_go[runs], n)
+            return self.coef * conservative_gap(sampled, log_density[runs], q).mean(-1).sum(-1)
+
+        return CriticTerm(loss, self.config.num_critics * actions.shape[1] * max(self.config.hidden))
+
+
+def calibrate(sampled: Tensor, return_to_go: Tensor, num_random: int) -> Tensor:
+    """max(Q, return of the data) for policy actions; sampled [R, C, 3n, B], the first num_random are uniform."""
+    random, policy = sampled.split([num_random, sampled.shape[2] - num_random], 2)
+    return torch.cat([random, torch.maximum(policy, return_to_go[:, None, None])], 2)
+
+
+def conservative_gap(sampled: Tensor, log_density: Tensor, q: Tensor) -> Tensor:
+    """logsumexp_a [Q(s, a) - log density of a] - Q(s, data action): [R, C, B].
+
+    sampled [R, C, M, B]; log_density [R, M, B] of the distribution that drew each action, the importance weight of
+    CQL(H) (CQL, appendix F; its constant log M is left out, as in the authors' code); q [R, C, B].
+    """
+    return (sampled - log_density[:, None]).logsumexp(2) - q

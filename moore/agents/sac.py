@@ -1,0 +1,99 @@
+"""Soft actor-critic for R runs at once (Haarnoja et al., arXiv 1812.05905): critics, automatic temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from moore.agents.actor_critic import ActorCritic, CriticTerm, SACConfig
+from moore.networks.adam import RunAdam
+from moore.networks.batch import AnyBatch
+from moore.networks.gaussian import deterministic_action, squashed_gaussian
+
+
+class SAC(ActorCritic):
+    """R agents; `update` trains all of them in one pass. More than two critics make it RLPD's agent (REDQ's target)."""
+
+    def __init__(
+        self,
+        config: SACConfig,
+        obs_dim: int,
+        action_dim: int,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
+        self.log_alpha = torch.full((len(seeds),), config.init_alpha, device=device).log()  # [R]
+        self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
+        self.target_entropy = -float(action_dim) if config.target_entropy is None else config.target_entropy
+        # a random subset of the critics needs random numbers of its own
+        self.noise_blocks = 2 if config.target_critics == config.num_critics else 3
+
+    def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Actions [R, B, A] for obs [R, B, obs_dim]: sampled with standard normal noise, or the mean without."""
+        with torch.no_grad():
+            head = self.actor(self.actor_params, self.standardize(obs))
+            return deterministic_action(head) if noise is None else squashed_gaussian(head, noise)[0]
+
+    def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
+        """One gradient step of critics, actor, temperature and target critics for every run.
+
+        batch: fields [R, B, ...]; noise: standard normal [noise_blocks, R, B, A], for the next and the current action
+        (and the choice of target critics). Without update_actor, actor and temperature stay. Returns metrics [R].
+        """
+        obs, next_obs = self.standardize(batch.obs), self.standardize(batch.next_obs)
+        alpha = self.log_alpha.exp()[:, None]
+
+        # Critics: soft Bellman target from the target critics' minimum.
+        with torch.no_grad():
+            next_action, next_log_prob = squashed_gaussian(self.actor(self.actor_params, next_obs), noise[0])
+            next_q = self.q(self.critic_target, next_obs, next_action)
+            if self.config.target_critics < self.config.num_critics:
+                next_q = random_subset(next_q, self.config.target_critics, noise[2])
+            next_value = next_q.amin(1)
+            if self.config.entropy_backup:
+                next_value = next_value - alpha * next_log_prob
+            target = batch.reward + self.config.gamma * (1.0 - batch.terminated) * next_value  # [R, B]
+        metrics = self.step_critics(obs, batch.action, target, self.conservative_term(batch, obs, next_obs, noise))
+
+        if update_actor:
+            metrics |= self.update_actor(obs, alpha, noise[1])
+        self.update_targets()
+        return metrics
+
+    def update_actor(self, obs: Tensor, alpha: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """One gradient step of actor and temperature on standardised obs [R, B, obs_dim]."""
+
+        def loss(params: Tensor) -> tuple[Tensor, Tensor]:
+            """Maximise the critics' value plus entropy."""
+            action, log_prob = squashed_gaussian(self.actor(params, obs), noise)
+            q = self.q(self.critic_params, obs, action)
+            value = q.amin(1) if self.config.actor_value == "min" else q.mean(1)
+            return (alpha * log_prob - value).mean(-1), log_prob
+
+        actor_loss, log_prob = self.step_actor(loss)
+        # Temperature: d/d log_alpha of -log_alpha (log pi + target entropy).
+        entropy = -log_prob.mean(-1)
+        self.alpha_adam.step(entropy - self.target_entropy)
+        return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
+
+    def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
+        """What else the critics minimise; nothing in SAC (CQL overrides it)."""
+        return None
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
+        adam = {f"alpha_adam/{key}": value for key, value in self.alpha_adam.state().items()}
+        return super().state() | {"log_alpha": self.log_alpha} | adam
+
+
+def random_subset(q: Tensor, count: int, noise: Tensor) -> Tensor:
+    """Q-values [R, count, B] of critics that each run draws at random from q [R, C, B] (REDQ, arXiv 2101.05982).
+
+    noise [R, B, A]: C independent standard normals of each run, in random order by nature, make the permutation.
+    """
+    chosen = noise.flatten(1)[:, : q.shape[1]].argsort(1)[:, :count]  # [R, count]
+    return q.gather(1, chosen[..., None].expand(-1, -1, q.shape[2]))

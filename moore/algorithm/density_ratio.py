@@ -1,0 +1,168 @@
+"""Priorities from how online a transition looks (Balanced Replay, arXiv 2107.00591; shlee94/Off2OnRL).
+
+A network w(s, a) estimates the density ratio of online to offline data; transitions are drawn in proportion to a
+tempered w. New online transitions enter with the largest priority there has been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moore.algorithm.replay import RealBuffer
+from moore.algorithm.sampling import Mixture
+from moore.networks.adam import RunAdam
+from moore.networks.batch import Batch
+from moore.networks.mlp import MLP
+from moore.networks.random import Streams, scale_to_index
+
+
+@dataclass(frozen=True)
+class DensityRatioConfig:
+    """Settings of the strategy `density_ratio`; the defaults are the authors'."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    lr: float = 3e-4
+    batch_size: int = 256  # uniform offline and as many uniform online transitions for each update of w
+    temperature: float = 5.0  # priorities are w^(1 / temperature)
+    first_share: float = 0.5  # share of the first epoch's transitions among the draws, before w has a say
+    model_updates: int = 250  # gradient steps of w before each ensemble training, where w draws the model's data; ours
+
+
+MIN_PRIORITY, MAX_PRIORITY = 1e-3, 1e3
+EPS = 1e-10
+CHUNK = 2**13  # rows of one forward pass over the whole buffer
+
+
+class DensityRatio:
+    """The networks and the priorities [R, offline rows + online capacity] of R runs."""
+
+    def __init__(
+        self,
+        config: DensityRatioConfig,
+        buffer: RealBuffer,
+        action_dim: int,
+        first_epoch_steps: int,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        self.config, self.buffer = config, buffer
+        self.net = MLP((buffer.obs_dim + action_dim, *config.hidden, 1), precision=precision)
+        self.params = self.net.init(Streams(seeds, "init", "density_ratio", device=device).generators)  # [R, P]
+        self.params[:, -1] = 1.0  # the last bias: w starts near 1, everything equally likely
+        self.adam = RunAdam(self.params, config.lr)
+        self.width = max(buffer.offline_size)
+        self.offline_size = torch.tensor(buffer.offline_size, device=device)[:, None]  # [R, 1]
+        self.priorities = torch.ones(len(seeds), self.width + buffer.online_capacity, device=device)
+        share = config.first_share
+        first = [n * share / ((1 - share) * first_epoch_steps) for n in buffer.offline_size]
+        self.max_priority = torch.tensor(first, device=device)  # [R]
+        self.known_online = 0  # online transitions that have a priority
+
+    def mixture(self, run: int) -> Mixture:
+        """The distribution that one run's policy batches are drawn from."""
+        offline = self.priorities[run, : self.buffer.offline_size[run]]
+        online = self.priorities[run, self.width : self.width + self.known_online]
+        on, off = online.sum().double(), offline.sum().double()
+        return Mixture(on / (on + off), offline, online)
+
+    def add_online(self) -> None:
+        """Give the transitions since the last call the largest priority so far."""
+        first, self.known_online = self.known_online, self.buffer.online_size
+        self.priorities[:, self.width + first : self.width + self.known_online] = self.max_priority[:, None]
+
+    def update(self, drawn: Tensor, streams: Streams) -> dict[str, Tensor]:
+        """One gradient step of w, then new priorities for the drawn rows [R, B] of the buffer. Returns metrics [R]."""
+        grad, w_offline, metrics = self._gradient(streams)
+        with torch.no_grad():  # with the networks before their step, as in the authors' code
+            tempered = w_offline ** (1.0 / self.config.temperature)
+            self._set_priorities(drawn, tempered.mean(1))
+        self.adam.step(grad)
+        return metrics
+
+    def train(self, streams: Streams) -> dict[str, Tensor]:
+        """`model_updates` gradient steps of w, then new priorities for every row; for the draws of model data."""
+        for _ in range(self.config.model_updates):
+            grad, _, metrics = self._gradient(streams)
+            self.adam.step(grad)
+        with torch.no_grad():
+            offline_mean = self._offline_mean()
+            columns = torch.arange(max(self.width, self.known_online), device=self.priorities.device)
+            for chunk in columns.split(CHUNK):
+                offline = chunk.minimum(self.offline_size - 1)  # where a run has fewer rows its last one is repeated
+                self._set_priorities(self.buffer.offline_start[:, None] + offline, offline_mean)
+                if self.known_online:
+                    online = chunk.clamp(max=self.known_online - 1).expand(len(self.params), -1)
+                    self._set_priorities(self.buffer.online_start[:, None] + online, offline_mean)
+        return metrics
+
+    def _offline_mean(self) -> Tensor:
+        """Mean tempered w [R] over the offline rows."""
+        total = torch.zeros(len(self.params), device=self.params.device)
+        for chunk in torch.arange(self.width, device=self.params.device).split(CHUNK):
+            rows = self.buffer.offline_start[:, None] + chunk.minimum(self.offline_size - 1)
+            tempered = self.ratio(self.params, self.buffer.gather(rows)) ** (1.0 / self.config.temperature)
+            total += (tempered * (chunk < self.offline_size)).sum(1)
+        return total / self.offline_size[:, 0]
+
+    def _gradient(self, streams: Streams) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The gradient of the loss on fresh batches, w of the offline one [R, B], and metrics [R]."""
+        uniforms = streams.uniform(2, self.config.batch_size)
+        buffer = self.buffer
+        offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], self.offline_size))
+        online = buffer.gather(buffer.online_start[:, None] + scale_to_index(uniforms[:, 1], buffer.online_size))
+        params = self.params.detach().requires_grad_()
+        w_offline, w_online = self.ratio(params, offline), self.ratio(params, online)
+        loss = ratio_loss(w_offline, w_online)
+        (grad,) = torch.autograd.grad(loss.sum(), params)
+        metrics = {"train/ratio_loss": loss.detach(), "sampling/ratio_online": w_online.detach().mean(1)}
+        return grad, w_offline.detach(), metrics
+
+    def _set_priorities(self, rows: Tensor, offline_mean: Tensor) -> None:
+        """New priorities for rows [R, B] of the buffer by the current networks; offline_mean [R] of tempered w."""
+        new = priority(self.ratio(self.params, self.buffer.gather(rows)), offline_mean, self.config.temperature)
+        start = self.buffer.online_start[:, None]
+        column = torch.where(rows >= start, self.width + rows - start, rows - self.buffer.offline_start[:, None])
+        self.priorities.scatter_(1, column, new)
+        self.max_priority = torch.maximum(self.max_priority, new.amax(1))
+
+    def ratio(self, params: Tensor, batch: Batch) -> Tensor:
+        """w [R, B], 0 or more."""
+        return F.relu(self.net(params, batch.obs, batch.action).squeeze(-1))
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training changes; but for the number of known transitions with the leading run axis."""
+        adam = {f"adam/{key}": value for key, value in self.adam.state().items()}
+        known = torch.tensor(self.known_online)
+        state = {"params": self.params, "priorities": self.priorities, "max_priority": self.max_priority}
+        return state | {"known_online": known} | adam
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned, in place."""
+        with torch.no_grad():
+            for key, value in self.state().items():
+                value.copy_(state[key])
+        self.known_online = int(state["known_online"])
+
+
+def ratio_loss(w_offline: Tensor, w_online: Tensor) -> Tensor:
+    """The negative lower bound of the Jensen-Shannon divergence, [R] from w [R, B] (Off2On, eq. 4).
+
+    E_off[-log(2 / (w + 1))] - E_on[log(2 w / (w + 1))]: f-GAN's bound with f'(w) as the dual function, so that the
+    optimal w is the density ratio of online to offline data.
+    """
+    offline = -(2.0 / (w_offline + 1.0)).log().mean(-1)
+    return offline - (2.0 * w_online / (w_online + 1.0) + EPS).log().mean(-1)
+
+
+def priority(w: Tensor, offline_mean: Tensor, temperature: float) -> Tensor:
+    """w^(1 / temperature) over its mean on offline data [R], clipped to [1e-3, 1e3]; w [R, B].
+
+    w is exactly 0 where the network is sure that it sees offline data, so the mean can be 0 too.
+    """
+    return (w ** (1.0 / temperature) / (offline_mean[:, None] + EPS)).clamp(MIN_PRIORITY, MAX_PRIORITY)

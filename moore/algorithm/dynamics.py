@@ -1,0 +1,278 @@
+"""The probabilistic dynamics ensemble of R runs (PETS, arXiv 1805.12114; settings of MOPO and MBPO)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moore.networks.adam import RunAdam
+from moore.networks.batch import Batch
+from moore.networks.graphs import Call, plain
+from moore.networks.mlp import MLP, divisor
+from moore.networks.random import Streams
+
+BOUND_COEF = 0.01  # weight of the log-variance bounds in the loss (PETS; tianheyu927/mopo models/bnn.py)
+INIT_MAX_LOGVAR, INIT_MIN_LOGVAR = 0.5, -10.0  # same source
+# activations of a layer that are held at once in predictions: a CPU's caches, a share of a GPU's memory
+PREDICT_FLOATS = {"cpu": 2**22, "cuda": 2**28}
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """Settings of the ensemble; the defaults are MOPO's, except the caps on updates."""
+
+    ensemble_size: int = 7
+    num_elites: int = 5
+    hidden: tuple[int, ...] = (200, 200, 200, 200)
+    weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)  # one for each layer
+    lr: float = 1e-3
+    batch_size: int = 256
+    normalize_targets: bool = False  # standardise (delta obs, reward); the uncertainty stays in raw units
+    holdout_ratio: float = 0.2
+    max_holdout: int = 1000  # transitions held out of the offline and of the online data
+    epoch_updates: int = 1000  # updates between two looks at the holdout error
+    patience: int = 5  # stop a run when no member improved for more than this many looks
+    min_improvement: float = 0.01  # relative improvement of the holdout error that counts
+    fresh_optimizer: bool = False  # forget Adam's moments before each retraining; see Ensemble.fit; not in the paper
+    offline_max_updates: int = 100_000  # cap on the first training; the paper trains until convergence
+    online_max_updates: int = 1000  # cap on each retraining; the paper trains until convergence
+
+
+@dataclass
+class Training:
+    """How far a call of `Ensemble.fit` is."""
+
+    best: Tensor  # [R, K, P], each member's snapshot with the lowest holdout error
+    best_mse: Tensor  # [R, K], that error
+    loss: Tensor  # [R], of the latest update
+    stale: list[int]  # [R], looks without an improvement
+    active: list[bool]  # [R], runs that have not converged
+    updates: list[int]  # [R], updates up to the latest look at a run
+    done: int = 0  # updates so far
+
+    @staticmethod
+    def start(params: Tensor) -> Training:
+        """Before the first update of parameters [R, K, P]."""
+        runs, members = params.shape[:2]
+        return Training(
+            params.clone(),
+            torch.full((runs, members), torch.inf, device=params.device),
+            torch.zeros(runs, device=params.device),
+            [0] * runs,
+            [True] * runs,
+            [0] * runs,
+        )
+
+
+class Ensemble:
+    """Parameters of [R, K] networks that predict (delta obs, reward) as a Gaussian."""
+
+    def __init__(
+        self,
+        config: DynamicsConfig,
+        obs_dim: int,
+        action_dim: int,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        self.config, self.obs_dim = config, obs_dim
+        num_runs, out = len(seeds), obs_dim + 1
+        self.net = MLP((obs_dim + action_dim, *config.hidden, 2 * out), activation="swish", precision=precision)
+        init = Streams(seeds, "init", "dynamics", device=device).generators
+        self.params = self.net.init(init, members=config.ensemble_size)  # [R, K, P]
+        # max_logvar, min_logvar [R, 2, out]; shared by the members
+        bounds = torch.tensor([INIT_MAX_LOGVAR, INIT_MIN_LOGVAR], device=device)
+        self.bounds = bounds[:, None].repeat(num_runs, 1, out)
+        self.elite_idxs = torch.arange(config.num_elites, device=device).repeat(num_runs, 1)  # [R, num_elites]
+        self.input_mean = torch.zeros(num_runs, 1, 1, obs_dim + action_dim, device=device)
+        self.input_std = torch.ones_like(self.input_mean)
+        self.target_mean = torch.zeros(num_runs, 1, 1, out, device=device)
+        self.target_std = torch.ones_like(self.target_mean)
+        self.uncertainty_scale = torch.ones(num_runs, device=device)  # of the penalty, see PenaltyConfig.rescale
+        decays = [
+            torch.full((n_in * n_out + n_out,), wd)
+            for wd, (n_in, n_out) in zip(config.weight_decay, self.net.shapes, strict=True)
+        ]
+        for (n_in, n_out), decay in zip(self.net.shapes, decays, strict=True):
+            decay[n_in * n_out :] = 0.0  # biases are not decayed
+        self.decay = torch.cat(decays).to(device)  # [P]
+        self.params_adam, self.bounds_adam = RunAdam(self.params, config.lr), RunAdam(self.bounds, config.lr)
+        self.fitted = False
+        self.training: Training | None = None  # under way
+
+    def fit_scaler(self, run: int, batch: Batch) -> None:
+        """Standardise one run's inputs (and, if configured, targets) with the moments of transitions [N]."""
+        inputs, targets = self._tensors(batch)
+        pairs = [(inputs, self.input_mean, self.input_std)]
+        if self.config.normalize_targets:
+            pairs.append((targets, self.target_mean, self.target_std))
+        for values, mean, std in pairs:
+            mean[run, 0, 0], std[run, 0, 0] = values.mean(0), divisor(values.std(0, correction=0))
+
+    def fit(
+        self,
+        draw: Callable[[int], Batch],
+        holdout: Batch,
+        max_updates: int,
+        safe_point: Callable[[], None] = lambda: None,
+        call: Call = plain,
+    ) -> dict[str, Tensor]:
+        """Train until each run's holdout error stops improving, at most max_updates gradient updates.
+
+        draw(n): n transitions [R, n] by the run's strategy, called with K x batch_size so that every member has its
+        own bootstrap. holdout: [R, H]. Each member's best snapshot is restored; the elites are the members with the
+        lowest holdout error. A run that has converged stops moving while others go on. Returns metrics [R].
+
+        With fresh_optimizer each call is an optimisation of its own. Second moments from a converged training are tiny,
+        and when the data then shifts at once (half_half, pure_online) the first steps with them are so large that they
+        destroy the ensemble.
+
+        safe_point is called after every update. What it saves, `self.training` included, lets a later call with the
+        same arguments go on from there. call: how an update is called, see moore/networks/graphs.py.
+        """
+        config = self.config
+        if self.training is None:
+            if config.fresh_optimizer:
+                self.params_adam.reset()
+                self.bounds_adam.reset()
+            self.training = Training.start(self.params)
+        training = self.training
+        while training.done < max_updates and any(training.active):
+            batch = draw(config.ensemble_size * config.batch_size)
+            if all(training.active):
+                training.loss = call(
+                    "model", lambda *fields: self._update(Batch(*fields), [True] * len(fields[0])), *batch
+                )
+            else:  # which runs go on changes too often for recordings
+                training.loss = self._update(batch, training.active)
+            training.done += 1
+            if training.done % config.epoch_updates == 0 or training.done == max_updates:
+                self._look(training, holdout)
+            safe_point()
+        self.training = None
+        with torch.no_grad():
+            self.params.copy_(training.best)
+        self.elite_idxs.copy_(training.best_mse.argsort(1)[:, : config.num_elites])
+        self.fitted = True
+        elite_mse = training.best_mse.gather(1, self.elite_idxs).mean(1)
+        updates = torch.tensor(training.updates, dtype=torch.float32)
+        return {"model/holdout_mse": elite_mse, "model/loss": training.loss, "model/updates": updates}
+
+    def _look(self, training: Training, holdout: Batch) -> None:
+        """Keep each member's best snapshot, and stop the runs that have not improved for too long."""
+        mse = self.holdout_mse(holdout)
+        running = torch.tensor(training.active, device=mse.device)[:, None]
+        best_mse = training.best_mse
+        # the first look has no predecessor and always counts, as in MOPO
+        improved = running & (
+            (best_mse.isinf() & mse.isfinite()) | ((best_mse - mse) / best_mse > self.config.min_improvement)
+        )
+        training.best_mse = torch.where(improved, mse, best_mse)
+        training.best = torch.where(improved[..., None], self.params, training.best)
+        for run, any_improved in enumerate(improved.any(1).tolist()):
+            if training.active[run]:
+                training.updates[run] = training.done
+                training.stale[run] = 0 if any_improved else training.stale[run] + 1
+                training.active[run] = training.stale[run] <= self.config.patience
+
+    def predict(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Every member's mean and standard deviation of (next obs, reward), each [R, K, B, obs_dim + 1], raw units."""
+        num_runs, members = self.params.shape[:2]
+        at_once = PREDICT_FLOATS.get(self.params.device.type, PREDICT_FLOATS["cuda"])
+        chunk = max(1, at_once // (num_runs * members * max(self.config.hidden)))
+        means, stds = [], []
+        with torch.no_grad():
+            for o, a in zip(obs.split(chunk, 1), action.split(chunk, 1), strict=True):
+                mean, logvar = self._forward(self.params, self.bounds, torch.cat([o, a], -1)[:, None])
+                mean = mean * self.target_std + self.target_mean
+                mean[..., :-1] += o[:, None]
+                means.append(mean)
+                stds.append((0.5 * logvar).exp() * self.target_std)
+        return torch.cat(means, 2), torch.cat(stds, 2)
+
+    def holdout_mse(self, holdout: Batch) -> Tensor:
+        """Mean squared error [R, K] of the mean prediction on transitions [R, H], in the loss's units."""
+        return self.squared_error(holdout).mean((2, 3))
+
+    def squared_error(self, batch: Batch) -> Tensor:
+        """Squared errors [R, K, B, obs_dim + 1] of the mean predictions on transitions [R, B], in the loss's units."""
+        inputs, targets = self._tensors(batch)
+        with torch.no_grad():
+            mean, _ = self._forward(self.params, self.bounds, inputs[:, None])
+        return (mean - self._scale(targets[:, None])).square()
+
+    def only(self, run: int) -> Ensemble:
+        """The ensemble of one run, R = 1, for predictions: its tensors are views."""
+        one = copy.copy(self)
+        for name in (
+            "params",
+            "bounds",
+            "elite_idxs",
+            "input_mean",
+            "input_std",
+            "target_mean",
+            "target_std",
+            "uncertainty_scale",
+        ):
+            setattr(one, name, getattr(self, name)[run : run + 1])
+        return one
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
+        state = {
+            "params": self.params,
+            "bounds": self.bounds,
+            "elite_idxs": self.elite_idxs,
+            "input_mean": self.input_mean,
+            "input_std": self.input_std,
+            "target_mean": self.target_mean,
+            "target_std": self.target_std,
+            "uncertainty_scale": self.uncertainty_scale,
+        }
+        for name, adam in (("params", self.params_adam), ("bounds", self.bounds_adam)):
+            state |= {f"{name}_adam/{key}": value for key, value in adam.state().items()}
+        return state
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Restore what `state` returned (same number of runs), in place."""
+        with torch.no_grad():
+            for key, value in self.state().items():
+                value.copy_(state[key])
+        self.fitted = True
+
+    def _update(self, batch: Batch, active: list[bool]) -> Tensor:
+        """One gradient step on K bootstrap batches packed in [R, K x B]; returns the loss [R]."""
+        members = self.config.ensemble_size
+        inputs, targets = (x.unflatten(1, (members, -1)) for x in self._tensors(batch))
+        params, bounds = self.params.detach().requires_grad_(), self.bounds.detach().requires_grad_()
+        mean, logvar = self._forward(params, bounds, inputs)
+        error = (mean - self._scale(targets)).square() * (-logvar).exp()
+        nll = (error + logvar).mean((2, 3)).sum(1)  # [R]: mean over batch and dimensions, sum over members
+        loss = nll + BOUND_COEF * (bounds[:, 0] - bounds[:, 1]).sum(-1)
+        params_grad, bounds_grad = torch.autograd.grad(loss.sum(), (params, bounds))
+        params_grad.addcmul_(self.params.detach(), self.decay)  # gradient of 0.5 decay |w|^2
+        self.params_adam.step(params_grad, active)
+        self.bounds_adam.step(bounds_grad, active)
+        return loss.detach()
+
+    def _forward(self, params: Tensor, bounds: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and softly bounded log-variance [R, K, B, out], in the loss's units; raw inputs [R, K or 1, B, in]."""
+        x = ((inputs - self.input_mean) / self.input_std).expand(-1, params.shape[1], -1, -1)
+        mean, logvar = self.net(params, x).chunk(2, -1)
+        max_logvar, min_logvar = bounds[:, 0, None, None], bounds[:, 1, None, None]
+        logvar = max_logvar - F.softplus(max_logvar - logvar)
+        return mean, min_logvar + F.softplus(logvar - min_logvar)
+
+    def _scale(self, targets: Tensor) -> Tensor:
+        return (targets - self.target_mean) / self.target_std
+
+    def _tensors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Network inputs (obs, action) and raw targets (delta obs, reward) of transitions [R, B]."""
+        inputs = torch.cat([batch.obs, batch.action], -1)
+        return inputs, torch.cat([batch.next_obs - batch.obs, batch.reward[..., None]], -1)

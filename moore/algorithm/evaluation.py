@@ -1,0 +1,48 @@
+"""The evaluation protocol, written once: episodes of its own environments and seeds, beside the training streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moore.envs import VectorEnv, make_env
+from moore.networks.random import derive_seed
+
+
+class Evaluator:
+    """Plays `episodes` full episodes of R policies side by side.
+
+    Initial states depend on (run seed, evaluation number) only: two variants forked from one offline run meet the
+    same episodes, and evaluating more or less often changes nothing else.
+    """
+
+    def __init__(self, env: str, physics: str, seeds: Sequence[int], episodes: int) -> None:
+        self.seeds, self.episodes = list(seeds), episodes
+        self._env: VectorEnv = make_env(env, [0] * (len(self.seeds) * episodes), physics)
+
+    def returns(self, act: Callable[[Tensor], Tensor], phase: str, count: int) -> np.ndarray:
+        """Undiscounted raw returns [R, episodes] of evaluation number `count` of a phase.
+
+        act: actions [R, B, A] for obs [R, B, obs_dim]. The return is NaN where an action was not finite.
+        """
+        num_runs, env = len(self.seeds), self._env
+        episode_seeds = [
+            derive_seed(seed, "evaluation", phase, count, episode)
+            for seed in self.seeds
+            for episode in range(self.episodes)
+        ]
+        obs = env.reset(seeds=episode_seeds)
+        returns = np.zeros(env.num_envs)
+        alive, finite = np.arange(env.num_envs), np.ones(env.num_envs, dtype=bool)
+        while len(alive):
+            batch = torch.as_tensor(obs, dtype=torch.float32).view(num_runs, self.episodes, -1)
+            action = act(batch).reshape(env.num_envs, -1).cpu().numpy()
+            finite &= np.isfinite(action).all(1)
+            action = np.nan_to_num(action)  # the other runs play on
+            obs[alive], reward, terminated, truncated = env.step(action[alive], alive)
+            returns[alive] += reward
+            alive = alive[~(terminated | truncated)]
+        return np.where(finite, returns, np.nan).reshape(num_runs, self.episodes)

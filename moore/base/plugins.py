@@ -1,0 +1,55 @@
+"""Things from outside the repository, named `package.module:name` wherever a study names one of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from moore.base.errors import UserError
+from moore.base.strict import nearest
+
+T = TypeVar("T")
+
+
+def is_plugin(name: str) -> bool:
+    """Tell `package.module:name` from the name of one of ours."""
+    module, _, attribute = name.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), attribute))
+
+
+def find(name: str, ours: Mapping[str, T], key: str) -> T:
+    """Return one of ours by its name, or import `package.module:name`; the working directory is searched, too.
+
+    Raises UserError naming the key, the name and what is accepted.
+    """
+    if name in ours:
+        return ours[name]
+    if not is_plugin(name):
+        raise UserError(
+            f"{key}: {name!r} is not accepted; {nearest(name, list(ours))}accepted: {', '.join(ours)}, or"
+            " package.module:name"
+        )
+    return _import(name, key)
+
+
+def source_hash(name: str) -> str:
+    """Hash the source file of a plugin's module: sha256, 16 hexadecimal digits. Raises UserError as `find` does."""
+    module = name.partition(":")[0]
+    _import(name, "plugin")
+    file = sys.modules[module].__file__
+    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()[:16]
+
+
+def _import(name: str, key: str) -> Any:
+    module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{key}: {name!r} cannot be imported ({error}); accepted: package.module:name") from None

@@ -1,0 +1,159 @@
+"""One strict way to read a user's YAML: UTF-8, no duplicate or unknown keys, right types; each error is one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import typing
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from moore.base.errors import UserError
+
+T = TypeVar("T")
+
+# ranges of settings, for their annotations
+Count = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys and reads 3e-4 as a number, as YAML 1.2 does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(problem=f"duplicate key {key!r}", problem_mark=node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping with texts as keys; an empty file is an empty mapping.
+
+    Raises UserError naming the file and the line.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UserError(f"{path}: cannot be read ({reason}); accepted: a YAML file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UserError(f"{path}: {where}{problem}; accepted: YAML") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: {type(values).__name__} at the top; accepted: a mapping of named keys")
+    return values
+
+
+def load_yaml(path: Path, kind: type[T]) -> T:
+    """Read a YAML file as `kind`, a pydantic dataclass or model. Raises UserError naming the file and the key."""
+    return validate(read_yaml(path), kind, str(path))
+
+
+def validate(values: Any, kind: type[T] | Any, where: str, prefix: str = "") -> T:
+    """Check plain values (as YAML gives them) against `kind` and return it.
+
+    Types are strict: no text for a number, no 1 for true; an integer is a float, a list is a tuple. Raises UserError
+    `where: key: ...` for the first error, naming the value and what is accepted. prefix: in front of every key.
+    """
+    try:
+        content = json.dumps(values)
+    except TypeError as error:
+        raise UserError(f"{where}: {prefix}{error}; accepted: texts, numbers, lists and mappings") from None
+    try:
+        return TypeAdapter(kind).validate_json(content, strict=True)
+    except UserError as error:  # from a check over several fields
+        raise UserError(f"{where}: {prefix}{error}") from None
+    except ValidationError as error:
+        raise UserError(f"{where}: {_sentence(error, kind, prefix)}") from None
+
+
+def choose(key: str, value: Any, accepted: Iterable[str]) -> str:
+    """Return value if it is one of the accepted words; raises UserError with the nearest one if not."""
+    words = list(accepted)
+    if value not in words:
+        raise UserError(f"{key}: {value!r} is not accepted; {nearest(value, words)}accepted: {', '.join(words)}")
+    return str(value)
+
+
+def nearest(word: Any, words: Sequence[str]) -> str:
+    """Return "did you mean ...? " for the word nearest to a misspelt one, or nothing."""
+    close = difflib.get_close_matches(str(word), words, 1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings: `{"a": {"b": 1}}` -> `{"a.b": 1}`; an empty mapping is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = isinstance(value, Mapping) and value
+        flat |= dotted(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+def _sentence(error: ValidationError, kind: Any, prefix: str) -> str:
+    first = error.errors(include_url=False)[0]
+    parts = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
+    key = prefix + _path(parts)
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        fields = _fields(kind, parts[:-1])
+        return f"{key}: unknown key; {nearest(parts[-1], fields)}accepted: {', '.join(fields)}"
+    if first["type"] in ("missing", "missing_argument"):
+        return f"{key}: missing"
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key or 'the file'}: {first['input']!r} is not accepted; expected {expected}"
+
+
+def _path(parts: Sequence[int | str]) -> str:
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _fields(kind: Any, parts: Sequence[int | str]) -> list[str]:
+    """Keys that `kind` accepts at a path inside it."""
+    for part in parts:
+        options = typing.get_args(kind)
+        if isinstance(part, int):
+            kind = options[0] if options else kind
+            continue
+        found = [_field_type(option, part) for option in (kind, *options)]
+        kind = next((one for one in found if one is not None), kind)
+    for option in (kind, *typing.get_args(kind)):
+        if dataclasses.is_dataclass(option):
+            return [field.name for field in dataclasses.fields(option)]
+        if hasattr(option, "model_fields"):
+            return list(option.model_fields)
+    return []
+
+
+def _field_type(kind: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(kind) or hasattr(kind, "model_fields"):
+        return typing.get_type_hints(kind, include_extras=False).get(name)
+    if typing.get_origin(kind) in (dict, Mapping):
+        return typing.get_args(kind)[1]
+    return None

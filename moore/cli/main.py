@@ -1,0 +1,125 @@
+"""The command `moore`. Bad input is one line on stderr and exit code 2; 75: told to stop, the same command goes on."""
+
+# what takes long to import is imported inside the commands: `--help` and a slip of the pen are answered at once
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import tyro
+
+from moore.base.errors import UserError
+from moore.cli import data as cli_data
+from moore.cli import study as cli_study
+from moore.cli.options import check_device, check_writable, find_study, number_of_workers
+from moore.run.stop import STOPPED, Stopped, StopRequest
+
+
+def reproduce(
+    study: str = "sampling",
+    scale: str = "mini",
+    root: Path = Path("runs"),
+    out: Path = Path("analysis/results"),
+    figures: Path = Path("analysis"),
+    workers: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Run a study from data to table: train what is missing, write rows, tables and curves, print the table.
+
+    SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 end it at the next checkpoint with exit code 75, a second SIGINT at once. The
+    same command goes on.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder of datasets, checkpoints and rows in progress.
+        out: folder that receives <study>/rows.parquet and manifest.json.
+        figures: folder that receives tables/ and figures/.
+        workers: processes; 0 is one for each core, with one thread, or one with all threads for a GPU.
+        device: torch device of the processes.
+    """
+    count = number_of_workers(workers, device)
+    check_device(device)
+    loaded = find_study(study, scale)
+    for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
+        check_writable(key, folder)  # before hours of training, not after
+
+    from analysis.report import print_report, report
+    from moore.run.collect import collect
+    from moore.run.local import run_study
+
+    with StopRequest().listening() as stop:
+        run_study(loaded, root, count, device, stop)
+        command = f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}"
+        folder = collect(loaded, root, out, command)
+        report([folder], figures, root / loaded.name / "drawn.json")
+        print_report(folder)
+
+
+def import_curves(
+    file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("analysis/results")
+) -> None:
+    """Read other people's curves from a CSV file, e.g. `moore import corl.csv`.
+
+    `python -m analysis.report --overlay corl` then lays them over the studies with the same tasks. Columns: method;
+    task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch; score, normalised,
+    0-100. They are labelled as imported everywhere and never judged beside our runs.
+
+    Args:
+        file: the CSV file.
+        name: folder and label of the curves; by default the name of the file.
+        out: folder that receives <name>/rows.parquet and manifest.json.
+    """
+    from analysis.imported import import_curves as read
+
+    folder = read(file, out, name)
+    print(f"{folder}: imported; python -m analysis.report --overlay {folder.name} lays it over our studies")
+
+
+def study(command: tyro.conf.Positional[str]) -> None:
+    """Studies: show, submit, status, failures, retry, cancel, logs, collect (`moore study --help`)."""
+
+
+def data(command: tyro.conf.Positional[str]) -> None:
+    """Datasets: make, describe, check, download, export (`moore data --help`)."""
+
+
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "reproduce": reproduce,
+    "study": study,
+    "data": data,
+    "import": import_curves,
+}
+GROUPS = {"study": cli_study.COMMANDS, "data": cli_data.COMMANDS}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    group = GROUPS.get(words[0], {}) if words else {}
+    prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)
+    try:
+        code = tyro.extras.subcommand_cli_from_dict(
+            commands, prog=prog, args=words, description=__doc__, sort_subcommands=False
+        )
+    except UserError as error:
+        print(f"moore: {error}", file=sys.stderr)
+        return 2
+    except Stopped as stopped:
+        print(f"moore: {stopped.reason}; the same command goes on", file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever reads, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""What the commands of `moore` ask of their options: a study that is there, a device, cores, a folder to write in."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moore.base.errors import UserError
+from moore.base.machine import available_cores
+
+if TYPE_CHECKING:  # what brings torch is imported by the command that needs it, so that `--help` is quick
+    from moore.studies.study import Study
+
+
+def find_study(study: str, scale: str) -> Study:
+    """The study of these two files in ablations/, by name or path; says which variants are left out."""
+    from moore.studies.study import ABLATIONS_DIR, find_yaml, load_study
+
+    loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
+    for double, first in loaded.collapsed.items():
+        print(f"moore: {double} has the settings of {first}: trained once, as {first}", file=sys.stderr)
+    return loaded
+
+
+def trained_study(study: str, scale: str, root: Path) -> Study:
+    """As `find_study`, if anything of it is below root."""
+    loaded = find_study(study, scale)
+    if not (root / loaded.name).is_dir():
+        raise UserError(f"{root / loaded.name}: is not there; accepted: the --root that the study was submitted with")
+    return loaded
+
+
+def number_of_workers(workers: int, device: str = "cpu") -> int:
+    """What --workers says: 0 is one process for each core, or one for a GPU. UserError for a negative number."""
+    if workers < 0:
+        raise UserError(f"--workers: {workers} is not accepted; expected 0 (one for each core or GPU) or more")
+    return workers or (available_cores() if _is_cpu(device) else 1)
+
+
+def check_device(device: str) -> None:
+    """UserError unless torch has this device."""
+    import torch
+
+    try:
+        known = torch.zeros(1, device=device).device.type in ("cpu", "cuda")
+    except (RuntimeError, AssertionError):  # torch's errors for an unknown and for an absent device
+        known = False
+    if not known:
+        raise UserError(f"--device: {device!r} is not available here; expected cpu, or cuda where torch sees a GPU")
+
+
+def _is_cpu(device: str) -> bool:
+    return device.split(":")[0] == "cpu"
+
+
+def check_writable(key: str, folder: Path) -> None:
+    """UserError naming the option unless files can be made in `folder`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{key}: cannot write in {folder} ({error.strerror}); choose another folder") from None

@@ -1,0 +1,91 @@
+"""Networks on the run axis.
+
+A network is one flat parameter tensor `[..., P]` (leading axes: runs, then ensemble members) and a stateless `MLP`
+that knows where each layer lies in it. One batched matmul per layer serves all leading axes; copying, forking,
+averaging or freezing runs is plain indexing of one tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moore.networks.fast_mlp import BatchedMLP, outputs
+
+# of the matrix products: float32; tf32, the same but for a GPU's tensor cores, which keep 10 bits of each factor; bf16,
+# the products between the first and the last layer in bfloat16. Parameters, optimisers and losses are float32 always.
+PRECISIONS = ("float32", "tf32", "bf16")
+MIN_STD = 1e-6  # a column that varies less is constant
+
+
+@dataclass(frozen=True)
+class MLP:
+    """A multi-layer perceptron whose parameters live in one flat tensor.
+
+    sizes: (in, hidden..., out). layer_norm: LayerNorm without affine before each activation (RLPD, arXiv 2302.02948).
+    precision: of PRECISIONS; only bf16 is the network's own matter, tf32 is a switch of the process.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+    layer_norm: bool = False
+    precision: str = "float32"
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(in, out) of each layer; a layer's weight [in, out] is followed by its bias [out] in the flat tensor."""
+        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+
+    @property
+    def num_params(self) -> int:
+        """P, the length of one network's flat parameter vector."""
+        return sum(n_in * n_out + n_out for n_in, n_out in self.shapes)
+
+    def layers(self, params: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Views (weight [..., in, out], bias [..., 1, out]) of flat parameters [..., P]."""
+        lead = params.shape[:-1]
+        pieces = params.split([n for n_in, n_out in self.shapes for n in (n_in * n_out, n_out)], dim=-1)
+        return [
+            (pieces[2 * i].view(*lead, n_in, n_out), pieces[2 * i + 1].unsqueeze(-2))
+            for i, (n_in, n_out) in enumerate(self.shapes)
+        ]
+
+    def __call__(self, params: Tensor, *inputs: Tensor) -> Tensor:
+        """Outputs [..., B, out] of networks with parameters [..., P] on the columns of all inputs [..., B, in_k].
+
+        Inputs have the parameters' leading axes. A gradient is computed for those that ask for one.
+        """
+        lead = params.shape[:-1]
+        assert all(x.shape[:-2] == lead for x in inputs), f"leading axes: {lead} and {[x.shape for x in inputs]}"
+        params = params.flatten(0, -2)
+        if torch.is_grad_enabled() and any(x.requires_grad for x in (params, *inputs)):
+            return BatchedMLP.apply(self, params, *inputs).unflatten(0, lead)
+        return outputs(self, params, inputs).unflatten(0, lead)
+
+    def init(self, generators: Sequence[torch.Generator], members: int | None = None) -> Tensor:
+        """Fresh parameters [R, P] (or [R, members, P]), run r from generators[r] alone.
+
+        Weights and biases are uniform in +-1/sqrt(fan_in), torch.nn.Linear's default.
+        """
+        runs = []
+        for generator in generators:
+            nets = []
+            for _ in range(members or 1):
+                pieces = []
+                for n_in, n_out in self.shapes:
+                    bound = 1.0 / math.sqrt(n_in)
+                    draw = torch.rand(n_in * n_out + n_out, generator=generator, device=generator.device)
+                    pieces.append((2 * draw - 1) * bound)
+                nets.append(torch.cat(pieces))
+            runs.append(torch.stack(nets))
+        params = torch.stack(runs)
+        return params if members else params.squeeze(1)
+
+
+def divisor(std: Tensor) -> Tensor:
+    """Standard deviations to divide by: 1 for a constant column, whose least change would otherwise be enormous."""
+    return torch.where(std > MIN_STD, std, 1.0)

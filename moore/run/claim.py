@@ -1,0 +1,71 @@
+"""Who trains a unit: a claim names its owner, and only the owner writes rows, checkpoints and finished runs.
+
+The lock of a unit keeps two processes apart where file locks work. A claim also ends a process that nobody can reach:
+on a node that has lost its controller but not the file system, say, while another node trains the unit already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from moore.base.files import write_json
+from moore.run.stop import Stopped
+
+
+class Claim:
+    """A unit's claim file. The last one to take it is the owner."""
+
+    def __init__(self, path: Path, submission: str | None = None, progress: float = 0.0) -> None:
+        self.path, self._token = path, uuid.uuid4().hex
+        self._facts = {"submission": submission, "progress": progress}  # progress: share that was done before
+
+    def take(self) -> None:
+        """Become the owner; an earlier one stops when it next checks."""
+        environment = os.environ
+        write_json(
+            self.path,
+            {
+                "token": self._token,
+                **self._facts,
+                "job": environment.get("SLURM_ARRAY_JOB_ID"),
+                "task": _number(environment.get("SLURM_ARRAY_TASK_ID")),
+                "restart": _number(environment.get("SLURM_RESTART_COUNT")),
+                "host": socket.gethostname(),
+                "node": environment.get("SLURMD_NODENAME"),
+                "pid": os.getpid(),
+                "gpus": environment.get("CUDA_VISIBLE_DEVICES"),
+                "since": time.time(),
+            },
+        )
+
+    def check(self) -> None:
+        """Raise Stopped if another process has taken the claim, or it was withdrawn."""
+        try:
+            holder = read_claim(self.path)
+        except OSError:  # a file server that is not there at the moment says nothing about who holds it
+            return
+        if holder is None or holder.get("token") != self._token:
+            by = "nobody" if holder is None else f"process {holder.get('pid')} on {holder.get('host')}"
+            raise Stopped(f"the claim {self.path.name} is held by {by} now")
+
+    def give_back(self) -> None:
+        """The work is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def read_claim(path: Path) -> dict[str, Any] | None:
+    """A unit's claim; None without one."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() else None

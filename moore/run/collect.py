@@ -1,0 +1,79 @@
+"""Collects the rows of finished runs into the one file that tables and figures are made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moore.algorithm.config import to_mapping
+from moore.base.errors import UserError
+from moore.base.files import replacing, write_json
+from moore.studies.identity import offline_run_id, run_id
+from moore.studies.study import Study
+
+
+def collect(study: Study, root: Path, out: Path, command: str) -> Path:
+    """Write the study's rows as Parquet and its manifest to out/<study>/; returns that folder.
+
+    The files are the same bytes when called again on the same rows. Raises UserError where they cannot be written, or
+    the runs' data is not the same.
+    """
+    folder = out / study.name
+    folders = [root / study.name / "runs" / run_id(run) for run in study.runs]
+    stages = sorted({offline_run_id(run) for run in study.runs if run.dataset is not None})
+    folders += [root / study.name / "runs" / name for name in stages]
+    frames, manifests = [], []
+    for path in folders:
+        frames.append(pd.read_csv(path / "rows.csv"))
+        manifests.append(json.loads((path / "manifest.json").read_text()))
+    _check_one_content(manifests)
+    rows = pd.concat(frames, ignore_index=True)
+    first = study.runs[0]
+    manifest = {
+        "study": study.name,
+        "scale": study.scale,
+        "reference": study.reference,
+        "axes": {name: dict(points) for name, points in study.axes.items()},
+        "date": max(m["finished"] for m in manifests),
+        "command": command,
+        "git_commit": ", ".join(dict.fromkeys(commit for m in manifests for commit in m["git_commit"].split(", "))),
+        "machine": ", ".join([manifests[0]["machine"], *(m["gpu"]["name"] for m in manifests[:1] if "gpu" in m)]),
+        "packages": manifests[0]["packages"],
+        "cpu_seconds": round(sum(m["cpu_seconds"] for m in manifests)),
+        "wall_seconds": round(sum(m["wall_seconds"] for m in manifests)),
+        "run_cpu_seconds": {m["run"]: m["cpu_seconds"] for m in manifests},
+        "online_steps": first.online_steps,
+        "eval_episodes": first.eval_episodes,
+        "config": to_mapping(first),
+        "peak_memory_mb": max(m["peak_memory_mb"] for m in manifests),
+        "datasets": {m["config"]["dataset"]: m["dataset"] for m in manifests if m.get("dataset")},
+        "physics_mismatch": _mismatches(manifests),
+        "configs": {m["run"]: m["config"] for m in manifests},
+        "offline_runs": {m["run"]: m["offline_run"] for m in manifests if m.get("offline_run")},
+    }
+    with replacing(folder / "rows.parquet", "; choose another folder with --out") as file:
+        rows.to_parquet(file, index=False, compression="zstd")
+    write_json(folder / "manifest.json", manifest)
+    return folder
+
+
+def _check_one_content(manifests: list[dict[str, Any]]) -> None:
+    """A dataset that changes while units start would give them different data under one name."""
+    hashes: dict[str, str] = {}
+    for m in manifests:
+        name, data = m["config"]["dataset"], m.get("dataset")
+        if data and hashes.setdefault(name, data["sha256"]) != data["sha256"]:
+            raise UserError(
+                f"{name} changed while it was trained on; accepted: the same command again, which starts the runs on"
+                " the old data anew"
+            )
+
+
+def _mismatches(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the runs' manifests say of datasets in another physics, once for every dataset and physics of the runs."""
+    entries = [m for m in manifests if m.get("physics_mismatch")]
+    found = [{"dataset": m["config"]["dataset"], **m["physics_mismatch"]} for m in entries]
+    return [entry for index, entry in enumerate(found) if entry not in found[:index]]

@@ -1,0 +1,120 @@
+"""Run folders, <root>/<study>/runs/<run id>: which are finished, and on the data that is there now."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from moore.algorithm.config import RunConfig, to_mapping
+from moore.base.errors import UserError
+from moore.base.files import write_json
+from moore.data.hdf5 import Dataset, dataset_hash
+from moore.data.identity import data_identity
+from moore.data.ids import resolve
+from moore.data.load import load_dataset
+from moore.studies.identity import offline_config, offline_run_id, run_id
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run, which is written last; None without one."""
+    try:
+        return json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def is_finished(folder: Path, config: RunConfig) -> bool:
+    """Whether a folder has the manifest of this run and the rows that belong to it.
+
+    Raises UserError, naming the keys, if they are of another configuration.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return False
+    check_same(f"{folder}", manifest["config"], to_mapping(config))
+    rows = folder / "rows.csv"
+    return rows.is_file() and manifest.get("rows_bytes", rows.stat().st_size) == rows.stat().st_size
+
+
+def check_same(where: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """UserError naming every key in which two configurations differ."""
+    old, new = _flat(there), _flat(here)
+    changes = [
+        f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+    if changes:
+        raise UserError(f"{where}: is of another run: {', '.join(changes)}; accepted: the same, or another --root")
+
+
+def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Path) -> list[str]:
+    """Move away run folders that were trained on other data than their dataset's id stands for now.
+
+    They go to <study>/other-data/<run id>-<hash of the data>. Returns a sentence for each dataset concerned. Only a
+    dataset whose file or recipe looks changed is read. Raises UserError for one that cannot be.
+    """
+    moved: dict[str, int] = {}
+    with_data = [run for run in runs if run.dataset is not None]
+    folders = {run_id(run): run for run in with_data} | {offline_run_id(run): offline_config(run) for run in with_data}
+    identities: dict[tuple[Any, ...], str] = {}
+    hashes: dict[tuple[Any, ...], str] = {}
+    for name, run in folders.items():
+        folder = study_folder / "runs" / name
+        manifest = read_manifest(folder)
+        if manifest is None or not manifest.get("dataset"):
+            continue
+        key = run.dataset, run.dataset_transitions, run.physics
+        if key not in identities:
+            identities[key] = run_data_identity(run, root)
+        if manifest.get("data_identity") == identities[key]:
+            continue
+        if key not in hashes:
+            hashes[key] = dataset_hash(run_dataset(run, root))
+        old = manifest["dataset"]["sha256"]
+        if old == hashes[key]:  # copied, touched, or made by another recipe: the same numbers
+            write_json(folder / "manifest.json", manifest | {"data_identity": identities[key]})
+            continue
+        target = study_folder / "other-data" / f"{name}-{old[:8]}"
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+        moved[str(run.dataset)] = moved.get(str(run.dataset), 0) + 1
+    return [
+        f"{dataset} is not what {count} runs and offline stages were trained on; they start again, their rows are in"
+        f" {study_folder / 'other-data'}"
+        for dataset, count in moved.items()
+    ]
+
+
+def run_dataset(config: RunConfig, root: Path) -> Dataset:
+    """The dataset of a run; a self-made one is generated on first use. Raises as `load_dataset` does."""
+    return load_dataset(_id(config), root / "data", **_choices(config))
+
+
+def run_data_identity(config: RunConfig, root: Path) -> str:
+    """`data_identity` of a run's dataset."""
+    return data_identity(_id(config), root / "data", **_choices(config))
+
+
+def _id(config: RunConfig) -> str:
+    assert config.dataset is not None
+    return config.dataset
+
+
+def _choices(config: RunConfig) -> dict[str, Any]:
+    """Size and physics of a self-made set; files are what they are."""
+    if resolve(_id(config)).source != "self":
+        return {}
+    return {"transitions": config.dataset_transitions, "physics": config.physics}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

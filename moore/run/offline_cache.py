@@ -1,0 +1,66 @@
+"""Trained offline stages, by a hash of all that determines them: pre-trained once, forked by every run that can."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moore.algorithm.cohort import Cohort
+from moore.run import checkpoint
+from moore.run.recorder import Recorder
+from moore.run.sealed import Damaged, check_seal
+
+
+class OfflineCache:
+    """The folder <root>/cache/offline with a file for every stage."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "cache" / "offline"
+
+    def has(self, key: str, tell: Callable[[str], None]) -> bool:
+        """Whether a stage has been trained; a damaged file, of which `tell` is told, has to be trained again."""
+        path = self._path(key)
+        if not path.exists():
+            return False
+        try:
+            check_seal(path)
+        except Damaged as error:
+            tell(f"{path}: {error}; that offline stage is trained again")
+            return False
+        return True
+
+    def fill(self, keys: Sequence[str], cohort: Cohort, recorder: Recorder, facts: Mapping[str, Any]) -> None:
+        """Write the stages of a cohort's runs, whose rows and costs the recorder has; facts: what manifests say."""
+        agent, ensemble = cohort.agent.state(), cohort.ensemble.state() if cohort.ensemble else {}
+        share = 1 / len(keys)
+        for run, key in enumerate(keys):
+            checkpoint.save(
+                self._path(key),
+                {
+                    "agent": {name: value[run : run + 1].detach().clone() for name, value in agent.items()},
+                    "ensemble": {name: value[run : run + 1].detach().clone() for name, value in ensemble.items()},
+                    "rows": recorder.paths[run].read_text(),
+                    "cpu_seconds": recorder.cpu() * share,
+                    "wall_seconds": recorder.wall() * share,
+                    "facts": json.dumps(facts),
+                },
+            )
+
+    def read(self, key: str, device: str = "cpu") -> dict[str, Any]:
+        """What `fill` wrote of a stage."""
+        return checkpoint.load(self._path(key), device)
+
+    def fork(self, cohort: Cohort, keys: Sequence[str], device: str) -> None:
+        """Start every run from the stage of its dataset and seed: policy, critics, optimisers, ensemble."""
+        saved = {key: self.read(key, device) for key in dict.fromkeys(keys)}
+        for part, target in (("agent", cohort.agent), ("ensemble", cohort.ensemble)):
+            names = saved[keys[0]][part]
+            if target is not None:
+                target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.pt"

@@ -1,0 +1,189 @@
+"""Result rows: one append-only CSV file and one manifest for each run; tables and figures are made of nothing else."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig
+from moore.base.files import GOES_ON, cannot_write, replacing
+from moore.data.scores import normalized_score
+from moore.studies.identity import dataset_label, run_id
+
+COLUMNS = (
+    "study",
+    "method",
+    "dataset",
+    "seed",
+    "run",
+    "phase",
+    "env_steps",
+    "updates",
+    "wall_seconds",
+    "metric",
+    "value",
+)
+DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
+
+
+class Recorder:
+    """Writes the rows of a cohort's runs and tells the display how far they are.
+
+    Files lie in <root>/<run id>/rows.csv. Rows after the last checkpoint are cut off on resume (`rewind`), so that an
+    interrupted run ends with the same rows as an uninterrupted one. Raises UserError where rows cannot be written.
+    check is called before they are, and raises where they are another process's to write.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        study: str,
+        configs: Sequence[RunConfig],
+        display: Callable[[dict[str, Any]], None] = lambda status: None,
+        ids: Sequence[str] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.configs, self.study, self.display, self._check = list(configs), study, display, check
+        self.ids = [run_id(config) for config in configs] if ids is None else list(ids)
+        self.methods = [config.method for config in configs]
+        self.diverged = [False] * len(configs)
+        self.wall_seconds, self.cpu_seconds = 0.0, 0.0  # of earlier processes on these runs
+        self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
+        self.paths = [root / name / "rows.csv" for name in self.ids]
+        self._status: dict[str, Any] = {"label": "", "done": 0, "total": 1, "scores": {}}
+        for path in self.paths:
+            with _can_write(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not path.exists():
+                    with replacing(path) as file:
+                        file.write((",".join(COLUMNS) + "\n").encode())
+                path.open("a").close()
+
+    def wall(self) -> float:
+        """Seconds spent on these runs, interruptions excluded."""
+        return self.wall_seconds + time.monotonic() - self._start_wall
+
+    def cpu(self) -> float:
+        """Processor seconds spent on these runs."""
+        return self.cpu_seconds + time.process_time() - self._start_cpu
+
+    def evaluation(self, cohort: Cohort, phase: str, env_steps: int) -> None:
+        """Evaluate and write eval/return (raw, mean over episodes) and eval/score (0 to 100) of every run.
+
+        A run whose policy gave no finite action has no score and is recorded as diverged.
+        """
+        returns = cohort.evaluate().mean(1)
+        for run in np.flatnonzero(~np.isfinite(returns)).tolist():
+            self._diverge(run, phase, env_steps, cohort.updates)
+        scores = [float(normalized_score(cohort.spec.name, value)) for value in returns]
+        self._write(phase, env_steps, cohort.updates, {"eval/return": returns.tolist(), "eval/score": scores})
+        by_method: dict[str, list[float]] = {}
+        for method, score in zip(self.methods, scores, strict=True):
+            by_method.setdefault(method, []).append(score)
+        self._status["scores"] = {method: float(np.mean(values)) for method, values in by_method.items()}
+        self.display(self._status)
+
+    def training(self, cohort: Cohort, phase: str, env_steps: int) -> None:
+        """Write the training metrics since the last call; a run whose losses are not finite is recorded as diverged."""
+        metrics = cohort.metrics.flush()
+        self._write(phase, env_steps, cohort.updates, metrics)
+        for run in range(len(self.configs)):
+            finite = all(math.isfinite(metrics[key][run]) for key in DIVERGENCE_METRICS if key in metrics)
+            if not finite:
+                self._diverge(run, phase, env_steps, cohort.updates)
+
+    def stage(self, label: str) -> None:
+        """Tell the display what runs now."""
+        self._status |= {"label": label}
+        self.display(self._status)
+
+    def progress(self, done: int, total: int, label: str) -> None:
+        """Tell the display how far the stage is."""
+        self._status |= {"label": label, "done": done, "total": total}
+        self.display(self._status)
+
+    def state(self) -> dict[str, Any]:
+        """Positions in the files, for the checkpoint; the rows up to there are on the disk."""
+        for path in self.paths:
+            with _can_write(path), path.open("r+b") as file:
+                os.fsync(file.fileno())
+        return {
+            "sizes": [path.stat().st_size for path in self.paths],
+            "diverged": list(self.diverged),
+            "wall_seconds": self.wall(),
+            "cpu_seconds": self.cpu(),
+        }
+
+    def rewind(self, state: Mapping[str, Any]) -> None:
+        """Cut the files back to a checkpoint's positions; a run that goes on is not finished."""
+        self._check()
+        for path, size in zip(self.paths, state["sizes"], strict=True):
+            path.with_name("manifest.json").unlink(missing_ok=True)
+            with _can_write(path), path.open("r+b") as file:
+                file.truncate(size)
+        self.diverged = list(state["diverged"])
+        self.wall_seconds, self.cpu_seconds = state["wall_seconds"], state["cpu_seconds"]
+        self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
+
+    def restart(self) -> None:
+        """Forget rows of an attempt that left no checkpoint; a run that starts again is not finished."""
+        self._check()
+        for path in self.paths:
+            path.with_name("manifest.json").unlink(missing_ok=True)
+            with _can_write(path):
+                path.write_text(",".join(COLUMNS) + "\n")
+
+    def _diverge(self, run: int, phase: str, env_steps: int, updates: int) -> None:
+        """Write the last row of a run."""
+        self._write(phase, env_steps, updates, {"diverged": [1.0] * len(self.configs)}, only=run)
+        self.diverged[run] = True
+
+    def _write(
+        self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]], only: int | None = None
+    ) -> None:
+        self._check()
+        wall = round(self.wall(), 2)
+        for run, (path, config) in enumerate(zip(self.paths, self.configs, strict=True)):
+            if self.diverged[run] or only not in (None, run):
+                continue
+            head = (
+                self.study,
+                self.methods[run],
+                dataset_label(config),
+                config.seed,
+                self.ids[run],
+                phase,
+                env_steps,
+                updates,
+                wall,
+            )
+            with _can_write(path), path.open("a", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerows(
+                    (*head, metric, repr(float(values[run]))) for metric, values in metrics.items()
+                )
+
+
+@contextmanager
+def _can_write(path: Path) -> Iterator[None]:
+    """Half a row, on a full disk, is cut off with the others that no checkpoint knows of."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error, GOES_ON) from None
+
+
+def missing_rows(paths: Sequence[Path], state: Mapping[str, Any]) -> Path | None:
+    """The first file that is shorter than a checkpoint's position in it, if one is."""
+    for path, size in zip(paths, state["sizes"], strict=True):
+        if not path.exists() or path.stat().st_size < size:
+            return path
+    return None

@@ -1,0 +1,226 @@
+"""Units of work: a cohort as a process of its own. What it is named, what it costs, how far it is, why it failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from moore.algorithm.config import RunConfig, from_mapping, to_mapping
+from moore.base.errors import UserError
+from moore.base.files import write_json
+from moore.run.folders import is_finished
+from moore.run.stop import SIGNALS, STOPPED
+from moore.studies.identity import content_hash, offline_config, offline_method, offline_run_id, run_id
+from moore.studies.study import Study
+
+PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not in its spec, which outlives it
+# glibc returns large freed blocks at once, and every update pays for mapping them again: half of CQL's time
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+
+
+class Work:
+    """One unit as a process of its own; offline_only: its runs' offline stages and no more."""
+
+    def __init__(self, study: str, runs: list[RunConfig], root: Path, device: str, offline_only: bool = False) -> None:
+        self.study, self.runs, self.root, self.device = study, runs, root, device
+        self.offline_only = offline_only
+        methods = list(dict.fromkeys(offline_method(run) if offline_only else run.method for run in runs))
+        label = (
+            f"{runs[0].dataset or runs[0].env}-{'+'.join(methods) if len(methods) < 4 else f'{len(methods)}-methods'}"
+        )
+        digest = content_hash([to_mapping(offline_config(run) if offline_only else run) for run in runs])[:8]
+        self.name = f"{label.replace(':', '-').replace('/', '-')}-{'offline-' if offline_only else ''}{digest}"
+        self.folder = root / study / "units"
+        self.runs_root = root / study / "runs"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._finished = False  # once finished, the display need not look again
+
+    @staticmethod
+    def read(path: Path) -> Work:
+        """The unit of a spec file. Raises UserError for a file that is not there or not one."""
+        try:
+            spec = json.loads(path.read_text())
+            runs = [from_mapping(values, str(path)) for values in spec["runs"]]
+            return Work(spec["study"], runs, Path(spec["root"]), spec["device"], spec["offline_only"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: is not the spec of a unit ({error}); accepted: the same submit again") from None
+
+    @property
+    def cost(self) -> float:
+        """Rough relative cost, to start long units first and to guess the time left."""
+        run = self.runs[0]
+        seeds = len({r.seed for r in self.runs})
+        offline = run.offline.updates * seeds * _update_cost(run, run.cql.offline_coef) if run.dataset else 0
+        online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, run.cql.online_coef)
+        return (offline + (0 if self.offline_only else online)) * run.sac.batch_size * sum(run.sac.hidden)
+
+    @property
+    def spec_path(self) -> Path:
+        """What its process reads."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def log_path(self) -> Path:
+        """What its processes said, one after the other."""
+        return self.folder / f"{self.name}.log"
+
+    @property
+    def claim_path(self) -> Path:
+        """Who trains it; see moore/run/claim.py."""
+        return self.folder / f"{self.name}.claim.json"
+
+    @property
+    def failed_path(self) -> Path:
+        """How its attempts failed."""
+        return self.folder / f"{self.name}.failed.json"
+
+    @property
+    def split_path(self) -> Path:
+        """Why it is trained as two halves from now on."""
+        return self.folder / f"{self.name}.split.json"
+
+    def missing_stages(self) -> set[str]:
+        """Offline stages of this unit that have not been published yet, by run id."""
+        stages = {offline_run_id(run): offline_config(run) for run in self.runs if run.dataset is not None}
+        return {name for name, config in stages.items() if not is_finished(self.runs_root / name, config)}
+
+    def finished(self) -> bool:
+        """Whether every run has its rows and manifest. Raises UserError where they are of another configuration."""
+        if not self._finished and self.offline_only:
+            self._finished = not self.missing_stages()
+        self._finished = self._finished or all(is_finished(self.runs_root / run_id(run), run) for run in self.runs)
+        return self._finished
+
+    def checkpoint_files(self) -> list[Path]:
+        """Its checkpoints and folders of rows."""
+        folder = self.root / self.study / "checkpoints"
+        return [path for path in folder.glob("*") if path.name.startswith(f"{self.name}.")]
+
+    def forget_checkpoints(self) -> None:
+        """Delete what a process left that was killed when its runs were finished already."""
+        for path in self.checkpoint_files():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def halves(self) -> list[Work]:
+        """The same runs as two units; a seed's runs stay together, as they share an offline stage."""
+        runs = sorted(self.runs, key=lambda run: run.seed)
+        middle = len(runs) // 2
+        parts = (runs[:middle], runs[middle:]) if middle else (runs,)
+        return [Work(self.study, part, self.root, self.device, self.offline_only) for part in parts]
+
+    def parts(self) -> list[Work]:
+        """Itself, or what it has been split into."""
+        if len(self.runs) == 1 or not self.split_path.exists():
+            return [self]
+        return [part for half in self.halves() for part in half.parts()]
+
+    def write_spec(self, **more: Any) -> None:
+        """What its process reads. Raises UserError where it cannot be written."""
+        spec = {
+            "study": self.study,
+            "name": self.name,
+            "root": str(self.root),
+            "device": self.device,
+            "offline_only": self.offline_only,
+            "runs": [to_mapping(run) for run in self.runs],
+        }
+        write_json(self.spec_path, spec | more)
+
+    def start(self, submission: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        """Start the process; the unit continues from its checkpoint if there is one.
+
+        submission: of a scheduler, which says that no other process has this unit.
+        """
+        self.process = None  # an earlier attempt's says nothing of this one
+        self.write_spec(submission=submission, progress=self.progress())
+        log = self.log_path.open("ab")
+        # one thread for each process: two oversubscribed torch processes are ten times slower
+        own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "moore.run.unit", str(self.spec_path)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | own | KEEP_MEMORY | dict(environment or {}),
+            start_new_session=True,
+        )
+        log.close()
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send the process a signal: SIGKILL ends it now, the others at its next safe point."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self) -> None:
+        """Until the process has ended."""
+        assert self.process is not None
+        self.process.wait()
+
+    def ended_well(self, code: int | None) -> bool:
+        """Whether a process with this exit code has ended with every run finished."""
+        return code == 0 and self.finished()
+
+    def was_stopped(self, code: int | None) -> bool:
+        """Whether a process has ended because it was told to, and can go on; also by a signal before it listened."""
+        return code in (STOPPED, *(-number for number in SIGNALS))
+
+    def status(self) -> dict[str, Any]:
+        """What the process last said about itself."""
+        try:
+            return json.loads((self.folder / f"{self.name}.progress.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def progress(self) -> float:
+        """Share of the unit's work that is done; the offline stage is about a third of it."""
+        if self.finished():
+            return 1.0
+        status = self.status()
+        within = float(status.get("done", 0)) / max(1, status.get("total", 1))
+        if self.runs[0].dataset is None or self.offline_only:
+            return within
+        return 0.35 + 0.65 * within if str(status.get("label", "")).startswith("online") else 0.35 * within
+
+    def explain(self) -> str:
+        """How a failed unit ended, and the last line of its log."""
+        path = self.log_path
+        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        code = self.process.returncode if self.process is not None else 0
+        killed = f"killed by {signal.Signals(-code).name}; " if code < 0 else ""
+        last = lines[-1].removeprefix("moore: ") if lines else "no output"
+        return f"{self.name} failed: {killed}{last} (log: {path})"
+
+
+def study_units(study: Study, root: Path, device: str, live: Collection[str] = ()) -> list[Work]:
+    """The units of a study: its cohorts, or the part of a cohort that a larger study adds, halved where it did not fit.
+
+    live: ids of runs that somebody trains; they are in no unit. A cohort of which all runs are finished is one, too.
+    """
+    return [unit for cohort in study.cohorts() for unit in _units(Work(study.name, cohort, root, device), live)]
+
+
+def _units(cohort: Work, live: Collection[str]) -> Iterator[Work]:
+    for whole in cohort.parts():
+        rest = [run for run in whole.runs if not is_finished(whole.runs_root / run_id(run), run)]
+        free = [run for run in rest if run_id(run) not in live]
+        begun = len(free) == len(rest) and bool(whole.checkpoint_files())  # and killed between two manifests, maybe
+        if not rest or len(free) == len(whole.runs) or begun:
+            yield whole
+        elif free:
+            yield from _units(Work(whole.study, free, whole.root, whole.device), live)
+
+
+def _update_cost(run: RunConfig, cql_coef: float) -> float:
+    """Arithmetic of an update relative to SAC's, roughly; a model about doubles it."""
+    critics = run.sac.num_critics / 2
+    if run.algorithm not in ("cql", "balanced_replay"):
+        return (2.0 if run.uses_model else 1.0) * critics
+    conservative = 1.2 * run.cql.num_actions if cql_coef else 0.0
+    return (1.0 + conservative) * (run.balanced_replay.num_agents if run.algorithm == "balanced_replay" else critics)

@@ -1,0 +1,215 @@
+"""Baselines on the run axis: a cohort is so many single runs, a state continues, a fork is an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from moore.agents.actor_critic import ACTIVATIONS
+from moore.agents.registry import Agent, make_agent
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig
+from moore.data.transitions import Transitions
+from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
+from moore.networks.random import Streams
+from moore.studies.axes import merge
+from moore.studies.study import METHODS
+from tests.algorithm.test_moore import tiny
+
+KNOWN: dict[str, Any] = yaml.safe_load(METHODS.read_text())
+MODEL_FREE = ("awac", "iql", "td3_bc", "cql_sac", "cal_ql", "balanced_replay", "rlpd", "wsrl")
+STAGES = ("offline", "online")
+SEEDS = [3, 1, 2]
+close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-8)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double() -> Iterator[None]:
+    """Double precision, so that the size of a matrix product does not matter."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def method(name: str, **changes: Any) -> RunConfig:
+    """A method of methods.yaml at the smallest size and without delays, with changes laid over it."""
+    small: dict[str, Any] = {
+        "method": name,
+        "sac": {"batch_size": 16},  # more than there are critics
+        "density_ratio": {"hidden": [8], "batch_size": 16},
+        "online": {"warmup_steps": 0, "exploration_steps": 0, "update_interval": 1},
+    }
+    return tiny(**merge(merge(KNOWN[name] or {}, small), changes))
+
+
+def make(name: str, stage: str, seeds: list[int]) -> Agent:
+    agent = make_agent(method(name, env="hopper"), seeds, stage)
+    for run, seed in enumerate(seeds):  # what the data would set, different for each run
+        agent.set_normalizer(run, torch.full((11,), 0.1 * seed), torch.full((11,), 1.0 + seed))
+    return agent
+
+
+def batch_of(agent: Agent, seeds: list[int], step: int) -> tuple[AnyBatch, Tensor]:
+    """A minibatch and noise whose row r depends on seeds[r] alone."""
+    streams = Streams(seeds, "data", step)
+    obs, next_obs = streams.normal(2, agent.batch_size, 11).unbind(1)
+    action = 2 * streams.uniform(agent.batch_size, 3) - 1
+    reward, returns = streams.normal(2, agent.batch_size).unbind(1)
+    ended = (streams.uniform(agent.batch_size) < 0.3).double()
+    noise = streams.normal(agent.noise_blocks, agent.batch_size, 3).transpose(0, 1)
+    return BatchWithReturns(obs, action, reward, next_obs, ended, returns), noise
+
+
+def train(name: str, agent: Agent, seeds: list[int], steps: range) -> dict[str, Tensor]:
+    """Updates on batches of their own for each seed; the last metrics."""
+    for step in steps:
+        batch, noise = batch_of(agent, seeds, step)
+        full = batch if name == "cal_ql" else Batch(*batch[:5])
+        metrics = agent.update(full, noise, step % 2 == 1)
+    return metrics
+
+
+def copied(agent: Agent) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in agent.state().items()}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", MODEL_FREE)
+def test_agents_are_single_runs(name: str, stage: str) -> None:
+    """Breaks if a run's start, gradient or optimiser depends on the other runs."""
+    together = make(name, stage, SEEDS)
+    start = copied(together)
+    metrics = train(name, together, SEEDS, range(4))
+    for run, seed in enumerate(SEEDS):
+        alone = make(name, stage, [seed])
+        one = train(name, alone, [seed], range(4))
+        assert one.keys() == metrics.keys()
+        for key, value in metrics.items():
+            close(value[run], one[key][0])
+        for key, value in together.state().items():
+            close(value[run].detach(), alone.state()[key][0].detach())
+            if key in ("actor_params", "critic_params", "critic_target"):
+                assert not torch.equal(value[run], start[key][run]), key
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", MODEL_FREE)
+def test_state_continues_and_forks(name: str, stage: str) -> None:
+    """Breaks if the state misses something that training reads, or its leading axis is not the run."""
+    agent = make(name, stage, SEEDS)
+    train(name, agent, SEEDS, range(3))
+    saved = copied(agent)
+    assert all(len(value) == len(SEEDS) for value in saved.values())
+    train(name, agent, SEEDS, range(3, 6))
+
+    restored = make(name, stage, [7, 8, 9])
+    restored.load(saved)
+    train(name, restored, SEEDS, range(3, 6))
+    for key, value in agent.state().items():
+        assert torch.equal(value, restored.state()[key]), key
+
+    forks = [2, 0, 2, 2]
+    forked = make(name, stage, [7, 8, 9, 10])
+    forked.load({key: value[forks] for key, value in saved.items()})
+    train(name, forked, [SEEDS[run] for run in forks], range(3, 6))
+    for key, value in agent.state().items():
+        close(forked.state()[key].detach(), value[forks].detach())
+
+
+@pytest.mark.parametrize("name", MODEL_FREE)
+def test_offline_state_starts_the_online_stage(name: str) -> None:
+    """Breaks if the offline agent's state does not fit the online agent, or the fork acts differently."""
+    offline, online = make(name, "offline", SEEDS), make(name, "online", [7, 8, 9])
+    train(name, offline, SEEDS, range(2))
+    online.load(offline.state())
+    obs = Streams(SEEDS, "states").normal(5, 11)
+    noise = Streams(SEEDS, "noise").normal(5, 3)
+    assert torch.equal(offline.act(obs), online.act(obs))
+    assert torch.equal(offline.act(obs, noise), online.act(obs, noise))
+    assert (offline.act(obs, noise) != offline.act(obs)).all()
+
+
+def datasets() -> dict[str, Transitions]:
+    """Two datasets of different sizes."""
+    made = {}
+    for name, size in (("large", 90), ("small", 50)):
+        rng = np.random.default_rng(size)
+        obs, next_obs = rng.normal(size=(2, size, 3)).astype(np.float32)
+        action = rng.uniform(-1, 1, size=(size, 1)).astype(np.float32)
+        reward, returns = rng.normal(size=(2, size)).astype(np.float32)
+        made[name] = Transitions(obs, action, reward, next_obs, reward > 1, 4.0 * size, returns)
+    return made
+
+
+def learn(name: str, stage: str, seeds: list[int], of: list[str]) -> Cohort:
+    """A cohort after two rounds of updates, with online transitions that depend on the run's seed alone."""
+    configs = [method(name, seed=seed, dataset=data) for seed, data in zip(seeds, of, strict=True)]
+    cohort, stream = Cohort(configs, datasets(), stage), Streams(seeds, "online rows")
+    for t in (1, 2):
+        for _ in range(6 if stage == "online" else 0):
+            obs, next_obs = stream.normal(2, 3).unbind(1)
+            action, reward = stream.normal(1).clamp(-1, 1), stream.normal()
+            cohort.real_buffer.append(Batch(obs, action, reward, next_obs, torch.zeros(len(seeds))))
+        for run in range(len(seeds) if stage == "online" and t == 1 else 0):
+            cohort.real_buffer.end_episode(run, 0, 0.99, 0.0)
+        cohort.update_policy(t, 4)
+    return cohort
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", MODEL_FREE)
+def test_cohort_is_single_runs(name: str, stage: str) -> None:
+    """Breaks if a run's draws, returns, scales or priorities depend on the other runs, or on their dataset's size."""
+    of = ["large", "small", "large"]
+    together = learn(name, stage, SEEDS, of)
+    metrics = together.metrics.flush()
+    assert "train/critic_loss" in metrics
+    for run, (seed, data) in enumerate(zip(SEEDS, of, strict=True)):
+        alone = learn(name, stage, [seed], [data])
+        for key, values in alone.metrics.flush().items():
+            assert values[0] == pytest.approx(metrics[key][run], rel=1e-6), key
+        for key, value in together.agent.state().items():
+            close(value[run].detach(), alone.agent.state()[key][0].detach())
+    if name == "balanced_replay" and stage == "online":
+        assert together.sampler.density_ratio is not None
+        assert "train/ratio_loss" in metrics
+        assert metrics["sampling/real_batches_online_share"] != metrics["sampling/ratio_online"]
+
+
+def test_scale_of_rewards_reaches_online_batches() -> None:
+    """Breaks if IQL scales the dataset only, or by another run's range: rewards times the factor do the same."""
+
+    def trained(scaled: bool) -> Cohort:
+        config = method("iql", dataset="small", sampling={"real_batches": "pure_online"}, iql={"scale_rewards": scaled})
+        cohort, stream = Cohort([config], datasets(), "online"), Streams([0], "online rows")
+        for _ in range(8):
+            obs, next_obs = stream.normal(2, 3).unbind(1)
+            reward = stream.normal() * (1.0 if scaled else 1000 / 200)
+            cohort.real_buffer.append(Batch(obs, stream.normal(1).clamp(-1, 1), reward, next_obs, torch.zeros(1)))
+        cohort.update_policy(1, 5)
+        return cohort
+
+    scaled, plain = trained(True), trained(False)
+    assert scaled.agent.state()["reward_scale"].item() == 5.0
+    assert scaled.metrics.flush()["sampling/real_batches_online_share"] == [1.0]
+    for key, value in plain.agent.state().items():
+        if key != "reward_scale":
+            close(scaled.agent.state()[key].detach(), value.detach())
+
+
+@pytest.mark.parametrize("name", ["cal_ql", "wsrl", "balanced_replay"])
+def test_groups_of_runs_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a run's conservative term meets another run's batch, or a group of runs is left out of the step."""
+    states = []
+    for activations in (2**40, 1):
+        monkeypatch.setitem(ACTIVATIONS, "cpu", activations)
+        states.append(learn(name, "offline", SEEDS, ["small", "large", "small"]).agent.state())
+    for key, value in states[0].items():
+        close(value.detach(), states[1][key].detach())

@@ -1,0 +1,318 @@
+"""The dynamics ensemble on the run axis, against one run's training loop written with torch.nn, and against NumPy."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moore.algorithm.dynamics import PREDICT_FLOATS, DynamicsConfig, Ensemble
+from moore.networks.batch import Batch
+from moore.networks.random import Streams, scale_to_index
+
+OBS, ACT, K = 2, 1, 3
+OUT = OBS + 1
+CONFIG = DynamicsConfig(
+    ensemble_size=K,
+    num_elites=2,
+    hidden=(12, 10),
+    weight_decay=(0.3, 0.2, 0.1),
+    lr=3e-3,
+    batch_size=16,
+    epoch_updates=8,
+    patience=1,
+    min_improvement=0.02,
+)
+SEEDS = [0, 1, 2]
+
+
+def config(**changes: object) -> DynamicsConfig:
+    return DynamicsConfig(**{**vars(CONFIG), **changes})
+
+
+def system(n: int, seed: int, noise: float = 0.1, runs: int = 1) -> Batch:
+    """A linear-Gaussian system: mean(next obs, reward) is linear in (obs, action), the same noise in each."""
+    g = torch.Generator().manual_seed(seed)
+    obs, action = torch.randn(runs, n, OBS, generator=g), torch.rand(runs, n, ACT, generator=g) * 2 - 1
+    mean = true_mean(obs, action)
+    y = mean + noise * torch.randn(mean.shape, generator=g)
+    return Batch(obs, action, y[..., -1], y[..., :-1], torch.zeros(runs, n))
+
+
+def true_mean(obs: Tensor, action: Tensor) -> Tensor:
+    """(next obs, reward) without noise."""
+    matrix = torch.tensor([[0.9, 0.2, 1.0], [-0.1, 0.8, 0.5], [0.3, 0.4, -1.0]])
+    return torch.cat([obs, action], -1) @ matrix
+
+
+def stack(batches: list[Batch]) -> Batch:
+    return Batch(*(torch.cat(fields) for fields in zip(*batches, strict=True)))
+
+
+def drawer(data: Batch, seeds: list[int]) -> Callable[[int], Batch]:
+    """Random minibatches [R, n] of data [R, N]; a run's rows depend on its seed alone."""
+    streams = Streams(seeds, "draw")
+
+    def draw(n: int) -> Batch:
+        index = scale_to_index(streams.uniform(n), data.reward.shape[1])
+        return Batch(*(torch.stack([x[run][index[run]] for run in range(len(seeds))]) for x in data))
+
+    return draw
+
+
+class Net:
+    """One ensemble member."""
+
+    def __init__(self, ensemble: Ensemble, run: int, k: int) -> None:
+        self.linears: list[nn.Linear] = []
+        for weight, bias in ensemble.net.layers(ensemble.params[run, k]):
+            linear = nn.Linear(*weight.shape)
+            linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
+            self.linears.append(linear)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for linear in self.linears[:-1]:
+            x = F.silu(linear(x))
+        return self.linears[-1](x)
+
+    def flat(self) -> Tensor:
+        return torch.cat([x.detach().flatten() for m in self.linears for x in (m.weight.T, m.bias)])
+
+
+def plain_fit(
+    ensemble: Ensemble, run: int, draw: Callable[[int], Batch], holdout: Batch, cap: int
+) -> tuple[Tensor, list[int], int]:
+    """Parameters [K, P], elites and number of updates of one run's training, the slow way."""
+    c = ensemble.config
+    nets = [Net(ensemble, run, k) for k in range(c.ensemble_size)]
+    bounds = ensemble.bounds[run].clone().requires_grad_()
+    groups: list[dict[str, object]] = [{"params": [bounds]}]
+    for net in nets:
+        for layer, decay in zip(net.linears, c.weight_decay, strict=True):
+            groups += [{"params": [layer.weight], "weight_decay": decay}, {"params": [layer.bias]}]
+    adam = torch.optim.Adam(groups, lr=c.lr)
+    mean, std = ensemble.input_mean[run, 0], ensemble.input_std[run, 0]
+    t_mean, t_std = ensemble.target_mean[run, 0], ensemble.target_std[run, 0]
+
+    def tensors(batch: Batch) -> tuple[Tensor, Tensor]:
+        x = (torch.cat([batch.obs[0], batch.action[0]], -1) - mean) / std
+        return x, (torch.cat([batch.next_obs[0] - batch.obs[0], batch.reward[0][:, None]], -1) - t_mean) / t_std
+
+    best = [(float("inf"), copy.deepcopy(net)) for net in nets]
+    stale = updates = 0
+    while updates < cap and stale <= c.patience:
+        for _ in range(min(c.epoch_updates, cap - updates)):
+            x, y = tensors(draw(c.ensemble_size * c.batch_size))
+            loss = 0.01 * (bounds[0] - bounds[1]).sum()
+            for k, net in enumerate(nets):
+                rows = slice(k * c.batch_size, (k + 1) * c.batch_size)
+                mu, logvar = net(x[rows]).chunk(2, -1)
+                logvar = bounds[0] - F.softplus(bounds[0] - logvar)
+                logvar = bounds[1] + F.softplus(logvar - bounds[1])
+                loss = loss + ((mu - y[rows]) ** 2 * torch.exp(-logvar) + logvar).mean()
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            updates += 1
+        x, y = tensors(holdout)
+        improved = False
+        for k, net in enumerate(nets):
+            mse = float(((net(x).chunk(2, -1)[0] - y) ** 2).mean().detach())
+            if best[k][0] == float("inf") or (best[k][0] - mse) / best[k][0] > c.min_improvement:
+                best[k], improved = (mse, copy.deepcopy(net)), True
+        stale = 0 if improved else stale + 1
+    elites = sorted(range(c.ensemble_size), key=lambda k: best[k][0])[: c.num_elites]
+    return torch.stack([net.flat() for _, net in best]), elites, updates
+
+
+def three_runs() -> tuple[Batch, Batch]:
+    """Training and holdout data of runs that converge at different times: clean, noisy and pure noise."""
+    noises = (0.01, 1.0, 30.0)
+    train = stack([system(200, 10 + i, noise) for i, noise in enumerate(noises)])
+    return train, stack([system(60, 20 + i, noise) for i, noise in enumerate(noises)])
+
+
+@pytest.mark.parametrize("normalize_targets", [False, True])
+def test_fit_is_the_plain_loop(normalize_targets: bool) -> None:
+    """Breaks if loss, decay, bootstrap, early stop, snapshots or elites are wrong, or a converged run moves."""
+    train, holdout = three_runs()
+    ensemble = Ensemble(config(normalize_targets=normalize_targets), OBS, ACT, SEEDS)
+    for run in SEEDS:
+        ensemble.fit_scaler(run, Batch(*(x[run] for x in train)))
+    expected = [
+        plain_fit(
+            ensemble,
+            run,
+            drawer(Batch(*(x[run : run + 1] for x in train)), [run]),
+            Batch(*(x[run : run + 1] for x in holdout)),
+            150,
+        )
+        for run in SEEDS
+    ]
+    metrics = ensemble.fit(drawer(train, SEEDS), holdout, 150)
+    updates = metrics["model/updates"].tolist()
+    assert updates == [count for _, _, count in expected]
+    assert len(set(updates)) > 1  # else the test shows nothing about runs that stop early
+    assert ensemble.params_adam.steps.tolist() == ensemble.bounds_adam.steps.tolist() == updates
+    for run, (params, elites, _) in enumerate(expected):
+        torch.testing.assert_close(ensemble.params[run], params, rtol=1e-3, atol=1e-4)
+        assert ensemble.elite_idxs[run].tolist() == elites
+
+
+def test_cohort_is_single_runs() -> None:
+    """Breaks if a run's start, data or early stop depends on the others; two trainings, to cover the second's start."""
+    train, holdout = three_runs()
+    together = Ensemble(CONFIG, OBS, ACT, SEEDS)
+    draw = drawer(train, SEEDS)
+    for _ in range(2):
+        metrics = together.fit(draw, holdout, 16)
+    for run in SEEDS:
+        alone = Ensemble(CONFIG, OBS, ACT, [run])
+        data, held = (Batch(*(x[run : run + 1] for x in batch)) for batch in (train, holdout))
+        draw_one = drawer(data, [run])
+        for _ in range(2):
+            one = alone.fit(draw_one, held, 16)
+        for key, value in together.state().items():
+            torch.testing.assert_close(value[run], alone.state()[key][0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(metrics["model/holdout_mse"][run], one["model/holdout_mse"][0], rtol=1e-3, atol=1e-4)
+
+
+def test_best_snapshot_is_restored() -> None:
+    """Breaks if the last instead of the best parameters are kept, or elites are not the lowest errors."""
+    train, holdout = three_runs()
+    ensemble = Ensemble(config(lr=0.3, patience=20), OBS, ACT, SEEDS)  # a wild learning rate: later is not better
+    seen: list[Tensor] = []
+    measure = ensemble.holdout_mse
+
+    def spy(batch: Batch) -> Tensor:
+        seen.append(measure(batch))
+        return seen[-1]
+
+    ensemble.holdout_mse = spy  # type: ignore[method-assign, assignment]
+    metrics = ensemble.fit(drawer(train, SEEDS), holdout, 80)
+    final = measure(holdout)
+    looks = torch.stack(seen)
+    assert (looks[-1] > final * 1.05).any()
+    # within min_improvement of the best look
+    assert (final <= looks.amin(0) / (1 - CONFIG.min_improvement) + 1e-6).all()
+    order = final.argsort(1)[:, :2]
+    assert torch.equal(ensemble.elite_idxs, order)
+    torch.testing.assert_close(metrics["model/holdout_mse"], final.gather(1, order).mean(1))
+
+
+def test_caps_and_fresh_optimizer() -> None:
+    """Breaks if a cap is overrun or `fresh_optimizer` does not decide over old moments."""
+    train, holdout = three_runs()
+    for fresh, steps in ((False, 14.0), (True, 7.0)):
+        ensemble = Ensemble(config(fresh_optimizer=fresh), OBS, ACT, SEEDS)
+        for _ in range(2):
+            updates = ensemble.fit(drawer(train, SEEDS), holdout, 7)["model/updates"]
+        assert updates.tolist() == [7.0] * 3
+        assert ensemble.params_adam.steps.tolist() == ensemble.bounds_adam.steps.tolist() == [steps] * 3
+
+
+def numpy_forward(ensemble: Ensemble, run: int, k: int, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and log variance of one member, in the loss's units."""
+    h = np.concatenate([batch.obs[run], batch.action[run]], -1)
+    h = (h - ensemble.input_mean[run, 0].numpy()) / ensemble.input_std[run, 0].numpy()
+    layers = ensemble.net.layers(ensemble.params[run, k])
+    for i, (weight, bias) in enumerate(layers):
+        h = h @ weight.numpy() + bias.numpy()
+        h = h / (1 + np.exp(-h)) if i + 1 < len(layers) else h
+    mean, logvar = np.split(h, 2, -1)
+    top, low = ensemble.bounds[run].numpy()
+    logvar = top - np.logaddexp(0, top - logvar)
+    return mean, low + np.logaddexp(0, logvar - low)
+
+
+def test_loss_and_prediction_in_numpy() -> None:
+    """Breaks if the loss, the bounds, their weight, or the way back to raw units is wrong."""
+    train = system(64, 1, runs=2)
+    ensemble = Ensemble(config(normalize_targets=True), OBS, ACT, SEEDS[:2])
+    for run in range(2):
+        ensemble.fit_scaler(run, Batch(*(3.0 * x[run] + 1.0 for x in train)))
+    ensemble.bounds += torch.linspace(-0.3, 0.3, 2 * 2 * OUT).view(2, 2, OUT)
+    targets = torch.cat([train.next_obs - train.obs, train.reward[..., None]], -1).numpy()
+    t_mean, t_std = ensemble.target_mean[:, 0, 0].numpy(), ensemble.target_std[:, 0, 0].numpy()
+    next_mean, next_std = ensemble.predict(train.obs, train.action)
+    mse = ensemble.holdout_mse(train)
+    losses = []
+    for run in range(2):
+        bounds = ensemble.bounds[run].numpy()
+        loss = 0.01 * bounds[0].sum() - 0.01 * bounds[1].sum()
+        for k in range(K):
+            mean, logvar = numpy_forward(ensemble, run, k, train)
+            error = (mean - (targets[run] - t_mean[run]) / t_std[run]) ** 2
+            loss += (error * np.exp(-logvar) + logvar).mean()
+            assert float(mse[run, k]) == pytest.approx(error.mean(), rel=1e-4)
+            raw = mean * t_std[run] + t_mean[run]
+            raw[:, :OBS] += train.obs[run].numpy()
+            np.testing.assert_allclose(next_mean[run, k], raw, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(next_std[run, k], np.exp(logvar / 2) * t_std[run], rtol=1e-4)
+        losses.append(loss)
+    same = Batch(*(x.repeat(1, K, *[1] * (x.ndim - 2)) for x in train))  # the same 64 rows for every member
+    ensemble.config = config(batch_size=64)
+    np.testing.assert_allclose(ensemble.fit(lambda n: same, train, 1)["model/loss"], losses, rtol=1e-4)
+
+
+def test_scaler() -> None:
+    """Breaks if moments are taken over the wrong axis or another run's are touched."""
+    ensemble = Ensemble(config(normalize_targets=True), OBS, ACT, SEEDS)
+    data = system(50, 3)
+    ensemble.fit_scaler(1, Batch(*(x[0] for x in data)))
+    inputs = torch.cat([data.obs, data.action], -1)[0]
+    torch.testing.assert_close(ensemble.input_mean[1, 0, 0], inputs.mean(0))
+    torch.testing.assert_close(ensemble.input_std[1, 0, 0], inputs.std(0, correction=0))
+    targets = torch.cat([data.next_obs - data.obs, data.reward[..., None]], -1)[0]
+    torch.testing.assert_close(ensemble.target_std[1, 0, 0], targets.std(0, correction=0))
+    assert (ensemble.input_mean[[0, 2]] == 0).all()
+    assert (ensemble.input_std[[0, 2]] == 1).all()
+    constant = data._replace(obs=data.obs * torch.tensor([1.0, 0.0]) + 5.0)
+    ensemble.fit_scaler(0, Batch(*(x[0] for x in constant)))
+    assert ensemble.input_std[0, 0, 0, 1] == 1.0  # not a division by almost nothing
+
+
+def test_predictions_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if chunks are put together in the wrong order."""
+    ensemble, data = Ensemble(CONFIG, OBS, ACT, SEEDS), system(50, 4, runs=3)
+    whole = ensemble.predict(data.obs, data.action)
+    monkeypatch.setitem(PREDICT_FLOATS, "cpu", 7 * 3 * K * 12)
+    for got, expected in zip(ensemble.predict(data.obs, data.action), whole, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("normalize_targets", [False, True])
+def test_learns_a_linear_gaussian_system(normalize_targets: bool) -> None:
+    """Breaks if mean or noise of a known system is not recovered."""
+    settings = DynamicsConfig(
+        ensemble_size=3,
+        num_elites=2,
+        hidden=(32, 32),
+        weight_decay=(0.0,) * 3,
+        lr=3e-3,
+        batch_size=64,
+        epoch_updates=200,
+        normalize_targets=normalize_targets,
+    )
+    ensemble, train, test = Ensemble(settings, OBS, ACT, [0]), system(4000, 5), system(500, 6)
+    ensemble.fit_scaler(0, Batch(*(x[0] for x in train)))
+    ensemble.fit(drawer(train, [0]), system(500, 7), 1200)
+    mean, std = ensemble.predict(test.obs, test.action)
+    assert (mean.mean(1) - true_mean(test.obs, test.action)).abs().mean() < 0.03  # the noise is 0.1
+    assert std.mean((0, 1, 2)).tolist() == pytest.approx([0.1] * OUT, rel=0.15)
+
+
+def test_nan_stays_in_its_run() -> None:
+    """Breaks if one run's broken data reach another run, or a broken fit does not go back to its start."""
+    train, holdout = three_runs()
+    poison = train._replace(reward=train.reward.index_fill(0, torch.tensor([1]), torch.nan))
+    clean, poisoned = (Ensemble(CONFIG, OBS, ACT, SEEDS) for _ in range(2))
+    start = clean.params.clone()
+    clean.fit(drawer(train, SEEDS), holdout, 40)
+    poisoned.fit(drawer(poison, SEEDS), holdout, 40)
+    for run in (0, 2):
+        assert torch.equal(clean.params[run], poisoned.params[run])
+    assert torch.equal(poisoned.params[1], start[1])

@@ -1,0 +1,218 @@
+"""The online stage: Algorithm 1's clock, episode boundaries, evaluation, and runs that do not know of each other."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from moore.agents.sac import SAC
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig, from_mapping
+from moore.algorithm.moore import OnlineStage
+from moore.algorithm.mopo import offline_stage
+from moore.data.transitions import Transitions
+from moore.envs.spec import ENVIRONMENTS
+from moore.networks.batch import Batch, pack
+from moore.run.recorder import Recorder
+from moore.studies.identity import offline_config, offline_key
+
+TINY: dict[str, Any] = {
+    "env": "pendulum",
+    "dataset": "some",
+    "real_ratio": 0.25,
+    "eval_episodes": 2,
+    "sac": {"hidden": [8], "batch_size": 8},
+    "dynamics": {
+        "ensemble_size": 3,
+        "num_elites": 2,
+        "hidden": [8],
+        "weight_decay": [0.0, 0.0],
+        "batch_size": 8,
+        "epoch_updates": 6,
+        "offline_max_updates": 6,
+        "online_max_updates": 6,
+        "max_holdout": 20,
+    },
+    "rollout": {"length": 2, "batch_size": 8, "retain": 3},
+    "offline": {"updates": 20, "rollout_interval": 10, "eval_interval": 10},
+    "online": {"epochs": 3, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
+}
+
+
+def tiny(**changes: Any) -> RunConfig:
+    """The smallest online run, with changes laid over it."""
+    values = {
+        key: {**value, **changes.pop(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()
+    }
+    return from_mapping({**values, **changes}, "test")
+
+
+def random_data(env: str = "pendulum", n: int = 100) -> dict[str, Transitions]:
+    """Transitions without meaning."""
+    rng, spec = np.random.default_rng(0), ENVIRONMENTS[env]
+    obs, next_obs = rng.normal(size=(2, n, spec.obs_dim)).astype(np.float32)
+    action = rng.uniform(-1, 1, size=(n, spec.action_dim)).astype(np.float32)
+    reward = rng.normal(size=n).astype(np.float32)
+    returns = rng.normal(size=n).astype(np.float32)
+    return {"some": Transitions(obs, action, reward, next_obs, np.zeros(n, dtype=bool), episode_return=returns)}
+
+
+def run_online(configs: list[RunConfig], root: Path) -> tuple[OnlineStage, pd.DataFrame]:
+    """The finished stage and its rows."""
+    recorder = Recorder(root, "study", configs)
+    stage = OnlineStage(Cohort(configs, random_data(configs[0].env), "online"))
+    stage.run(recorder, lambda: None)
+    return stage, rows_of(recorder)
+
+
+def rows_of(recorder: Recorder) -> pd.DataFrame:
+    return pd.concat([pd.read_csv(path) for path in recorder.paths], ignore_index=True)
+
+
+@pytest.mark.parametrize(("length", "ratio", "real"), [(3, 0.5, 4), (1, 0.0, 0), (None, None, 2)])
+def test_rollout_length_and_real_ratio_of_the_online_stage(
+    length: int | None, ratio: float | None, real: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if they act offline or not online, D_model does not fit, or the offline stage depends on them."""
+    base, config = tiny(), tiny(online={"rollout_length": length, "real_ratio": ratio})
+    assert offline_config(config) == offline_config(base)
+    assert offline_key(config, "hash") == offline_key(base, "hash")
+    batches: list[Batch] = []
+    original = SAC.update
+
+    def update(self: SAC, batch: Batch, *more: Any) -> dict[str, torch.Tensor]:
+        batches.append(batch)
+        return original(self, batch, *more)
+
+    monkeypatch.setattr(SAC, "update", update)
+    for stage, steps, count in (("offline", 2, 2), ("online", length or 2, real)):
+        cohort = Cohort([config], random_data(), stage)
+        cohort.train_model(0)
+        for _ in range(4):
+            cohort.imagine(1)
+        assert cohort.model_buffer.capacity == 3 * steps * 8  # retain x length x batch_size
+        assert cohort.model_buffer.written.tolist() == [4 * steps * 8]
+        cohort.update_policy(1, 5)
+        for batch in batches[-5:]:
+            imagined = [bool((cohort.model_buffer.rows[0] == row).all(-1).any()) for row in pack(batch)[0]]
+            assert imagined == [False] * count + [True] * (8 - count)
+    assert len(batches) == 10
+
+
+def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if t starts at 0, phi is off by one, updates begin before D_model is filled, or their number is not N."""
+    calls: list[tuple[Any, ...]] = []
+
+    def spy(name: str) -> None:
+        original = getattr(Cohort, name)
+
+        def wrapped(self: Cohort, t: int, *more: Any) -> None:
+            calls.append((name, t, self.real_buffer.online_size, *more))
+            original(self, t, *more)
+
+        monkeypatch.setattr(Cohort, name, wrapped)
+
+    for name in ("train_model", "imagine", "update_policy"):
+        spy(name)
+    stage, _ = run_online([tiny(online={"utd_ratio": 2, "epochs": 2})], tmp_path)
+    expected: list[tuple[Any, ...]] = []
+    for step in range(1, 41):
+        t = 1 if step <= 20 else 2
+        if step % 10 == 0:
+            expected += [("train_model", t, step), ("imagine", t, step)]
+        if step >= 10:
+            expected.append(("update_policy", t, step, 2))
+    assert calls == expected
+    assert stage.cohort.updates == 62
+
+
+def test_imagined_buffer_holds_the_last_rollouts(tmp_path: Path) -> None:
+    """Breaks if D_model's capacity is not `retain` rollouts, or one append exceeds it."""
+    stage, _ = run_online([tiny()], tmp_path)
+    imagined = stage.cohort.model_buffer
+    assert imagined.capacity == 3 * 2 * 8
+    assert imagined.written.tolist() == [6 * 2 * 8]  # pendulum never terminates
+    assert (imagined.rows != 0).any(-1).all()
+
+
+def test_evaluation_schedule(tmp_path: Path) -> None:
+    """Breaks if J_0 is missing or late, or evaluations are not every S/4, then every S steps."""
+    _, rows = run_online([tiny(online={"epochs": 15, "retrain_interval": 20}, eval_episodes=1)], tmp_path)
+    scores = rows[rows["metric"] == "eval/score"]
+    assert scores["env_steps"].tolist() == [0, 5, 10, 15, 20, 25, 30, *range(40, 301, 20)]
+    assert scores["updates"].iloc[0] == 0
+    assert set(scores["phase"]) == {"online"}
+
+
+def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
+    """Breaks if a run from scratch trains while it explores, or its first steps are not uniform."""
+    config = tiny(dataset=None, real_ratio=1.0, online={"exploration_steps": 40, "epochs": 3})
+    stage, _ = run_online([config], tmp_path)
+    assert stage.cohort.updates == 21  # steps 40 to 60
+    action = stage.cohort.real_buffer.all_of(0).action[:40]
+    assert action.abs().max() <= 1
+    assert action.abs().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_offline_stage_without_a_model(tmp_path: Path) -> None:
+    """Breaks if a run whose batches are all real trains or asks a model."""
+    config = tiny(real_ratio=1.0)
+    cohort = Cohort([config], random_data(), "offline")
+    recorder = Recorder(tmp_path, "study", [config])
+    offline_stage(cohort, recorder, lambda: None)
+    assert cohort.updates == 20
+    assert cohort.ensemble is None
+    assert set(pd.read_csv(recorder.paths[0])["metric"]) >= {"eval/score", "train/q"}
+
+
+def test_time_limit_is_no_termination() -> None:
+    """Breaks if a truncated transition is stored as terminated, spans two episodes or its episode goes on."""
+    stage = OnlineStage(Cohort([tiny(), tiny(seed=1)], random_data(), "online"))
+    stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([198, 100])})
+    for _ in range(4):
+        stage._environment_step()
+    rows = [stage.cohort.real_buffer.all_of(run) for run in range(2)]
+    for batch, ends in zip(rows, ([1], []), strict=True):
+        assert batch.terminated.sum() == 0
+        obs, next_obs = batch.obs[-4:], batch.next_obs[-4:]
+        joined = (next_obs[:-1] == obs[1:]).all(-1)
+        assert [i for i in range(3) if not joined[i]] == ends
+        assert ((next_obs - obs).abs()[:, :2] < 0.45).all()  # 0.05 s at 8 rad/s: no jump to another episode
+    assert stage.env.state_dict()["elapsed"].tolist() == [2, 104]
+
+
+def test_termination_is_stored() -> None:
+    """Breaks if a fall is not stored, or the next row does not start a new episode."""
+    config = tiny(env="inverted_double_pendulum", dataset=None, real_ratio=1.0, online={"exploration_steps": 60})
+    stage = OnlineStage(Cohort([config], {}, "online"))
+    for _ in range(60):
+        stage._environment_step()
+    batch = stage.cohort.real_buffer.all_of(0)
+    joined = (batch.next_obs[:-1] == batch.obs[1:]).all(-1)
+    assert batch.terminated.sum() >= 2
+    assert torch.equal(joined, batch.terminated[:-1] == 0)
+
+
+def test_diverged_run_is_recorded_and_others_go_on(tmp_path: Path) -> None:
+    """Breaks if a NaN stops the cohort, goes unrecorded, or touches another run's rows."""
+
+    def cohort(coef: float) -> list[RunConfig]:
+        return [tiny(seed=0), tiny(seed=1, penalty={"coef": coef}), tiny(seed=2)]
+
+    _, healthy = run_online(cohort(1.0), tmp_path / "healthy")
+    _, rows = run_online(cohort(3e38), tmp_path / "broken")  # the penalised reward is minus infinity
+    marked = rows[rows["metric"] == "diverged"]
+    assert marked["seed"].tolist() == [1]
+    assert rows[rows["seed"] == 1]["env_steps"].max() == marked["env_steps"].item()
+    scores = rows[(rows["seed"] == 1) & (rows["metric"] == "eval/score")]
+    assert scores["env_steps"].tolist() == [0, 5]  # none of a policy without finite actions
+    drop = ["wall_seconds"]
+    for seed in (0, 2):
+        one, other = (
+            frame[frame["seed"] == seed].drop(columns=drop).reset_index(drop=True) for frame in (healthy, rows)
+        )
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+        assert one["env_steps"].max() == 60

@@ -1,0 +1,222 @@
+"""The penalty's coefficient and scale: schedules, what acts online only, and what a checkpoint carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.dynamics import Ensemble
+from moore.algorithm.penalty import SCHEDULES, UNCERTAINTIES, PenaltyCoef, PenaltyConfig, penalty_coef
+from moore.algorithm.replay import ModelBuffer
+from moore.algorithm.rollout import rollout
+from moore.networks.batch import Batch, unpack
+from moore.studies.identity import offline_config, offline_key
+from tests.algorithm.test_moore import random_data, run_online, tiny
+from tests.algorithm.test_rollout import ACT, COEF, KINDS, OBS, SEEDS, B, fell, make, numpy_uncertainty
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.integers(1, 100), st.integers(1, 100))
+def test_schedules(coef: float, factor: float, epochs: int, t: int) -> None:
+    """Breaks if a schedule or the factor acts offline, decay does not end at 0 in epoch T, or a factor is forgotten."""
+    shares = {"constant": (1.0, 1.0), "zero_online": (0.0, 0.0), "adaptive": (1.0, 1.0)}
+    shares["linear_decay"] = (max(0, epochs - t) / epochs, 0.0)  # in epoch t and in the last one
+    assert shares.keys() == set(SCHEDULES)
+    for schedule, (share, last) in shares.items():
+        config = PenaltyConfig(coef, schedule=schedule, online_factor=factor)
+        assert penalty_coef(config, 0, epochs) == coef
+        assert penalty_coef(config, min(t, epochs), epochs) == pytest.approx(coef * factor * share, abs=1e-12)
+        assert penalty_coef(config, epochs, epochs) == coef * factor * last
+
+
+def test_coefficients_of_a_cohort() -> None:
+    """Breaks if a run gets another run's schedule, factor or coefficient."""
+    configs = [PenaltyConfig(2.0, schedule=name, online_factor=3.0) for name in SCHEDULES]
+    coef = PenaltyCoef([*configs, PenaltyConfig(0.5)], epochs=4)
+    coef.observe(torch.ones(5))
+    expected = {0: [2, 2, 2, 2, 0.5], 1: [6, 0, 4.5, 6, 0.5], 4: [6, 0, 0, 6, 0.5]}
+    assert {t: coef.at(t).tolist() for t in expected} == expected
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)), min_size=1, max_size=8), st.floats(0, 5))
+def test_adaptive_keeps_the_first_mean_penalty(means: list[tuple[float, float]], factor: float) -> None:
+    """Breaks if coef x mean u leaves that of the first online rollout, or runs read each other's u."""
+    configs = [PenaltyConfig(c, schedule="adaptive", online_factor=factor) for c in (2.0, 0.5)]
+    coef = PenaltyCoef([*configs, PenaltyConfig(7.0)], epochs=10)
+    assert coef.at(1).tolist() == pytest.approx([2.0 * factor, 0.5 * factor, 7.0])
+    for t, u in enumerate(means, 2):
+        coef.observe(torch.tensor([*u, u[0]]))
+        got = coef.at(t)
+        assert got[2] == 7.0
+        for run, c in enumerate((2.0, 0.5)):
+            assert float(got[run]) * u[run] == pytest.approx(c * factor * means[0][run], rel=1e-5)
+    assert coef.at(0).shape == (3,)
+
+
+def test_adaptive_run_that_diverged() -> None:
+    """Breaks if a mean u that is not a number reaches another run, or stops the cohort."""
+    coef = PenaltyCoef([PenaltyConfig(2.0, schedule="adaptive")] * 2, epochs=4)
+    for u in ([4.0, torch.nan], [2.0, torch.nan]):
+        coef.observe(torch.tensor(u))
+    assert coef.at(2)[0] == 4.0
+
+
+def test_adaptive_state_continues() -> None:
+    """Breaks if a checkpoint forgets the first or the latest mean u."""
+    saved, restored = (PenaltyCoef([PenaltyConfig(schedule="adaptive")] * 2, epochs=9) for _ in range(2))
+    restored.load(saved.state())
+    assert restored.at(1).tolist() == [1.0, 1.0]  # before the first online rollout
+    for u in (torch.tensor([1.0, 2.0]), torch.tensor([0.5, 8.0])):
+        saved.observe(u)
+    restored.load(saved.state())
+    assert restored.at(3).tolist() == saved.at(3).tolist() == [2.0, 0.25]
+    for coef in (saved, restored):
+        coef.observe(torch.tensor([0.25, 1.0]))
+    assert restored.at(4).tolist() == saved.at(4).tolist() == [4.0, 2.0]
+
+
+def test_adaptive_in_the_online_stage(tmp_path: Path) -> None:
+    """Breaks if a rollout's u is observed late, unscaled or offline, or the coefficient lags a rollout behind.
+
+    One rollout in each epoch: the coefficient of epoch t times the mean u of epoch t - 1 never moves.
+    """
+    changes: list[dict[str, Any]] = [
+        {"coef": 2.0, "schedule": "adaptive", "online_factor": 1.5},
+        {"coef": 0.7, "schedule": "adaptive", "uncertainty": "ensemble_std"},
+        {"coef": 1.3},
+    ]
+    online = {"epochs": 4, "epoch_steps": 10, "retrain_interval": 10}
+    runs = [tiny(penalty=penalty, seed=run, online=online) for run, penalty in enumerate(changes)]
+    _, rows = run_online(runs, tmp_path)
+    for run, start in enumerate((3.0, 0.7, 1.3)):
+        mine = rows[rows["seed"] == run]
+        coef, u = (mine.loc[mine["metric"] == f"penalty/{name}", "value"].to_numpy() for name in ("coef", "mean"))
+        assert len(coef) == 4
+        assert coef[0] == pytest.approx(start)
+        assert len(set(u)) == 4
+        if run < 2:
+            np.testing.assert_allclose(coef[1:] * u[:-1], coef[0] * u[0], rtol=1e-5)
+        else:
+            assert set(coef) == {coef[0]}
+
+
+def test_sign_and_scale_in_imagined_rewards() -> None:
+    """Breaks if uncertainty is added to the reward, its scale is not in both reward and metric, or another run's."""
+    scale, results = torch.tensor([1.0, 3.0, 0.25]), []
+    for coef, scales in ((torch.zeros(3), torch.ones(3)), (COEF, torch.ones(3)), (COEF, scale)):
+        ensemble, agent, streams, start = make(SEEDS)
+        ensemble.uncertainty_scale = scales
+        buffer = ModelBuffer(3, B, OBS, ACT)
+        metrics = rollout(ensemble, agent, start, 1, fell, KINDS, coef, streams, buffer)
+        results.append((unpack(buffer.rows, OBS), metrics))
+    raw = results[0][0]
+    mean, std = (x.numpy() for x in ensemble.predict(raw.obs, raw.action))
+    for run, kind in enumerate(KINDS):
+        u = np.array([numpy_uncertainty(kind, mean[run, :, i], std[run, :, i]) for i in range(B)])
+        assert (u > 0).all()
+        for (imagined, metrics), factor in zip(results[1:], (1.0, float(scale[run])), strict=True):
+            expected = raw.reward[run].numpy() - float(COEF[run]) * factor * u
+            np.testing.assert_allclose(imagined.reward[run], expected, rtol=1e-4, atol=1e-5)
+            assert float(metrics["penalty/mean"][run]) == pytest.approx(factor * u.mean(), rel=1e-4)
+
+
+def offline_cohort(penalties: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> tuple[Cohort, Batch]:
+    """A cohort with a trained ensemble, one run for each penalty, all of one seed; and its holdout."""
+    held: list[Batch] = []
+    original = Ensemble.fit
+
+    def fit(self: Ensemble, draw: Any, holdout: Batch, *rest: Any) -> dict[str, Tensor]:
+        held.append(holdout)
+        return original(self, draw, holdout, *rest)
+
+    monkeypatch.setattr(Ensemble, "fit", fit)
+    cohort = Cohort([tiny(penalty=penalty) for penalty in penalties], random_data(), "offline")
+    cohort.train_model(0)
+    return cohort, held[0]
+
+
+def means(cohort: Cohort, batch: Batch) -> np.ndarray:
+    """Mean of max_std and of the run's own measure, [R, 2], a row at a time."""
+    assert cohort.ensemble is not None
+    mean, std = (x.numpy() for x in cohort.ensemble.predict(batch.obs, batch.action))
+    rows = range(batch.reward.shape[1])
+    return np.array(
+        [
+            [np.mean([numpy_uncertainty(k, mean[run, :, i], std[run, :, i]) for i in rows]) for k in ("max_std", kind)]
+            for run, kind in enumerate(cohort.kinds)
+        ]
+    )
+
+
+def test_rescale_gives_every_measure_the_mean_of_max_std(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if the scale is inverted, another run's, moves max_std, acts unasked, or follows later trainings."""
+    penalties = [{"uncertainty": kind, "rescale": on} for kind in UNCERTAINTIES for on in (True, False)]
+    cohort, holdout = offline_cohort(penalties, monkeypatch)
+    assert cohort.ensemble is not None
+    scale = cohort.ensemble.uncertainty_scale.clone()
+    for run, (penalty, (reference, own)) in enumerate(zip(penalties, means(cohort, holdout), strict=True)):
+        if penalty["rescale"]:
+            assert float(scale[run]) * own == pytest.approx(reference, rel=1e-5)
+            assert (float(scale[run]) == 1.0) == (penalty["uncertainty"] == "max_std")
+        else:
+            assert scale[run] == 1.0
+    cohort.train_model(0)  # again, as online
+    assert torch.equal(cohort.ensemble.uncertainty_scale, scale)
+
+
+def test_scale_is_carried_to_the_online_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a checkpoint, a fork or the online stage's own training loses or moves the scale."""
+    penalty = {"uncertainty": "ensemble_std", "rescale": True}
+    cohort, _ = offline_cohort([penalty, penalty | {"rescale": False}], monkeypatch)
+    assert cohort.ensemble is not None
+    saved = {key: value.clone() for key, value in cohort.ensemble.state().items()}
+    forks = [1, 0, 0]
+    online = Cohort([tiny(penalty=penalty, online={"epochs": 2})] * 3, random_data(), "online")
+    assert online.ensemble is not None
+    online.ensemble.load({key: value[forks] for key, value in saved.items()})
+    expected = saved["uncertainty_scale"][forks]
+    assert torch.equal(online.ensemble.uncertainty_scale, expected)
+    assert expected[0] == 1.0
+    assert expected[1] > 1.0
+    assert online.ensemble.only(1).uncertainty_scale.tolist() == [expected[1]]
+    row = Batch(*(torch.zeros(3, *shape) for shape in ((3,), (1,), (), (3,), ())))
+    for _ in range(10):
+        online.real_buffer.append(row)
+    online.train_model(1)
+    assert torch.equal(online.ensemble.uncertainty_scale, expected)
+    online.imagine(1)
+    u = online.metrics.flush()["penalty/mean"]
+    assert u[1] == pytest.approx(u[0] * float(expected[1]), rel=1e-4)
+
+
+def test_what_the_offline_stage_depends_on() -> None:
+    """Breaks if an online setting forces an offline stage of its own, or the kind of u or its scale do not."""
+    base = tiny()
+    online: list[dict[str, Any]] = [{"online_factor": 0.5}, *({"schedule": name} for name in SCHEDULES)]
+    for penalty in online:
+        assert offline_config(tiny(penalty=penalty)) == offline_config(base)
+        assert offline_key(tiny(penalty=penalty), "hash") == offline_key(base, "hash")
+    for penalty in ({"coef": 0.5}, {"uncertainty": "ensemble_std"}, {"rescale": True}):
+        assert offline_key(tiny(penalty=penalty), "hash") != offline_key(base, "hash")
+
+
+def test_factor_and_schedules_act_online_only() -> None:
+    """Breaks if they change offline imagination, also after rollouts whose u could be remembered, or not online."""
+    penalties: list[dict[str, Any]] = [{}, {"online_factor": 0.25}, *({"schedule": name} for name in SCHEDULES)]
+    runs = [tiny(penalty={"coef": 2.0, **penalty}, online={"epochs": 4}) for penalty in penalties]
+    for stage, t, expected in (("offline", 0, [2.0] * 6), ("online", 1, [2.0, 0.5, 2.0, 0.0, 1.5, 2.0])):
+        cohort = Cohort(runs, random_data(), stage)
+        cohort.train_model(0)
+        for _ in range(1 if stage == "online" else 3):
+            cohort.imagine(t)
+            metrics = cohort.metrics.flush()
+            assert metrics["penalty/coef"] == expected
+            gap = np.subtract(metrics["rollout/reward_raw"], metrics["rollout/reward_penalized"])
+            np.testing.assert_allclose(gap, np.multiply(expected, metrics["penalty/mean"]), rtol=1e-4, atol=1e-6)

@@ -1,0 +1,146 @@
+"""Imagination: branch by branch against a plain loop; uncertainty and penalty against NumPy."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from moore.agents.sac import SAC, SACConfig
+from moore.algorithm.dynamics import DynamicsConfig, Ensemble
+from moore.algorithm.penalty import PenaltyConfig, penalty_coef, uncertainty
+from moore.algorithm.replay import ModelBuffer
+from moore.algorithm.rollout import rollout
+from moore.networks.batch import Batch, pack
+from moore.networks.gaussian import squashed_gaussian
+from moore.networks.random import Streams
+
+OBS, ACT, K, B, H = 2, 1, 4, 9, 3
+SEEDS = [0, 1, 2]
+KINDS = ["max_std", "ensemble_std", "max_deviation"]
+COEF = torch.tensor([1.0, 0.0, 2.5])
+
+
+def numpy_uncertainty(kind: str, mean: np.ndarray, std: np.ndarray) -> float:
+    """u of one transition from mean, std [K, OBS + 1]."""
+    if kind == "max_std":
+        return max(float(np.sqrt((row**2).sum())) for row in std)
+    if kind == "ensemble_std":
+        return float(np.sqrt(np.var(mean[:, :-1], axis=0).mean()))
+    center = mean[:, :-1].mean(0)
+    return max(float(np.linalg.norm(row[:-1] - center)) for row in mean)
+
+
+def test_uncertainty_in_numpy() -> None:
+    """Breaks if a measure reduces over the wrong axis, or a run gets another run's measure."""
+    g = torch.Generator().manual_seed(0)
+    mean, std = torch.randn(2, 3, K, B, OBS + 1, generator=g).abs()
+    u = uncertainty(KINDS, mean, std)
+    for run, kind in enumerate(KINDS):
+        for i in range(B):
+            expected = numpy_uncertainty(kind, mean[run, :, i].numpy(), std[run, :, i].numpy())
+            assert float(u[run, i]) == pytest.approx(expected, rel=1e-5)
+        torch.testing.assert_close(uncertainty([kind] * 3, mean, std)[run], u[run])
+
+
+def test_penalty_schedules() -> None:
+    """Breaks if a schedule acts offline, or linear decay does not end at zero."""
+    constant, zero, linear = (PenaltyConfig(2.0, schedule=s) for s in ("constant", "zero_online", "linear_decay"))
+    assert [penalty_coef(constant, t, 4) for t in range(5)] == [2.0] * 5
+    assert [penalty_coef(zero, t, 4) for t in range(5)] == [2.0, 0.0, 0.0, 0.0, 0.0]
+    assert [penalty_coef(linear, t, 4) for t in range(5)] == [2.0, 1.5, 1.0, 0.5, 0.0]
+
+
+def make(seeds: list[int]) -> tuple[Ensemble, SAC, Streams, Tensor]:
+    """An ensemble, an agent, noise and start states; every run's depend on its seed alone."""
+    settings = DynamicsConfig(ensemble_size=K, num_elites=2, hidden=(8,), weight_decay=(0.0, 0.0))
+    ensemble = Ensemble(settings, OBS, ACT, seeds)
+    elites = {0: [3, 1], 1: [0, 2], 2: [2, 3]}
+    ensemble.elite_idxs = torch.tensor([elites[seed] for seed in seeds])
+    agent = SAC(SACConfig(hidden=(8,)), OBS, ACT, seeds)
+    return ensemble, agent, Streams(seeds, "rollout"), Streams(seeds, "start").normal(B, OBS)
+
+
+def fell(next_obs: Tensor) -> Tensor:
+    return next_obs[..., 0] > 0.8
+
+
+def plain_rollout(
+    ensemble: Ensemble, agent: SAC, streams: Streams, start: Tensor, kinds: list[str], coef: Tensor
+) -> list[list[Tensor]]:
+    """The transitions of each run in order, one branch at a time."""
+    rows: list[list[Tensor]] = [[] for _ in kinds]
+    obs, alive = start.clone(), np.ones((len(kinds), B), dtype=bool)
+    for _ in range(H):
+        policy_noise, pick, noise = streams.normal(B, ACT), streams.uniform(B), streams.normal(B, OBS + 1)
+        for run in range(len(kinds)):
+            for i in range(B):
+                if not alive[run, i]:
+                    continue
+                one = slice(run, run + 1), slice(i, i + 1)
+                state = obs.new_zeros(len(kinds), 1, OBS)
+                state[run, 0] = obs[run, i]
+                head = agent.actor(agent.actor_params, state)[run, 0]
+                action = squashed_gaussian(head, policy_noise[run, i])[0]
+                actions = obs.new_zeros(len(kinds), 1, ACT)
+                actions[run, 0] = action
+                mean, std = (x[run, :, 0] for x in ensemble.predict(state, actions))
+                member = ensemble.elite_idxs[run, int(pick[run, i] * 2)]
+                sample = mean[member] + std[member] * noise[run, i]
+                u = numpy_uncertainty(kinds[run], mean.numpy(), std.numpy())
+                reward = sample[-1] - coef[run] * u
+                over = bool(fell(sample[:-1]))
+                rows[run].append(pack(Batch(obs[one][0, 0], action, reward, sample[:-1], torch.tensor(float(over)))))
+                obs[run, i], alive[run, i] = sample[:-1], not over
+    return rows
+
+
+def test_rollout_is_the_plain_loop() -> None:
+    """Breaks if elites, noise, penalty sign, termination or the order of D_model is wrong."""
+    ensemble, agent, streams, start = make(SEEDS)
+    buffer = ModelBuffer(3, 2 * B, OBS, ACT)  # too small for all: the first transitions give way
+    with torch.no_grad():
+        expected = plain_rollout(ensemble, agent, Streams(SEEDS, "rollout"), start, KINDS, COEF)
+    metrics = rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
+    assert buffer.written.tolist() == [len(rows) for rows in expected]
+    assert len(set(buffer.written.tolist())) > 1  # else nothing is ragged
+    assert max(buffer.written.tolist()) > 2 * B
+    for run, rows in enumerate(expected):
+        slots = {i % (2 * B): row for i, row in enumerate(rows)}
+        held = torch.stack([slots[i] for i in range(len(slots))])
+        torch.testing.assert_close(buffer.rows[run, : len(slots)], held, rtol=1e-4, atol=1e-5)
+        reward = torch.stack(rows)[:, OBS + ACT].mean()
+        torch.testing.assert_close(metrics["rollout/reward_penalized"][run], reward, rtol=1e-4, atol=1e-5)
+        assert metrics["rollout/transitions"][run] == len(rows)
+        assert metrics["rollout/terminated_share"][run] == pytest.approx(
+            float(torch.stack(rows)[:, -1].mean()), abs=1e-6
+        )
+    gap = metrics["rollout/reward_raw"] - metrics["rollout/reward_penalized"]
+    torch.testing.assert_close(gap, COEF * metrics["penalty/mean"], rtol=1e-4, atol=1e-5)
+    assert (metrics["penalty/q20"] < metrics["penalty/q80"]).all()
+
+
+def test_cohort_is_single_runs() -> None:
+    """Breaks if a run's imagination depends on the others."""
+    ensemble, agent, streams, start = make(SEEDS)
+    buffer = ModelBuffer(3, B * H, OBS, ACT)
+    rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
+    for run, seed in enumerate(SEEDS):
+        e, a, s, obs = make([seed])
+        one = ModelBuffer(1, B * H, OBS, ACT)
+        rollout(e, a, obs, H, fell, [KINDS[run]], COEF[run : run + 1], s, one)
+        assert one.written[0] == buffer.written[run]
+        torch.testing.assert_close(one.rows[0], buffer.rows[run], rtol=1e-4, atol=1e-5)
+
+
+def test_nan_stays_in_its_run() -> None:
+    """Breaks if a diverged policy or ensemble changes another run's imagined data."""
+    results = []
+    for poison in (False, True):
+        ensemble, agent, streams, start = make(SEEDS)
+        if poison:
+            agent.actor_params[1] = torch.nan
+        buffer = ModelBuffer(3, B * H, OBS, ACT)
+        rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
+        results.append(buffer.rows)
+    assert results[1][1].isnan().any()
+    assert torch.equal(results[0][[0, 2]], results[1][[0, 2]])

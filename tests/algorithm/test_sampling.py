@@ -1,0 +1,281 @@
+"""Draws from D_off ∪ D_on: the shares, the distribution, and which rows train the ensemble."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+from torch import Tensor
+
+from moore.algorithm.replay import RealBuffer
+from moore.algorithm.sampling import CONSUMERS, STRATEGIES, Mixture, Moment, SamplingConfig, Split, mixture
+from moore.networks.batch import unpack
+from moore.networks.random import Streams
+from tests.support.draws import draw
+
+SHARES = st.floats(0.0, 1.0)
+
+
+def filled(n_off: list[int | None], n_on: int) -> RealBuffer:
+    """A buffer whose rows are numbered, with one dataset per run that has one."""
+    sizes = [n for n in n_off if n is not None]
+    names = iter(range(len(sizes)))
+    buffer = RealBuffer(
+        [torch.zeros(n, 5) for n in sizes], [None if n is None else next(names) for n in n_off], 1, 1, n_on
+    )
+    for _ in range(n_on):
+        buffer.append(unpack(torch.zeros(len(n_off), 5), 1))
+    return buffer
+
+
+def uniforms(runs: int, count: int, seed: int = 0) -> Tensor:
+    return Streams([seed + run for run in range(runs)], "draw").uniform(2, count).transpose(0, 1)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
+@pytest.mark.parametrize("t", [1, 7, 20])
+def test_prioritized_share_in_closed_form(alpha: float, t: int) -> None:
+    """Breaks if the priority is not 1 / (alpha t), is given to the wrong source or t is off by one."""
+    s, n = 250, 10_000
+    share = mixture(SamplingConfig(decay_rate=alpha), "model_batches", Moment(t, n, s * t)).online_share
+    assert share == pytest.approx(alpha * s * t**2 / (alpha * s * t**2 + n))
+
+
+def test_alpha_one_starts_uniform() -> None:
+    """Breaks if t starts at 0 or the exponent does not act on the priority."""
+    for config in (SamplingConfig(), SamplingConfig(decay_rate=10, priority_exponent=0)):
+        t = 1 if config.priority_exponent else 9
+        assert mixture(config, "start_states", Moment(t, 900, 100)).online_share == pytest.approx(0.1)
+
+
+def share_of(config: SamplingConfig, strategy: str, now: Moment) -> float:
+    """The online share of one strategy, asked for by its name."""
+    return float(mixture(dataclasses.replace(config, start_states=strategy), "start_states", now).online_share)
+
+
+def test_strategies_and_consumers() -> None:
+    """Breaks if a strategy's share changes or a consumer reads another one's setting."""
+    config, now = SamplingConfig(online_ratio=0.3), Moment(5, n_off=300, n_on=100, epochs=20, epoch_steps=20)
+    shares = {name: share_of(config, name, now) for name in STRATEGIES}
+    assert shares == pytest.approx(
+        {
+            "prioritized": 100 / (100 + 300 / 5),
+            "uniform": 0.25,
+            "half_half": 0.5,
+            "pure_online": 1.0,
+            "fixed_ratio": 0.3,
+            "linear_anneal": 0.1 + 0.9 * 5 / 20,
+            "matched_anneal": 0.5 * 5 / np.sqrt(300 / 20),
+            "oorb": 0.9 + 0.1 * 100 / 400,
+        }
+    )
+    for first, second, third in zip(STRATEGIES, [*STRATEGIES][1:], [*STRATEGIES][2:], strict=False):
+        config = dataclasses.replace(config, model_batches=first, start_states=second, real_batches=third)
+        got = [mixture(config, consumer, now).online_share for consumer in CONSUMERS]
+        assert got == [shares[first], shares[second], shares[third]]
+
+
+@given(SHARES, st.integers(1, 100), st.integers(1, 1000), st.integers(1, 1000))
+def test_fixed_ratio_never_moves(share: float, t: int, n_off: int, n_on: int) -> None:
+    """Breaks if the ratio means the offline share, or time or sizes have a say."""
+    assert share_of(SamplingConfig(online_ratio=share), "fixed_ratio", Moment(t, n_off, n_on)) == share
+
+
+@given(SHARES, SHARES, st.none() | st.integers(1, 30), st.integers(1, 30), st.integers(1, 50), st.integers(1, 40))
+def test_linear_anneal(
+    start: float, end: float, anneal_epochs: int | None, epochs: int, epoch_steps: int, t: int
+) -> None:
+    """Breaks if it does not go in equal steps from start to end, ends early or late, or leaves the end again."""
+    config = SamplingConfig(anneal_start=start, anneal_end=end, anneal_epochs=anneal_epochs)
+    last = (epochs if anneal_epochs is None else anneal_epochs) * epoch_steps
+    path = np.append(np.linspace(start, end, last + 1), np.full(60 * epoch_steps, end))  # by environment steps
+    for n_on in {1, t * epoch_steps, last, last + 1}:
+        now = Moment(t, 7, n_on, epochs, epoch_steps)
+        assert share_of(config, "linear_anneal", now) == pytest.approx(path[n_on], abs=1e-12)
+
+
+@given(
+    st.floats(0.05, 20.0),
+    st.integers(1, 100),
+    st.integers(1, 1000),
+    st.integers(1, 5000),
+    st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_matched_anneal_crosses_with_prioritized(
+    alpha: float, crossing: int, epoch_steps: int, n_on: int, exponent: float
+) -> None:
+    """Breaks if it passes one half elsewhere than `prioritized` does, is not a line from 0, or exceeds 1.
+
+    N_off is such that t*, where S t = N_off (alpha t)^-e, is a whole epoch, up to rounding.
+    """
+    n_off = round(epoch_steps * crossing * (alpha * crossing) ** exponent)
+    if n_off == 0:
+        return
+    config = SamplingConfig(decay_rate=alpha, priority_exponent=exponent)
+    steps = (n_off / (alpha**exponent * epoch_steps)) ** (1 / (1 + exponent)) * epoch_steps
+    share = lambda name, t, n: share_of(config, name, Moment(t, n_off, n, 100, epoch_steps))  # noqa: E731
+    assert share("matched_anneal", 1, n_on) == pytest.approx(min(1.0, 0.5 * n_on / steps))
+    rounding = 1 / n_off
+    for name in ("prioritized", "matched_anneal"):
+        assert share(name, crossing, crossing * epoch_steps) == pytest.approx(0.5, rel=rounding + 1e-9)
+        if crossing > 1 and n_off > 100:
+            assert share(name, crossing - 1, (crossing - 1) * epoch_steps) < 0.5
+            assert share(name, crossing + 1, (crossing + 1) * epoch_steps) > 0.5
+
+
+@pytest.mark.parametrize("fresh_share", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize(
+    ("n_on", "window", "rows"), [(30, 0.2, 8), (30, 0.75, 30), (12, 1.0, 12), (12, 0.0, 1), (1, 0.01, 1), (1, 1.0, 1)]
+)
+def test_oorb_is_the_two_stage_draw(fresh_share: float, n_on: int, window: float, rows: int) -> None:
+    """Breaks if the window is the oldest rows, no share of the 40 steps, not cut to D_on, or the union lacks a part.
+
+    The probabilities literally: fresh_share from the latest `rows` online rows, the rest from the union; the draws by
+    chi-square at level 1e-4 on a fixed seed.
+    """
+    n_off, count = 20, 20_000
+    config = SamplingConfig("oorb", fresh_share=fresh_share, fresh_window=window)
+    mix = mixture(config, "model_batches", Moment(1, n_off, n_on, epochs=4, epoch_steps=10))
+    expected = np.full(n_off + n_on, (1 - fresh_share) / (n_off + n_on))
+    for row in range(n_off + n_on - rows, n_off + n_on):
+        expected[row] += fresh_share / rows
+    assert expected.sum() == pytest.approx(1.0)
+    assert mix.online_share == pytest.approx(expected[n_off:].sum())
+    assert mix.online_weights is not None
+    assert len(mix.online_weights) == n_on
+    np.testing.assert_allclose(mix.online_share * mix.online_weights / mix.online_weights.sum(), expected[n_off:])
+    index, _ = draw(filled([n_off], n_on), [mix], uniforms(1, count))
+    counts, possible = np.bincount(index[0], minlength=n_off + n_on), expected > 0
+    assert counts[~possible].sum() == 0
+    if possible.sum() > 1:
+        assert chisquare(counts[possible], count * expected[possible]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_an_empty_source_gets_no_draws(strategy: str) -> None:
+    """Breaks if pure_online draws from an empty D_on, or a run from scratch from an empty D_off."""
+    config = SamplingConfig(strategy, strategy, strategy)
+    for n_off, n_on in (([6], 0), ([None], 6)):
+        buffer = filled([*n_off], n_on)
+        mix = mixture(config, "start_states", Moment(1, n_off[0] or 0, n_on))
+        index, share = draw(buffer, [mix], uniforms(1, 200))
+        assert mix.online_share == (n_on > 0)
+        assert set(index.flatten().tolist()) == set(range(6))
+        assert share.item() == (n_on > 0)
+
+
+@pytest.mark.parametrize(("exponent", "seed"), [(1.0, 0), (0.6, 1)])
+def test_two_buckets_are_the_explicit_distribution(exponent: float, seed: int) -> None:
+    """Breaks if P(i) is not p_i^e / sum p^e. Chi-square at level 1e-4 on a fixed seed: it passes always or never."""
+    n_off, n_on, t, count = [40, 25], 30, 3, 40_000
+    config = SamplingConfig(decay_rate=2.0, priority_exponent=exponent)
+    buffer = filled([*n_off], n_on)
+    mixes = [mixture(config, "model_batches", Moment(t, n, n_on)) for n in n_off]
+    index, share = draw(buffer, mixes, uniforms(2, count, seed))
+    for run, n in enumerate(n_off):
+        priority = np.concatenate([np.full(n, 1 / (2.0 * t)), np.ones(n_on)]) ** exponent
+        rows = torch.cat([buffer.offline_start[run] + torch.arange(n), buffer.online_start[run] + torch.arange(n_on)])
+        counts = np.bincount(index[run].numpy(), minlength=len(buffer.rows))
+        assert counts.sum() == counts[rows.numpy()].sum()  # nothing of the other run
+        assert chisquare(counts[rows.numpy()], count * priority / priority.sum()).pvalue > 1e-4
+        assert share[run] == pytest.approx(counts[rows.numpy()][n:].sum() / count)
+
+
+def test_weights_inside_a_source() -> None:
+    """Breaks if weights are not inverted exactly; a grid of uniforms gives exact counts."""
+    buffer = filled([3], 2)
+    grid = (torch.arange(80, dtype=torch.float64) + 0.5) / 80
+    for share, weights, expected in (
+        (0.0, {"offline_weights": torch.tensor([1.0, 0.0, 3.0])}, [20, 0, 60, 0, 0]),
+        (1.0, {"online_weights": torch.tensor([5.0, 3.0])}, [0, 0, 0, 50, 30]),
+    ):
+        index, _ = draw(buffer, [Mixture(share, **weights)], torch.stack([grid, grid])[:, None])
+        assert torch.bincount(index[0], minlength=5).tolist() == expected
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53])
+def test_a_row_without_weight_is_never_drawn(uniform: float) -> None:
+    """Breaks if the least or the largest uniform there is meets a row of weight 0 beside the one that has some."""
+    buffer, weights = filled([5], 5), torch.tensor([0.0, 0.0, 3.0, 0.0, 0.0])
+    mix = Mixture(0.5, weights, weights)
+    index, _ = draw(buffer, [mix], torch.tensor([[[0.0, 0.9]], [[uniform, uniform]]], dtype=torch.float64))
+    assert index.tolist() == [[5 + 2, 2]]
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_weights_inside_a_part(data: st.DataObject) -> None:
+    """Breaks if weights count for other rows than their own, held-out rows train, or the holdout is not uniform.
+
+    A grid of as many uniforms as the weights sum to gives counts that equal the weights.
+    """
+    n_off, n_on = data.draw(st.tuples(st.integers(20, 50), st.integers(2, 40)))
+    ratio, limit, part = data.draw(
+        st.tuples(st.floats(0.05, 0.5), st.integers(1, 10), st.sampled_from(["all", "train", "holdout"]))
+    )
+    weights = [
+        np.array(data.draw(st.lists(st.integers(0, 4), min_size=n, max_size=n)), dtype=float) for n in (n_off, n_on)
+    ]
+    split, buffer = Split(part, ratio, limit), filled([25, n_off], n_on)  # the run in question is the second one
+    held = (
+        [n_off - 1 - i for i in range(min(int(ratio * n_off), limit))],
+        [i for i in range(n_on) if i % split.online_every == split.online_every - 1][:limit],
+    )
+    for source, (n, w, first) in enumerate(
+        zip((n_off, n_on), weights, (int(buffer.offline_start[1]), int(buffer.online_start[1])), strict=True)
+    ):
+        is_held = np.isin(np.arange(n), held[source])
+        inside = {"all": np.ones(n, dtype=bool), "train": ~is_held, "holdout": is_held}[part]
+        expected = np.where(inside, 1.0 if part == "holdout" else w, 0.0).astype(int)
+        total = int(expected.sum())
+        if total == 0:
+            continue
+        grid = torch.stack([torch.full((total,), 0.5), (torch.arange(total) + 0.5) / total]).double()
+        mix = Mixture(float(source), torch.tensor(weights[0]), torch.tensor(weights[1]))
+        index, _ = draw(buffer, [Mixture(1.0), mix], grid[:, None].expand(-1, 2, -1), split)
+        assert np.bincount(index[1] - first, minlength=n).tolist() == expected.tolist()
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.floats(0.01, 0.5), st.integers(1, 30))
+def test_split_is_a_partition(n_off: int, n_on: int, ratio: float, limit: int) -> None:
+    """Breaks if a row is in both parts or in none, or a part is longer than it says."""
+    parts = [Split(part, ratio, limit) for part in ("train", "holdout")]
+    offline: list[int] = []
+    online: list[int] = []
+    for split in parts:
+        first, size = split.offline(n_off)
+        offline += range(first, first + size)
+        online += split.online_row(torch.arange(split.online_size(n_on))).tolist()
+    assert sorted(offline) == list(range(n_off))
+    assert sorted(online) == list(range(n_on))
+    assert parts[1].offline(n_off)[1] <= limit
+    assert parts[1].online_size(n_on) <= limit
+
+
+@given(st.integers(5, 60), st.integers(0, 60), st.integers(1, 8))
+def test_held_out_rows_stay_held_out(n_off: int, n_on: int, more: int) -> None:
+    """Breaks if a growing D_on moves a row from the holdout into the training data."""
+
+    def rows(part: str, n: int) -> set[int]:
+        split = Split(part, 0.2, 5)
+        return set(split.online_row(torch.arange(split.online_size(n))).tolist())
+
+    assert rows("holdout", n_on) <= rows("holdout", n_on + more)
+    assert rows("train", n_on) <= rows("train", n_on + more)
+
+
+@pytest.mark.parametrize("part", ["train", "holdout"])
+def test_draws_stay_in_their_part(part: str) -> None:
+    """Breaks if a draw for training takes held-out rows or the reverse, or leaves rows of its part out."""
+    buffer = filled([40, 20], 15)
+    split = Split(part, 0.25, 6)
+    index, _ = draw(buffer, [Mixture(0.5), Mixture(0.5)], uniforms(2, 3000), split)
+    for run, n in enumerate((40, 20)):
+        first, size = split.offline(n)
+        expected = {int(buffer.offline_start[run]) + first + i for i in range(size)}
+        online = split.online_row(torch.arange(split.online_size(15)))
+        expected |= {int(buffer.online_start[run]) + i for i in online.tolist()}
+        assert set(index[run].tolist()) == expected

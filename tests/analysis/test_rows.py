@@ -1,0 +1,235 @@
+"""Loading and validation; and the synthetic studies of all analysis tests: 1000 online steps, evaluations at GRID."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.rows import (
+    Study,
+    environment,
+    load_studies,
+    load_study,
+    source_of,
+    split_by_source,
+    validate,
+)
+from moore.base.errors import UserError
+
+GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
+ORDER = [
+    "study",
+    "method",
+    "dataset",
+    "seed",
+    "run",
+    "phase",
+    "env_steps",
+    "updates",
+    "wall_seconds",
+    "metric",
+    "value",
+]
+Row = dict[str, Any]
+
+
+def row(method: str, dataset: str, seed: int, phase: str, step: int, metric: str, value: float) -> Row:
+    """One row; `step` counts environment steps online and gradient updates offline."""
+    steps, updates = (step, 2 * step) if phase == "online" else (0, step)
+    identity: Row = {
+        "study": "toy",
+        "method": method,
+        "dataset": dataset,
+        "seed": seed,
+        "run": f"{method}/{dataset}/{seed}",
+    }
+    counters = {"phase": phase, "env_steps": steps, "updates": updates, "wall_seconds": 0.5}
+    return {**identity, **counters, "metric": metric, "value": value}
+
+
+def run_rows(
+    method: str, dataset: str, seed: int, scores: Sequence[float], diverged_at: int | None = None
+) -> list[Row]:
+    """Online evaluations of one run at the first len(scores) steps of GRID."""
+    rows = [row(method, dataset, seed, "online", x, "eval/score", y) for x, y in zip(GRID, scores, strict=False)]
+    if diverged_at is not None:
+        rows.append(row(method, dataset, seed, "online", diverged_at, "diverged", 1.0))
+    return rows
+
+
+def flat(method: str, dataset: str, levels: Sequence[float], j0: float = 50.0) -> list[Row]:
+    """One run per level: J_0 = j0, then constant."""
+    return [r for seed, y in enumerate(levels) for r in run_rows(method, dataset, seed, [j0] + [y] * 13)]
+
+
+def full_study(seeds: int = 5) -> list[Row]:
+    """Two datasets, four strategies, both references, an offline stage, penalties and shares; noise of 2 points."""
+    rng, rows = np.random.default_rng(0), []
+    x = np.array(GRID) / 1000
+    shapes = {
+        "prioritized": 60 + 30 * x,
+        "uniform": 60 + 8 * x,
+        "half_half": 60 + 30 * x - 40 * ((x > 0) & (x <= 0.1)),
+        "pure_online": 60 + 20 * x - 60 * ((x > 0) & (x <= 0.1)),
+    }
+    for seed in range(seeds):
+        for dataset in ("self:pendulum-low", "self:pendulum-medium"):
+            rows += [
+                row("mopo", dataset, seed, "offline", u, "eval/score", u / 50 + rng.normal())
+                for u in range(0, 3001, 500)
+            ]
+            for method, shape in shapes.items():
+                rows += run_rows(method, dataset, seed, list(shape + rng.normal(0, 2, len(GRID))))
+                for t in range(1, 11):
+                    u = 2 * np.exp(-t / 10) + rng.normal(0, 0.02)
+                    named = {
+                        "penalty/mean": u,
+                        "penalty/q20": 0.5 * u,
+                        "penalty/q80": 1.5 * u,
+                        "sampling/model_batches_online_share": t / 10,
+                    }
+                    rows += [
+                        row(method, dataset, seed, "online", 100 * t, name, value) for name, value in named.items()
+                    ]
+        for method, top in (("sac", 95), ("mbpo", 40)):
+            rows += run_rows(
+                method, "none:pendulum", seed, list(top * (1 - np.exp(-5 * x)) + rng.normal(0, 2, len(GRID)))
+            )
+    return rows
+
+
+def manifest(name: str = "toy", **changes: Any) -> dict[str, Any]:
+    config = {"eval_episodes": 10, "sampling": {"decay_rate": 1.0}, "online": {"epoch_steps": 100, "epochs": 10}}
+    datasets = {d: {"transitions": 4000} for d in ("self:pendulum-low", "self:pendulum-medium")}
+    known = {
+        "study": name,
+        "scale": "mini",
+        "date": "2026-01-02",
+        "command": "make it_all",
+        "git_commit": "0123456789ab",
+    }
+    numbers = {"cpu_seconds": 1800.0, "wall_seconds": 900.0, "online_steps": 1000}
+    return {**known, **numbers, "config": config, "datasets": datasets, **changes}
+
+
+def make_study(rows: list[Row], **changes: Any) -> Study:
+    return Study("toy", validate(pd.DataFrame(rows, columns=ORDER), "toy"), manifest(**changes))
+
+
+def write_study(folder: Path, rows: list[Row], **changes: Any) -> Path:
+    """A results folder as a finished study leaves it."""
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows, columns=ORDER).to_parquet(folder / "rows.parquet")
+    (folder / "manifest.json").write_text(json.dumps(manifest(folder.name, **changes)), encoding="utf-8")
+    return folder
+
+
+def test_loads_what_was_written(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path / "toy", full_study(2)))
+    assert study.name == "toy"
+    assert study.datasets == ["self:pendulum-low", "self:pendulum-medium"]
+    assert study.methods == ["half_half", "mbpo", "prioritized", "pure_online", "sac", "uniform"]
+    assert study.online_steps == 1000
+    assert study.setting("decay_rate") == 1.0
+    assert study.setting("nonsense") is None
+
+
+def test_an_offline_stage_may_share_method_dataset_and_seed_but_no_online_run_may() -> None:
+    """CQL-SAC and Cal-QL have stages of the same name; in a study without online runs the stages are the table's."""
+    online = run_rows("uniform", "self:pendulum-low", 0, [1.0, 2.0])
+    stage = row("cql", "self:pendulum-low", 0, "offline", 100, "eval/score", 5.0)
+    other = {**stage, "run": "cql with another penalty"}
+    assert len(make_study([*online, stage, other]).rows) == 4
+    with pytest.raises(UserError, match="column run: cql self:pendulum-low 0 has several runs"):
+        make_study([stage, other])
+    frozen = run_rows("cql", "self:pendulum-low", 0, [5.0, 5.0])  # online under the name of its stage's algorithm
+    assert make_study([*({**r, "run": "frozen"} for r in frozen), stage, other]).methods == ["cql"]
+    with pytest.raises(UserError, match="several owners"):
+        make_study([*online, {**stage, "run": online[0]["run"]}])
+
+
+@pytest.mark.parametrize(
+    ("offline_runs", "message"),
+    [
+        ({"uniform/self:pendulum-low/0": "lost"}, "offline_runs: lost has no offline rows"),
+        ({"lost": "mopo/self:pendulum-low/0"}, "offline_runs: lost has no online rows"),
+        ({"mopo/self:pendulum-low/0": "uniform/self:pendulum-low/0"}, "offline_runs: mopo/.* has no online rows"),
+        (["uniform/self:pendulum-low/0"], "offline_runs: expected an object"),
+    ],
+)
+def test_offline_runs_that_are_not_in_the_rows_are_an_error(tmp_path: Path, offline_runs: Any, message: str) -> None:
+    folder = write_study(tmp_path / "toy", full_study(1), offline_runs=offline_runs)
+    with pytest.raises(UserError, match=rf"toy/manifest.json: {message}") as error:
+        load_study(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_sparse_manifest_is_enough(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "toy", full_study(2))
+    (folder / "manifest.json").write_text("{}", encoding="utf-8")
+    study = load_study(folder)
+    assert (study.name, study.online_steps) == ("toy", 1000)
+
+
+@pytest.mark.parametrize("column", ORDER)
+def test_a_missing_column_is_named_with_the_file(tmp_path: Path, column: str) -> None:
+    folder = write_study(tmp_path / "toy", full_study(1))
+    pd.DataFrame(full_study(1)).drop(columns=column).to_parquet(folder / "rows.parquet")
+    with pytest.raises(UserError, match=rf"toy/rows.parquet: missing column {column}") as error:
+        load_study(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"phase": "warmup"}, "column phase: warmup"),
+        ({"value": "high"}, "column value: not a number"),
+        ({"seed": None}, "column seed"),
+        ({"method": None}, "column method: empty"),
+        ({"run": "another"}, "column run: prioritized self:pendulum-low 0 has several runs"),
+        ({"seed": 1}, "column run: prioritized/self:pendulum-low/0 has several owners"),
+        ({"env_steps": 0, "updates": 0}, "eval/score twice"),
+    ],
+)
+def test_bad_rows_are_one_line_errors(change: dict[str, Any], message: str) -> None:
+    rows = run_rows("prioritized", "self:pendulum-low", 0, [1.0, 2.0, 3.0])
+    rows[-1] = {**rows[-1], **change}
+    with pytest.raises(UserError, match=message) as error:
+        validate(pd.DataFrame(rows, columns=ORDER), "file")
+    assert "\n" not in str(error.value)
+
+
+def test_bad_files_are_one_line_errors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_study(tmp_path / "absent")
+    folder = write_study(tmp_path / "toy", full_study(1))
+    with pytest.raises(UserError, match="given twice"):
+        load_studies([folder, folder])
+    (folder / "rows.parquet").write_bytes(b"not parquet")
+    with pytest.raises(UserError, match="not a readable Parquet"):
+        load_study(folder)
+    (folder / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="not valid JSON"):
+        load_study(folder)
+
+
+def test_environments_and_the_place_of_references() -> None:
+    ids = ["self:pendulum-low", "d4rl:hopper-medium-v2", "none:hopper", "minari:mujoco/hopper/medium-v0"]
+    assert [environment(name) for name in ids] == ["pendulum", "hopper", "hopper", "hopper"]
+    rows = make_study(full_study(1)).rows
+    assert source_of("self:pendulum-low", "sac", rows) == "none:pendulum"
+    assert source_of("self:pendulum-low", "uniform", rows) == "self:pendulum-low"
+    assert source_of("self:hopper-low", "sac", rows) == "self:hopper-low"  # no run from scratch in that environment
+
+
+def test_sources_never_share_a_study() -> None:
+    rows = flat("uniform", "self:hopper-medium", [1.0]) + flat("uniform", "d4rl:hopper-medium-v2", [2.0])
+    rows += flat("sac", "none:hopper", [3.0])
+    parts = split_by_source(make_study(rows))
+    assert [part.datasets for part in parts] == [["d4rl:hopper-medium-v2"], ["self:hopper-medium"]]
+    assert all("sac" in part.methods for part in parts)

@@ -1,0 +1,380 @@
+"""`moore data check`: the physics that recorded a file is found, every broken invariant is named, sound files pass."""
+
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moore.base.errors import UserError
+from moore.cli.main import main
+from moore.data import check
+from moore.data.check import Check, check_dataset, format_check, replay_error, wrong_ends
+from moore.data.collect import collect
+from moore.data.hdf5 import Dataset, write_dataset
+from moore.data.make import make_self_dataset
+from moore.envs import ENVIRONMENTS, make_env
+
+ALL_PHYSICS = [(name, physics) for name, spec in ENVIRONMENTS.items() for physics in spec.physics]
+GOLDEN = Path(__file__).parents[1] / "golden" / "mujoco210"
+
+
+@functools.cache
+def recorded(env: str, physics: str, rows: int = 600) -> Dataset:
+    """Uniform actions; not to be changed in place."""
+    return make_self_dataset(env, "random", rows, physics=physics)
+
+
+def unlabelled(dataset: Dataset) -> Dataset:
+    return replace(dataset, metadata={})
+
+
+@pytest.mark.parametrize(("env", "physics"), ALL_PHYSICS)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_sound_file_agrees_with_the_physics_that_recorded_it_and_no_other(
+    env: str, physics: str, labelled: bool
+) -> None:
+    dataset = recorded(env, physics)
+    found = check_dataset(dataset if labelled else unlabelled(dataset))
+    assert found.agreeing == (physics,)
+    assert found.faults == ()
+    assert found.recorded == (physics if labelled else "unknown")
+    assert [error.physics for error in found.replay] == list(ENVIRONMENTS[env].physics)
+    assert all(len(invariant.broken) == 0 for invariant in found.invariants if invariant.broken is not None)
+
+
+def stored(values: np.ndarray | None) -> np.ndarray:
+    assert values is not None
+    return values
+
+
+def v2_step(env: str, golden: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """obs, next_obs and reward of gym's *-v2 tasks, written out: what D4RL stored of such a step."""
+    clip = np.inf if env == "halfcheetah" else 10.0
+    obs, next_obs = (
+        np.concatenate([golden[f"{prefix}qpos"][:, 1:], np.clip(golden[f"{prefix}qvel"], -clip, clip)], axis=1)
+        for prefix in ("", "next_")
+    )
+    seconds = {"hopper": 4 * 0.002, "halfcheetah": 5 * 0.01, "walker2d": 4 * 0.002}[env]
+    cost = {"hopper": 1e-3, "halfcheetah": 0.1, "walker2d": 1e-3}[env]
+    forward = (golden["next_qpos"][:, 0] - golden["qpos"][:, 0]) / seconds
+    alive = 0.0 if env == "halfcheetah" else 1.0
+    return obs, next_obs, forward + alive - cost * (golden["action"] ** 2).sum(axis=1)
+
+
+@pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
+@pytest.mark.parametrize("states", ["float64", "float32", "clipped"])
+def test_steps_of_mujoco_210_agree_with_d4rl(env: str, states: str) -> None:
+    """Steps of the original library; as float32, and with velocities cut to the observation's, as in repaired files."""
+    golden = dict(np.load(GOLDEN / f"{env}.npz"))
+    obs, next_obs, reward = v2_step(env, golden)
+    qpos, qvel = golden["qpos"], golden["qvel"]
+    if states == "float32":
+        qpos, qvel = qpos.astype(np.float32).astype(np.float64), qvel.astype(np.float32).astype(np.float64)
+    elif states == "clipped" and env != "halfcheetah":
+        qvel = np.clip(qvel, -10.0, 10.0)
+    flags = np.ones(len(qpos), bool)  # every step is from a state of its own
+    as_float = functools.partial(np.asarray, dtype=np.float32)
+    dataset = Dataset(
+        env=env,
+        obs=as_float(obs),
+        action=as_float(golden["action"]),
+        reward=as_float(reward),
+        terminated=~flags,
+        truncated=flags,
+        next_obs=as_float(next_obs),
+        qpos=qpos,
+        qvel=qvel,
+    )
+    found = check_dataset(dataset)
+    assert found.agreeing == ("d4rl",)
+    assert found.faults == ()
+    errors = {error.physics: error for error in found.replay}
+    assert errors["d4rl"].reward_max < 1e-3
+    assert errors["gymnasium"].share < 0.1
+
+
+@pytest.mark.parametrize(("env", "gym_id"), [("hopper", "Hopper-v5"), ("pendulum", "Pendulum-v1")])
+def test_replay_equals_a_loop_over_gymnasium(env: str, gym_id: str) -> None:
+    """Every row by hand: state set, action taken, largest component and reward compared; then the quantiles."""
+    dataset = recorded(env, "gymnasium", 60)
+    qpos, qvel = stored(dataset.qpos), stored(dataset.qvel)
+    noise = np.random.default_rng(0).normal(size=(2, 60)).astype(np.float32)
+    next_obs, rewards = stored(dataset.next_obs) + noise[0][:, None], dataset.reward + noise[1]
+    single = gymnasium.make(gym_id).unwrapped
+    errors, reward_errors = [], []
+    for row in range(60):
+        single.reset(seed=0)
+        if env == "pendulum":
+            single.state = np.array([qpos[row, 0], qvel[row, 0]])  # type: ignore[attr-defined]
+        else:
+            single.set_state(qpos[row], qvel[row])  # type: ignore[attr-defined]
+        obs, reward, *_ = single.step(dataset.action[row])
+        errors.append(max(abs(float(a) - float(b)) for a, b in zip(obs, next_obs[row], strict=True)))
+        reward_errors.append(abs(float(reward) - float(rewards[row])))
+    found = replay_error(replace(dataset, next_obs=next_obs, reward=rewards), "gymnasium")
+    assert found is not None
+    expected = [60, *(np.quantile(x, q) for x in (errors, reward_errors) for q in (0.5, 0.99, 1.0))]
+    measured = [found.rows, found.median, found.p99, found.max]
+    measured += [found.reward_median, found.reward_p99, found.reward_max]
+    np.testing.assert_allclose(measured, expected, rtol=1e-6)
+    assert found.share == np.mean(np.array(errors) < 1e-3)
+
+
+def test_rows_are_spread_and_replayed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = recorded("walker2d", "d4rl")
+    whole = replay_error(dataset, "gymnasium", 50)
+    monkeypatch.setattr(check, "SIMULATIONS", 7)
+    assert replay_error(dataset, "gymnasium", 50) == whole
+    assert whole is not None
+    assert whole.rows == 50
+    late = np.arange(600)[:, None] >= 300  # the second half is wrong, and half of the sample shows it
+    half = replay_error(replace(dataset, next_obs=stored(dataset.next_obs) + 1.0 * late), "d4rl", 50)
+    assert half is not None
+    assert (half.share, half.agrees) == (0.5, False)
+
+
+@pytest.mark.parametrize(("spoilt", "agrees"), [(30, True), (60, True), (61, False)])
+def test_a_few_rows_may_differ(spoilt: int, agrees: bool) -> None:
+    """Contacts made or lost by rounding: up to a tenth of 600 rows."""
+    off = np.random.default_rng(0).permutation(600)[:, None] < spoilt
+    dataset = recorded("walker2d", "d4rl")
+    error = replay_error(replace(dataset, next_obs=stored(dataset.next_obs) + 1.0 * off), "d4rl")
+    assert error is not None
+    assert error.agrees == agrees
+
+
+def test_the_force_at_the_end_of_the_rail_is_no_fault() -> None:
+    """The double pendulum observes a force that the last step left behind; the state alone has another one."""
+    env = make_env("inverted_double_pendulum", [0], "gymnasium")
+
+    def at_the_rails_end(ids: np.ndarray) -> np.ndarray:
+        return env.set_state(np.tile([0.98, 0.0, 0.0], (len(ids), 1)), np.tile([1.0, 0.0, 0.0], (len(ids), 1)), ids)
+
+    push = lambda obs: np.ones((len(obs), 1), np.float32)  # noqa: E731
+    rows: dict[str, Any] = collect(env, push, 40, start=at_the_rails_end)
+    assert (rows["obs"][:, 8] != 0).sum() > 5
+    found = check_dataset(Dataset(env="inverted_double_pendulum", **rows))
+    assert found.agreeing == ("gymnasium",)
+    assert found.faults == ()
+
+
+def without(dataset: Dataset, *names: str) -> Dataset:
+    return replace(dataset, **dict.fromkeys(names))  # type: ignore[arg-type]
+
+
+def test_what_a_file_does_not_store_is_no_fault() -> None:
+    dataset = recorded("hopper", "d4rl")
+    bare = check_dataset(without(dataset, "qpos", "qvel", "next_obs"), "gymnasium")
+    assert (bare.replay, bare.faults) == ((), ())
+    assert "replay        not possible" in format_check(bare, "title")
+    assert "not shown     observations are those of the stored states" in format_check(bare, "title")
+    no_next = check_dataset(without(dataset, "next_obs"))
+    ends = int((dataset.terminated | dataset.truncated).sum())
+    assert [error.rows for error in no_next.replay] == [600 - ends - (not dataset.terminated[-1])] * 2
+    assert (no_next.agreeing, no_next.faults) == (("d4rl",), ())
+    first: dict[str, Any] = {k: v[:1] if isinstance(v, np.ndarray) else v for k, v in vars(dataset).items()}
+    single = Dataset(**first)
+    assert check_dataset(single).faults == ()
+    assert check_dataset(without(single, "next_obs")).replay == ()
+
+
+def changed(dataset: Dataset, name: str, row: int | slice, value: object) -> Dataset:
+    values = getattr(dataset, name).copy()
+    values[row] = value
+    return replace(dataset, **{name: values})
+
+
+def hopper(rows: int = 600) -> Dataset:
+    return recorded("hopper", "d4rl", rows)
+
+
+def inside() -> int:
+    """A row of `hopper()` that neither ends an episode nor precedes such a row."""
+    ended = hopper().terminated
+    return int(np.flatnonzero(~ended[1:-1] & ~ended[2:] & ~ended[:-2])[40]) + 1
+
+
+def stateless_pendulum() -> Dataset:
+    """Three episodes of which only the observations were kept."""
+    return without(recorded("pendulum", "gymnasium"), "next_obs", "qpos", "qvel")
+
+
+FAULTS: dict[str, tuple[Callable[[], Check], list[str]]] = {
+    "another physics recorded": (
+        lambda: check_dataset(replace(hopper(), metadata={"physics": "gymnasium"})),
+        ["do not agree with physics gymnasium, which the file records"],
+    ),
+    "another physics asked for": (
+        lambda: check_dataset(hopper(), "gymnasium"),
+        ["do not agree with physics gymnasium, which --physics asks for"],
+    ),
+    "another robot of the same size": (
+        lambda: check_dataset(replace(unlabelled(recorded("walker2d", "d4rl")), env="halfcheetah")),
+        ["terminated where", "stored states", "agree with no physics of halfcheetah"],
+    ),
+    "scaled rewards": (
+        lambda: check_dataset(replace(hopper(), reward=hopper().reward * 2)),
+        ["the rewards are not those of hopper with physics d4rl"],
+    ),
+    "shuffled next observations": (
+        lambda: check_dataset(changed(hopper(), "next_obs", inside(), hopper().obs[0])),
+        ["next row's: not so in 1 rows, first in row {row}"],
+    ),
+    "a lost end": (
+        lambda: check_dataset(changed(hopper(), "terminated", slice(None), False)),
+        ["next row's: not so in {falls} rows", "terminated where"],
+    ),
+    "an end too many": (
+        lambda: check_dataset(changed(hopper(), "terminated", inside(), True)),
+        ["terminated where the environment's rule says so, and only there: not so in 1 rows, first in row {row}"],
+    ),
+    "an end where there is none": (
+        lambda: check_dataset(changed(recorded("pendulum", "gymnasium"), "terminated", 7, True)),
+        ["only there: not so in 1 rows, first in row 7"],
+    ),
+    "time limits recorded as ends": (
+        lambda: check_dataset(
+            replace(stateless_pendulum(), terminated=stateless_pendulum().truncated, truncated=np.zeros(600, bool))
+        ),
+        ["only there: not so in 3 rows, first in row 199"],
+    ),
+    "both ends": (
+        lambda: check_dataset(replace(hopper(), truncated=hopper().terminated)),
+        ["not both terminated and truncated: not so in {falls} rows"],
+    ),
+    "no time limit": (
+        lambda: check_dataset(replace(stateless_pendulum(), truncated=np.zeros(600, bool))),
+        ["no episode is longer than 200 steps: not so in 1 rows, first in row 0"],
+    ),
+    "states of the next row": (
+        lambda: check_dataset(replace(hopper(), qpos=np.roll(stored(hopper().qpos), 1, axis=0), next_obs=None)),
+        ["stored states: not so in 600 rows", "do not agree with physics d4rl"],
+    ),
+    "too wide actions": (
+        lambda: check_dataset(changed(hopper(), "action", 3, 1.5)),
+        ["actions are in [-1, 1]: not so in 1 rows, first in row 3"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_every_fault_is_named_and_no_other(case: str) -> None:
+    found, expected = FAULTS[case][0](), FAULTS[case][1]
+    names = {"row": inside(), "falls": int(hopper().terminated.sum())}
+    assert len(found.faults) == len(expected), found.faults
+    for fault, fragment in zip(found.faults, expected, strict=True):
+        assert fragment.format(**names) in fault
+        assert f"  fault         {fault}" in format_check(found, "title")
+
+
+def at_the_edge(env: str, next_obs: np.ndarray) -> bool:
+    """Whether a next observation is so near to a threshold of its environment that its end need not be told."""
+    if env == "inverted_double_pendulum":
+        sin1, sin2, cos1, cos2 = next_obs[1:5]
+        return bool(abs(0.6 * (cos1 + cos1 * cos2 - sin1 * sin2) - 1.0) < 6e-3)
+    heights, angle = ((0.7,), 0.2) if env == "hopper" else ((0.8, 2.0), 1.0)
+    gaps = [abs(next_obs[0] - height) for height in heights] + [abs(abs(next_obs[1]) - angle)]
+    clipped = env == "hopper" and bool((np.abs(next_obs) >= 10).any())
+    return bool(min(gaps) < 1.1e-5) or clipped
+
+
+@settings(max_examples=25, deadline=None)
+@given(flips=st.sets(st.integers(0, 599)), env=st.sampled_from(["hopper", "walker2d", "inverted_double_pendulum"]))
+def test_wrong_ends_are_exactly_the_flipped_rows(flips: set[int], env: str) -> None:
+    dataset = recorded(env, ENVIRONMENTS[env].physics[0])
+    flipped = dataset.terminated.copy()
+    flipped[list(flips)] ^= True
+    found = set(wrong_ends(replace(dataset, terminated=flipped)).tolist())
+    clear = {row for row in range(600) if not at_the_edge(env, stored(dataset.next_obs)[row])}
+    assert len(clear) >= 590
+    assert flips & clear <= found <= flips
+
+
+def at(env: str, **components: float) -> Dataset:
+    """One step of `env` that ends in a healthy observation with some components replaced."""
+    dataset = recorded(env, "gymnasium")
+    next_obs = dataset.obs[:1].copy()
+    for index, value in components.items():
+        next_obs[0, int(index[1:])] = value
+    flags = np.zeros(1, bool)
+    return Dataset(env, dataset.obs[:1], dataset.action[:1], dataset.reward[:1], flags, flags, next_obs)
+
+
+def test_an_end_that_cannot_be_told_is_no_fault() -> None:
+    yes = np.ones(1, bool)
+    for height, told in ((0.7 + 1e-6, False), (0.7 - 1e-6, False), (0.7 + 1e-4, True)):  # Hopper's edge
+        assert len(wrong_ends(replace(at("hopper", c0=height), terminated=yes))) == told
+    assert len(wrong_ends(at("hopper", c0=0.7 - 1e-6))) == 0
+    assert len(wrong_ends(at("hopper", c0=0.7 - 1e-4))) == 1
+    fast = at("hopper", c8=-10.0)  # clipped: the true velocity may be beyond the 100 of the rule
+    assert len(wrong_ends(replace(fast, terminated=yes))) == 0
+    assert len(wrong_ends(fast)) == 0
+    assert len(wrong_ends(replace(at("walker2d", c10=-10.0), terminated=yes))) == 1  # no such rule
+    for tip, told in ((1.0005, False), (1.01, True)):  # m; the simulator looks at it a little earlier
+        straight = at("inverted_double_pendulum", c1=0.5, c2=0.0, c3=tip / 1.2, c4=1.0)
+        assert len(wrong_ends(replace(straight, terminated=yes))) == told
+    fallen = at("walker2d", c0=0.5)
+    assert len(wrong_ends(fallen)) == 1
+    assert len(wrong_ends(replace(fallen, truncated=yes))) == 0  # on the last step D4RL records the time limit alone
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(UserError, match="hopper has no physics 'd4r'; did you mean 'd4rl'"):
+        check_dataset(hopper(), "d4r")
+    with pytest.raises(UserError, match="--rows: 0 is not accepted"):
+        check_dataset(hopper(), rows=0)
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "hopper.hdf5"
+    write_dataset(path, hopper())
+    assert main(["data", "check", f"local:{path}", "--rows", "100"]) == 0
+    said = capsys.readouterr().out
+    for fragment in (
+        "physics recorded: d4rl",
+        "physics gymnasium, 100 rows",
+        "agrees with   d4rl",
+        "verdict       fine",
+    ):
+        assert fragment in said
+    assert main(["data", "check", f"local:{path}", "--physics", "gymnasium"]) == 1
+    said = capsys.readouterr().out
+    assert "physics d4rl," not in said
+    assert "agrees with   none" in said
+    write_dataset(path, replace(hopper(), truncated=hopper().terminated))
+    assert main(["data", "check", f"local:{path}"]) == 1
+    assert "fault         not both" in capsys.readouterr().out
+    for bad in (["--physics", "d4r"], ["--rows", "0"], ["--rows", "-3"]):
+        assert main(["data", "check", f"local:{path}", *bad]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main(["data", "check", "self:pendulum-random", "--data-dir", str(tmp_path / "made")]) == 0
+
+
+def test_no_environment_says_or_leaves_anything(tmp_path: Path) -> None:
+    """MuJoCo warns about `settotalmass` at a level below Python and logs to MUJOCO_LOG.TXT in the working directory."""
+    program = (
+        "import numpy as np\n"
+        "from moore.envs import ENVIRONMENTS, make_env\n"
+        "for name, spec in ENVIRONMENTS.items():\n"
+        "    for physics in spec.physics:\n"
+        "        env = make_env(name, [0, 1], physics)\n"
+        "        env.reset()\n"
+        "        for _ in range(20):\n"
+        "            env.step(np.ones((2, spec.action_dim), np.float32))\n"
+        "        print(name, physics)\n"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-W", "error", "-c", f"import sys; sys.path.insert(0, {str(root)!r})\n{program}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{name} {physics}" for name, physics in ALL_PHYSICS]
+    assert list(tmp_path.iterdir()) == []

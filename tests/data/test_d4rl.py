@@ -1,0 +1,327 @@
+"""D4RL's files and rules, against the package d4rl itself, and files that are not the published ones."""
+
+import ast
+import gzip
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from unittest.mock import patch
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moore.base.errors import UserError
+from moore.data.d4rl import FILES, PublishedFile, d4rl_path, expected_path, file_url
+from moore.data.hdf5 import STATE_DIM, Dataset, dataset_hash, read_dataset, write_dataset
+from moore.data.load import load_dataset
+from moore.data.scores import REFERENCE_SCORES, normalized_score
+from moore.data.transitions import to_transitions
+from moore.envs.spec import ENVIRONMENTS
+from moore.run.local import check_datasets
+from moore.studies.study import ABLATIONS_DIR, load_study
+
+HOPPER, WALKER = "d4rl:hopper-medium-v2", "d4rl:walker2d-medium-v2"
+
+
+@pytest.fixture(scope="module")
+def infos() -> ModuleType:
+    """d4rl's table of URLs and scores, loaded by path: importing the package would need mujoco_py."""
+    spec = importlib.util.find_spec("d4rl")
+    assert spec is not None, "d4rl is not installed; `make setup` installs it"
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / "infos.py"
+    loaded = importlib.util.spec_from_file_location("d4rl_infos", path)
+    assert loaded is not None
+    assert loaded.loader is not None
+    module = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def d4rl(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The package itself. What its data code needs of gym and tqdm is put in their place, its environments are absent.
+
+    sys.modules is as before when this returns.
+    """
+    gym, utils, tqdm = ModuleType("gym"), ModuleType("gym.utils"), ModuleType("tqdm")
+    vars(gym).update(Env=type("Env", (), {}), Wrapper=type("Wrapper", (), {}), utils=utils)
+    vars(utils).update(colorize=lambda text, color: text)
+    vars(tqdm).update(tqdm=lambda values, desc: values)
+    stubs: dict[str, ModuleType | None] = {"gym": gym, "gym.utils": utils, "tqdm": tqdm, "mujoco_py": None}
+    # None: an ImportError, which d4rl expects of its environments
+    stubs |= dict.fromkeys(f"d4rl.{name}" for name in ("locomotion", "flow", "kitchen", "carla", "gym_bullet"))
+    folder = str(tmp_path_factory.mktemp("d4rl"))  # made at import, by default in the home directory
+    with (
+        patch.dict("sys.modules", stubs),
+        patch.dict(os.environ, {"D4RL_DATASET_DIR": folder, "D4RL_SUPPRESS_IMPORT_ERROR": "1"}),
+    ):
+        return importlib.import_module("d4rl")
+
+
+def test_ids_and_urls_are_d4rls(infos: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("D4RL_DATASET_URL", raising=False)
+    envs = ("hopper-", "halfcheetah-", "walker2d-")
+    theirs = {f"d4rl:{name}": url for name, url in infos.DATASET_URLS.items() if name.startswith(envs)}
+    assert {id: file_url(id) for id in FILES} == {id: url for id, url in theirs.items() if id.endswith("-v2")}
+    assert len(FILES) == 18
+
+
+def test_places_are_d4rls(d4rl: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D4RL_DATASET_DIR", d4rl.offline_env.DATASET_PATH)
+    for id in FILES:
+        assert str(expected_path(id)) == d4rl.offline_env.filepath_from_url(file_url(id))
+    for unset in (lambda: monkeypatch.setenv("D4RL_DATASET_DIR", ""), lambda: monkeypatch.delenv("D4RL_DATASET_DIR")):
+        unset()
+        assert str(expected_path(HOPPER).parent) == os.path.expanduser("~/.d4rl/datasets")
+
+
+def test_scores_are_d4rls(infos: ModuleType, d4rl: ModuleType) -> None:
+    for id in FILES:
+        name = id.removeprefix("d4rl:")
+        env = name.partition("-")[0]
+        assert REFERENCE_SCORES[env] == (infos.REF_MIN_SCORE[name], infos.REF_MAX_SCORE[name])
+        for value in (-50.0, 0.0, 1234.5):
+            assert normalized_score(env, value) == pytest.approx(100 * d4rl.get_normalized_score(name, value))
+
+
+def test_checksums_are_checksums() -> None:
+    published = FILES.values()
+    assert len({file.sha256 for file in published}) == len({file.name for file in published}) == 18
+    assert all(len(bytes.fromhex(file.sha256)) == 32 for file in published)
+
+
+def test_the_package_is_not_imported(d4rl: ModuleType) -> None:
+    assert not {"d4rl", "gym", "mujoco_py"} & set(sys.modules)  # the fixture has cleaned up
+    root = Path(__file__).parents[2]
+    for path in [*root.glob("moore/**/*.py"), *root.glob("analysis/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.partition(".")[0] for name in names} & {"d4rl", "gym", "mujoco_py"}, path
+
+
+ROWS = st.lists(st.sampled_from(["", "", "", "terminal", "timeout", "both"]), min_size=2, max_size=40)
+
+
+def dataset_with(env: str, flags: list[str], seed: int = 0) -> Dataset:
+    """Random rows with the given end flags."""
+    rng, spec, n = np.random.default_rng(seed), ENVIRONMENTS[env], len(flags)
+    return Dataset(
+        env=env,
+        obs=rng.normal(size=(n, spec.obs_dim)).astype(np.float32),
+        action=rng.uniform(-1, 1, (n, spec.action_dim)).astype(np.float32),
+        reward=rng.normal(size=n).astype(np.float32),
+        terminated=np.array([flag in ("terminal", "both") for flag in flags]),
+        truncated=np.array([flag in ("timeout", "both") for flag in flags]),
+        next_obs=rng.normal(size=(n, spec.obs_dim)).astype(np.float32),
+        qpos=rng.normal(size=(n, STATE_DIM[env])),
+        qvel=rng.normal(size=(n, STATE_DIM[env])),
+        metadata={"env": env, "algorithm": "SAC", "iteration": 3},
+    )
+
+
+def assert_equals_d4rl(dataset: Dataset, theirs: dict[str, np.ndarray]) -> None:
+    names = {
+        "obs": "observations",
+        "action": "actions",
+        "reward": "rewards",
+        "next_obs": "next_observations",
+        "terminated": "terminals",
+    }
+    if len(theirs["rewards"]) == 0:
+        with pytest.raises(UserError, match="no transition"):
+            to_transitions(dataset)
+        return
+    ours = to_transitions(dataset)
+    for name, key in names.items():
+        assert getattr(ours, name).dtype == theirs[key].dtype, name
+        np.testing.assert_array_equal(getattr(ours, name), theirs[key], err_msg=name)
+
+
+@settings(max_examples=150, deadline=None)
+@given(env=st.sampled_from(["hopper", "halfcheetah", "walker2d"]), flags=ROWS)
+def test_transitions_are_d4rls(d4rl: ModuleType, env: str, flags: list[str]) -> None:
+    dataset = dataset_with(env, flags)
+    arrays = {
+        "observations": dataset.obs,
+        "actions": dataset.action,
+        "rewards": dataset.reward,
+        "terminals": dataset.terminated,
+        "timeouts": dataset.truncated,
+    }
+    assert_equals_d4rl(dataset, d4rl.qlearning_dataset(None, arrays))
+
+
+LAYOUTS = {
+    "one episode without an end": [""] * 6,
+    "terminal last": ["", "", "terminal", "", "terminal"],
+    "timeout last": ["", "", "terminal", "", "timeout"],
+    "only timeouts": ["", "timeout", "", "timeout"],
+    "episodes of one row": ["terminal", "timeout", "terminal", "terminal", "timeout", ""],
+    "every row a timeout": ["timeout"] * 4,
+    "cut in an episode": ["", "terminal", "", "timeout", "", ""],
+    "two rows": ["", ""],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
+def test_files_give_d4rls_transitions(d4rl: ModuleType, tmp_path: Path, env: str, layout: str) -> None:
+    path = tmp_path / "set.hdf5"
+    write_dataset(path, dataset_with(env, LAYOUTS[layout]))
+    spec = ENVIRONMENTS[env]
+    offline = d4rl.offline_env.OfflineEnv()
+    offline.observation_space = SimpleNamespace(shape=(spec.obs_dim,))
+    offline.action_space = SimpleNamespace(shape=(spec.action_dim,))
+    assert_equals_d4rl(read_dataset(path, env), d4rl.qlearning_dataset(offline, h5path=str(path)))
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hopper file that is published, and a walker2d one, in D4RL's folder."""
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    for id, env in ((HOPPER, "hopper"), (WALKER, "walker2d")):
+        dataset = dataset_with(env, ["", "terminal", "", "", "timeout", ""] * 5)
+        write_dataset(expected_path(id), Dataset(**{**vars(dataset), "metadata": {}}))  # D4RL's do not name theirs
+        content = expected_path(id).read_bytes()
+        published = PublishedFile(FILES[id].name, len(content), hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(FILES, id, published)
+    return expected_path(HOPPER)
+
+
+def refusal(id: str = HOPPER) -> str:
+    with pytest.raises(UserError) as caught:
+        load_dataset(id)
+    assert "\n" not in str(caught.value)
+    assert "accepted: " in str(caught.value)
+    return str(caught.value)
+
+
+def damage_chunk(content: bytes, path: Path) -> bytes:
+    """Zeros in the middle of a compressed chunk."""
+    with h5py.File(path) as file:
+        chunk = file["observations"].id.get_chunk_info(0)
+    middle = chunk.byte_offset + chunk.size // 2
+    return content[:middle] + bytes(8) + content[middle + 8 :]
+
+
+DAMAGE: dict[str, tuple[Callable[[bytes, Path], bytes], str, str]] = {
+    # what happens to the file; what the table's check says (got); what reading it as it is says
+    "truncated": (lambda content, path: content[: len(content) // 2], "bytes", "truncated, damaged or not HDF5"),
+    "last byte lost": (lambda content, path: content[:-1], "bytes", "truncated, damaged or not HDF5"),
+    "zero length": (lambda content, path: b"", "got 0 bytes", "truncated, damaged or not HDF5"),
+    "compressed again": (lambda content, path: gzip.compress(content), "bytes", "truncated, damaged or not HDF5"),
+    "a page": (lambda content, path: b"<html>not found</html>", "bytes", "truncated, damaged or not HDF5"),
+    "walker2d's": (lambda content, path: expected_path(WALKER).read_bytes(), "bytes", "[30, 17]; accepted: [rows, 11]"),
+    "damaged in a chunk": (damage_chunk, "sha256", "truncated, damaged or not HDF5"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_file_is_refused_and_kept(path: Path, case: str) -> None:
+    damage, got, read = DAMAGE[case]
+    damaged = damage(path.read_bytes(), path)
+    path.write_bytes(damaged)
+    size, digest = FILES[HOPPER].size, FILES[HOPPER].sha256
+    expected = (f"{size} bytes", f"{len(damaged)} bytes")
+    if len(damaged) == size:
+        expected = (f"sha256 {digest}", f"sha256 {hashlib.sha256(damaged).hexdigest()}")
+    message = refusal()
+    assert f"{path} is not D4RL's file: expected {expected[0]}, got {expected[1]}" in message
+    assert got in message
+    assert f"local:hopper:{path}" in message
+    assert f"`moore data download {HOPPER}`" in message
+    assert path.read_bytes() == damaged
+    assert read in refusal(f"local:hopper:{path}")
+
+
+def test_another_environments_file_under_this_name(path: Path) -> None:
+    walker = expected_path(WALKER)
+    walker.write_bytes(path.read_bytes())
+    assert f"expected {FILES[WALKER].size} bytes, got {FILES[HOPPER].size} bytes" in refusal(WALKER)
+    assert "'observations' has shape [30, 11]; accepted: [rows, 17] for walker2d" in refusal(f"local:walker2d:{walker}")
+
+
+def test_other_content_can_be_used_as_it_is(path: Path) -> None:
+    write_dataset(path, dataset_with("hopper", ["", "terminal"], seed=1))
+    assert "is not D4RL's file" in refusal()
+    assert len(load_dataset(f"local:hopper:{path}")) == 2
+
+
+def test_published_file(path: Path) -> None:
+    dataset = load_dataset(HOPPER)
+    assert dataset.metadata["physics"] == "d4rl"
+    assert dataset_hash(dataset) == dataset_hash(read_dataset(path, "hopper"))
+
+
+def test_check_is_remembered_until_the_file_changes(path: Path) -> None:
+    note = path.with_name(f"{path.name}.sha256.json")
+    assert d4rl_path(HOPPER) == path
+    saved = json.loads(note.read_text())
+    assert saved == {
+        "size": FILES[HOPPER].size,
+        "mtime_ns": path.stat().st_mtime_ns,
+        "sha256": FILES[HOPPER].sha256,
+    }
+    note.write_text(json.dumps(saved | {"sha256": "0" * 64}))
+    assert f"got sha256 {'0' * 64}" in refusal()  # the note is what counts
+    os.utime(path, ns=(0, 0))
+    assert d4rl_path(HOPPER) == path  # and is out of date now
+    assert json.loads(note.read_text()) == saved | {"mtime_ns": 0}
+
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")  # same size
+    assert "sha256" in refusal()
+    path.write_bytes(content)
+    assert d4rl_path(HOPPER) == path
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"size": 1, "mtime_ns": 2, "sha256": "x"}', "\xff"])
+def test_damaged_note_is_no_note(path: Path, text: str) -> None:
+    note = path.with_name(f"{path.name}.sha256.json")
+    note.write_bytes(text.encode("latin-1"))
+    assert d4rl_path(HOPPER) == path
+    assert json.loads(note.read_text())["sha256"] == FILES[HOPPER].sha256
+
+
+def test_folder_without_room_for_the_note(path: Path) -> None:
+    note = path.with_name(f"{path.name}.sha256.json")
+    note.mkdir()  # so that it can be neither read nor written
+    assert d4rl_path(HOPPER) == path
+    os.utime(path, ns=(0, 0))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert "sha256" in refusal()
+
+
+def test_a_folder_is_no_file(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    message = refusal()
+    assert f"no file {path}" in message
+    assert f"`moore data download {HOPPER}`" in message
+
+
+def test_a_study_is_refused_before_it_starts(path: Path, tmp_path: Path) -> None:
+    scale = tmp_path / "small.yaml"
+    scale.write_text(
+        "scale: small\nseeds: [0]\ndefaults: {}\ntasks:\n"
+        f"  - {{env: hopper, dataset: {HOPPER!r}, dataset_transitions: null, physics: d4rl}}\n"
+    )
+    study = load_study(ABLATIONS_DIR / "sampling.yaml", scale)
+    check_datasets(study, tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="is not D4RL's file"):
+        check_datasets(study, tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match=f"moore data download {HOPPER}"):
+        check_datasets(study, tmp_path)

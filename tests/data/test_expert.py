@@ -1,0 +1,248 @@
+"""Datasets from beyond the medium snapshot: the stitch rule, the replay of a whole training, and which ladders can."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moore.base.errors import UserError
+from moore.data import make
+from moore.data.behaviours import Behaviours, actor_network, load_behaviours, save_behaviours
+from moore.data.collect import Rows
+from moore.data.ids import resolve
+from moore.data.make import (
+    D4RL_QUALITIES,
+    EXPERT_QUALITIES,
+    make_self_dataset,
+    recipe_hash,
+    recipe_segments,
+    replay_segments,
+    whole_episodes,
+)
+from moore.envs import ENVIRONMENTS
+
+HIDDEN = (8,)
+PUSHES = [-0.9, -0.3, 0.3, 0.9, 0.6]  # action of each snapshot: medium is the second, expert the fourth
+ENV_STEPS = [100, 200, 400, 800, 1000]
+
+
+def push_ladder(directory: Path, **provenance: Any) -> Behaviours:
+    """Pendulum policies that always push alike, so that the actions show who acted."""
+    network = actor_network(ENVIRONMENTS["pendulum"], HIDDEN)
+    params = np.zeros((len(PUSHES), network.num_params), np.float32)
+    params[:, -2] = np.arctanh(PUSHES)  # the last bias: mean, log standard deviation
+    params[:, -1] = -10.0
+    known: dict[str, Any] = {"command": "x", "config": {}, "git_commit": "x", "packages": {}, "wall_seconds": 0.0}
+    known |= {"curve": [], "physics": "gymnasium", "medium": 1}
+    scores = 10.0 * np.arange(len(PUSHES))
+    save_behaviours("pendulum", params, HIDDEN, ENV_STEPS, scores, scores, known | provenance, directory)
+    return load_behaviours("pendulum", directory)
+
+
+def stitched(first: Rows, second: Rows) -> Rows:
+    """D4RL's stitch_dataset.py, row by row: walk back from the end of the first file to a row that ends an episode."""
+    last = None
+    for i in range(len(first["obs"]) - 1, -1, -1):
+        if first["terminated"][i] or first["truncated"][i]:
+            last = i
+            break
+    assert last is not None
+    combined: Rows = {}
+    for name in first:
+        rows = []
+        for i in range(last + 1):
+            rows.append(first[name][i])
+        for i in range(len(second[name])):
+            rows.append(second[name][i])
+        combined[name] = np.array(rows)
+    return combined
+
+
+def numbered_rows(ends: list[str]) -> Rows:
+    """One row for each entry of `ends`: "terminated", "truncated" or "" inside an episode."""
+    flags = {name: np.array([end == name for end in ends]) for name in ("terminated", "truncated")}
+    return {"obs": np.arange(3 * len(ends), dtype=np.float32).reshape(-1, 3), **flags}
+
+
+ENDS = st.lists(st.sampled_from(["", "", "terminated", "truncated"]), min_size=1, max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(first=ENDS.filter(any), second=ENDS)
+def test_stitch_rule(first: list[str], second: list[str]) -> None:
+    a, b = numbered_rows(first), numbered_rows(second)
+    expected = stitched(a, b)
+    kept = whole_episodes(a)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(np.concatenate([kept[name], b[name]]), values, err_msg=name)
+
+
+def test_no_episode_end_to_cut_at() -> None:
+    with pytest.raises(ValueError, match="no episode ends in 3 rows"):
+        whole_episodes(numbered_rows(["", "", ""]))
+
+
+def test_medium_expert_is_stitched_from_both(tmp_path: Path) -> None:
+    push_ladder(tmp_path, expert=3)
+    dataset = make_self_dataset("pendulum", "medium-expert", 1001, seed=4, behaviours_dir=tmp_path)
+    # episodes last 200 steps: of the 500 medium rows, two whole ones count; the expert's 501 follow as they are
+    assert len(dataset) == 400 + 501
+    np.testing.assert_allclose(dataset.action[:400] / 2, PUSHES[1], atol=1e-3)
+    np.testing.assert_allclose(dataset.action[400:] / 2, PUSHES[3], atol=1e-3)
+    assert np.flatnonzero(dataset.truncated).tolist() == [199, 399, 599, 799]
+    assert np.asarray(dataset.metadata["behaviour_rows"]).tolist() == [400, 501]
+    assert dataset.metadata["transitions"] == 1001
+    # file 1 of the stitch is the medium set of half the size
+    medium = make_self_dataset("pendulum", "medium", 500, seed=4, behaviours_dir=tmp_path)
+    for name in ("obs", "action", "reward", "next_obs", "terminated", "truncated", "qpos", "qvel"):
+        first, second = getattr(medium, name), getattr(dataset, name)[400:]
+        pair = {"terminated": medium.terminated, "truncated": medium.truncated, "obs": medium.obs}
+        ends = {"terminated": dataset.terminated[400:], "truncated": dataset.truncated[400:], "obs": dataset.obs[400:]}
+        np.testing.assert_array_equal(
+            getattr(dataset, name), stitched(pair | {"x": first}, ends | {"x": second})["x"], err_msg=name
+        )
+
+
+def test_expert_acts_with_the_expert_snapshot(tmp_path: Path) -> None:
+    push_ladder(tmp_path, expert=3)
+    dataset = make_self_dataset("pendulum", "expert", 300, behaviours_dir=tmp_path)
+    np.testing.assert_allclose(dataset.action / 2, PUSHES[3], atol=1e-3)
+    assert np.asarray(dataset.metadata["behaviour_scores"]).tolist() == [30.0]
+    assert dataset.metadata["random_rows"] == 0
+
+
+def test_full_replay_goes_to_the_end_of_training(tmp_path: Path) -> None:
+    behaviours = push_ladder(tmp_path, expert=3, random_steps=50)
+    segments = [(None, 50), (0, 100), (1, 150), (2, 300), (3, 300), (4, 100)]  # a row for each of 1000 training steps
+    assert recipe_segments("full-replay", behaviours, 1000) == segments
+    dataset = make_self_dataset("pendulum", "full-replay", 1000, behaviours_dir=tmp_path)
+    begin = 50
+    for push, (_, rows) in zip(PUSHES, segments[1:], strict=True):
+        np.testing.assert_allclose(dataset.action[begin : begin + rows] / 2, push, atol=1e-3)
+        begin += rows
+        assert begin == 1000 or dataset.truncated[begin - 1]
+    assert dataset.metadata["random_rows"] == 50
+    # medium-replay is the same construction over the part of the training up to medium
+    assert recipe_segments("medium-replay", behaviours, 200) == [(None, 50), (0, 100), (1, 50)]
+
+
+@st.composite
+def ladders(draw: st.DrawFn) -> tuple[Behaviours, int]:
+    """A ladder's training steps, how long it explored (if it says so), and the snapshot where the replay ends."""
+    steps = sorted(draw(st.sets(st.integers(0, 300), min_size=1, max_size=8)))
+    random_steps = draw(st.none() | st.integers(0, 350))
+    provenance = {} if random_steps is None else {"random_steps": random_steps}
+    zeros = np.zeros(len(steps))
+    behaviours = Behaviours("pendulum", zeros, HIDDEN, np.array(steps), zeros, zeros, provenance)
+    return behaviours, draw(st.integers(0, len(steps) - 1))
+
+
+@settings(max_examples=300, deadline=None)
+@given(ladder=ladders(), transitions=st.integers(1, 120))
+def test_every_replay_row_belongs_to_the_nearest_snapshot(ladder: tuple[Behaviours, int], transitions: int) -> None:
+    behaviours, last = ladder
+    segments = replay_segments(behaviours, last, transitions)
+    owners = [owner for owner, rows in segments for _ in range(rows)]
+    assert len(owners) == transitions
+    assert all(rows > 0 for _, rows in segments)
+    steps = [int(value) for value in behaviours.env_steps[: last + 1]]
+    exploration = min(behaviours.provenance.get("random_steps", steps[0]), steps[-1])
+    for row, owner in enumerate(owners):
+        time = (row + Fraction(1, 2)) / transitions * steps[-1]  # the middle of the row's share of the training
+        nearest = min(abs(time - step) for step in steps)
+        accepted: set[int | None] = {i for i, step in enumerate(steps) if abs(time - step) == nearest}
+        if time < exploration:
+            accepted = {None}
+        elif time == exploration:  # on the edge either side is right, as between two snapshots equally near
+            accepted |= {None}
+        assert owner in accepted, (row, time)
+
+
+@pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
+def test_ids_of_all_d4rl_qualities(env: str) -> None:
+    for quality in ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay"):
+        own, d4rl = resolve(f"self:{env}-{quality}"), resolve(f"d4rl:{env}-{quality}-v2")
+        assert (own.source, own.env, own.quality) == ("self", env, quality)
+        assert (d4rl.env, d4rl.quality) == (env, quality)
+
+
+@pytest.mark.parametrize("quality", EXPERT_QUALITIES)
+def test_ladder_that_ends_at_medium(quality: str, tmp_path: Path) -> None:
+    push_ladder(tmp_path)
+    for call in (make_self_dataset, recipe_hash):
+        with pytest.raises(UserError) as caught:
+            call("pendulum", quality, 1000, 0, "gymnasium", behaviours_dir=tmp_path)
+        message = str(caught.value)
+        assert f"self:pendulum-{quality}" in message
+        assert str(tmp_path / "pendulum.json") in message
+        assert message.endswith("accepted: random, medium, medium-replay, low")
+        assert "\n" not in message
+
+
+def test_medium_expert_needs_room_for_an_episode(tmp_path: Path) -> None:
+    push_ladder(tmp_path, expert=3)
+    with pytest.raises(UserError, match=r"transitions is 399; accepted: 400 or more for self:pendulum-medium-expert"):
+        make_self_dataset("pendulum", "medium-expert", 399, behaviours_dir=tmp_path)
+    assert len(make_self_dataset("pendulum", "medium-expert", 400, behaviours_dir=tmp_path)) == 400
+
+
+def test_provenance_with_an_expert_round_trips(tmp_path: Path) -> None:
+    loaded = push_ladder(tmp_path, expert=3)
+    assert loaded.expert == 3
+    assert loaded.provenance["expert"] == 3
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    arrays = (loaded.params, loaded.hidden, loaded.env_steps, loaded.returns, loaded.scores)
+    save_behaviours(loaded.env, *arrays, loaded.provenance, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert push_ladder(tmp_path).expert is None
+    for wrong in (-1, 0, 5):
+        with pytest.raises(ValueError, match=f"expert is {wrong}, expected an index from 1 to 4"):
+            push_ladder(tmp_path, expert=wrong)
+
+
+def test_an_expert_leaves_the_other_hashes_alone(tmp_path: Path) -> None:
+    """Cached sets and result rows refer to them; another expert is another expert set."""
+    without, third, fourth = (tmp_path / name for name in ("without", "third", "fourth"))
+    push_ladder(without)
+    push_ladder(third, expert=2)
+    push_ladder(fourth, expert=3)
+
+    def hashes(quality: str, *directories: Path) -> set[str]:
+        return {recipe_hash("pendulum", quality, 1000, 0, "gymnasium", directory) for directory in directories}
+
+    for quality in ("random", "low", "medium", "medium-replay"):
+        assert len(hashes(quality, without, third, fourth)) == 1
+    for quality in ("expert", "medium-expert"):
+        assert len(hashes(quality, third, fourth)) == 2
+    assert len(hashes("full-replay", third, fourth)) == 1  # does not depend on which is the best
+    assert len(set.union(*(hashes(quality, third) for quality in D4RL_QUALITIES))) == len(D4RL_QUALITIES)
+
+
+def test_recipe_hashes_are_stable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Literals: files in caches are named by them. They were the same before there were experts."""
+    monkeypatch.setattr(make.mujoco, "__version__", "4.0.0")
+    push_ladder(tmp_path, expert=3)
+    found = {
+        quality: recipe_hash("pendulum", quality, 1000, 0, "gymnasium", tmp_path)[:16]
+        for quality in ("random", "low", "medium", "medium-replay")
+    }
+    assert found == {
+        "random": "e3471d6361c03c71",
+        "low": "6b9958b2af472722",
+        "medium": "271ee67bcf1c636d",
+        "medium-replay": "ea2fb62739ff83a9",
+    }
+
+
+@pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
+def test_shipped_behaviours_have_all_six_qualities(env: str) -> None:
+    """Breaks if a shipped ladder cannot make one of D4RL's qualities, or its expert is no better than its medium."""
+    for quality in ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay"):
+        assert len(recipe_hash(env, quality, 3000, 0, "d4rl")) == 64
+    shipped = load_behaviours(env)
+    assert shipped.expert is not None
+    assert shipped.scores[shipped.expert] > shipped.scores[shipped.medium] + 10

@@ -1,0 +1,231 @@
+"""The file format: round trip, and one clear line for every kind of bad file."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from moore.base.errors import UserError
+from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
+
+ROWS = 12
+
+
+def small_dataset() -> Dataset:
+    rng = np.random.default_rng(0)
+    terminated, truncated = np.zeros(ROWS, bool), np.zeros(ROWS, bool)
+    terminated[4], truncated[8] = True, True
+    return Dataset(
+        env="hopper",
+        obs=rng.normal(size=(ROWS, 11)).astype(np.float32),
+        action=rng.uniform(-1, 1, (ROWS, 3)).astype(np.float32),
+        reward=rng.normal(size=ROWS).astype(np.float32),
+        next_obs=rng.normal(size=(ROWS, 11)).astype(np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        qpos=rng.normal(size=(ROWS, 6)),
+        qvel=rng.normal(size=(ROWS, 6)),
+        metadata={"env": "hopper", "algorithm": "SAC", "seed": 3, "score": 41.5, "env_steps": np.array([10, 20])},
+    )
+
+
+def assert_equal(left: Dataset, right: Dataset) -> None:
+    for name in ("obs", "action", "reward", "next_obs", "terminated", "truncated", "qpos", "qvel"):
+        a, b = getattr(left, name), getattr(right, name)
+        assert a.dtype == b.dtype, name
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "set.hdf5"
+    write_dataset(path, small_dataset())
+    return path
+
+
+def test_round_trip_and_schema(path: Path) -> None:
+    read = read_dataset(path)
+    assert_equal(read, small_dataset())
+    assert read.env == "hopper"
+    assert read.metadata["algorithm"] == "SAC"
+    assert read.metadata["seed"] == 3
+    assert read.metadata["score"] == 41.5
+    np.testing.assert_array_equal(np.asarray(read.metadata["env_steps"]), [10, 20])
+    with h5py.File(path) as file:  # the names that D4RL's own code looks up
+        keys = ["actions", "infos", "metadata", "next_observations", "observations", "rewards", "terminals", "timeouts"]
+        assert sorted(file) == keys
+        assert file["observations"].compression == "gzip"
+
+
+def test_writing_is_atomic_and_repeatable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+    again = path.with_name("again.hdf5")
+    write_dataset(again, small_dataset())
+    assert again.read_bytes() == before
+
+    with pytest.raises(TypeError):
+        write_dataset(path, replace(small_dataset(), metadata={"bad": object()}))  # type: ignore[dict-item]
+    assert path.read_bytes() == before
+    assert sorted(p.name for p in path.parent.iterdir()) == ["again.hdf5", "set.hdf5"]
+
+
+def test_optional_parts_may_be_missing(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        del file["next_observations"], file["infos"], file["metadata"]
+    read = read_dataset(path, "hopper")
+    assert read.next_obs is None
+    assert read.qpos is None
+    assert read.qvel is None
+    assert read.metadata == {}
+
+
+def test_other_float_types_are_read_as_float32(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        values = file["rewards"][()]
+        del file["rewards"]
+        file["rewards"] = values.astype(np.float64)
+    assert_equal(read_dataset(path), small_dataset())
+
+
+def test_policy_groups_in_metadata_are_skipped(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["metadata/policy/fc0/weight"] = np.zeros((4, 4))
+        file["metadata/algorithm2"] = np.bytes_(b"SAC")  # D4RL writes bytes
+    metadata = read_dataset(path).metadata
+    assert "policy" not in metadata
+    assert metadata["algorithm2"] == "SAC"
+
+
+def set_value(key: str, row: int, value: float) -> Callable[[h5py.File], None]:
+    def edit(file: h5py.File) -> None:
+        values = file[key][()]
+        values[row] = value
+        file[key][...] = values
+
+    return edit
+
+
+def put(key: str, values: np.ndarray) -> Callable[[h5py.File], None]:
+    def edit(file: h5py.File) -> None:
+        del file[key]
+        file[key] = values
+
+    return edit
+
+
+def remove(key: str) -> Callable[[h5py.File], None]:
+    def edit(file: h5py.File) -> None:
+        del file[key]
+
+    return edit
+
+
+def empty(file: h5py.File) -> None:
+    for key in ("observations", "actions", "rewards", "terminals", "timeouts"):
+        values = file[key][:0]
+        del file[key]
+        file[key] = values
+
+
+def boolean(rows: int) -> np.ndarray:
+    return np.zeros(rows, bool)
+
+
+BAD_FILES: dict[str, tuple[Callable[[h5py.File], None], list[str]]] = {
+    "missing key": (remove("rewards"), ["'rewards'", "D4RL v2 schema"]),
+    "v0 file": (remove("timeouts"), ["'timeouts'", "D4RL v2 schema"]),
+    "group for array": (lambda f: (f.move("rewards", "x"), f.create_group("rewards"))[0], ["'rewards'"]),
+    "flat": (put("observations", np.zeros(ROWS, np.float32)), ["'observations'", "[12]", "[rows, 11]"]),
+    "two columns": (put("rewards", np.zeros((ROWS, 2), np.float32)), ["'rewards'", "[12, 2]", "[rows]"]),
+    "other env": (put("observations", np.zeros((ROWS, 17), np.float32)), ["[12, 17]", "[rows, 11] for hopper"]),
+    "action width": (put("actions", np.zeros((ROWS, 6), np.float32)), ["'actions'", "[12, 6]", "[rows, 3]"]),
+    "qpos width": (put("infos/qpos", np.zeros((ROWS, 9))), ["'infos/qpos'", "[12, 9]", "[rows, 6]"]),
+    "flag dtype": (put("terminals", np.zeros(ROWS, np.float32)), ["'terminals'", "float32", "bool"]),
+    "text dtype": (put("rewards", np.array([b"a"] * ROWS)), ["'rewards'", "float32"]),
+    "zero rows": (empty, ["'observations'", "no rows"]),
+    "unequal": (put("rewards", np.zeros(ROWS - 1, np.float32)), ["'rewards'", "11 rows", "12"]),
+    "unequal flags": (put("timeouts", boolean(ROWS + 1)), ["'timeouts'", "13 rows", "12"]),
+    "NaN obs": (set_value("observations", 7, np.nan), ["'observations'", "row 7"]),
+    "inf reward": (set_value("rewards", 3, np.inf), ["'rewards'", "row 3"]),
+    "NaN next": (set_value("next_observations", 11, np.nan), ["'next_observations'", "row 11"]),
+    "NaN qvel": (set_value("infos/qvel", 2, np.nan), ["'infos/qvel'", "row 2"]),
+    "float64 overflow": (put("rewards", np.full(ROWS, 1e300)), ["'rewards'", "row 0"]),
+    "action bound": (set_value("actions", 5, -1.01), ["'actions'", "-1.01", "row 5", "[-1, 1]"]),
+    "half the state": (remove("infos/qvel"), ["'infos/qpos'", "'infos/qvel'"]),
+    "no env": (remove("metadata/env"), ["metadata/env", "local:hopper:"]),
+    "foreign env": (put("metadata/env", "Hopper-v2"), ["Hopper-v2", "halfcheetah"]),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_file(path: Path, case: str) -> None:
+    edit, fragments = BAD_FILES[case]
+    with h5py.File(path, "a") as file:
+        edit(file)
+    with pytest.raises(UserError) as caught:
+        read_dataset(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for fragment in [str(path), "accepted", *fragments]:
+        assert fragment in message
+
+
+def test_action_at_the_bound_within_rounding_is_fine(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["actions"][0] = 1 + 5e-6
+    read_dataset(path)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.95])
+def test_truncated_file(path: Path, fraction: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+    with pytest.raises(UserError, match="truncated, damaged or not HDF5") as caught:
+        read_dataset(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_chunk(path: Path) -> None:
+    with h5py.File(path) as file:
+        chunk = file["observations"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="truncated, damaged or not HDF5"):
+        read_dataset(path)
+
+
+def test_missing_file_and_wrong_environment(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_dataset(tmp_path / "other.hdf5")
+    with pytest.raises(UserError, match="'metadata/env' is 'hopper', not 'walker2d'"):
+        read_dataset(path, "walker2d")
+
+
+def test_unwritable_place(path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write_dataset(path / "below-a-file" / "x.hdf5", small_dataset())
+
+
+def test_hash_depends_on_content_only(path: Path) -> None:
+    dataset = small_dataset()
+    assert dataset_hash(dataset) == dataset_hash(read_dataset(path))
+    assert dataset_hash(dataset) == dataset_hash(replace(dataset, metadata={}))
+    for name in ("obs", "action", "reward", "next_obs", "terminated", "truncated", "qpos", "qvel"):
+        changed = getattr(dataset, name).copy()
+        changed[6] = ~changed[6] if changed.dtype == bool else changed[6] + 1
+        assert dataset_hash(replace(dataset, **{name: changed})) != dataset_hash(dataset), name
+    assert dataset_hash(replace(dataset, env="walker2d")) != dataset_hash(dataset)
+    assert dataset_hash(replace(dataset, next_obs=None)) != dataset_hash(dataset)
+
+
+def test_hash_is_stable() -> None:
+    rows = np.arange(2, dtype=np.float32)
+    flags = np.array([False, True])
+    dataset = Dataset("pendulum", np.tile(rows[:, None], 3), rows[:, None], rows, flags, ~flags)
+    # a literal: manifests in git name datasets by it
+    assert dataset_hash(dataset) == "58f4e244e3abcab7a059f33b95586efbb9e004ac12ddc2b070423ffa2f8b1d6f"

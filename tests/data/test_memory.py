@@ -1,0 +1,110 @@
+"""Reading and making a dataset must not need its memory twice."""
+
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import h5py
+import numpy as np
+import pytest
+
+from moore.base.errors import UserError
+from moore.data.collect import Rows, join
+from moore.data.hdf5 import ACTION_TOLERANCE, Dataset, read_dataset, write_dataset
+
+ROWS = 100_000
+LIMIT = 1.5  # times the bytes of the arrays kept
+
+T = TypeVar("T")
+
+
+def peak_of(call: Callable[[], T]) -> tuple[T, int]:
+    """The result of a call and the highest number of bytes that Python and NumPy held meanwhile (HDF5's are few)."""
+    tracemalloc.start()
+    try:
+        result = call()
+        return result, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def kept(dataset: Dataset) -> int:
+    """Bytes of its arrays."""
+    return sum(value.nbytes for value in vars(dataset).values() if isinstance(value, np.ndarray))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of hopper's shape that compress well."""
+    path = tmp_path_factory.mktemp("memory") / "set.hdf5"
+    ramp = np.arange(ROWS, dtype=np.float64)
+    columns = lambda width: np.tile(ramp[:, None], width)  # noqa: E731
+    obs = columns(11).astype(np.float32)
+    dataset = Dataset(
+        env="hopper",
+        obs=obs,
+        action=np.clip(columns(3), -1, 1).astype(np.float32),
+        reward=ramp.astype(np.float32),
+        next_obs=obs + 1,
+        terminated=ramp % 100 == 99,
+        truncated=np.zeros(ROWS, bool),
+        qpos=columns(6),
+        qvel=columns(6),
+        metadata={"env": "hopper"},
+    )
+    write_dataset(path, dataset)
+    return path
+
+
+def test_reading(path: Path) -> None:
+    dataset, peak = peak_of(lambda: read_dataset(path))
+    assert kept(dataset) == ROWS * (2 * 44 + 12 + 4 + 2 + 2 * 48)
+    assert peak <= LIMIT * kept(dataset)
+
+
+def test_reading_float64(path: Path, tmp_path: Path) -> None:
+    """As in D4RL's v1 replay files: an array in the file's precision beside the rest would be over the limit."""
+    double = tmp_path / "double.hdf5"
+    with h5py.File(path) as source, h5py.File(double, "w") as file:
+        for key in ("observations", "next_observations", "actions", "rewards"):
+            file.create_dataset(key, data=source[key][()].astype(np.float64), compression="gzip")
+        for key in ("terminals", "timeouts"):
+            file.create_dataset(key, data=source[key][()])
+    dataset, peak = peak_of(lambda: read_dataset(double, "hopper"))
+    assert peak <= LIMIT * kept(dataset)
+    original = read_dataset(path)
+    for name in ("obs", "next_obs", "action", "reward"):
+        assert getattr(dataset, name).dtype == np.float32
+        np.testing.assert_array_equal(getattr(dataset, name), getattr(original, name))
+
+
+def test_values_at_the_edge_of_what_is_accepted(path: Path, tmp_path: Path) -> None:
+    """The check by minima and maxima finds the row that it names, and takes the largest of finite numbers."""
+    edge = np.float32(1 + ACTION_TOLERANCE)
+    copy = tmp_path / "copy.hdf5"
+    for action, accepted in ((edge, True), (np.nextafter(edge, np.float32(2)), False)):
+        for sign in (1, -1):
+            copy.write_bytes(path.read_bytes())
+            with h5py.File(copy, "a") as file:
+                file["actions"][7, 1] = sign * action
+                file["infos/qvel"][5] = np.finfo(np.float64).max
+            if accepted:
+                assert read_dataset(copy).action[7, 1] == sign * action
+            else:
+                with pytest.raises(UserError, match="first in row 7"):
+                    read_dataset(copy)
+
+
+def test_joining_episodes() -> None:
+    """What a dataset is made of goes away field by field as the dataset grows."""
+
+    def made() -> Rows:
+        lengths = (1000, 1, 999)
+        return join([{name: np.full((rows, 100), rows) for name in "abcdef"} for rows in lengths])
+
+    joined, peak = peak_of(made)
+    assert peak <= LIMIT * sum(values.nbytes for values in joined.values())
+    assert list(joined) == list("abcdef")
+    for values in joined.values():
+        np.testing.assert_array_equal(values[:, 0], [1000] * 1000 + [1] + [999] * 999)

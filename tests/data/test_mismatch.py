@@ -1,0 +1,167 @@
+"""A run in another physics than its dataset: measured, said before training, in both manifests and below the table."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from analysis.render import to_latex, to_markdown
+from analysis.rows import load_study as load_rows
+from analysis.tables import main_table, transfer_table
+from moore.algorithm.config import to_mapping
+from moore.data.check import physics_mismatch, replay_error
+from moore.data.hdf5 import Dataset, write_dataset
+from moore.data.make import make_self_dataset
+from moore.run.collect import collect
+from moore.run.local import run_study
+from moore.run.unit import Unit
+from moore.studies.study import Study, load_study
+
+SCALE: dict[str, Any] = {
+    "scale": "tiny",
+    "seeds": [0],
+    "defaults": {
+        "env": "hopper",
+        "physics": "gymnasium",
+        "eval_episodes": 1,
+        "sac": {"hidden": [8], "batch_size": 8},
+        "dynamics": {
+            "ensemble_size": 2,
+            "num_elites": 1,
+            "hidden": [8],
+            "weight_decay": [0.0, 0.0],
+            "batch_size": 8,
+            "epoch_updates": 5,
+            "offline_max_updates": 5,
+            "online_max_updates": 5,
+        },
+        "rollout": {"length": 1, "batch_size": 8, "retain": 2},
+        "offline": {"updates": 10, "rollout_interval": 10, "eval_interval": 10},
+        "online": {"epochs": 1, "epoch_steps": 20, "retrain_interval": 20, "utd_ratio": 1},
+    },
+}
+
+
+def recorded(physics: str) -> Dataset:
+    return make_self_dataset("hopper", "random", 200, physics=physics)
+
+
+def stateless(dataset: Dataset) -> Dataset:
+    return replace(dataset, qpos=None, qvel=None)
+
+
+def test_measured_under_the_physics_of_the_run() -> None:
+    dataset = recorded("d4rl")
+    assert physics_mismatch(dataset, "d4rl") is None
+    error = replay_error(dataset, "gymnasium")
+    assert error is not None
+    other = physics_mismatch(dataset, "gymnasium")
+    assert other is not None
+    assert (other.dataset_physics, other.run_physics) == ("d4rl", "gymnasium")
+    assert (other.median, other.p99, other.max) == (error.median, error.p99, error.max)
+    assert 1e-3 < error.median < error.p99 < error.max
+    sentence = other.sentence("local:x")
+    assert sentence.startswith("local:x was recorded with physics d4rl; its runs have gymnasium.")
+    assert f"median {error.median:.1e}, p99 {error.p99:.1e}, max {error.max:.1e}" in sentence
+    assert "\n" not in sentence
+
+
+def test_an_unknown_physics_is_called_unknown() -> None:
+    unlabelled = replace(recorded("d4rl"), metadata={})
+    measured = physics_mismatch(unlabelled, "d4rl")
+    assert measured is not None
+    assert measured.dataset_physics == "unknown"
+    assert measured.max is not None
+    assert measured.max < 1e-6
+    assert measured.sentence("local:x").startswith("local:x does not record its physics; its runs have physics d4rl.")
+    unmeasured = physics_mismatch(stateless(unlabelled), "d4rl")
+    assert unmeasured is not None
+    assert (unmeasured.dataset_physics, unmeasured.median, unmeasured.p99, unmeasured.max) == ("unknown", *[None] * 3)
+    assert "stores no simulator states" in unmeasured.sentence("local:x")
+    assert "median" not in unmeasured.sentence("local:x")
+    foreign = physics_mismatch(replace(unlabelled, metadata={"physics": "Hopper-v4"}), "gymnasium")
+    assert foreign is not None
+    assert foreign.sentence("local:x").startswith("local:x was recorded with physics Hopper-v4; its runs have gymn")
+
+
+def small_study(folder: Path, datasets: dict[str, Dataset]) -> Study:
+    """One strategy on one seed of every dataset, in Gymnasium's physics."""
+    tasks = []
+    for name, dataset in datasets.items():
+        write_dataset(folder / f"{name}.hdf5", dataset)
+        tasks.append({"dataset": f"local:{folder / name}.hdf5"})
+    (folder / "study.yaml").write_text(yaml.safe_dump({"study": "s", "variants": {"prioritized": {}}}))
+    (folder / "scale.yaml").write_text(yaml.safe_dump(SCALE | {"tasks": tasks}))
+    return load_study(folder / "study.yaml", folder / "scale.yaml")
+
+
+def test_it_is_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The progress file is what `moore reproduce` shows from; the log is what a cluster keeps."""
+    study = small_study(tmp_path, {"other": recorded("d4rl")})
+    shown: list[str] = []
+    monkeypatch.setattr(Unit, "_offline", lambda unit, *_: shown.append(unit.progress_path.read_text()))
+    for later in ("_publish_offline_rows", "_online"):
+        monkeypatch.setattr(Unit, later, lambda *_: None)
+    (tmp_path / study.name / "units").mkdir(parents=True)
+    spec = {"study": study.name, "name": "unit", "root": str(tmp_path), "device": "cpu"}
+    Unit(spec | {"runs": [to_mapping(run) for run in study.runs]}, tmp_path / "spec.json").run()
+    (warning,) = json.loads(shown[0])["warnings"]
+    assert "was recorded with physics d4rl" in warning
+    assert capsys.readouterr().err == f"moore: warning: {warning}\n"
+
+
+def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same, other = recorded("gymnasium"), recorded("d4rl")
+    unlabelled = replace(stateless(same), metadata={"env": "hopper"})
+    study = small_study(tmp_path, {"same": same, "other": other, "unlabelled": unlabelled})
+    ids = {name: f"local:{tmp_path / name}.hdf5" for name in ("same", "other", "unlabelled")}
+    mismatches = {name: physics_mismatch(d, "gymnasium") for name, d in (("other", other), ("unlabelled", unlabelled))}
+    sentences = {name: found.sentence(ids[name]) for name, found in mismatches.items() if found is not None}
+    assert len(sentences) == 2
+
+    run_study(study, tmp_path / "runs", workers=3)
+    said = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    assert sorted(line for line in said if "physics" in line) == sorted(
+        f"moore: warning: {sentence}" for sentence in sentences.values()
+    )
+    run_study(study, tmp_path / "runs", workers=3)
+    assert capsys.readouterr().err == ""  # nothing is trained, so nothing is said
+
+    error = replay_error(other, "gymnasium")
+    assert error is not None
+    measured = {"median": error.median, "p99": error.p99, "max": error.max}
+    expected = {
+        ids["same"]: None,
+        ids["other"]: {"dataset_physics": "d4rl", "run_physics": "gymnasium", **measured},
+        ids["unlabelled"]: {
+            "dataset_physics": "unknown",
+            "run_physics": "gymnasium",
+            **dict.fromkeys(measured),
+        },
+    }
+    manifests = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/runs/*/manifest.json")]
+    assert len(manifests) == 6  # an offline stage and a run for every dataset
+    for manifest in manifests:
+        assert manifest["physics_mismatch"] == expected[manifest["config"]["dataset"]]
+
+    folder = collect(study, tmp_path / "runs", tmp_path / "results", "make it")
+    entries = json.loads((folder / "manifest.json").read_text())["physics_mismatch"]
+    assert {entry.pop("dataset"): entry for entry in entries} == {id: m for id, m in expected.items() if m is not None}
+
+    loaded = load_rows(folder)
+    for table in (main_table(loaded), transfer_table(loaded)):
+        for sentence in sentences.values():
+            assert table.caption.count(sentence) == 1
+            assert sentence in to_markdown(table)
+        assert ids["same"] not in table.caption
+        assert "unlabelled.hdf5 does not record its physics" in to_latex(table)
+
+    equal = replace(study, runs=[run for run in study.runs if run.dataset == ids["same"]])
+    folder = collect(equal, tmp_path / "runs", tmp_path / "equal", "make it")
+    assert json.loads((folder / "manifest.json").read_text())["physics_mismatch"] == []
+    assert "physics" not in main_table(load_rows(folder)).caption

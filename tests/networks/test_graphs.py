@@ -1,0 +1,149 @@
+"""Steps for a GPU: recordings, with a recorder that runs the function again, and what a pretended GPU can tell."""
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from moore.algorithm.cohort import Cohort
+from moore.networks.batch import Batch
+from moore.networks.graphs import Graphs
+from moore.studies.axes import merge
+from tests.agents.test_methods import method
+from tests.algorithm.test_moore import random_data
+
+METHODS = ("moore", "awac", "iql", "td3_bc", "cql_sac", "cal_ql", "rlpd", "wsrl", "balanced_replay")
+RUNS = 3
+
+
+def test_nothing_waits_for_a_gpu() -> None:
+    """Breaks with tests/support/pretended_gpu.py, whose torch must not have done a backward pass before."""
+    path = Path(__file__).parents[1] / "support" / "pretended_gpu.py"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(path)]
+    done = subprocess.run(command, cwd=path.parent.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.stdout.split()[0] == "." * (4 * len(METHODS) + 1)
+
+
+def cohort(name: str, stage: str, device: str, **changes: Any) -> Cohort:
+    """Three runs of a method, one of each strategy that draws by source, with a few online transitions."""
+    strategies = ("prioritized", "half_half", "pure_online")
+    sampling = {} if method(name).uses_density_ratio else {"sampling": {"model_batches": "", "start_states": ""}}
+    configs = []
+    for seed, strategy in enumerate(strategies):
+        own = {key: dict.fromkeys(value, strategy) for key, value in sampling.items()}
+        configs.append(method(name, env="hopper", seed=seed, **merge(own, changes)))
+    data = random_data("hopper")
+    data["some"] = replace(data["some"], return_to_go=data["some"].reward)  # Cal-QL
+    made = Cohort(configs, data, stage, device)
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(RUNS, *shape, generator=generator)  # noqa: E731
+    if stage == "online":
+        for _ in range(12):
+            fields = (draw(11), draw(3).tanh(), draw(), draw(11), torch.zeros(RUNS))
+            made.real_buffer.append(Batch(*(x.to(made.device) for x in fields)))
+    return made
+
+
+class Tape(TorchDispatchMode):
+    """Writes down every operation with the very tensors that it reads and makes, as a CUDA graph does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[Any, Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        self.operations.append((function, args, kwargs or {}, out))
+        return out
+
+    def replay(self) -> None:
+        """Do the same again with the same memory, whatever has taken its place meanwhile."""
+        with torch._C._AutoDispatchBelowAutograd(), torch.no_grad():
+            for function, args, kwargs, out in self.operations:
+                shared, again = storages((args, kwargs)), function(*args, **kwargs)
+                for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
+                    if isinstance(old, Tensor) and old.untyped_storage().data_ptr() not in shared:
+                        old.copy_(new)
+
+
+def storages(values: Any) -> set[int]:
+    """The memory of all tensors in nested values."""
+    return {x.untyped_storage().data_ptr() for x in tree_leaves(values) if isinstance(x, Tensor)}
+
+
+def tensors_of(made: Cohort) -> dict[str, Tensor]:
+    """What updates change."""
+    ensemble = made.ensemble.state() if made.ensemble else {}
+    agent = {f"agent/{key}": value for key, value in made.agent.state().items()}
+    return agent | {f"ensemble/{key}": value for key, value in ensemble.items()}
+
+
+def taped(made: Cohort) -> Callable[[Callable[[], Any]], tuple[Any, Callable[[], None]]]:
+    """A recorder like the real one: recording changes nothing, and what is replayed are operations, not Python."""
+
+    def record(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+        before = [tensor.detach().clone() for tensor in tensors_of(made).values()]
+        with Tape() as tape:
+            outputs = function()
+        for tensor, old in zip(tensors_of(made).values(), before, strict=True):
+            tensor.detach().copy_(old)
+        return outputs, tape.replay
+
+    return record
+
+
+@pytest.mark.parametrize("stage", ["offline", "online"])
+@pytest.mark.parametrize("name", METHODS)
+def test_recorded_steps_are_the_plain_ones(name: str, stage: str) -> None:
+    """Breaks if a recorded step depends on more than its key and inputs, on a tensor that is replaced for one, or hands
+    out its own memory."""
+    t, results = int(stage == "online"), []
+    for recorded in (False, True):
+        made = cohort(name, stage, "cpu")
+        if recorded:
+            made.call = Graphs(taped(made))
+        for repeat in range(5):
+            if made.ensemble is not None:
+                made.train_model(t)
+                made.imagine(t)
+            made.update_policy(t, 4)
+            if repeat == 2:
+                saved = copy.deepcopy(made.state())
+            if repeat == 3:
+                made.load(saved)
+        tensors = {key: value.detach().clone() for key, value in tensors_of(made).items()}
+        results.append((tensors, made.model_buffer.rows.clone(), made.metrics.flush()))
+    (plain, rows, metrics), (others, other_rows, other_metrics) = results
+    for key, value in plain.items():
+        assert torch.equal(value, others[key]), key
+    assert torch.equal(rows, other_rows)
+    assert metrics.keys() == other_metrics.keys()
+    for key, values in metrics.items():
+        np.testing.assert_array_equal(values, other_metrics[key], key)
+
+
+def test_another_shape_is_another_recording() -> None:
+    """Breaks if inputs are copied into a recording of another shape, or the first calls are not plain ones."""
+    recorded: list[int] = []
+
+    def record(function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+        recorded.append(1)
+        outputs = function()
+        return outputs, lambda: outputs.copy_(function())
+
+    call = Graphs(record)
+    for size in (2, 5, 2, 5, 2, 5, 2):
+        x = torch.arange(float(size))
+        assert torch.equal(call("double", lambda x: 2 * x, x), 2 * x)
+    assert len(recorded) == 2

@@ -1,0 +1,218 @@
+"""Networks, Adam and random streams on the run axis, against torch's own modules run by run."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+
+from moore.networks.adam import RunAdam
+from moore.networks.fast_mlp import NARROW
+from moore.networks.gaussian import deterministic_action, squashed_gaussian
+from moore.networks.mlp import MLP
+from moore.networks.random import Streams, derive_seed, scale_to_index
+
+SEEDS = [3, 4, 5]
+
+
+def sequential(mlp: MLP, params: Tensor) -> nn.Sequential:
+    """torch's version of one network."""
+    modules: list[nn.Module] = []
+    for weight, bias in mlp.layers(params):
+        linear = nn.Linear(*weight.shape)
+        linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
+        norm = [nn.LayerNorm(len(weight.T), elementwise_affine=False)] if mlp.layer_norm else []
+        modules += [linear, *norm, nn.ReLU() if mlp.activation == "relu" else nn.SiLU()]
+    return nn.Sequential(*modules[: -1 - mlp.layer_norm])
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+@pytest.mark.parametrize("members", [None, 2])
+def test_mlp_is_torch_sequential(layer_norm: bool, activation: str, members: int | None) -> None:
+    """Breaks if layers, runs or members are mixed up, or an activation or norm sits in the wrong place."""
+    mlp = MLP((3, 8, 7, 2), activation, layer_norm)
+    params = mlp.init(Streams(SEEDS, "init").generators, members)
+    lead = params.shape[:-1]
+    assert lead == (3,) if members is None else (3, 2)
+    x = torch.randn(*lead, 5, 3, generator=torch.Generator().manual_seed(0))
+    out = mlp(params, x)
+    for index in torch.cartesian_prod(*map(torch.arange, lead)).reshape(-1, len(lead)).tolist():
+        one = tuple(index)
+        torch.testing.assert_close(out[one], sequential(mlp, params[one])(x[one]).detach())
+
+
+@pytest.mark.parametrize("out", [1, 4])
+@pytest.mark.parametrize("width", [12, NARROW + 1])
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+def test_mlp_gradients_are_autograds(activation: str, layer_norm: bool, width: int, out: int) -> None:
+    """Breaks if any term of the backward pass is wrong, for parameters or for either part of the input."""
+    mlp = MLP((5, 16, width, out), activation, layer_norm)
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()  # noqa: E731
+    params = mlp.init(Streams(SEEDS, "init").generators, 2).double().requires_grad_()
+    obs, action, weight = draw(3, 2, 7, 3), draw(3, 2, 7, 2), draw(3, 2, 7, out)
+
+    def plain() -> Tensor:
+        h = torch.cat([obs, action], -1)
+        *hidden, last = mlp.layers(params)
+        for w, b in hidden:
+            h = h @ w + b
+            h = nn.functional.layer_norm(h, h.shape[-1:]) if layer_norm else h
+            h = h.relu() if activation == "relu" else nn.functional.silu(h)
+        return h @ last[0] + last[1]
+
+    leaves = (params, obs, action)
+    for wanted in (leaves, leaves[:1], leaves[2:]):  # an actor's loss asks for the action's alone
+        ours = torch.autograd.grad((mlp(params, obs, action) * weight).sum(), wanted)
+        for one, other in zip(ours, torch.autograd.grad((plain() * weight).sum(), wanted), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+def test_bf16_is_close_but_not_equal(activation: str, layer_norm: bool) -> None:
+    """Breaks if bf16 changes a formula, if nothing is computed in it, or if outputs or gradients are rounded to it."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(3, 64, size, generator=generator) for size in (5, 1))
+    results = []
+    for precision in ("float32", "bf16"):
+        mlp = MLP((5, 64, 64, 64, 1), activation, layer_norm, precision)
+        params = mlp.init(Streams(SEEDS, "init").generators).requires_grad_()
+        leaf = x.clone().requires_grad_()
+        out = mlp(params, leaf)
+        assert torch.equal(mlp(params.detach(), x), out.detach())  # with and without a gradient
+        results.append((out.detach(), *torch.autograd.grad((out * weight).sum(), (params, leaf))))
+    for exact, rounded in zip(*results, strict=True):
+        error = (exact - rounded).norm() / exact.norm()
+        assert 1e-4 < error < 0.1  # a wrong formula is wrong by half and more
+        assert rounded.dtype == torch.float32
+    assert not torch.equal(results[1][0], results[1][0].bfloat16().float())
+
+
+def test_init_is_linear_default_and_by_run() -> None:
+    """Breaks if the bound is not 1/sqrt(fan_in), or a run's start depends on the other runs."""
+    mlp = MLP((4, 400, 1))
+    params = mlp.init(Streams(SEEDS, "init").generators)
+    for weight, bias in mlp.layers(params):
+        bound = weight.shape[-2] ** -0.5
+        for values in (weight, bias):
+            assert values.abs().max() <= bound
+        assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.1)
+    torch.testing.assert_close(mlp.init(Streams(SEEDS[2:], "init").generators)[0], params[2], rtol=0, atol=0)
+
+
+def test_squashed_gaussian_is_torch_distribution() -> None:
+    """Breaks if the tanh correction or the clamp of the log std is wrong."""
+    generator = torch.Generator().manual_seed(1)
+    head = torch.randn(2, 50, 6, generator=generator, dtype=torch.float64)
+    head[0, 0, 3:] = torch.tensor([-30.0, 5.0, 0.0])  # outside the clamp
+    noise = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
+    action, log_prob = squashed_gaussian(head, noise)
+    mean, std = head[..., :3], head[..., 3:].clamp(-20, 2).exp()
+    policy = TransformedDistribution(Independent(Normal(mean, std), 1), [TanhTransform(cache_size=1)])
+    pre_tanh = mean + std * noise
+    torch.testing.assert_close(action, pre_tanh.tanh())
+    expected = policy.base_dist.log_prob(pre_tanh) - TanhTransform().log_abs_det_jacobian(pre_tanh, action).sum(-1)
+    torch.testing.assert_close(log_prob, expected)
+    moderate = (pre_tanh.abs() < 3).all(-1)  # where torch can invert tanh
+    torch.testing.assert_close(log_prob[moderate], policy.log_prob(action)[moderate], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(deterministic_action(head), mean.tanh())
+
+
+def test_squashed_gaussian_is_finite_far_out() -> None:
+    """Breaks if the correction is computed as log(1 - tanh^2)."""
+    head = torch.tensor([[[200.0, 2.0]], [[-200.0, 2.0]]])
+    action, log_prob = squashed_gaussian(head, torch.ones(2, 1, 1))
+    assert log_prob.isfinite().all()
+    assert action.flatten().tolist() == [1.0, -1.0]
+
+
+def test_run_adam_is_separate_adams() -> None:
+    """Breaks if a paused run moves, counts a step, or a reset leaves moments behind."""
+    generator = torch.Generator().manual_seed(2)
+    params = torch.randn(3, 4, 2, generator=generator)
+    ours = RunAdam(params, lr=0.1)
+    rows = [row.clone().requires_grad_() for row in params]
+    theirs = [torch.optim.Adam([row], lr=0.1) for row in rows]
+    for step in range(12):
+        if step == 7:
+            ours.reset()
+            theirs = [torch.optim.Adam([row], lr=0.1) for row in rows]
+        grad = torch.randn(3, 4, 2, generator=generator)
+        active = [True, step % 2 == 0, step < 3] if step else None
+        ours.step(grad, active)
+        for run, adam in enumerate(theirs):
+            if active is None or active[run]:
+                rows[run].grad = grad[run].clone()
+                adam.step()
+        torch.testing.assert_close(params, torch.stack([row.detach() for row in rows]))
+    assert ours.steps.tolist() == [5.0, 2.0, 0.0]
+
+
+def test_run_adam_state_continues() -> None:
+    """Breaks if `state` misses something that the next step depends on."""
+    grads = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(3))
+    params = torch.zeros(2, 3)
+    whole = RunAdam(params, lr=0.1)
+    for grad in grads[:3]:
+        whole.step(grad)
+    copy = params.clone()
+    resumed = RunAdam(copy, lr=0.1)
+    resumed.load({key: value.clone() for key, value in whole.state().items()})
+    for grad in grads[3:]:
+        whole.step(grad)
+        resumed.step(grad)
+    assert torch.equal(params, copy)
+
+
+def test_streams_do_not_know_the_cohort() -> None:
+    """Breaks if one generator serves several runs or purposes."""
+    for kind in ("normal", "uniform"):
+        together = getattr(Streams(SEEDS, "online", "policy"), kind)(40, 2)
+        for run, seed in enumerate(SEEDS):
+            alone = Streams([seed], "online", "policy")
+            assert torch.equal(getattr(alone, kind)(40, 2)[0], together[run])
+            assert not torch.equal(getattr(Streams([seed], "offline", "policy"), kind)(40, 2)[0], together[run])
+    assert together.dtype == torch.float64
+
+
+def test_streams_state_continues() -> None:
+    """Breaks if a resumed stream repeats or skips numbers."""
+    stream = Streams(SEEDS, "x")
+    stream.normal(5)
+    saved = stream.state().clone()
+    expected = stream.uniform(7)
+    other = Streams([9, 9, 9], "y")
+    other.load(saved)
+    assert torch.equal(other.uniform(7), expected)
+
+
+def test_derived_seeds_are_distinct() -> None:
+    """Breaks if seed, purpose or their order does not enter the derived seed."""
+    purposes = [
+        ("offline", "policy"),
+        ("online", "policy"),
+        ("policy", "online"),
+        ("policy",),
+        ("evaluation", 1),
+        ("evaluation", 2),
+    ]
+    derived = [derive_seed(seed, *purpose) for seed in range(200) for purpose in purposes]
+    assert len(set(derived)) == len(derived)
+    assert all(0 <= value < 2**63 for value in derived)
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 2**40))
+def test_scale_to_index_is_in_range(uniform: float, size: int) -> None:
+    """Breaks if rounding up to `size` is not caught, or a number is not rounded down."""
+    u = torch.tensor([[uniform]], dtype=torch.float64)
+    index = int(scale_to_index(u, torch.tensor([[size]])))
+    assert index == int(scale_to_index(u, size)) == min(int(uniform * size), size - 1)
+
+
+def test_scale_to_index_never_reaches_size() -> None:
+    """Breaks without the clamp: a uniform that was rounded up to 1."""
+    assert int(scale_to_index(torch.tensor([1.0], dtype=torch.float64), 10)) == 9

@@ -1,0 +1,73 @@
+"""Claims: a process that was cut off writes nothing more once another one has its unit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import moore.run.unit
+from moore.run.claim import Claim, read_claim
+from moore.run.stop import Stopped
+from moore.run.unit import Unit
+from tests.support.resume_units import StopAt, rows, run_to_end, run_until, write_spec
+
+
+def test_the_last_to_take_it_is_the_owner(tmp_path: Path) -> None:
+    first, second = Claim(tmp_path / "u.claim.json"), Claim(tmp_path / "u.claim.json", "stamp", 0.4)
+    first.take()
+    first.check()
+    second.take()
+    second.check()
+    with pytest.raises(Stopped) as stopped:
+        first.check()
+    assert stopped.value.reason.startswith("the claim u.claim.json is held by process")
+    claim = read_claim(tmp_path / "u.claim.json")
+    assert claim is not None
+    assert (claim["submission"], claim["progress"]) == ("stamp", 0.4)
+    second.give_back()
+    with pytest.raises(Stopped) as stopped:
+        second.check()
+    assert "held by nobody" in stopped.value.reason
+
+
+@pytest.mark.parametrize("point", [20, 75])
+def test_a_process_that_was_cut_off_writes_no_more(tmp_path: Path, point: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if rows, checkpoints or finished runs of a process get between those of the one that has its unit now."""
+    monkeypatch.setattr(moore.run.unit, "CHECKPOINT_SECONDS", 0.0)
+    whole = tmp_path / "whole"
+    run_to_end(write_spec(whole))
+    path = write_spec(tmp_path / "cut")
+    run_until(path, point)
+    spec = json.loads(path.read_text())
+    files = lambda: {p: p.read_bytes() for p in path.parents[1].rglob("*") if p.is_file() and "units" not in str(p)}  # noqa: E731
+    other = Claim(path.with_name("unit.claim.json"), "stamp")
+
+    class TakenAt(StopAt):
+        @property
+        def reason(self) -> str | None:
+            self.left -= 1
+            if self.left == 0:
+                other.take()
+                self.before = files()
+            return None
+
+    stop = TakenAt(4)
+    with pytest.raises(Stopped) as stopped:
+        Unit(spec, path, stop).run()
+    assert "is held by process" in stopped.value.reason
+    assert files() == stop.before
+    run_to_end(path)
+    pd.testing.assert_frame_equal(rows(tmp_path / "cut"), rows(whole), check_exact=True)
+    assert read_claim(path.with_name("unit.claim.json")) is None
+
+
+def test_finished_runs_are_not_trained_again(tmp_path: Path) -> None:
+    """Breaks if a process that waited for another one's lock wipes what that has finished."""
+    path = write_spec(tmp_path)
+    run_to_end(path)
+    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "tiny" / "runs").rglob("*")}
+    run_to_end(path)
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "tiny" / "runs").rglob("*")} == times

@@ -1,0 +1,200 @@
+"""A stage that is cut at its safe points and goes on from files is the uninterrupted one, for every method."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig
+from moore.algorithm.dynamics import Ensemble
+from moore.algorithm.moore import OnlineStage
+from moore.algorithm.mopo import offline_stage
+from moore.data.transitions import Transitions
+from moore.run.checkpoints import Checkpoints
+from moore.run.recorder import Recorder
+from tests.agents.test_methods import method
+from tests.algorithm.test_moore import random_data, tiny
+from tests.algorithm.test_strategies import EVERY_STRATEGY
+
+CUTS = 8  # of each stage; the points are drawn
+
+SHORT = {"epochs": 2, "epoch_steps": 20}
+RUNS: dict[str, list[RunConfig]] = {
+    name: [method(name, seed=seed, online=SHORT) for seed in (0, 1)]
+    for name in ("awac", "iql", "td3_bc", "cql_sac", "cal_ql", "rlpd", "wsrl", "mopo", "mopo_naive")
+}
+# rounds of 100 updates, cut inside
+RUNS["balanced_replay"] = [
+    method("balanced_replay", seed=seed, online={**SHORT, "update_interval": 10}) for seed in (0, 1)
+]
+# past Pendulum's time limit of 200 steps
+RUNS["a time limit"] = [
+    method("awac", seed=seed, online={"epochs": 2, "epoch_steps": 130, "update_interval": 130}) for seed in (0, 1)
+]
+# MuJoCo, retraining that is measured, several looks at the holdout error in every training
+LOOKS = {"epoch_updates": 4, "offline_max_updates": 14, "online_max_updates": 10}
+for fresh in (False, True):
+    RUNS[f"moore, {'fresh' if fresh else 'kept'} moments"] = [
+        tiny(
+            env="inverted_double_pendulum",
+            seed=seed,
+            dynamics={**LOOKS, "fresh_optimizer": fresh},
+            online={**SHORT, "retrain_interval": 10},
+            penalty={"schedule": schedule, "rescale": True},
+        )
+        for seed, schedule in enumerate(("adaptive", "linear_decay"))
+    ]
+RUNS |= EVERY_STRATEGY
+RUNS["mbpo"] = [tiny(dataset=None, seed=seed, dynamics=LOOKS, online={"exploration_steps": 10}) for seed in (0, 1)]
+
+
+class Cut(Exception):
+    """Stands for the end of the process."""
+
+
+class OfflineStage:
+    """`offline_stage` with the methods of OnlineStage."""
+
+    def __init__(self, cohort: Cohort) -> None:
+        self.cohort = cohort
+
+    def run(self, recorder: Recorder, safe_point: Callable[[], None]) -> None:
+        offline_stage(self.cohort, recorder, safe_point)
+
+    def state(self) -> dict[str, Any]:
+        return {"cohort": self.cohort.state()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.cohort.load(state["cohort"])
+
+
+Stage = OfflineStage | OnlineStage
+
+
+def data_of(runs: list[RunConfig]) -> dict[str, Transitions]:
+    """Transitions without meaning, with returns for the methods that read them."""
+    data = random_data(runs[0].env)["some"]
+    return {"some": replace(data, return_to_go=data.reward, return_floor=-50.0, return_range=7.0)}
+
+
+def start(kind: str, runs: list[RunConfig]) -> Stage:
+    stage = OfflineStage if kind == "offline" else OnlineStage
+    return stage(Cohort(runs, data_of(runs), kind))
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every tensor and number of a state, with its place."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flat(item, f"{name}/{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from flat(item, f"{name}/{index}")
+    else:
+        yield name, value.clone() if isinstance(value, Tensor) else value
+
+
+def rows(recorder: Recorder) -> pd.DataFrame:
+    frames = [pd.read_csv(path) for path in recorder.paths]
+    return pd.concat(frames, ignore_index=True).drop(columns="wall_seconds")
+
+
+def count_safe_points(stage: Stage, recorder: Recorder) -> int:
+    count = 0
+
+    def safe_point() -> None:
+        nonlocal count
+        count += 1
+
+    stage.run(recorder, safe_point)
+    return count
+
+
+def run_in_pieces(kind: str, runs: list[RunConfig], root: Path, cuts: list[int]) -> tuple[Stage, Recorder]:
+    """End a stage at each of these safe points, with a new one from the files each time."""
+    recorder = Recorder(root / "rows", "study", runs)
+    told: list[str] = []
+    for cut in [*(b - a for a, b in zip([0, *cuts], cuts, strict=False)), None]:
+        stage, left = start(kind, runs), cut
+        checkpoints = Checkpoints(root / "stage.pt", "cpu", told.append)
+        saved = checkpoints.load(lambda state: None)
+        if saved:
+            stage.load(saved)
+            recorder.rewind(saved["recorder"])
+
+        def safe_point(stage: Stage = stage, checkpoints: Checkpoints = checkpoints) -> None:
+            nonlocal left
+            if left is not None:
+                left -= 1
+                if left == 0:
+                    checkpoints.save({"recorder": recorder.state()} | stage.state())
+                    raise Cut
+
+        if cut is None:
+            stage.run(recorder, safe_point)
+        else:
+            with pytest.raises(Cut):
+                stage.run(recorder, safe_point)
+            recorder._write("lost", 0, 0, {"no checkpoint knows of": [0.0] * len(runs)})
+    assert told == []
+    return stage, recorder
+
+
+STAGES = [
+    (name, kind)
+    for name, runs in RUNS.items()
+    for kind in ("offline", "online")
+    if kind == "online" or (runs[0].dataset is not None and runs[0].offline.updates > 0)
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), STAGES)
+def test_pieces_are_the_whole(name: str, kind: str, tmp_path: Path) -> None:
+    """Breaks if a state misses anything that rows or later states depend on, at any safe point of a stage."""
+    runs = RUNS[name]
+    whole, recorder = start(kind, runs), Recorder(tmp_path / "whole", "study", runs)
+    count = count_safe_points(whole, recorder)
+    draw = random.Random(f"{name} {kind}")
+    cuts = sorted(draw.sample(range(1, count + 1), CUTS))
+    pieces, recorder_of_pieces = run_in_pieces(kind, runs, tmp_path, cuts)
+    pd.testing.assert_frame_equal(rows(recorder_of_pieces), rows(recorder), check_exact=True)
+    one, other = dict(flat(whole.state())), dict(flat(pieces.state()))
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        if isinstance(value, Tensor):
+            torch.testing.assert_close(other[key], value, rtol=0, atol=0, equal_nan=True, msg=key)
+        else:
+            assert other[key] == value, key
+
+
+@pytest.mark.parametrize("kind", ["offline", "online"])
+@pytest.mark.parametrize("name", ["moore, kept moments", "balanced_replay"])
+def test_safe_points_are_dense(name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a stage trains for long without a moment at which it could be saved."""
+    runs = RUNS[name]
+    stage, done, most = start(kind, runs), {"policy": 0, "ensemble": 0, "steps": 0}, dict[str, int]()
+    update_policy, update_model, step = Cohort.update_policy, Ensemble._update, OnlineStage._environment_step
+
+    def spied(name: str, original: Callable[..., Any], count: Callable[..., int]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            done[name] += count(*args, **named)
+            most[name] = max(done[name], most.get(name, 0))
+            return original(*args, **named)
+
+        return call
+
+    monkeypatch.setattr(Cohort, "update_policy", spied("policy", update_policy, lambda self, t, count: count))
+    monkeypatch.setattr(Ensemble, "_update", spied("ensemble", update_model, lambda *_: 1))
+    monkeypatch.setattr(OnlineStage, "_environment_step", spied("steps", step, lambda *_: 1))
+    stage.run(Recorder(tmp_path, "study", runs), lambda: done.update(dict.fromkeys(done, 0)))
+    expected = {"policy": 1} if kind == "offline" else {"policy": 50 if name == "balanced_replay" else 1, "steps": 1}
+    assert most == expected | ({"ensemble": 1} if name.startswith("moore") else {})

@@ -1,0 +1,302 @@
+"""Failures, retry, cancel and logs, on a study folder made by hand and a SLURM of shell scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moore.cli.main import main
+from moore.run.work import Work
+from slurm.actions import cancel, failures, logs, retry
+from slurm.states import StudyView
+from tests.support.slurm_lab import Lab, read
+
+MakeLab = Callable[..., Lab]
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeLab:
+    """Makes the test's study."""
+    return lambda variants="a", dataset=False: Lab(tmp_path, monkeypatch, variants, dataset)
+
+
+def test_failures(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if a failed unit, its facts or its last words are missing, or a node that fails often is not named."""
+    four = lab("abcd")
+    units = four.units
+    four.fail(units[0], kind="out of memory", exit_code=-9, host="n2", job="12", task=3)
+    units[0].log_path.write_text("".join(f"line {number} [red]\n" for number in range(30)))
+    four.fail(units[1], final=False, attempts=1, host="n2")
+    four.fail(units[2], host="n3", exit_code=None, job=None, task=None)
+    four.fail(units[3])
+    four.finish(units[3].runs)  # a later attempt ended well, killed before it could say so
+    assert main(["study", "failures", *four.arguments, "--json"]) == 0
+    facts = read(capsys.readouterr().out)
+    assert list(facts) == ["study", "failures", "nodes"]
+    assert facts["nodes"] == {"n2": 2}
+    assert [entry["unit"] for entry in facts["failures"]] == [unit.name for unit in units[:3]]
+    first = facts["failures"][0]
+    assert first | {"time": 0} == {
+        "unit": units[0].name,
+        "runs": four.run_ids(units[0]),
+        "kind": "out of memory",
+        "attempts": 2,
+        "final": True,
+        "exit_code": -9,
+        "reason": "ValueError: x",
+        "host": "n2",
+        "time": 0,
+        "task": "12_3",
+        "config": str(units[0].spec_path),
+        "log": str(units[0].log_path),
+        "lines": [f"line {number} [red]" for number in range(20, 30)],
+    }
+    assert Path(first["config"]).is_file()
+    assert main(["study", "failures", *four.arguments]) == 0
+    out = capsys.readouterr().out
+    assert f"{units[0].name}: out of memory, 2 attempts; `moore study retry` tries again\n" in out
+    assert f"{units[1].name}: failed, 1 attempt; another one comes\n" in out
+    assert "  exit code -9, node n2, job 12_3\n" in out
+    assert "  exit code -, node n3, job -\n" in out
+    assert "    | line 29 [red]\n" in out
+    assert "line 19" not in out
+    assert "2 of 3 failed on n2; --exclude=n2" in out
+    assert "--exclude=n3" not in out
+
+
+def test_no_failures(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if a study without failures says nothing, or is an error."""
+    one = lab()
+    failures(one.study, one.root)
+    assert capsys.readouterr().out == "s-tiny: nothing has failed\n"
+    failures(one.study, one.root, json=True)
+    assert read(capsys.readouterr().out) == {"study": "s-tiny", "failures": [], "nodes": {}}
+
+
+def failed_stage(lab: MakeLab) -> tuple[Lab, Work]:
+    """Two units whose common offline stage has failed."""
+    two = lab("ab", True)
+    maker = Work(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
+    two.fail(maker)
+    return two, maker
+
+
+def test_a_failed_offline_stage(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if the runs behind an offline stage that failed are not named, or cannot be tried again by their names."""
+    two, maker = failed_stage(lab)
+    failures(two.study, two.root, json=True)
+    (entry,) = read(capsys.readouterr().out)["failures"]
+    assert entry["unit"] == maker.name
+    assert entry["runs"] == two.run_ids(*two.units)
+    retry(two.study, two.root, [two.run_ids(two.units[1])[0]])
+    assert not maker.failed_path.exists()
+    assert "tries again: 4 of its runs" in capsys.readouterr().out
+
+
+def test_retry(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if another unit is tried again than the one named, or more goes than the record of its failure."""
+    three = lab("abc")
+    for unit in three.units:
+        three.fail(unit)
+    (three.folder / "checkpoints").mkdir()
+    kept = three.folder / "checkpoints" / f"{three.units[1].name}.pt"
+    kept.write_text("x")
+    three.units[1].log_path.write_text("x")
+    named, other = three.run_ids(three.units[1])
+    before = set(three.folder.rglob("*"))
+    assert main(["study", "retry", *three.arguments[:1], named, *three.arguments[1:]]) == 0
+    assert before - set(three.folder.rglob("*")) == {three.units[1].failed_path}
+    assert capsys.readouterr().out == (
+        "s-tiny: the next submit tries again: 2 of its runs\n"
+        f"  also tried again, as they are trained together with those named: {other}\n"
+    )
+    assert main(["study", "retry", *three.arguments]) == 0
+    assert "tries again: 4 of its runs" in capsys.readouterr().out
+    assert not any(unit.failed_path.exists() for unit in three.units)
+    assert main(["study", "retry", *three.arguments]) == 0
+    assert capsys.readouterr().out == "s-tiny: nothing has failed\n"
+
+
+def test_retry_of_what_has_not_failed(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if a name that is wrong in any way is passed over, or the others are changed then."""
+    two = lab("ab")
+    two.fail(two.units[0])
+    good, fine = two.run_ids(two.units[0])[0], two.run_ids(two.units[1])[0]
+    for name, part in (
+        (good[:-2] + "zz", f"is no run of s-tiny; did you mean {good}"),
+        (fine, f"{fine}: has not failed; accepted: runs that have: {good}, "),
+        ("", "'' is no run of s-tiny; accepted: ids"),
+    ):
+        assert main(["study", "retry", *two.arguments[:1], good, name, *two.arguments[1:]]) == 2
+        error = capsys.readouterr().err
+        assert part in error
+        assert error.count("\n") == 1
+        assert two.units[0].failed_path.exists()
+
+
+def test_cancel(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if another task is cancelled than those of the named runs, or what stops with them is not told."""
+    four = lab("abcd")
+    a, b, c, d = four.units
+    four.submit([[a, b], [c]], [[d]])
+    four.finish(b.runs)
+    four.queue(
+        "1|0|RUNNING|None|n1|0", "1|1|PENDING|Priority||0", "2|0|PENDING|Priority||0", "9|0|RUNNING|None|n9|0|another"
+    )
+    calls = four.fake("scancel", "")
+    named, other = four.run_ids(a)
+    idle = four.run_ids(b)[0]
+    assert main(["study", "cancel", *four.arguments[:1], named, idle, *four.arguments[1:]]) == 0
+    assert calls.read_text() == "1_0\n"
+    assert capsys.readouterr().out == (
+        "s-tiny: cancelled 1_0\n"
+        "  runs that stop: 2; they keep their checkpoints, and the next submit takes them\n"
+        f"  also stopped, as they are trained together with those named: {other}\n"
+        f"  not in the queue: {idle}\n"
+    )
+    calls.unlink()
+    cancel(four.study, four.root, [idle])  # finished, in a task that goes on for others
+    assert not calls.exists()
+    assert f"not in the queue: {idle}\n" in capsys.readouterr().out
+    assert main(["study", "cancel", *four.arguments]) == 0
+    assert calls.read_text() == "2_0 1_1 1_0\n"  # what depends on the others goes first
+    assert "runs that stop: 6;" in capsys.readouterr().out
+
+
+def test_cancel_pack(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if the runs of other cohorts in a cancelled task are not told."""
+    two = lab("ab")
+    two.submit([two.units])
+    two.queue("1|0|RUNNING|None|n1|0")
+    two.fake("scancel", "")
+    cancel(two.study, two.root, two.run_ids(two.units[0]))
+    others = ", ".join(sorted(two.run_ids(two.units[1])))
+    assert f"also stopped, as they are trained together with those named: {others}\n" in capsys.readouterr().out
+
+
+def test_cancel_and_offline_stages(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if an offline stage that others wait for is cancelled, or one that nobody waits for any more goes on."""
+    two = lab("ab", True)
+    maker = Work(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
+    two.submit([[maker]], [[two.units[0]], [two.units[1]]])
+    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|Dependency||0", "2|1|PENDING|Dependency||0")
+    calls = two.fake("scancel", "")
+    cancel(two.study, two.root, two.run_ids(two.units[0])[:1])
+    assert calls.read_text() == "2_0\n"
+    calls.unlink()
+    cancel(two.study, two.root, two.run_ids(*two.units))
+    assert calls.read_text() == "2_1 2_0 1_0\n"
+    assert "runs that stop: 4;" in capsys.readouterr().out
+
+
+def test_cancel_of_local_processes(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if a process that SLURM does not know trains on without a word."""
+    one = lab()
+    one.claim(one.units[0])
+    calls = one.fake("scancel", "")
+    cancel(one.study, one.root)
+    assert not calls.exists()
+    out = capsys.readouterr().out
+    assert out.startswith("s-tiny: cancelled nothing: no task of SLURM has these runs\n")
+    assert f"{one.units[0].name} is trained by process {os.getpid()} on " in out
+
+
+def test_cancel_without_slurm(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if tasks that nobody could cancel are said to be cancelled."""
+    one = lab()
+    one.submit([[one.units[0]]])
+    assert main(["study", "cancel", one.arguments[0], "nobody", *one.arguments[1:]]) == 2
+    assert "'nobody' is no run of s-tiny" in capsys.readouterr().err
+    one.queue("1|0|RUNNING|None|n1|0")
+    one.fake("scancel", "echo scancel: error: Access denied >&2; exit 1")
+    assert main(["study", "cancel", *one.arguments]) == 2
+    captured = capsys.readouterr()
+    assert "scancel failed: scancel: error: Access denied" in captured.err
+    assert captured.out == ""
+    one.fake("squeue", "exit 1")
+    assert main(["study", "cancel", *one.arguments]) == 2
+    one.without_slurm()
+    assert main(["study", "cancel", *one.arguments]) == 2
+    assert "squeue and sbatch are not on this machine" in capsys.readouterr().err
+
+
+def test_logs(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if a log is missing, is somebody else's or an earlier task's, has no path, or not the lines asked for."""
+    two = lab("ab", True)
+    unit, other = two.units
+    maker = Work(two.study.name, unit.runs, two.root, "cpu", offline_only=True)
+    jobs = two.submit([[maker]], [[unit], [other]]) / "jobs"
+    jobs.mkdir()
+    two.claim(unit, "2", 0)
+    for job in ("1_0", "2_0", "2_1"):
+        for end in ("out", "err"):
+            (jobs / f"{job}_0_log.{end}").write_text(f"of {job} {end}\n")
+    for number, (one, words) in enumerate(((unit, "unit"), (other, "other"), (maker, "maker"))):
+        one.log_path.write_text("x" * 10**5 + "\n" + "".join(f"{words} {line}\n" for line in range(50)))
+        os.utime(one.log_path, (1000 - number,) * 2)
+    run = two.run_ids(unit)[0]
+    assert main(["study", "logs", two.arguments[0], run, *two.arguments[1:], "--lines", "2"]) == 0
+    assert capsys.readouterr().out == (
+        f"==> {maker.log_path} <==\nmaker 48\nmaker 49\n\n"
+        f"==> {jobs}/2_0_0_log.err <==\nof 2_0 err\n\n"
+        f"==> {jobs}/2_0_0_log.out <==\nof 2_0 out\n\n"
+        f"==> {unit.log_path} <==\nunit 48\nunit 49\n\n"
+    )
+    logs(two.study, two.root, run)
+    assert f"{unit.log_path} <==\nunit 10\n" in capsys.readouterr().out
+    logs(two.study, two.root, run, 99)  # more than there are
+    assert capsys.readouterr().out.count("x" * 10**5 + "\n") == 2
+
+
+def test_logs_of_a_finished_run(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if a finished run has no log any more: its claim is gone, and its cohort may have grown since."""
+    two = lab("ab")
+    small = Work(two.study.name, two.units[0].runs[:1], two.root, "cpu")
+    small.write_spec()
+    small.log_path.write_text("of the smaller cohort\n")
+    two.finish(two.units[0].runs)
+    logs(two.study, two.root, two.run_ids(two.units[0])[0])
+    assert capsys.readouterr().out == f"==> {small.log_path} <==\nof the smaller cohort\n\n"
+
+
+def test_logs_bad_input(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if there is nothing to show and nothing is said."""
+    one = lab()
+    run = one.run_ids(one.units[0])[0]
+    logs(one.study, one.root, run)
+    assert f"{run}: has not begun, so it has no log" in capsys.readouterr().out
+    for command in (["logs", one.arguments[0], run], ["retry", one.arguments[0]], ["failures", one.arguments[0]]):
+        assert main(["study", *command, *one.arguments[1:]]) == 2
+        assert f"{one.folder}: is not there; accepted: the --root" in capsys.readouterr().err
+    one.folder.mkdir(parents=True)
+    for words, part in (([run, "--lines", "0"], "--lines: 0 is not accepted"), (["x"], "'x' is no run of s-tiny")):
+        assert main(["study", "logs", one.arguments[0], *words, *one.arguments[1:]]) == 2
+        assert part in capsys.readouterr().err
+
+
+def test_views_without_the_queue(lab: MakeLab) -> None:
+    """Breaks if reading logs and failures needs a controller that answers."""
+    one = lab()
+    one.submit([[one.units[0]]])
+    calls = one.fake("squeue", "exit 1")
+    StudyView(one.study, one.root, ask=False)
+    failures(one.study, one.root)
+    assert not calls.exists()
+
+
+def test_a_reader_that_goes(lab: MakeLab) -> None:
+    """Breaks if `moore study status ... | head` ends in a traceback."""
+    one = lab()
+    one.folder.mkdir(parents=True)
+    words = [sys.executable, "-m", "moore.cli.main", "study", "status", *one.arguments, "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -1,0 +1,235 @@
+"""What a submit plans: all - done - live - failed too often, offline stages first, tasks and arrays cut to size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import slurm.plan
+from moore.algorithm.config import RunConfig, from_mapping, to_mapping
+from moore.base.files import write_json
+from moore.run.work import Work, study_units
+from moore.studies.cost import device_bytes
+from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.study import Study
+from slurm.plan import Plan, make_plan
+from slurm.profile import Profile
+from slurm.queue import Queue
+from slurm.worker import record_failure
+from tests.support.resume_units import RUN
+
+PROFILE = Profile(time="60")
+
+
+def run(method: str, seed: int, **changes: Any) -> RunConfig:
+    return from_mapping(RUN | changes | {"method": method, "seed": seed}, "test")
+
+
+def study(*runs: RunConfig) -> Study:
+    return Study("plan-tiny", "tiny", list(runs))
+
+
+def two_cohorts() -> Study:
+    """Four runs in two cohorts, which start from the same offline stages, and a third cohort with its own."""
+    other = {"online": {**RUN["online"], "utd_ratio": 2}}
+    apart = {"dataset": "self:pendulum-low"}
+    return study(
+        *(run("a", seed) for seed in (0, 1)),
+        *(run("b", seed, **other) for seed in (0, 1)),
+        *(run("a", seed, **apart) for seed in (0, 1)),
+    )
+
+
+def finish(root: Path, name: str, config: RunConfig) -> None:
+    folder = root / "plan-tiny" / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "rows.csv").write_text("x")
+    write_json(folder / "manifest.json", {"config": to_mapping(config), "rows_bytes": 1})
+
+
+def finish_run(root: Path, config: RunConfig) -> None:
+    finish(root, run_id(config), config)
+
+
+def finish_stage(root: Path, config: RunConfig) -> None:
+    finish(root, offline_run_id(config), offline_config(config))
+
+
+def plan(root: Path, what: Study, profile: Profile = PROFILE, live: Sequence[Work] = (), most: int = 99) -> Plan:
+    return make_plan(what, root, profile, Queue(units=list(live)), most)
+
+
+def counts(made: Plan) -> tuple[int, int, int, int, int]:
+    return made.todo, made.done, made.live, made.failed, made.waiting
+
+
+def shape(made: Plan) -> list[tuple[str, list[list[int]], tuple[int, ...]]]:
+    """Stage, runs of each unit of each task, and dependency of every array."""
+    return [(a.stage, [[len(u.runs) for u in task] for task in a.tasks], a.dependency) for a in made.arrays]
+
+
+def test_stages_that_several_units_need_come_first(tmp_path: Path) -> None:
+    """Breaks if a stage is trained twice, a unit does not wait for it, or one waits that needs nothing."""
+    made = plan(tmp_path, two_cohorts())
+    assert shape(made) == [("offline", [[2]], ()), ("online", [[2]], ()), ("online", [[2], [2]], (0,))]
+    (maker,) = made.arrays[0].tasks[0]
+    assert maker.offline_only
+    (free,) = made.arrays[1].tasks[0]
+    assert free.runs[0].dataset == "self:pendulum-low"
+    bound = [unit.name for task in made.arrays[2].tasks for unit in task]
+    assert set(made.needs) == set(bound)
+    assert all(set(stages) == maker.missing_stages() for stages in made.needs.values())
+    assert counts(made) == (6, 0, 0, 0, 0)
+    # trained by whichever run stands for it, the unit has one name
+    assert (
+        plan(tmp_path, study(*reversed(two_cohorts().runs[2:4]), *two_cohorts().runs[:2])).arrays[0].stage == "offline"
+    )
+
+
+def test_published_stages_need_nobody(tmp_path: Path) -> None:
+    for config in two_cohorts().runs[:2]:
+        finish_stage(tmp_path, config)
+    assert shape(plan(tmp_path, two_cohorts())) == [("online", [[2], [2], [2]], ())]
+
+
+def test_done_live_and_failed_are_left_out(tmp_path: Path) -> None:
+    """Breaks if a second submit takes what is done, what a task has, or what has failed for good."""
+    what = two_cohorts()
+    for config in what.runs[:2]:
+        finish_stage(tmp_path, config)
+    units = {unit.runs[0]: unit for unit in study_units(what, tmp_path, "cpu")}
+    a, b, apart = (units[what.runs[number]] for number in (0, 2, 4))
+    for config in a.runs:
+        finish_run(tmp_path, config)
+    b.folder.mkdir(parents=True)
+    record_failure(b, "failed", "it broke", 1, final=False)
+    made = plan(tmp_path, what, live=[apart])
+    assert counts(made) == (2, 2, 2, 0, 0)
+    assert [unit.name for unit in made.units()] == [b.name]
+    record_failure(b, "failed", "it broke", 2)
+    assert counts(plan(tmp_path, what)) == (2, 2, 0, 2, 0)
+    assert counts(plan(tmp_path, what, live=[apart])) == (0, 2, 2, 2, 0)
+    assert plan(tmp_path, what, live=[apart]).arrays == []
+
+
+def test_a_stage_that_is_being_trained_is_waited_for(tmp_path: Path) -> None:
+    """Breaks if a stage is trained by two tasks, or a unit is submitted whose stage failed."""
+    what = two_cohorts()
+    (maker,) = plan(tmp_path, what).arrays[0].tasks[0]
+    made = plan(tmp_path, what, live=[maker])
+    assert counts(made) == (2, 0, 0, 0, 4)
+    assert shape(made) == [("online", [[2]], ())]
+    units = study_units(what, tmp_path, "cpu")
+    assert counts(plan(tmp_path, what, live=[units[0]])) == (2, 0, 2, 0, 2)
+    maker.folder.mkdir(parents=True)
+    record_failure(maker, "failed", "it broke", 2)
+    assert counts(plan(tmp_path, what)) == (2, 0, 0, 0, 4)
+
+
+def test_tasks_and_arrays_are_cut_to_size(tmp_path: Path) -> None:
+    what = study(*(run("a", 0, online={**RUN["online"], "epochs": epochs}) for epochs in range(1, 12)))
+    for config in what.runs:
+        if not (tmp_path / "plan-tiny" / "runs" / offline_run_id(config)).exists():
+            finish_stage(tmp_path, config)
+    assert [len(array.tasks) for array in plan(tmp_path, what, most=5).arrays] == [5, 5, 1]
+    made = plan(tmp_path, what, replace(PROFILE, cohorts_per_task=4), most=2)
+    assert [[len(task) for task in array.tasks] for array in made.arrays] == [[4, 4], [3]]
+    first = made.arrays[0].tasks[0][0]
+    assert first.cost == max(unit.cost for unit in made.units())  # the longest is not the last to start
+    assert sorted(unit.name for unit in made.units()) == sorted(
+        unit.name for unit in study_units(what, tmp_path, "cpu")
+    )
+
+
+def test_cohorts_are_halved(tmp_path: Path) -> None:
+    """Breaks if a run is lost or doubled by a split, seeds are torn apart, or the marks give other units later."""
+    runs = [run(method, seed, sampling=sampling) for method, sampling in
+            (("a", {}), ("b", {"model_batches": "uniform"})) for seed in range(4)]  # fmt: skip
+    what = study(*runs)
+    assert [len(unit.runs) for unit in study_units(what, tmp_path, "cpu")] == [8]
+    made = plan(tmp_path, what, replace(PROFILE, cohort_runs=2))
+    assert [sorted({config.seed for config in unit.runs}) for unit in made.units()] == [[0], [1], [2], [3]]
+    assert {config for unit in made.units() for config in unit.runs} == set(runs)
+    assert len(made.splits) == 3  # the whole, and two halves of it
+    for path, reason in made.splits.items():
+        write_json(path, {"reason": reason})
+    assert [u.name for u in study_units(what, tmp_path, "cpu")] == [u.name for u in made.units()]
+    # what is finished changes no other unit's name
+    for config in made.units()[0].runs:
+        finish_run(tmp_path, config)
+    names = [unit.name for unit in study_units(what, tmp_path, "cpu") if not unit.finished()]
+    assert names == [unit.name for unit in made.units()[1:]]
+
+
+def test_a_gpu_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a cohort is started that does not fit, or the cohorts that share a GPU are counted one by one."""
+    what = study(*(run("a", seed) for seed in range(4)))
+    monkeypatch.setattr(slurm.plan, "device_bytes", lambda runs, transitions: len(runs) * 2**30)
+    sizes = lambda **more: [len(unit.runs) for unit in plan(tmp_path, what, replace(PROFILE, **more)).units()]  # noqa: E731
+    assert sizes(gpus=1, gpu_memory="4G") == [4]
+    assert sizes(gpus=1, gpu_memory="2G") == [2, 2]
+    assert sizes(gpus=1, gpu_memory="4G", cohorts_per_gpu=2) == [2, 2]
+    assert sizes(gpus=1, gpu_memory="1M") == [1, 1, 1, 1]
+    reasons = set(plan(tmp_path, what, replace(PROFILE, gpus=1, gpu_memory="2G")).splits.values())
+    assert reasons == {"estimated to need 4.3 GB of gpu_memory 2.1 GB"}
+
+
+def test_device_bytes_grow_with_what_is_held() -> None:
+    large = run("a", 0, rollout={"length": 2, "batch_size": 1000, "retain": 3})
+    assert device_bytes([run("a", 0)] * 2, 1000) > device_bytes([run("a", 0)], 1000)
+    assert device_bytes([run("a", 0)], 10**6) - device_bytes([run("a", 0)], 0) == 4 * 10**6 * (2 * 3 + 1 + 2)
+    assert device_bytes([large], 1000) > device_bytes([run("a", 0)], 1000) + 2 * 3 * 1000 * 4 * 9
+
+
+def test_a_larger_study_keeps_what_is_finished(tmp_path: Path) -> None:
+    """Breaks if adding a seed trains the others again, or a cohort killed between two manifests changes its name."""
+    old, new = [run("a", 0), run("a", 1)], run("a", 2)
+    for config in old:
+        finish_run(tmp_path, config)
+    (unit,) = study_units(study(*old, new), tmp_path, "cpu")
+    assert unit.runs == [new]
+    whole = Work("plan-tiny", [*old, new], tmp_path, "cpu")
+    folder = tmp_path / "plan-tiny" / "checkpoints"
+    folder.mkdir()
+    (folder / f"{whole.name}.pt").write_text("")
+    (unit,) = study_units(study(*old, new), tmp_path, "cpu")
+    assert unit.name == whole.name
+
+
+def test_finished_runs_of_other_settings_are_refused(tmp_path: Path) -> None:
+    config = run("a", 0)
+    finish(tmp_path, run_id(config), replace(config, eval_episodes=7))
+    with pytest.raises(Exception, match="eval_episodes is 7 there and 2 here"):
+        plan(tmp_path, study(config))
+
+
+def test_live_runs_are_live_however_the_study_packs_them_now(tmp_path: Path) -> None:
+    """Breaks if a run that a task has is submitted again because its cohort was split, or the study has grown."""
+    old = [run("a", seed) for seed in range(4)]
+    (unit,) = study_units(study(*old), tmp_path, "cpu")
+    for config in old:
+        finish_stage(tmp_path, config)
+    assert counts(plan(tmp_path, study(*old), live=unit.halves())) == (0, 0, 4, 0, 0)
+    made = plan(tmp_path, study(*old, run("a", 4)), live=[unit])
+    assert counts(made) == (1, 0, 4, 0, 0)
+    assert [config.seed for one in made.units() for config in one.runs] == [4]
+    made = plan(tmp_path, study(*old), replace(PROFILE, cohort_runs=2), live=[unit])
+    assert (made.arrays, made.splits) == ([], {})
+
+
+def test_a_stage_that_failed_for_good_in_one_half(tmp_path: Path) -> None:
+    """Breaks if an offline unit that was split is submitted whole again and again."""
+    what = two_cohorts()
+    (maker,) = plan(tmp_path, what).arrays[0].tasks[0]
+    write_json(maker.split_path, {"reason": "out of memory"})
+    first, second = maker.parts()
+    record_failure(first, "out of memory", "it does not fit", 2)
+    made = plan(tmp_path, what)
+    assert [unit.name for array in made.arrays for task in array.tasks for unit in task if unit.offline_only] == []
+    assert counts(made) == (2, 0, 0, 0, 4)
+    first.failed_path.unlink()
+    assert {unit.name for unit in plan(tmp_path, what).units() if unit.offline_only} == {first.name, second.name}

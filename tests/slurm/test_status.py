@@ -1,0 +1,396 @@
+"""Status: where every run is, on a study folder made by hand and a SLURM of shell scripts."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moore.base.errors import UserError
+from moore.cli.main import main
+from moore.cli.show import duration
+from moore.run.work import Work
+from slurm.states import STATES, StudyView
+from slurm.status import look, status
+from tests.support.slurm_lab import STAMP, Lab, read
+
+MakeLab = Callable[..., Lab]
+DEAD = 2**22 + 1  # beyond the largest number of a process
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeLab:
+    """Makes the test's study."""
+    return lambda variants="a", dataset=False: Lab(tmp_path, monkeypatch, variants, dataset)
+
+
+def only(lab: Lab) -> dict[str, Any]:
+    """What status says of a study's first unit, the same for its two runs."""
+    first, second = look(lab.study, lab.root)["runs"][:2]
+    assert first | {"run": ""} == second | {"run": ""}
+    return first
+
+
+def running(lab: Lab, **claim: Any) -> None:
+    """The first unit, trained by element 0 of job 1."""
+    lab.submit([[lab.units[0]]])
+    lab.claim(lab.units[0], claim.pop("job", "1"), 0, **claim)
+    lab.told(lab.units[0], 40)
+
+
+@pytest.mark.parametrize(
+    ("queue", "claim", "expected"),
+    [
+        ("1|0|PENDING|Priority||0", None, ("pending", "Priority", None)),
+        ("1|0|PENDING|PartitionTimeLimit||0", None, ("pending", "NEVER STARTS: PartitionTimeLimit", None)),
+        ("1|0|CONFIGURING|None|n1|0", None, ("pending", "CONFIGURING", "n1")),
+        ("1|0|RUNNING|None|n1|0", None, ("pending", "its turn comes in its task", "n1")),
+        ("1|0|PENDING|BeginTime||1", None, ("requeued", "BeginTime", None)),
+        ("1|0|PENDING|BeginTime||0", {}, ("requeued", "BeginTime", None)),
+        ("1|0|PENDING|JobHeldUser||1", {}, ("requeued", "NEVER STARTS: JobHeldUser", None)),
+        ("1|0|RUNNING|None|n1|1", {}, ("requeued", "its turn comes in its task", "n1")),
+        ("1|0|COMPLETING|None|n1|1", {}, ("requeued", "COMPLETING", "n1")),
+        ("1|0|RUNNING|None|n1|0", {}, ("running", "online: a", "n1")),
+        ("1|0|RUNNING|None|n1|3", {"restart": 3}, ("running", "online: a", "n1")),
+        ("1|0|RUNNING|None|n1|N/A", {"restart": 3}, ("running", "online: a", "n1")),
+        ("1|0|COMPLETING|None|n1|0", {}, ("running", "COMPLETING; online: a", "n1")),
+        ("1|0|RUNNING|None|n2|0", {"job": "7"}, ("pending", "its turn comes in its task", "n2")),  # of before
+        (None, {}, ("stopped", "the next submit goes on", "n1")),
+        (None, {"job": "7"}, ("stopped", "the next submit goes on", "n1")),
+        (None, None, ("todo", "the next submit takes it", None)),
+        ("1|0|RUNNING|None|n1|0", {"job": None, "host": "elsewhere", "node": None, "pid": 5},
+         ("claimed", "claimed by process 5", "elsewhere")),
+    ],
+)  # fmt: skip
+def test_state(lab: MakeLab, queue: str | None, claim: dict[str, Any] | None, expected: tuple[str, ...]) -> None:
+    """Breaks if the queue and the claim together give another state, reason or node."""
+    one = lab()
+    one.submit([[one.units[0]]])
+    if claim is not None:
+        running(one, **claim)
+    one.queue(*([queue] if queue else []))
+    got = only(one)
+    assert (got["state"], got["reason"], got["node"]) == expected
+    assert got["never_starts"] == ("NEVER STARTS" in expected[1])
+
+
+def test_local_process(lab: MakeLab) -> None:
+    """Breaks if a local process is not found, a dead one counts, or SLURM is asked of what was never submitted."""
+    one = lab()
+    calls = one.fake("squeue", "exit 1")
+    one.claim(one.units[0])
+    one.told(one.units[0], 5)
+    assert only(one)["state"] == "running"
+    one.claim(one.units[0], pid=DEAD)
+    assert only(one)["state"] == "stopped"
+    assert not calls.exists()
+
+
+def test_failed_attempts(lab: MakeLab) -> None:
+    """Breaks if a failed attempt is taken for the last, the last for any other, or an older claim for a process."""
+    one = lab()
+    running(one)
+    one.queue("1|0|RUNNING|None|n1|0")
+    one.fail(one.units[0], final=False, attempts=1, kind="out of memory")
+    assert (only(one)["state"], only(one)["reason"]) == (
+        "pending",
+        "its turn comes in its task; attempt 2 after out of memory",
+    )
+    one.claim(one.units[0], "1", 0, since=time.time() + 1)  # the second attempt
+    assert only(one)["state"] == "running"
+    one.queue()
+    one.claim(one.units[0], "1", 0)
+    assert (only(one)["state"], only(one)["reason"]) == ("stopped", "attempt 2 after out of memory")
+    one.fail(one.units[0], kind="bad input", attempts=1, host="n7")
+    assert (only(one)["state"], only(one)["reason"], only(one)["node"]) == (
+        "failed",
+        "bad input after 1 attempt: ValueError: x",
+        "n7",
+    )
+
+
+def test_counts(lab: MakeLab) -> None:
+    """Breaks if a run is counted twice, not at all or in the wrong place, or a finished one gets a line."""
+    many = lab("abcdefg")
+    units = many.units
+    many.submit([[units[0], units[1]], [units[2]]], [[units[3]]])
+    many.finish(units[0].runs[:1], diverged=True)  # killed between two manifests
+    many.claim(units[0], "1", 0)
+    (many.folder / "checkpoints").mkdir()
+    (many.folder / "checkpoints" / f"{units[0].name}.pt").write_text("")
+    many.finish(units[4].runs)
+    many.fail(units[5])
+    many.queue("1|0|RUNNING|None|n1|0", "1|1|PENDING|Resources||0", "9|0|RUNNING|None|n9|0|of-another-study")
+    facts = look(many.study, many.root)
+    expected = {"all": 14, "done": 3, "diverged": 1, **dict.fromkeys(STATES, 0)}
+    assert facts["counts"] == expected | {"running": 1, "pending": 4, "todo": 4, "failed": 2}
+    assert facts["counts"]["all"] == facts["counts"]["done"] + sum(facts["counts"][state] for state in STATES)
+    assert Counter(run["run"] for run in facts["runs"]) == Counter(
+        [*many.run_ids(units[0])[1:], *many.run_ids(*units[1:4], *units[5:])]
+    )
+
+
+def offline_lab(lab: MakeLab) -> tuple[Lab, Work]:
+    """Two units that need the offline unit of array 0 first."""
+    two = lab("ab", True)
+    maker = Work(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
+    two.submit([[maker]], [[two.units[0]], [two.units[1]]])
+    return two, maker
+
+
+def test_waiting_for_an_offline_stage(lab: MakeLab) -> None:
+    """Breaks if a run that waits for its offline stage is not told from one that waits for a node, or for what."""
+    two, maker = offline_lab(lab)
+    dependent = ("2|0|PENDING|Dependency||0", "2|1|PENDING|Dependency||0")
+    two.queue("1|0|RUNNING|None|n1|0", *dependent)
+    two.claim(maker, "1", 0)
+    two.told(maker, 30, label="offline: moore")
+    for run in look(two.study, two.root)["runs"]:
+        assert (run["state"], run["reason"]) == ("waiting", f"offline stage {maker.name}: running on n1, 30 %")
+    two.queue("1|0|PENDING|JobHeldAdmin||0", *dependent)
+    maker.claim_path.unlink()
+    for run in look(two.study, two.root)["runs"]:
+        assert (run["state"], run["never_starts"]) == ("waiting", True)
+        assert run["reason"] == f"offline stage {maker.name}: NEVER STARTS: JobHeldAdmin"
+    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionTimeLimit||0", dependent[1])
+    states = [(run["state"], run["never_starts"]) for run in look(two.study, two.root)["runs"]]
+    assert states == [("pending", True)] * 2 + [("waiting", False)] * 2
+    two.fail(maker, kind="out of memory")
+    states = [(run["state"], run["reason"]) for run in look(two.study, two.root)["runs"]][2:]
+    assert states == [("failed", f"offline stage {maker.name}: out of memory after 2 attempts: ValueError: x")] * 2
+    two.finish_stages(maker)
+    two.queue("2|0|PENDING|Priority||0")
+    assert [run["state"] for run in look(two.study, two.root)["runs"]] == ["pending"] * 2 + ["todo"] * 2
+
+
+def test_waiting_for_a_unit_that_trains_the_stage(lab: MakeLab) -> None:
+    """Breaks if a unit nobody has is offered to the next submit while another one trains its offline stage."""
+    two = lab("ab", True)
+    two.submit([[two.units[0]]])
+    two.claim(two.units[0], "1", 0)
+    two.queue("1|0|RUNNING|None|n1|0")
+    runs = look(two.study, two.root)["runs"]
+    assert [run["state"] for run in runs] == ["running"] * 2 + ["waiting"] * 2
+    assert runs[2]["reason"] == f"offline stage: {two.units[0].name} trains it"
+
+
+def test_split_unit(lab: MakeLab) -> None:
+    """Breaks if the halves of a unit that did not fit are not found in the task of the whole."""
+    one = lab()
+    one.submit([[one.units[0]]])
+    one.units[0].split_path.write_text('{"reason": "out of memory"}')
+    first, second = one.units[0].halves()
+    one.claim(first, "1", 0)
+    one.queue("1|0|RUNNING|None|n1|0")
+    states = {run["unit"]: run["state"] for run in look(one.study, one.root)["runs"]}
+    assert states == {first.name: "running", second.name: "pending"}
+
+
+def test_a_submission_made_while_looking(lab: MakeLab) -> None:
+    """Breaks if the files are read before the queue: a task submitted in between would be nobody's."""
+    one = lab()
+    folder = one.submit([[one.units[0]]])
+    later = folder.with_name("later")
+    folder.rename(later)
+    (folder.with_name("old") / "manifest.json").parent.mkdir()
+    (folder.with_name("old") / "manifest.json").write_text('{"arrays": []}')
+    one.fake("squeue", f"mv {later} {folder}; echo '1|0|PENDING|Priority||9:00|0|moore:{STAMP}:0'")
+    assert only(one)["state"] == "pending"
+
+
+def test_eta(lab: MakeLab) -> None:
+    """Breaks if the time left is not the rest at the pace since the claim, or is made up where there is no pace."""
+    one = lab()
+    one.queue("1|0|RUNNING|None|n1|0")
+    running(one)
+    assert only(one)["eta"] is None  # where it began is not known
+    running(one, progress=0.4)
+    assert only(one)["eta"] is None  # nothing was done yet
+    running(one, progress=0.1)
+    one.told(one.units[0], 40, ago=600)
+    # 0.3 in 50 minutes, 10 minutes ago
+    assert only(one)["eta"] == pytest.approx(0.6 * 3000 / 0.3 - 600, abs=5)
+    assert only(one)["progress"] == 0.4
+    one.told(one.units[0], 40, ago=4000)  # a word of the process before
+    assert only(one)["eta"] is None
+
+
+def test_silence(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a process that has not said anything for ten minutes looks like any other, or a fresh one like it."""
+    one = lab()
+    running(one)
+    one.queue("1|0|RUNNING|None|n1|0")
+    assert only(one)["silent"] is None
+    one.told(one.units[0], 40, ago=1300)
+    assert only(one)["silent"] == pytest.approx(1300, abs=5)
+    status(one.study, one.root)
+    assert capsys.readouterr().out.count("online: a; silent for 2") == 2
+    one.claim(one.units[0], "1", 0, since=time.time() - 60)  # it has just begun again
+    assert only(one)["silent"] is None
+
+
+def test_text(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a line, a count or the marked reason is missing or cut, or brackets in it are taken for markup."""
+    two = lab("ab")
+    two.submit([[two.units[0]]], [[two.units[1]]])
+    two.claim(two.units[0], "1", 0, progress=0.1)
+    two.told(two.units[0], 40, label="online: [bold]a[/bold]")
+    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionConfig||0")
+    assert main(["study", "status", *two.arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "s-tiny: 4 runs, 0 done (0 diverged), 2 running, 2 pending, 0 waiting, 0 failed"
+    assert lines[1].split() == ["run", "state", "node", "done", "ETA", "reason"]
+    left, right = ("running", "n1", "40 %"), ("pending", "-", "0 %")
+    for line, run, words in zip(lines[2:6], two.run_ids(*two.units), [left, left, right, right], strict=True):
+        assert line.startswith(run)
+        assert all(f" {word} " in line for word in words)
+        ending = f"{duration(7200)}  online: [bold]a[/bold]" if words is left else "-  NEVER STARTS: PartitionConfig"
+        assert line.rstrip().endswith(ending)
+    assert lines[6] == "ETA: what is left of the run's cohort, at its pace since its process began"
+    two.queue()
+    status(two.study, two.root)
+    assert "the next `moore study submit` takes 4 of these runs" in capsys.readouterr().out
+
+
+def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a key that others read is renamed or missing, or more than one object is printed."""
+    one = lab()
+    running(one)
+    one.queue("1|0|RUNNING|None|n1|0")
+    assert main(["study", "status", *one.arguments, "--json"]) == 0
+    facts = read(capsys.readouterr().out)
+    assert list(facts) == ["study", "note", "counts", "runs"]
+    assert list(facts["counts"]) == ["all", "done", "diverged", *STATES]
+    assert facts["runs"][0] == {
+        "run": one.run_ids(one.units[0])[0],
+        "unit": one.units[0].name,
+        "progress": 0.4,
+        "state": "running",
+        "reason": "online: a",
+        "node": "n1",
+        "task": "1_0",
+        "never_starts": False,
+        "eta": None,
+        "silent": None,
+    }
+
+
+def test_without_slurm(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a machine without SLURM says more than the files do, or nothing at all."""
+    two = lab("ab")
+    running(two)
+    two.submit([[two.units[0]], [two.units[1]]])
+    two.without_slurm()
+    assert main(["study", "status", *two.arguments]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-2] == "SLURM's commands are not on this machine: only files were looked at"
+    assert out.count("claimed by job 1_0") == 2
+    assert out.count(f"submitted ({STAMP})") == 2
+    assert "2 claimed, 0 pending" in out
+
+
+def test_no_such_folder(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a wrong --root looks like a study that has not begun."""
+    one = lab()
+    status(one.study, one.root)
+    assert f"{one.folder} is not there: nothing was trained or submitted with this --root" in capsys.readouterr().out
+
+
+def test_squeue_fails(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a controller that does not answer is taken for an empty queue."""
+    one = lab()
+    running(one)
+    one.fake("squeue", "echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1")
+    assert main(["study", "status", *one.arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("moore: squeue cannot be asked: slurm_load_jobs error: Unable to contact")
+    assert captured.err.count("\n") == 1
+
+
+def test_damaged_manifest(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if tasks whose manifest cannot be read are left out, as if nobody had their units."""
+    one = lab()
+    path = one.submit([[one.units[0]]]) / "manifest.json"
+    one.queue("1|0|RUNNING|None|n1|0")
+    for text in ("{", "[]", '{"arrays": []}', '{"arrays": [{"tasks": []}]}'):
+        path.write_text(text)
+        assert main(["study", "status", *one.arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"moore: {path}: ")
+        assert line.endswith("accepted: the file as submit wrote it")
+
+
+def test_runs_of_another_configuration(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a changed study is compared with the runs of the old one."""
+    one = lab()
+    one.finish(one.units[0].runs)
+    path = one.folder / "runs" / one.run_ids(one.units[0])[0] / "manifest.json"
+    path.write_text(path.read_text().replace('"eval_episodes": 2', '"eval_episodes": 3'))
+    assert main(["study", "status", *one.arguments]) == 2
+    assert "eval_episodes is 3 there and 2 here" in capsys.readouterr().err
+
+
+def test_watch(lab: MakeLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if watching ends before all runs are finished, does not end then, or at a controller that restarts."""
+    one = lab()
+    running(one)
+    one.queue("1|0|RUNNING|None|n1|0")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:
+            one.fake("squeue", "echo no controller >&2; exit 1")
+        else:
+            one.queue()
+            one.finish(one.units[0].runs)
+
+    monkeypatch.setattr("slurm.status.sleep", sleep)
+    assert main(["study", "status", *one.arguments, "--watch", "--every", "7"]) == 0
+    assert slept == [7.0, 7.0]
+    out = capsys.readouterr().out
+    assert out.count("2 running") == 2
+    assert "squeue cannot be asked: no controller; nothing was done; this is of " in out
+    assert out.splitlines()[-1] == "s-tiny: 2 runs, 2 done (0 diverged), 0 running, 0 pending, 0 waiting, 0 failed"
+
+
+def test_watch_until_interrupted(lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if Ctrl-C is an error, or a first look that fails is not."""
+    one = lab()
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("slurm.status.sleep", interrupt)
+    assert main(["study", "status", *one.arguments, "--watch"]) == 0
+    one.submit([[one.units[0]]])
+    one.fake("squeue", "exit 1")
+    assert main(["study", "status", *one.arguments, "--watch"]) == 2
+
+
+def test_bad_input(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if bad input is not one line with exit code 2."""
+    one = lab()
+    for words, part in (
+        (["--watch", "--every", "2"], "--every: 2 is not accepted; expected 5 seconds or more"),
+        (["--watch", "--json"], "--watch: not with --json"),
+    ):
+        assert main(["study", "status", *one.arguments, *words]) == 2
+        assert part in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"is no run of s-tiny; did you mean a-none-pendulum-s\d-\w+ or a-none-pend"):
+        StudyView(one.study, one.root).check(["a-none-pendulum-s0"])
+
+
+def test_root_below_another_folder(lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a --root relative to the working folder finds other units than the submission's absolute one."""
+    one = lab()
+    running(one)
+    one.queue("1|0|RUNNING|None|n1|0")
+    monkeypatch.chdir(one.root.parent)
+    assert look(one.study, Path(os.path.relpath(one.root)))["counts"]["running"] == 2

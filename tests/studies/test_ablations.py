@@ -1,0 +1,206 @@
+"""The shipped studies, methods and scales: they load, keep the schedule's shape, and say nothing that is not read."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig, to_mapping
+from moore.algorithm.moore import OnlineStage
+from moore.algorithm.mopo import offline_stage
+from moore.algorithm.sampling import DENSITY_RATIO, ROW_STRATEGIES, SamplingConfig
+from moore.algorithm.switches import ALGORITHMS, dotted_keys, has_switch
+from moore.base.errors import UserError
+from moore.run.recorder import Recorder
+from moore.studies.identity import offline_key, offline_run_id
+from moore.studies.study import ABLATIONS_DIR, load_study
+from tests.agents.test_methods import KNOWN, method
+from tests.agents.test_online import with_returns
+
+SCALES = sorted((ABLATIONS_DIR / "scales").glob("*.yaml"))
+STUDY = ABLATIONS_DIR / "sampling.yaml"
+STRATEGIES = ("prioritized", "uniform", "half_half", "pure_online")  # of that study
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
+def test_scale_keeps_the_shape_of_the_schedule(scale: Path) -> None:
+    """Breaks if N_off / (S T^2) is not the paper's 0.1: the decay rate would mean something else."""
+    for run in load_study(STUDY, scale).runs:
+        if run.dataset is not None:
+            assert run.dataset_transitions is not None
+            ratio = run.dataset_transitions / (run.online.epoch_steps * run.online.epochs**2)
+            assert ratio == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
+def test_variants_differ_in_the_strategy_only(scale: Path) -> None:
+    """Breaks if a variant changes anything that its YAML does not name."""
+    study = load_study(STUDY, scale)
+    by_method: dict[str, list[object]] = {}
+    for run in study.runs:
+        if run.dataset is not None:
+            by_method.setdefault(run.method, []).append(replace(run, method="", sampling=SamplingConfig()))
+            assert run.sampling == SamplingConfig(run.method, run.method, run.method)
+    assert set(by_method) == set(STRATEGIES)
+    assert all(runs == by_method["prioritized"] for runs in by_method.values())
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
+def test_a_cohort_holds_all_strategies_and_seeds_of_a_dataset(scale: Path) -> None:
+    """Breaks if runs that could share a process are split, or references lose their own cohort."""
+    study = load_study(STUDY, scale)
+    seeds = len(yaml.safe_load(scale.read_text())["seeds"])
+    cohorts = study.cohorts()
+    for cohort in cohorts:
+        assert len(cohort) == seeds * (len(STRATEGIES) if cohort[0].dataset else 1)
+    assert sum(map(len, cohorts)) == len(study.runs)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("scale: mini", "scale: ../elsewhere", "scale: '../elsewhere' is not accepted"),
+        ("seeds: [0, 1, 2, 3, 4]", "seeds: []", "seeds: expected a non-empty list"),
+        ("tasks:", 'tasks:\n  - {env: pendulum, dataset: "self:pendulum-low", penalty: {coef: 9}}', "occurs twice"),
+    ],
+)
+def test_bad_scales_are_refused(tmp_path: Path, old: str, new: str, part: str) -> None:
+    """Breaks if a scale with two runs for one cell, or a name outside the results folder, is accepted."""
+    text = (ABLATIONS_DIR / "scales" / "mini.yaml").read_text()
+    assert old in text
+    path = tmp_path / "bad.yaml"
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError) as error:
+        load_study(STUDY, path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert part in str(error.value)
+
+
+@cache
+def at(scale: Path, study: str = "all-methods") -> list[RunConfig]:
+    return load_study(ABLATIONS_DIR / f"{study}.yaml", scale).runs
+
+
+def missing(values: Mapping[str, Any], config: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """The dotted keys whose value a configuration does not have."""
+    keys: set[str] = set()
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            keys |= missing(value, config[key], f"{prefix}{key}.")
+        elif config[key] != value:
+            keys.add(f"{prefix}{key}")
+    return keys
+
+
+@pytest.mark.parametrize("study", ["main_table", "paper-methods", "all-methods"])
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
+def test_methods_of_a_study(study: str, scale: Path) -> None:
+    """Breaks if a method is missing on a task or seed, or is not what methods.yaml and the scale's `methods` say."""
+    names = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text())["methods"]
+    assert set(names) == set(KNOWN) if study == "all-methods" else set(names) < set(KNOWN)
+    values = yaml.safe_load(scale.read_text())
+    runs = at(scale, study)
+    for name in names:
+        own = [run for run in runs if run.method == name]
+        from_scratch = "dataset" in (KNOWN[name] or {})
+        tasks = {task["env"] if from_scratch else (task["env"], task["dataset"]) for task in values["tasks"]}
+        cells = {(run.env if run.dataset is None else (run.env, run.dataset), run.seed) for run in own}
+        assert cells == {(task, seed) for task in tasks for seed in values["seeds"]}
+        assert len(own) == len(cells)
+        adapted = values.get("methods", {}).get(name) or {}
+        for run in own:
+            config = to_mapping(run)
+            assert not missing(adapted, config)
+            assert missing(KNOWN[name] or {}, config) <= set(dotted_keys(adapted))
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
+def test_scale_fits_the_methods(scale: Path) -> None:
+    """Breaks if a scale's steps contradict what a method's own schedule means."""
+    for run in at(scale):
+        online = run.online
+        if run.method == "balanced_replay":  # rounds of an epoch; the first share is that of the first epoch
+            assert online.update_interval in (0, online.epoch_steps)
+        if run.method in ("rlpd", "wsrl"):  # one update of the actor for each environment step
+            assert online.actor_interval == online.utd_ratio
+        assert max(online.exploration_steps, online.warmup_steps) <= 0.2 * run.online_steps
+        assert run.sac.batch_size >= run.sac.num_critics
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
+def test_offline_stages_are_shared_where_they_are_the_same(scale: Path) -> None:
+    """Breaks if MOORe and its relatives are pre-trained more than once, or methods that differ offline only once."""
+    seed = at(scale)[0].seed
+    stages: dict[str | None, dict[tuple[str, str], set[str]]] = {}
+    for run in at(scale):
+        if run.dataset is not None and run.seed == seed:
+            stage = offline_key(run, "data"), offline_run_id(run)
+            stages.setdefault(run.dataset, {}).setdefault(stage, set()).add(run.method)
+    for found in stages.values():
+        assert [names for names in found.values() if len(names) > 1] == [{"moore", "mopo", "mopo_naive", "mbpo_warm"}]
+        keys, folders = zip(*found, strict=True)
+        assert len(set(keys)) == len(set(folders)) == len(found)
+
+
+def keys_read(config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The dotted keys that the two stages of a run ask for, but for what dataclasses and the checks do with all."""
+    sections = {type(getattr(config, field.name)): f"{field.name}." for field in dataclasses.fields(config)}
+    prefixes = {kind: prefix for kind, prefix in sections.items() if dataclasses.is_dataclass(kind)} | {RunConfig: ""}
+    read: set[str] = set()
+
+    def spy(self: Any, name: str) -> Any:
+        caller = sys._getframe(1).f_code
+        if caller.co_filename not in ("<string>", dataclasses.__file__) and caller.co_name != "__post_init__":
+            read.add(prefixes[type(self)] + name)
+        return object.__getattribute__(self, name)
+
+    with monkeypatch.context() as patch:
+        for kind in prefixes:
+            patch.setattr(kind, "__getattribute__", spy)
+        online = Cohort([config], with_returns(config.env), "online")
+        if config.dataset is not None:
+            offline = Cohort([config], with_returns(config.env), "offline")
+            offline_stage(offline, Recorder(root / "offline", "study", [config]), lambda: None)
+            online.agent.load(offline.agent.state())
+            if online.ensemble is not None and offline.ensemble is not None:
+                online.ensemble.load(offline.ensemble.state())
+        OnlineStage(online).run(Recorder(root / "online", "study", [config]), lambda: None)
+    return read
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_switches_are_read(algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if methods.yaml or a study may set something that no run of the algorithm ever looks at."""
+    methods = [name for name, values in KNOWN.items() if (values or {}).get("algorithm", "sac") == algorithm]
+    small = {"offline": {"updates": 4, "rollout_interval": 2, "eval_interval": 2}, "online": {"epochs": 1}}
+    read: set[str] = set()
+    for name in methods:
+        read |= keys_read(method(name, **small), tmp_path / name, monkeypatch)
+    for strategy in (*ROW_STRATEGIES, DENSITY_RATIO) if algorithm == "sac" else ():
+        learned = method("moore", **small, sampling={"start_states": strategy})
+        read |= keys_read(learned, tmp_path / strategy, monkeypatch)
+    for name in methods:
+        keys = set(dotted_keys(KNOWN[name] or {}))
+        assert all(has_switch(algorithm, key) for key in keys)
+        assert keys <= read
+    own = ALGORITHMS[algorithm]
+    for key in dotted_keys(to_mapping(RunConfig("pendulum"))):
+        if any(key == switch or key.startswith(f"{switch}.") for switch in own):
+            # Balanced Replay has CQL's whole section; its agents drop the term online and know no returns
+            assert key in read, key
+
+
+def test_balanced_replay_has_only_its_part_of_cql() -> None:
+    """Breaks if a study may calibrate Balanced Replay's agents, which know no returns, or weigh a term they drop."""
+    assert has_switch("balanced_replay", "cql.offline_coef")
+    assert not has_switch("balanced_replay", "cql.online_coef")
+    assert not has_switch("balanced_replay", "cql.calibrated")

@@ -1,0 +1,166 @@
+"""Studies with axes, factors and chosen tasks: every member differs from the base in the keys that the YAML names."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from moore.algorithm.config import RunConfig, to_mapping
+from moore.algorithm.switches import dotted_keys
+from moore.base.errors import UserError
+from moore.cli.main import find_study
+from moore.studies.axes import expand, multiplied, nested
+from moore.studies.identity import offline_run_id
+from moore.studies.study import ABLATIONS_DIR, load_study
+
+SCALES = sorted((ABLATIONS_DIR / "scales").glob("*.yaml"))
+ABLATIONS = ["sampling", "sampling-extended", "decay_rate", "penalty", "where", "budget"]
+MINI = ABLATIONS_DIR / "scales" / "mini.yaml"
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return out
+
+
+def named_keys(study: str) -> dict[str, set[str]]:
+    """Variant -> the dotted keys that the YAML lets it change, read from the file with nothing but YAML."""
+    values = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text())
+    out = {name: set(dotted_keys(changes or {})) for name, changes in values.get("variants", {}).items()}
+    names: dict[str, set[str]] = {"": set()} if "axes" in values else {}
+    for axis, points in values.get("axes", {}).items():
+        if isinstance(points, dict):
+            here = {name: set(dotted_keys(changes or {})) for name, changes in points.items()}
+        else:
+            here = {f"{axis.split('.')[-1]}-{point:g}": {axis} for point in points}
+        names = {f"{a}-{b}".lstrip("-"): keys | more for a, keys in names.items() for b, more in here.items()}
+    return out | names
+
+
+@pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("study", ABLATIONS)
+def test_members_differ_from_the_base_in_the_named_keys_only(study: str, scale: Path) -> None:
+    """Breaks if a variant changes a key that its YAML does not name, changes nothing, or has other seeds or tasks."""
+    named, loaded = named_keys(study), load_study(ABLATIONS_DIR / f"{study}.yaml", scale)
+    bare = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text())
+    for key in ("variants", "axes", "references"):
+        bare.pop(key, None)
+    plain = {(run.dataset, run.seed): flat(to_mapping(run)) for run in base_runs(bare, scale)}
+    assert loaded.reference is not None
+    seen: dict[str, set[tuple[str | None, int]]] = {}
+    for run in loaded.runs:
+        if run.method not in named:
+            continue  # a reference from scratch
+        base, mine = plain[run.dataset, run.seed], flat(to_mapping(run))
+        changed = {key for key in mine if mine[key] != base[key]} - {"method"}
+        assert changed <= named[run.method]
+        assert bool(changed) == (run.method != loaded.reference)
+        seen.setdefault(run.method, set()).add((run.dataset, run.seed))
+    assert set(seen) == set(named)
+    assert all(cells == set(plain) for cells in seen.values())
+
+
+def base_runs(study: dict[str, Any], scale: Path) -> list[RunConfig]:
+    """The runs of the scale as it stands, on the tasks that the study chooses."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "base.yaml"
+        path.write_text(yaml.safe_dump(study | {"variants": {"base": {}}}))
+        return load_study(path, scale).runs
+
+
+@pytest.mark.parametrize("study", ["sampling-extended", "decay_rate", "where", "budget"])
+def test_online_studies_share_the_offline_stage(study: str) -> None:
+    """Breaks if an online setting reaches the offline stage: comparisons would not be paired."""
+    loaded = load_study(ABLATIONS_DIR / f"{study}.yaml", MINI)
+    stages: dict[tuple[str | None, int], set[str]] = {}
+    for run in loaded.runs:
+        stages.setdefault((run.dataset, run.seed), set()).add(offline_run_id(run))
+    assert all(len(names) == 1 for names in stages.values())
+
+
+def test_kinds_of_penalty_are_trained_offline_too() -> None:
+    """Breaks if an uncertainty has no offline stage of its own, or a schedule has one."""
+    runs = load_study(ABLATIONS_DIR / "penalty.yaml", MINI).runs
+    by_kind: dict[str, set[str]] = {}
+    for run in runs:
+        by_kind.setdefault(run.penalty.uncertainty, set()).add(offline_run_id(run))
+    assert not by_kind["max_std"] & by_kind["ensemble_std"]
+    assert all(len(stages) == 2 * 5 for stages in by_kind.values())
+
+
+def test_product_of_axes() -> None:
+    """Breaks if a combination is missing, changes of two axes do not meet, or names and points disagree."""
+    axes = {"sampling.decay_rate": [0.5, 2], "kind": {"a": {}, "b": {"sampling": {"online_ratio": 0.1}}}}
+    variants, points = expand(axes, "file")
+    assert list(variants) == ["decay_rate-0.5-a", "decay_rate-0.5-b", "decay_rate-2-a", "decay_rate-2-b"]
+    assert variants["decay_rate-2-b"] == {"sampling": {"decay_rate": 2, "online_ratio": 0.1}}
+    assert points["decay_rate-0.5-b"] == {"sampling.decay_rate": 0.5, "kind": "b"}
+
+
+def test_factors() -> None:
+    """Breaks if a factor is not of the base's value, an integer does not stay one, or plain values are touched."""
+    base = {"online": {"utd_ratio": 3, "epochs": 7}, "penalty": {"coef": 0.5}, "method": "moore"}
+    changes = {"online": {"utd_ratio": "x2", "epochs": "x0.5"}, "penalty": {"coef": "x3"}, "method": "x"}
+    got = multiplied(changes, base, "file")
+    assert got == {"online": {"utd_ratio": 6, "epochs": 4}, "penalty": {"coef": 1.5}, "method": "x"}
+    assert type(got["online"]["utd_ratio"]) is int
+    assert nested("a.b", 1) == {"a": {"b": 1}}
+
+
+def test_factors_reach_the_runs() -> None:
+    """Breaks if a study's factor is applied to the default in place of the scale's value."""
+    runs = load_study(ABLATIONS_DIR / "budget.yaml", MINI).runs
+    caps = {run.method: run.dynamics.online_max_updates for run in runs}
+    assert (caps["cap-x0.2"], caps["moore"], caps["cap-x5"]) == (10, 50, 250)
+    assert {run.online.retrain_interval for run in runs if run.method == "retrain-x2"} == {250}
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"axes": {"sampling.decay_rate": []}}, "axes.sampling.decay_rate: expected a non-empty list of values"),
+        (
+            {"axes": {"sampling.decay_rat": [1, 2]}},
+            "decay_rat: unknown key; did you mean sampling.decay_rate?",
+        ),
+        ({"axes": {"sampling.decay_rate": [-1, 2]}}, "sampling.decay_rate: -1.0 is not accepted; expected a finite"),
+        ({"axes": {"sampling.decay_rate": [1, 1]}}, "a value occurs twice"),
+        ({"axes": {"kind": {"a": 3}}}, "axes.kind: expected a non-empty list of values, or a mapping"),
+        ({"axes": {"kind": {"A b": {}}}}, "'A b' is not accepted; expected lower-case letters"),
+        ({"variants": {"u-1": {}}, "axes": {"x.u": [1]}}, "axes: 'u-1' is in `variants` too"),
+        ({"variants": {"a": {"sac": {"hidden": "x2"}}}}, "sac.hidden: x2 of [64, 64]; a factor needs a number"),
+        ({"variants": {"a": {"online": {"utd_ratio": "x0.1"}}}}, "online.utd_ratio: x0.1 of 2 is less than one"),
+        (
+            {"variants": {"a": {}}, "tasks": {"mini": ["self:ant"]}},
+            "tasks: 'self:ant' is no task of mini; it has",
+        ),
+        ({"variants": {"a": {}}, "tasks": {"mini": []}}, "tasks.mini: expected a non-empty list"),
+        ({}, "expected `variants`, `axes` or `methods`"),
+    ],
+)
+def test_bad_studies_are_refused(tmp_path: Path, change: dict[str, Any], part: str) -> None:
+    """Breaks if bad input is accepted, or the line does not name the file and the key."""
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump({"study": "bad", **change}))
+    with pytest.raises(UserError) as error:
+        load_study(path, MINI)
+    assert str(path) in str(error.value)
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_variants_with_the_same_settings_are_trained_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a run is trained twice under two names, or a variant disappears without a word."""
+    path = tmp_path / "s.yaml"
+    path.write_text("study: s\nvariants: {a: {}, b: {sampling: {decay_rate: 1.0}}, c: {sampling: {decay_rate: 2.0}}}\n")
+    study = load_study(path, ABLATIONS_DIR / "scales" / "mini.yaml")
+    assert {run.method for run in study.runs} == {"a", "c"}
+    assert study.collapsed == {"b": "a"}
+    assert find_study(str(path), "mini").runs == study.runs
+    assert capsys.readouterr().err == "moore: b has the settings of a: trained once, as a\n"

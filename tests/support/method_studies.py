@@ -1,0 +1,105 @@
+"""Synthetic studies that compare methods: real configs, run ids and manifests, made-up scores at `GRID`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.rows import Study, validate
+from moore.algorithm.config import RunConfig, to_mapping
+from moore.run.recorder import COLUMNS
+from moore.studies.identity import dataset_label, offline_config, offline_method, offline_run_id, run_id
+from moore.studies.study import load_study
+from tests.analysis.test_rows import GRID, Row, manifest
+
+# A budget of 1000 online steps; methods that would explore for longer than that get less.
+SCALE = """
+scale: toy
+seeds: [{seeds}]
+defaults:
+  dataset_transitions: 4000
+  real_ratio: 0.25
+  sac: {{hidden: [32, 32]}}
+  cql: {{num_actions: 4}}
+  balanced_replay: {{num_agents: 3}}
+  offline: {{updates: 3000}}
+  online: {{epochs: 10, epoch_steps: 100, retrain_interval: 50, utd_ratio: 2}}
+tasks:
+{tasks}
+methods:
+  sac: {{online: {{exploration_steps: 50}}}}
+  mbpo: {{online: {{exploration_steps: 50}}}}
+  rlpd: {{online: {{exploration_steps: 50}}}}
+  wsrl: {{online: {{warmup_steps: 50}}}}
+"""
+LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
+PENALTIES = {LOW: 0.5, MEDIUM: 1.0}
+Scores = Callable[[RunConfig], Sequence[float]]
+
+
+def flat_scores(levels: Mapping[str, Sequence[float]], j0: float = 50.0) -> Scores:
+    """J_0 = j0, then the method's level of the seed."""
+    return lambda run: [j0, *[levels[run.method][run.seed]] * (len(GRID) - 1)]
+
+
+def runs_of(
+    folder: Path, methods: Sequence[str], seeds: int, datasets: Sequence[str] = (LOW, MEDIUM)
+) -> list[RunConfig]:
+    """The runs of a study of these methods of moore/agents/methods.yaml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    study, scale = folder / "study.yaml", folder / "scale.yaml"
+    study.write_text(f"study: toy\nmethods: [{', '.join(methods)}]\n", encoding="utf-8")
+    envs = {name: name.split(":")[1].split("-")[0] for name in datasets}
+    tasks = [f'  - {{env: {envs[d]}, dataset: "{d}", penalty: {{coef: {PENALTIES.get(d, 1.5)}}}}}' for d in datasets]
+    text = SCALE.format(seeds=", ".join(map(str, range(seeds))), tasks="\n".join(tasks))
+    scale.write_text(text, encoding="utf-8")
+    return load_study(study, scale).runs
+
+
+def online_rows(run: RunConfig, scores: Sequence[float]) -> list[Row]:
+    """Evaluations at the first len(scores) steps of `GRID`."""
+    points = zip(GRID, scores, strict=False)
+    return [_row(run, run_id(run), run.method, "online", x, 2 * x, y) for x, y in points]
+
+
+def offline_rows(run: RunConfig, end: float) -> list[Row]:
+    """The offline stage that a run starts from: from 0 up to `end`; one evaluation if there are no updates."""
+    stage, total = offline_config(run), run.offline.updates
+    steps = [total * k // 6 for k in range(7)] if total else [0]
+    points = [(u, end * u / total if total else end) for u in steps]
+    return [_row(stage, offline_run_id(run), offline_method(run), "offline", 0, u, y) for u, y in points]
+
+
+def method_manifest(runs: Sequence[RunConfig]) -> dict[str, Any]:
+    """What `moore reproduce` writes about configs and offline stages."""
+    staged = [run for run in runs if run.dataset is not None]
+    configs = {run_id(run): to_mapping(run) for run in runs}
+    configs |= {offline_run_id(run): to_mapping(offline_config(run)) for run in staged}
+    offline_runs = {run_id(run): offline_run_id(run) for run in staged}
+    return manifest(config=to_mapping(runs[0]), configs=configs, offline_runs=offline_runs)
+
+
+def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
+    """Online rows of all runs and the rows of their offline stages, each stage once."""
+    rows = [row for run in runs for row in online_rows(run, scores(run))]
+    stages = {offline_run_id(run): run for run in runs if run.dataset is not None}
+    return rows + [row for run in stages.values() for row in offline_rows(run, scores(run)[0])]
+
+
+def method_study(
+    folder: Path, methods: Sequence[str], seeds: int, scores: Scores, datasets: Sequence[str] = (LOW, MEDIUM)
+) -> Study:
+    runs = runs_of(folder, methods, seeds, datasets)
+    return as_study(method_rows(runs, scores), method_manifest(runs))
+
+
+def as_study(rows: list[Row], manifest: dict[str, Any]) -> Study:
+    return Study("toy", validate(pd.DataFrame(rows, columns=list(COLUMNS)), "toy"), manifest)
+
+
+def _row(run: RunConfig, name: str, method: str, phase: str, env_steps: int, updates: int, score: float) -> Row:
+    head = ("toy", method, dataset_label(run), run.seed, name, phase, env_steps, updates, 0.5)
+    return dict(zip(COLUMNS, (*head, "eval/score", score), strict=True))

@@ -1,0 +1,98 @@
+"""The path for a GPU as far as a machine without one can go: run by test_core_graphs.py, in a process of its own.
+
+Fake tensors have a device and a shape but no numbers: code that would wait for the device, mix devices or read a number
+fails on them. Torch has to know of a device before its first backward pass, so no other test may run before these.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from moore.networks.mlp import MLP
+from moore.networks.random import Streams
+from tests.networks.test_graphs import METHODS, cohort
+
+
+@pytest.fixture(scope="module")
+def device() -> str:
+    """A device that torch believes in, whose tensors have no numbers."""
+    _setup_privateuseone_for_python_backend("pretended")
+    return "pretended"
+
+
+@pytest.fixture
+def copies(device: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Fake tensors for everything; lists what was copied from Python's numbers to the device, which makes it wait.
+
+    Random numbers, whose generators would need a real device, are just shapes.
+    """
+    copied: list[Any] = []
+    as_tensor, tensor = torch.as_tensor, torch.tensor
+
+    def streams(self: Streams, seeds: Any, *purpose: Any, device: Any = "cpu") -> None:
+        self.device, self.generators = torch.device(device), [None] * len(seeds)  # type: ignore[list-item]
+
+    def draw(dtype: torch.dtype) -> Callable[..., Tensor]:
+        return lambda self, *shape: torch.empty(len(self.generators), *shape, device=self.device, dtype=dtype)
+
+    def init(self: MLP, generators: Any, members: int | None = None) -> Tensor:
+        lead = (len(generators), members) if members else (len(generators),)
+        return torch.empty(*lead, self.num_params, device=device)
+
+    def onto(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def onto_device(data: Any, *, device: Any = "cpu", **more: Any) -> Tensor:
+            if isinstance(data, Tensor) or torch.device(device).type == "cpu":
+                return make(data, device=device, **more)
+            copied.append(data)
+            made = make(data, **more)
+            return torch.empty(made.shape, dtype=made.dtype, device=device)
+
+        return onto_device
+
+    monkeypatch.setattr(Streams, "__init__", streams)
+    monkeypatch.setattr(Streams, "normal", draw(torch.float32))
+    monkeypatch.setattr(Streams, "uniform", draw(torch.float64))
+    monkeypatch.setattr(MLP, "init", init)
+    monkeypatch.setattr(torch, "tensor", onto(tensor))
+    monkeypatch.setattr(torch, "as_tensor", onto(as_tensor))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield copied
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("stage", ["offline", "online"])
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_waits_for_the_gpu(name: str, stage: str, precision: str, device: str, copies: list[Any]) -> None:
+    """Breaks if a rollout or an update, with its draws, reads a number off the device, copies one, or mixes devices."""
+    made = cohort(name, stage, device, precision=precision)
+    t = 1 if stage == "online" else 0
+    for _ in range(2):  # what stays the same for an epoch is copied once
+        copies.clear()
+        if made.ensemble is not None:
+            made.ensemble.fitted = True
+            made.imagine(t)
+            split = made._split("train")
+            data = made.real_buffer.gather(made._draw("model_batches", t, "model_batches", 3 * 8, split))
+            made.ensemble._update(data, [True, False, True])
+        made.update_policy(t, 3)
+    assert not copies
+    for key, tensor in made.agent.state().items():
+        assert tensor.device.type == device, key
+
+
+def test_a_wait_would_be_seen(device: str, copies: list[Any]) -> None:
+    """Breaks if fake tensors let a number be read, so that the test above means nothing."""
+    x = torch.zeros(3, device=device)
+    with pytest.raises(DataDependentOutputException):
+        float(x.sum())
+    with pytest.raises(DynamicOutputShapeException):
+        x[x > 0]
+    with pytest.raises(RuntimeError, match="same device"):
+        x + torch.zeros(3)
+    torch.tensor([1.0], device=device)
+    assert copies == [[1.0]]

@@ -1,0 +1,146 @@
+"""Units of a second for the tests of stopping and resuming: their spec, their rows, and runs that end on the way."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import moore.run.unit
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import from_mapping, to_mapping
+from moore.run.recorder import Recorder
+from moore.run.stop import Stopped, StopRequest
+from moore.run.unit import Unit
+
+RUN: dict[str, Any] = {
+    "env": "pendulum",
+    "dataset": "self:pendulum-medium",
+    "dataset_transitions": 300,
+    "eval_episodes": 2,
+    "sac": {"hidden": [8], "batch_size": 8, "normalize_obs": True},
+    "dynamics": {
+        "ensemble_size": 3,
+        "num_elites": 2,
+        "hidden": [8],
+        "weight_decay": [0.0, 0.0],
+        "batch_size": 8,
+        "epoch_updates": 5,
+        "offline_max_updates": 20,
+        "online_max_updates": 5,
+    },
+    "rollout": {"length": 2, "batch_size": 8, "retain": 3},
+    "offline": {"updates": 40, "rollout_interval": 10, "eval_interval": 20},
+    "online": {"epochs": 3, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
+}
+
+FORKS = multiprocessing.get_context("forkserver")  # it has torch already, which takes seconds to import
+FORKS.set_forkserver_preload(["tests.support.resume_warm", "tests.support.resume_units"])
+
+
+def write_spec(root: Path, **changes: Any) -> Path:
+    """The spec of a unit with two seeds below root; changes are laid over RUN's keys."""
+    values = {
+        key: {**value, **changes.pop(key, {})} if isinstance(value, dict) else value for key, value in RUN.items()
+    }
+    runs = [to_mapping(from_mapping(values | changes | {"seed": seed}, "test")) for seed in (0, 1)]
+    spec = {"study": "tiny", "name": "unit", "root": str(root), "device": "cpu", "runs": runs}
+    path = root / "tiny" / "units" / "unit.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(spec))
+    return path
+
+
+def rows(root: Path) -> pd.DataFrame:
+    """All rows of a root's runs and offline stages, without the time they took."""
+    frames = [pd.read_csv(path) for path in sorted((root / "tiny" / "runs").glob("*/rows.csv"))]
+    return pd.concat(frames, ignore_index=True).drop(columns="wall_seconds")
+
+
+def status(root: Path) -> dict[str, Any]:
+    """What the unit last said about itself."""
+    try:
+        return json.loads((root / "tiny" / "units" / "unit.progress.json").read_text())
+    except FileNotFoundError:
+        return {}
+
+
+class StopAt(StopRequest):
+    """Tells to stop at the n-th safe point of the process: 61 are in RUN's offline stage, then the online stage's."""
+
+    def __init__(self, point: int) -> None:
+        super().__init__()
+        self.left = point
+
+    @property
+    def reason(self) -> str | None:
+        """Asked once at every safe point."""
+        self.left -= 1
+        return None if self.left > 0 else "the test stops here"
+
+
+def run_until(path: Path, point: int) -> None:
+    """Run a unit in this process until it is told to stop at a safe point."""
+    with pytest.raises(Stopped):
+        Unit(json.loads(path.read_text()), path, StopAt(point)).run()
+
+
+def run_to_end(path: Path) -> None:
+    """Run a unit in this process to its end."""
+    Unit(json.loads(path.read_text()), path).run()
+
+
+def fork(path: Path, seconds: float, stuck: bool = False) -> BaseProcess:
+    """A process of its own for a unit, with so many seconds between checkpoints; its log is beside the spec.
+
+    It waits while there is a gate (`gate_of`). stuck: it never reaches a safe point.
+    """
+    process = FORKS.Process(target=_main, args=(path, seconds, stuck), daemon=True)
+    process.start()
+    return process
+
+
+def wait_for(what: Callable[[], bool], process: BaseProcess) -> bool:
+    """Wait until something is so; False: the process has ended before."""
+    while not what():
+        if not process.is_alive():
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def gate_of(path: Path) -> Path:
+    """While this file holds the beginning of a label, a process on the spec waits where it has told of such a label."""
+    return path.with_name("gate")
+
+
+def wait_at_gate(path: Path) -> None:
+    """Make this process do that."""
+    progress = Recorder.progress
+
+    def wait(recorder: Recorder, done: int, total: int, label: str) -> None:
+        progress(recorder, done, total, label)
+        while gate_of(path).exists() and label.startswith(gate_of(path).read_text()):
+            time.sleep(0.005)
+
+    Recorder.progress = wait  # type: ignore[assignment]
+
+
+def _main(path: Path, seconds: float, stuck: bool) -> None:
+    moore.run.unit.CHECKPOINT_SECONDS = seconds
+    wait_at_gate(path)
+    if stuck:
+        Cohort.train_model = lambda *_, **__: time.sleep(60)  # type: ignore[method-assign]
+    log = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    sys.exit(moore.run.unit.main(path))

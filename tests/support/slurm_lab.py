@@ -1,0 +1,133 @@
+"""A study folder as submissions leave it, and a SLURM of shell scripts, for the tests of what is said about both."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from moore.algorithm.config import RunConfig, to_mapping
+from moore.base.files import write_json
+from moore.run.work import Work
+from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.study import load_study
+from tests.support.resume_units import RUN
+
+STAMP = "20261123-014512-3f2a"
+
+
+class Lab:
+    """Variants a, b, ... of a study, each a unit of its own on two seeds; with a dataset they share offline stages."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, variants: str = "a", dataset: bool = False) -> None:
+        self.patch, self.bin, self.root = patch, folder / "bin", folder / "root"
+        defaults = {key: value for key, value in RUN.items() if key not in ("env", "dataset", "dataset_transitions")}
+        task = {"env": "pendulum", "dataset": RUN["dataset"], "dataset_transitions": 300}
+        scratch = {} if dataset else {"dataset": None}
+        changes = {name: {**scratch, "online": {"utd_ratio": number + 1}} for number, name in enumerate(variants)}
+        self.files = [folder / "study.yaml", folder / "scale.yaml"]
+        self.files[0].write_text(yaml.safe_dump({"study": "s", "variants": changes}))
+        scale = {"scale": "tiny", "seeds": [0, 1], "defaults": defaults, "tasks": [task]}
+        self.files[1].write_text(yaml.safe_dump(scale))
+        self.study = load_study(*self.files)
+        self.folder = self.root / "s-tiny"
+        self.units = [Work(self.study.name, runs, self.root, "cpu") for runs in self.study.cohorts()]
+        self.bin.mkdir()
+        patch.setenv("PATH", f"{self.bin}{os.pathsep}/usr/bin{os.pathsep}/bin")
+        self.fake("sbatch", "exit 1")
+        self.queue()
+
+    @property
+    def arguments(self) -> list[str]:
+        """The study, for a command line."""
+        return [str(self.files[0]), "--scale", str(self.files[1]), "--root", str(self.root)]
+
+    def fake(self, name: str, body: str) -> Path:
+        """A command of SLURM; its arguments go to the file that this returns."""
+        calls = self.bin / f"{name}.calls"
+        calls.unlink(missing_ok=True)
+        (self.bin / name).write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{body}\n')
+        (self.bin / name).chmod(0o755)
+        return calls
+
+    def without_slurm(self) -> None:
+        """A machine that has no SLURM."""
+        self.patch.setenv("PATH", "/nowhere")
+
+    def queue(self, *tasks: str) -> None:
+        """What squeue prints: `<job>|<index>|<state>|<reason>|<node>|<restarts>`, and `|<stamp>` if not of `submit`."""
+        lines = []
+        for task in tasks:
+            job, index, state, reason, node, restarts, stamp = (*task.split("|"), STAMP)[:7]
+            lines.append(f"{job}|{index}|{state}|{reason}|{node}|9:00|{restarts}|moore:{stamp}:{int(job) - 1}\n")
+        self.fake("squeue", f"cat <<'END'\n{''.join(lines)}END")
+
+    def submit(self, *arrays: Sequence[Sequence[Work]]) -> Path:
+        """A submission whose arrays have the jobs 1, 2, ...; returns its folder."""
+        stages = ["offline" if task and task[0].offline_only else "online" for array in arrays for task in array[:1]]
+        folder = self.folder / "submissions" / STAMP
+        manifest = {
+            "stamp": STAMP,
+            "arrays": [
+                {"number": number, "stage": stages[number], "tasks": [[unit.name for unit in task] for task in array]}
+                for number, array in enumerate(arrays)
+            ],
+        }
+        for array in arrays:
+            for task in array:
+                for unit in task:
+                    unit.write_spec()
+        write_json(folder / "manifest.json", manifest)
+        return folder
+
+    def claim(self, unit: Work, job: str | None = None, task: int | None = None, **more: Any) -> None:
+        """The claim of a process that began an hour ago."""
+        host = {"host": socket.gethostname(), "node": None} if job is None else {"host": "h1", "node": "n1"}
+        claim = {"token": "x", "job": job, "task": task, "restart": None, "pid": os.getpid(), "gpus": None}
+        unit.write_spec()
+        write_json(unit.claim_path, claim | host | {"since": time.time() - 3600, "submission": STAMP} | more)
+
+    def told(self, unit: Work, done: int, total: int = 100, ago: float = 0.0, label: str = "online: a") -> None:
+        """How far a unit said that it is, `ago` seconds before now."""
+        path = unit.folder / f"{unit.name}.progress.json"
+        write_json(path, {"label": label, "done": done, "total": total, "time": time.time() - ago})
+        os.utime(path, (time.time() - ago,) * 2)
+
+    def fail(self, unit: Work, final: bool = True, **more: Any) -> None:
+        """A failed attempt, after the claim."""
+        values = {"attempts": 2, "kind": "failed", "exit_code": 1, "reason": "ValueError: x", "final": final}
+        unit.write_spec()
+        write_json(unit.failed_path, values | {"host": "n1", "job": "1", "task": 0, "time": time.time()} | more)
+
+    def finish(self, runs: Sequence[RunConfig], diverged: bool = False) -> None:
+        """Finished runs."""
+        for run in runs:
+            self._manifest(run_id(run), run, diverged)
+
+    def finish_stages(self, unit: Work) -> None:
+        """The offline stages of a unit."""
+        for run in unit.runs:
+            self._manifest(offline_run_id(run), offline_config(run), False)
+
+    def _manifest(self, name: str, config: RunConfig, diverged: bool) -> None:
+        folder = self.folder / "runs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows.csv").write_text("")
+        write_json(folder / "manifest.json", {"config": to_mapping(config), "diverged": diverged})
+
+    def run_ids(self, *units: Work) -> list[str]:
+        """Of all runs of these units."""
+        return [run_id(run) for unit in units for run in unit.runs]
+
+
+def read(text: str) -> dict[str, Any]:
+    """The one JSON object of a command's output."""
+    assert text.count("\n") == 1
+    return json.loads(text)
