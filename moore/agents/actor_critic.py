@@ -3,41 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from moore.base.strict import FORBID, Count, Positive, Share
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch
-from moore.networks.mlp import MLP
+from moore.networks.mlp import MLP, divisor
 from moore.networks.random import Streams
+from moore.networks.state import State
+
+# activations of a layer that are held at once where a term multiplies the batch: beyond the caches it only costs
+ACTIVATIONS = {"cpu": 2**21, "cuda": 2**28}
 
 
-@dataclass(frozen=True)
-class SACConfig:
-    """Settings of actor and critics, in every method; the defaults are MOPO's SAC, except the target entropy."""
+@dataclass(frozen=True, config=FORBID)
+class ActorCriticConfig:
+    """Settings of actor and critics in every method; the defaults are those of MOPO's SAC."""
 
-    hidden: tuple[int, ...] = (256, 256)  # units of each hidden layer, actor and critics
-    actor_lr: float = 3e-4
-    critic_lr: float = 3e-4
-    alpha_lr: float = 3e-4
-    gamma: float = 0.99  # discount
-    tau: float = 0.005  # Polyak rate of the target critics
-    batch_size: int = 256
-    init_alpha: float = 1.0  # entropy coefficient at the start
-    target_entropy: float | None = None  # None: -dim(action); MOPO uses -3 for every task
-    entropy_backup: bool = True  # entropy in the critics' target; CQL and Cal-QL leave it out
-    num_critics: int = 2  # RLPD and WSRL: 10
-    target_critics: int = 2  # the target is the minimum over this many critics, drawn anew at each update (REDQ)
-    actor_value: str = "min"  # the actor maximises the critics' `min`, or their `mean` (RLPD)
+    hidden: tuple[Count, ...] = (256, 256)  # units of each hidden layer, actor and critics
+    actor_lr: Positive = 3e-4
+    critic_lr: Positive = 3e-4
+    gamma: Share = 0.99  # discount
+    tau: Share = 0.005  # Polyak rate of the target critics
+    batch_size: Count = 256
+    num_critics: Count = 2  # RLPD and WSRL: 10
     critic_layer_norm: bool = False  # LayerNorm in the critics (RLPD); not in the paper
     normalize_obs: bool = False  # standardise network inputs with the offline data's moments; not in the paper
 
 
-# activations of a layer that are held at once where a term multiplies the batch: beyond the caches it only costs
-ACTIVATIONS = {"cpu": 2**21, "cuda": 2**28}
+class Setup(NamedTuple):
+    """Where agents are made: sizes of the task, one seed for each run, stage, device, precision."""
+
+    obs_dim: int
+    action_dim: int
+    seeds: Sequence[int]
+    stage: str = "online"  # or "offline"
+    device: torch.device | str = "cpu"
+    precision: str = "float32"
+
+
+class Agent(State):
+    """R agents that act and learn; every tensor of the state has the leading run axis.
+
+    A method is a subclass in a file of its own: a `Config`, `act`, `update` and a registration.
+    """
+
+    Config: ClassVar[Any] = ActorCriticConfig
+    uses_model: ClassVar[bool] = False  # learns from imagined transitions
+    batch_size: int
+    noise_blocks = 2  # standard normals [noise_blocks, R, B, A] that an update reads
+    actor_interval = 1  # critic updates for one update of the actor
+
+    def __init__(self, config: Any, setup: Setup) -> None:
+        raise NotImplementedError
+
+    @staticmethod
+    def reads_returns(config: Any) -> bool:
+        """Tell whether updates read the data's returns (Cal-QL)."""
+        return False
+
+    def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
+        """Take what one run's settings ask for from its dataset: obs [N, obs_dim], best - worst episode return."""
+
+    def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return actions [R, B, A] for obs [R, B, obs_dim]: sampled with standard normal noise, or the mean without."""
+        raise NotImplementedError
+
+    def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
+        """Update every run once on a batch with fields [R, B, ...] and return metrics [R].
+
+        A pure function of the state, the batch and the noise [noise_blocks, R, B, A], standard normal.
+        """
+        raise NotImplementedError
 
 
 class CriticTerm(NamedTuple):
@@ -51,26 +92,14 @@ class CriticTerm(NamedTuple):
     activations: int
 
 
-class ActorCritic:
-    """Parameters and optimisers of R agents; every tensor of `state` has the leading run axis.
+class ActorCritic(Agent):
+    """An actor, critics with target networks, and their optimisers."""
 
-    A method adds its update: `update(batch, noise, update_actor)` with noise [noise_blocks, R, B, A] standard normal is
-    a pure function of the state, the batch and the noise.
-    """
-
-    noise_blocks = 2
     head = 2  # the actor's outputs for each action dimension: mean and log std
     extra = 0  # zeros for each action dimension behind the actor's flat parameters, trained beside its network
 
-    def __init__(
-        self,
-        config: SACConfig,
-        obs_dim: int,
-        action_dim: int,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-        precision: str = "float32",
-    ) -> None:
+    def __init__(self, config: Any, setup: Setup) -> None:
+        obs_dim, action_dim, seeds, _, device, precision = setup
         self.config, self.batch_size, self.action_dim = config, config.batch_size, action_dim
         self.actor = MLP((obs_dim, *config.hidden, self.head * action_dim), precision=precision)
         self.critic = MLP(
@@ -86,22 +115,15 @@ class ActorCritic:
         self.actor_adam = RunAdam(self.actor_params, config.actor_lr)
         self.critic_adam = RunAdam(self.critic_params, config.critic_lr)
 
-    def set_normalizer(self, run: int, mean: Tensor, std: Tensor) -> None:
-        """Moments [obs_dim] that standardise one run's observations where the config asks for it."""
-        self.obs_mean[run, 0], self.obs_std[run, 0] = mean, std
-
-    def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Actions [R, B, A] for obs [R, B, obs_dim]: sampled with standard normal noise, or the mean without."""
-        raise NotImplementedError
-
-    def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
-        """One update of every run on batch [R, B]; returns metrics [R]."""
-        raise NotImplementedError
+    def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
+        """Standardise one run's observations with the moments of obs [N, obs_dim], where the config asks for it."""
+        if self.config.normalize_obs:
+            self.obs_mean[run, 0], self.obs_std[run, 0] = obs.mean(0), divisor(obs.std(0))
 
     def step_critics(
         self, obs: Tensor, action: Tensor, target: Tensor, extra: CriticTerm | None = None
     ) -> dict[str, Tensor]:
-        """One Adam step on the squared error to target [R, B], summed over critics, plus an extra term.
+        """Take one Adam step on the squared error to target [R, B], summed over critics, plus an extra term.
 
         The losses are summed over runs: the gradient of run r then comes from its own loss alone.
         """
@@ -123,7 +145,7 @@ class ActorCritic:
         return {"train/critic_loss": loss, "train/q": q.mean((1, 2))}
 
     def step_actor(self, loss: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """One Adam step on the loss [R]; loss(actor_params) gives it and another tensor, both returned detached."""
+        """Take one Adam step on the loss [R]; loss(actor_params) gives it and another tensor; returns both detached."""
         params = self.actor_params.detach().requires_grad_()
         value, other = loss(params)
         (grad,) = torch.autograd.grad(value.sum(), params)
@@ -131,33 +153,14 @@ class ActorCritic:
         return value.detach(), other.detach()
 
     def update_targets(self) -> None:
-        """Polyak averaging of the target critics."""
+        """Move the target critics by Polyak averaging."""
         self.critic_target.lerp_(self.critic_params, self.config.tau)
 
     def standardize(self, obs: Tensor) -> Tensor:
-        """Network inputs of observations [R, B, obs_dim]."""
+        """Return the network inputs of observations [R, B, obs_dim]."""
         return (obs - self.obs_mean) / self.obs_std if self.config.normalize_obs else obs
 
     def q(self, params: Tensor, obs: Tensor, action: Tensor) -> Tensor:
-        """Q-values [R, C, B] of all critics for standardised obs [R, B, obs_dim] and action [R, B, A]."""
+        """Return Q-values [R, C, B] of all critics for standardised obs [R, B, obs_dim] and action [R, B, A]."""
         inputs = (x[:, None].expand(-1, params.shape[1], -1, -1) for x in (obs, action))
         return self.critic(params, *inputs).squeeze(-1)
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
-        state = {
-            "actor_params": self.actor_params,
-            "critic_params": self.critic_params,
-            "critic_target": self.critic_target,
-            "obs_mean": self.obs_mean,
-            "obs_std": self.obs_std,
-        }
-        for name, adam in (("actor", self.actor_adam), ("critic", self.critic_adam)):
-            state |= {f"{name}_adam/{key}": value for key, value in adam.state().items()}
-        return state
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned (same number of runs), in place."""
-        for key, value in self.state().items():
-            with torch.no_grad():
-                value.copy_(state[key])

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.agents.actor_critic import SACConfig
+from moore.agents.actor_critic import ActorCriticConfig
 from moore.agents.gaussian_actor import GaussianActorCritic
+from moore.agents.registry import register
+from moore.base.strict import FORBID, Positive
 from moore.networks.batch import AnyBatch
 
 
-@dataclass(frozen=True)
-class AWACConfig:
-    """AWAC's own settings."""
+@dataclass(frozen=True, config=FORBID)
+class AWACConfig(ActorCriticConfig):
+    """AWAC's settings."""
 
-    temperature: float = 1.0  # lambda in exp(A / lambda); CORL 1, rlkit's mujoco script 2
-    max_weight: float = 100.0  # upper bound of exp(A / lambda); CORL
+    temperature: Positive = 1.0  # lambda in exp(A / lambda); CORL 1, rlkit's mujoco script 2
+    max_weight: Positive = 100.0  # upper bound of exp(A / lambda); CORL
 
 
+@register("awac")
 class AWAC(GaussianActorCritic):
     """The same update offline and online; the online data is appended to the dataset."""
 
-    def __init__(
-        self,
-        config: SACConfig,
-        awac: AWACConfig,
-        obs_dim: int,
-        action_dim: int,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-        precision: str = "float32",
-    ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
-        self.awac = awac
+    Config: ClassVar[type] = AWACConfig
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
         """One gradient step; noise [2, R, B, A] is for the next action and the policy's action at the advantage."""
@@ -49,7 +41,7 @@ class AWAC(GaussianActorCritic):
         with torch.no_grad():
             value = self.q(self.critic_params, obs, self.sample(self.actor_params, obs, noise[1])).amin(1)
             advantage = self.q(self.critic_params, obs, batch.action).amin(1) - value
-            weight = advantage_weight(advantage, self.awac.temperature, self.awac.max_weight)
+            weight = advantage_weight(advantage, self.config.temperature, self.config.max_weight)
 
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """Weighted maximum likelihood of the data's actions."""
@@ -60,6 +52,6 @@ class AWAC(GaussianActorCritic):
         return metrics | {"train/actor_loss": actor_loss, "train/advantage_weight": weight.mean(-1)}
 
 
-def advantage_weight(advantage: Tensor, temperature: float, max_weight: float) -> Tensor:
+def advantage_weight(advantage: Tensor, temperature: Positive, max_weight: float) -> Tensor:
     """min(exp(advantage / temperature), max_weight): how much a data action counts."""
     return (advantage / temperature).exp().clamp(max=max_weight)

@@ -7,49 +7,45 @@ losses with each agent's own pair of critics.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.agents.actor_critic import SACConfig
+from moore.agents.actor_critic import Agent, Setup
 from moore.agents.cql import CQL, CQLConfig
+from moore.agents.registry import register
+from moore.base.strict import FORBID, Count
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch, Batch
 from moore.networks.gaussian import LOG_STD_MAX, LOG_STD_MIN, deterministic_action, squashed_gaussian
 from moore.networks.random import derive_seed
 
 
-@dataclass(frozen=True)
-class BalancedReplayConfig:
-    """Balanced Replay's own settings, beside those of its CQL agents (cql) and its priorities (density_ratio)."""
+@dataclass(frozen=True, config=FORBID)
+class BalancedReplayConfig(CQLConfig):
+    """The settings of its CQL agents, and how many there are; `density_ratio` has those of its priorities."""
 
-    num_agents: int = 5
+    num_agents: Count = 5
 
 
-class BalancedReplay:
+@register("balanced_replay")
+class BalancedReplay(Agent):
     """R runs of M agents each: the agents are M R runs of CQL, which lie run by run, [R M, ...]."""
 
-    def __init__(
-        self,
-        config: SACConfig,
-        cql: CQLConfig,
-        balanced_replay: BalancedReplayConfig,
-        obs_dim: int,
-        action_dim: int,
-        seeds: Sequence[int],
-        stage: str,
-        device: torch.device | str = "cpu",
-        precision: str = "float32",
-    ) -> None:
-        self.config, self.num_agents, self.stage = config, balanced_replay.num_agents, stage
-        self.num_runs, self.action_dim = len(seeds), action_dim
+    Config: ClassVar[type] = BalancedReplayConfig
+
+    def __init__(self, config: BalancedReplayConfig, setup: Setup) -> None:
+        seeds, stage, device = setup.seeds, setup.stage, setup.device
+        self.config, self.num_agents, self.stage = config, config.num_agents, stage
+        self.num_runs, self.action_dim = len(seeds), setup.action_dim
         agent_seeds = [derive_seed(seed, "agent", k) for seed in seeds for k in range(self.num_agents)]
-        coef = cql.offline_coef if stage == "offline" else 0.0
-        # CQL leaves the entropy out of its target, the online losses have it
-        own = replace(config, entropy_backup=False) if stage == "offline" else config
-        self.agents = CQL(own, cql, coef, obs_dim, action_dim, agent_seeds, device, precision)
+        # CQL leaves the entropy out of its target, the online losses have it; the conservative term ends with the stage
+        own = replace(config, online_cql_coef=0.0, entropy_backup=config.entropy_backup and stage == "online")
+        self.agents = CQL(own, setup._replace(seeds=agent_seeds))
         self.noise_blocks = self.agents.noise_blocks
         # offline every agent has minibatches of its own; online one minibatch serves all
         self.batch_size = config.batch_size * (self.num_agents if stage == "offline" else 1)
@@ -57,10 +53,10 @@ class BalancedReplay:
         self.log_alpha = torch.full((len(seeds),), config.init_alpha, device=device).log()  # [R]
         self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
 
-    def set_normalizer(self, run: int, mean: Tensor, std: Tensor) -> None:
-        """Moments of one run's observations, for all its agents."""
+    def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
+        """Standardise one run's observations with the moments of obs [N, obs_dim], for all its agents."""
         for agent in range(run * self.num_agents, (run + 1) * self.num_agents):
-            self.agents.set_normalizer(agent, mean, std)
+            self.agents.fit_to_dataset(agent, obs, return_range)
 
     def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Actions [R, B, A] of the ensemble policy for obs [R, B, obs_dim], or its mean without noise."""
@@ -118,17 +114,20 @@ class BalancedReplay:
         """[R, ...] repeated for the M agents of each run: [R M, ...]."""
         return x.repeat_interleave(self.num_agents, 0)
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
-        state = {key: value.unflatten(0, (self.num_runs, -1)) for key, value in self.agents.state().items()}
-        adam = {f"ensemble_alpha_adam/{key}": value for key, value in self.alpha_adam.state().items()}
-        return state | {"ensemble_log_alpha": self.log_alpha} | adam
+    def state(self) -> dict[str, Any]:
+        """Return the state with the agents' tensors as [R, M, ...], so that the run axis leads everywhere."""
+        state = super().state()
+        return state | {"agents": _reshaped(state["agents"], lambda x: x.unflatten(0, (self.num_runs, -1)))}
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned (same number of runs), in place."""
-        with torch.no_grad():
-            for key, value in self.state().items():
-                value.copy_(state[key])
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        super().load(dict(state) | {"agents": _reshaped(state["agents"], lambda x: x.flatten(0, 1))})
+
+
+def _reshaped(state: Mapping[str, Any], reshape: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    """Apply `reshape` to every tensor of a nested state."""
+    one = lambda x: _reshaped(x, reshape) if isinstance(x, Mapping) else reshape(x) if isinstance(x, Tensor) else x  # noqa: E731
+    return {key: one(value) for key, value in state.items()}
 
 
 def ensemble_head(heads: Tensor) -> Tensor:

@@ -7,52 +7,52 @@ Offline the critics also minimise how far they value actions of the policy and r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.agents.actor_critic import CriticTerm, SACConfig
-from moore.agents.sac import SAC
+from moore.agents.actor_critic import CriticTerm, Setup
+from moore.agents.registry import register
+from moore.agents.sac import SAC, SACConfig
+from moore.base.strict import FORBID, Count, NonNegative, OnlineOnly
 from moore.networks.batch import AnyBatch, BatchWithReturns
 from moore.networks.gaussian import squashed_gaussian
 
 
-@dataclass(frozen=True)
-class CQLConfig:
-    """Settings of the conservative term."""
+@dataclass(frozen=True, config=FORBID)
+class CQLConfig(SACConfig):
+    """SAC's settings and those of the conservative term."""
 
-    offline_coef: float = 5.0  # weight offline (Cal-QL and WSRL 5, CORL's fine-tuning 10)
-    online_coef: float = 0.0  # weight online: 0 is plain SAC from then on
-    num_actions: int = 10  # actions of each of the three kinds for each state
+    cql_coef: NonNegative = 5.0  # weight offline (Cal-QL and WSRL 5, CORL's fine-tuning 10)
+    online_cql_coef: OnlineOnly[NonNegative] = 0.0  # weight online: 0 is plain SAC from then on
+    num_actions: Count = 10  # actions of each of the three kinds for each state
     calibrated: bool = False  # Cal-QL: policy actions are valued at least as the data's return
 
 
+@register("cql")
 class CQL(SAC):
-    """SAC with a conservative term of weight `coef`; return_to_go of the batch is read where it is calibrated."""
+    """SAC with a conservative term whose weight depends on the stage."""
 
-    def __init__(
-        self,
-        config: SACConfig,
-        cql: CQLConfig,
-        coef: float,
-        obs_dim: int,
-        action_dim: int,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-        precision: str = "float32",
-    ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
-        self.cql, self.coef = cql, coef
+    Config: ClassVar[type] = CQLConfig
+
+    @staticmethod
+    def reads_returns(config: CQLConfig) -> bool:
+        """Tell whether updates read the data's returns (Cal-QL)."""
+        return config.calibrated
+
+    def __init__(self, config: CQLConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.coef = config.cql_coef if setup.stage == "offline" else config.online_cql_coef
         self._first_block = self.noise_blocks
-        self.noise_blocks += 3 * cql.num_actions if coef else 0
+        self.noise_blocks += 3 * config.num_actions if self.coef else 0
 
     def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
         """coef (logsumexp over sampled actions - Q(data)), summed over critics."""
         if not self.coef:
             return None
-        n, blocks = self.cql.num_actions, noise[self._first_block :]
+        n, blocks = self.config.num_actions, noise[self._first_block :]
         uniform = torch.erf(blocks[:n] / math.sqrt(2.0))  # 2 Phi(z) - 1 of a standard normal z is uniform in (-1, 1)
         with torch.no_grad():
             states = torch.stack([obs, next_obs]).repeat_interleave(n, 0)  # [2n, R, B, obs_dim]
@@ -65,7 +65,7 @@ class CQL(SAC):
 
         def loss(runs: slice, params: Tensor, q: Tensor) -> Tensor:
             sampled = self.q(params, repeated[runs], actions[runs]).unflatten(2, (3 * n, -1))  # [R, C, 3n, B]
-            if self.cql.calibrated:
+            if self.config.calibrated:
                 assert isinstance(batch, BatchWithReturns)
                 sampled = calibrate(sampled, batch.return_to_go[runs], n)
             return self.coef * conservative_gap(sampled, log_density[runs], q).mean(-1).sum(-1)

@@ -2,60 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.agents.actor_critic import SACConfig
+from moore.agents.actor_critic import ActorCriticConfig, Setup
 from moore.agents.awac import advantage_weight
 from moore.agents.gaussian_actor import GaussianActorCritic
+from moore.agents.registry import register
+from moore.base.strict import FORBID, Positive, Share
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch
 from moore.networks.mlp import MLP
 from moore.networks.random import Streams
 
 
-@dataclass(frozen=True)
-class IQLConfig:
-    """IQL's own settings; the defaults are its locomotion configuration (ikostrikov/implicit_q_learning)."""
+@dataclass(frozen=True, config=FORBID)
+class IQLConfig(ActorCriticConfig):
+    """IQL's settings; the defaults of its own are its locomotion configuration (ikostrikov/implicit_q_learning)."""
 
-    expectile: float = 0.7
-    temperature: float = 1.0 / 3.0  # 1 / beta in exp(beta A)
-    max_weight: float = 100.0
-    value_lr: float = 3e-4
+    expectile: Share = 0.7
+    temperature: Positive = 1.0 / 3.0  # 1 / beta in exp(beta A)
+    max_weight: Positive = 100.0
+    value_lr: Positive = 3e-4
     scale_rewards: bool = True  # times 1000 / (best - worst episode return of the dataset), online rewards too
 
 
 REWARD_RANGE = 1000.0  # implicit_q_learning train_offline.py, normalize
 
 
+@register("iql")
 class IQL(GaussianActorCritic):
     """The same update offline and online; the online data is appended to the dataset."""
 
+    Config: ClassVar[type] = IQLConfig
     noise_blocks = 0
 
-    def __init__(
-        self,
-        config: SACConfig,
-        iql: IQLConfig,
-        obs_dim: int,
-        action_dim: int,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-        precision: str = "float32",
-    ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
-        self.iql = iql
-        self.value = MLP((obs_dim, *config.hidden, 1), precision=precision)
+    def __init__(self, config: IQLConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        obs_dim, seeds, device = setup.obs_dim, setup.seeds, setup.device
+        self.value = MLP((obs_dim, *config.hidden, 1), precision=setup.precision)
         self.value_params = self.value.init(Streams(seeds, "init", "value", device=device).generators)  # [R, P]
-        self.value_adam = RunAdam(self.value_params, iql.value_lr)
+        self.value_adam = RunAdam(self.value_params, config.value_lr)
         self.reward_scale = torch.ones(len(seeds), 1, device=device)
 
-    def set_reward_scale(self, run: int, return_range: float) -> None:
-        """Take one run's factor from the range of its dataset's episode returns."""
-        if self.iql.scale_rewards and return_range > 0:
+    def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
+        """Also take one run's factor of the rewards from the range of its dataset's episode returns."""
+        super().fit_to_dataset(run, obs, return_range)
+        if self.config.scale_rewards and return_range > 0:
             self.reward_scale[run] = REWARD_RANGE / return_range
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
@@ -65,13 +61,13 @@ class IQL(GaussianActorCritic):
             q = self.q(self.critic_target, obs, batch.action).amin(1)
 
         params = self.value_params.detach().requires_grad_()
-        value_loss = expectile_loss(q - self._value(params, obs), self.iql.expectile).mean(-1)
+        value_loss = expectile_loss(q - self._value(params, obs), self.config.expectile).mean(-1)
         (grad,) = torch.autograd.grad(value_loss.sum(), params)
         self.value_adam.step(grad)
 
         with torch.no_grad():
             advantage = q - self._value(self.value_params, obs)
-            weight = advantage_weight(advantage, self.iql.temperature, self.iql.max_weight)
+            weight = advantage_weight(advantage, self.config.temperature, self.config.max_weight)
             next_value = self._value(self.value_params, next_obs)
             reward = batch.reward * self.reward_scale
             target = reward + self.config.gamma * (1.0 - batch.terminated) * next_value
@@ -88,11 +84,6 @@ class IQL(GaussianActorCritic):
             "train/value_loss": value_loss.detach(),
             "train/advantage_weight": weight.mean(-1),
         }
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
-        adam = {f"value_adam/{key}": value for key, value in self.value_adam.state().items()}
-        return super().state() | {"value_params": self.value_params, "reward_scale": self.reward_scale} | adam
 
     def _value(self, params: Tensor, obs: Tensor) -> Tensor:
         return self.value(params, obs).squeeze(-1)

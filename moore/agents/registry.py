@@ -1,42 +1,44 @@
-"""From a configuration to the agents of its cohort."""
+"""The learning algorithms by name: a file in this folder registers what it defines, and nothing else lists it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
+from moore.base.plugins import find
 
-from moore.agents.actor_critic import ActorCritic
-from moore.agents.awac import AWAC
-from moore.agents.balanced_replay import BalancedReplay
-from moore.agents.cql import CQL
-from moore.agents.iql import IQL
-from moore.agents.sac import SAC
-from moore.agents.td3_bc import TD3BC
-from moore.algorithm.config import RunConfig
-from moore.envs.spec import find_spec
+if TYPE_CHECKING:
+    from moore.agents.actor_critic import Agent
 
-Agent = ActorCritic | BalancedReplay
+A = TypeVar("A", bound="type[Agent]")
+METHODS = Path(__file__).parent / "methods.yaml"  # every method once: an algorithm and its settings
+_AGENTS: dict[str, type[Agent]] = {}
 
 
-def make_agent(config: RunConfig, seeds: Sequence[int], stage: str, device: torch.device | str = "cpu") -> Agent:
-    """R agents of config.algorithm for one stage ("offline" or "online"), one for each seed."""
-    spec = find_spec(config.env)
-    sizes = (spec.obs_dim, spec.action_dim)
-    where = (device, config.precision)
-    match config.algorithm:
-        case "sac":
-            return SAC(config.sac, *sizes, seeds, *where)
-        case "awac":
-            return AWAC(config.sac, config.awac, *sizes, seeds, *where)
-        case "iql":
-            return IQL(config.sac, config.iql, *sizes, seeds, *where)
-        case "cql":
-            coef = config.cql.offline_coef if stage == "offline" else config.cql.online_coef
-            return CQL(config.sac, config.cql, coef, *sizes, seeds, *where)
-        case "td3_bc":
-            return TD3BC(config.sac, config.td3_bc, *sizes, seeds, *where)
-        case "balanced_replay":
-            return BalancedReplay(config.sac, config.cql, config.balanced_replay, *sizes, seeds, stage, *where)
-        case other:
-            raise ValueError(f"no such algorithm: {other}")
+def register(name: str) -> Callable[[A], A]:
+    """Make an agent class available as `algorithm: name`; its settings are its `Config`."""
+
+    def add(agent: A) -> A:
+        assert name not in _AGENTS, f"two algorithms are called {name}"
+        _AGENTS[name] = agent
+        return agent
+
+    return add
+
+
+@cache
+def agents() -> dict[str, type[Agent]]:
+    """Import every file of this folder and return what they registered."""
+    folder = importlib.import_module("moore.agents")
+    for module in pkgutil.iter_modules(folder.__path__):
+        importlib.import_module(f"moore.agents.{module.name}")
+    return _AGENTS
+
+
+def find_agent(algorithm: str) -> type[Agent]:
+    """Return the agent class of an algorithm, one of ours or `package.module:name`. Raises UserError for another."""
+    return find(algorithm, agents(), "algorithm")

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.agents.actor_critic import ActorCritic, CriticTerm, SACConfig
+from moore.agents.actor_critic import ActorCritic, ActorCriticConfig, CriticTerm, Setup
+from moore.agents.registry import register
+from moore.base.errors import UserError
+from moore.base.strict import FORBID, Count, OnlineOnly, Positive
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch
 from moore.networks.gaussian import deterministic_action, squashed_gaussian
 
 
+@dataclass(frozen=True, config=FORBID)
+class SACConfig(ActorCriticConfig):
+    """SAC's own settings; the defaults are those of MOPO's SAC, except the target entropy."""
+
+    alpha_lr: Positive = 3e-4
+    init_alpha: Positive = 1.0  # entropy coefficient at the start
+    target_entropy: float | None = None  # None: -dim(action); MOPO uses -3 for every task
+    entropy_backup: bool = True  # entropy in the critics' target; CQL and Cal-QL leave it out
+    target_critics: Count = 2  # the target is the minimum over this many critics, drawn anew at each update (REDQ)
+    actor_value: Literal["min", "mean"] = "min"  # what of the critics the actor maximises; RLPD: mean
+    online_actor_interval: OnlineOnly[Count] = (
+        1  # critic updates for one of actor and temperature (RLPD and WSRL: utd_ratio)
+    )
+
+    def __post_init__(self) -> None:
+        if self.target_critics > self.num_critics:
+            raise UserError(
+                f"target_critics: {self.target_critics} is not accepted; expected 1 to num_critics = {self.num_critics}"
+            )
+
+
+@register("sac")
 class SAC(ActorCritic):
     """R agents; `update` trains all of them in one pass. More than two critics make it RLPD's agent (REDQ's target)."""
 
-    def __init__(
-        self,
-        config: SACConfig,
-        obs_dim: int,
-        action_dim: int,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-        precision: str = "float32",
-    ) -> None:
-        super().__init__(config, obs_dim, action_dim, seeds, device, precision)
+    Config: ClassVar[type] = SACConfig
+
+    def __init__(self, config: SACConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        seeds, device = setup.seeds, setup.device
+        self.actor_interval = config.online_actor_interval if setup.stage == "online" else 1
         self.log_alpha = torch.full((len(seeds),), config.init_alpha, device=device).log()  # [R]
         self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
-        self.target_entropy = -float(action_dim) if config.target_entropy is None else config.target_entropy
+        self.target_entropy = -float(setup.action_dim) if config.target_entropy is None else config.target_entropy
         # a random subset of the critics needs random numbers of its own
         self.noise_blocks = 2 if config.target_critics == config.num_critics else 3
 
@@ -83,11 +105,6 @@ class SAC(ActorCritic):
     def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
         """What else the critics minimise; nothing in SAC (CQL overrides it)."""
         return None
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
-        adam = {f"alpha_adam/{key}": value for key, value in self.alpha_adam.state().items()}
-        return super().state() | {"log_alpha": self.log_alpha} | adam
 
 
 def random_subset(q: Tensor, count: int, noise: Tensor) -> Tensor:

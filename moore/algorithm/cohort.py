@@ -1,35 +1,35 @@
-"""A cohort: R runs of the same shape that are trained by one process, and the moves both stages are made of."""
+"""A cohort: R runs of the same shape that one process trains, and the moves that both stages are made of."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from moore.agents.iql import IQL
-from moore.agents.registry import Agent, make_agent
-from moore.agents.sac import SAC
+from moore.agents.actor_critic import Agent, Setup
+from moore.agents.registry import find_agent
+from moore.algorithm.clock import Clock
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.density_ratio import DensityRatio
-from moore.algorithm.diagnostics import HELD_OUT, MAX_ROWS, Look
-from moore.algorithm.draws import Sampler
-from moore.algorithm.dynamics import Ensemble, Training
+from moore.algorithm.draws import ALL, Draws, Split
+from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.evaluation import Evaluator
+from moore.algorithm.interaction import Interaction
 from moore.algorithm.metrics import Metrics
-from moore.algorithm.penalty import PenaltyCoef, max_std, uncertainty
-from moore.algorithm.replay import ModelBuffer, RealBuffer
+from moore.algorithm.penalty import PenaltyCoef
+from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
 from moore.algorithm.rollout import rollout
-from moore.algorithm.sampling import ALL, Split
 from moore.data.transitions import Transitions
-from moore.envs import terminated_fn
 from moore.envs.spec import find_spec
-from moore.networks.batch import AnyBatch, Batch, concatenate, pack, unpack
+from moore.envs.termination import terminated_fn
+from moore.networks.batch import AnyBatch, concatenate
 from moore.networks.graphs import caller
-from moore.networks.mlp import divisor
 from moore.networks.random import Streams, scale_to_index
+from moore.networks.state import State
 
 PURPOSES = (
     "exploration",
@@ -42,10 +42,9 @@ PURPOSES = (
     "update",
     "density_ratio",
 )
-SHUFFLE_SEED = 0  # offline rows are shuffled once, alike for every run, so that the end of the table is a fair holdout
 
 
-class Cohort:
+class Cohort(State):
     """Agents, ensembles, buffers and random streams of R runs in one stage ("offline" or "online")."""
 
     def __init__(
@@ -58,114 +57,75 @@ class Cohort:
         assert len({cohort_key(config) for config in configs}) == 1, (
             "runs of one cohort share everything but PER_RUN_KEYS"
         )
-        self.configs, self.shared, self.stage = list(configs), configs[0], stage
-        self.device = torch.device(device)
-        self.call = caller(self.device)
-        torch.backends.cuda.matmul.allow_tf32 = self.shared.precision == "tf32"  # one cohort a process
-        self.spec = find_spec(self.shared.env)
-        obs_dim, action_dim = self.spec.obs_dim, self.spec.action_dim
-        self.seeds = [config.seed for config in configs]
-        self.kinds = [config.penalty.uncertainty for config in configs]
-        self.agent = make_agent(self.shared, self.seeds, stage, device)
-        self.ensemble = (
-            Ensemble(self.shared.dynamics, obs_dim, action_dim, self.seeds, device, self.shared.precision)
-            if self.shared.uses_model
-            else None
-        )
+        shared = configs[0]
+        self.configs, self.shared, self.stage, self.device = tuple(configs), shared, stage, torch.device(device)
+        self.seeds, self.kinds = [c.seed for c in configs], [c.penalty.uncertainty for c in configs]
+        self.call = caller(self.device)  # how updates are called: plainly, or from a recording on a GPU
+        torch.backends.cuda.matmul.allow_tf32 = shared.precision == "tf32"  # one cohort a process
+        self.spec = find_spec(shared.env)
+        sizes = self.spec.obs_dim, self.spec.action_dim
         self.streams = {name: Streams(self.seeds, stage, name, device=device) for name in PURPOSES}
-        names = list(dict.fromkeys(config.dataset for config in configs if config.dataset is not None))
-        self.real_buffer = RealBuffer(
-            [_rows(datasets[name]) for name in names],
-            [None if config.dataset is None else names.index(config.dataset) for config in configs],
-            obs_dim,
-            action_dim,
-            self.shared.online_steps if stage == "online" else 0,
-            device,
-            [torch.as_tensor(datasets[name].return_to_go)[_order(datasets[name])] for name in names]
-            if self.shared.reads_returns
-            else None,
+        self.agent: Agent = find_agent(shared.algorithm)(
+            shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision)
         )
-        self.return_floor = [
-            (datasets[config.dataset].return_floor or 0.0) if config.dataset is not None else 0.0 for config in configs
-        ]
-        self.sampler = Sampler(
-            configs,
-            self.real_buffer,
-            [None if config.dataset is None else _returns(datasets[config.dataset]) for config in configs],
-            action_dim,
-            stage,
-            self.device,
-        )
-        online, rollout_length, real_ratio = self.shared.online, self.shared.rollout.length, self.shared.real_ratio
-        if stage == "online":
-            rollout_length = rollout_length if online.rollout_length is None else online.rollout_length
-            real_ratio = real_ratio if online.real_ratio is None else online.real_ratio
-        self.rollout_length, self.real_ratio = rollout_length, real_ratio
-        capacity = self.shared.rollout.retain * rollout_length * self.shared.rollout.batch_size
-        self.model_buffer = ModelBuffer(
-            len(configs), capacity if self.shared.uses_model else 0, obs_dim, action_dim, device
-        )
-        self.evaluator = Evaluator(self.shared.env, self.shared.physics, self.seeds, self.shared.eval_episodes)
-        self.penalty = PenaltyCoef([config.penalty for config in configs], online.epochs, self.device)
+        self.real_buffer = real_buffer(configs, datasets, stage, device)
+        self.ensemble, length, retained = None, 0, 0
+        if shared.uses_model:
+            self.ensemble = Ensemble(shared.dynamics, *sizes, self.seeds, device, shared.precision)
+            length = (shared.online.rollout_length if stage == "online" else None) or shared.rollout.length
+            retained = shared.rollout.retain * length * shared.rollout.batch_size
+        self._rollout_length = length
+        self.model_buffer = ModelBuffer(len(configs), retained, *sizes, device)
+        self.penalty = PenaltyCoef([c.penalty for c in configs], shared.online.epochs, self.device)
+        self.draws = Draws(configs, self.real_buffer, _episode_returns(configs, datasets), sizes[1], stage, self.device)
+        self._evaluator = Evaluator(shared.env, shared.physics, self.seeds, shared.eval_episodes)
         self.evaluations, self.updates, self.metrics = 0, 0, Metrics()
-        self.safe_point: Callable[[], None] = lambda: None  # called wherever `state` is all that is needed to go on
-        self.holdout: Batch | None = None  # of an ensemble training under way
-        self.look: Look | None = None  # the same, where it is looked at
+        # of an ensemble training under way: its holdout [R, n] by field, and what `look_before` saw
+        self.holdout: dict[str, Tensor] = {}
+        self.look: dict[str, Any] = {}
+        self.clock = Clock()
+        self.interaction: Interaction | None = None
+        if stage == "online":
+            floor = [0.0 if c.dataset is None else datasets[c.dataset].return_floor or 0.0 for c in configs]
+            self.interaction = Interaction(shared, self.seeds, shared.agent.gamma, floor)
         for run, config in enumerate(configs):
-            if config.dataset is not None and self.shared.sac.normalize_obs:
+            if config.dataset is not None:
                 obs = self.real_buffer.all_of(run).obs
-                self.agent.set_normalizer(run, obs.mean(0), divisor(obs.std(0)))
-            if config.dataset is not None and isinstance(self.agent, IQL):
-                self.agent.set_reward_scale(run, datasets[config.dataset].return_range)
+                self.agent.fit_to_dataset(run, obs, datasets[config.dataset].return_range)
 
-    def train_model(self, t: int) -> None:
-        """Train the ensemble on D_off ∪ D_on, drawn by each run's strategy; t = 0 is the offline stage.
+    @property
+    def online_size(self) -> int:
+        """Environment steps so far."""
+        return self.real_buffer.online_size
 
-        Where the ensemble is in training already, by the `load` of a state from a safe point, that training goes on.
-        """
-        dynamics = self.shared.dynamics
-        assert self.ensemble is not None
-        assert isinstance(self.agent, SAC)
-        if self.ensemble.fitted and dynamics.online_max_updates == 0:  # the offline model stays
-            self._refresh_weights(self.agent, self.ensemble)  # rollouts still start where the strategies say
-            return
-        first = not self.ensemble.fitted
-        draw_batch = lambda stream, n, part: self.real_buffer.gather(  # noqa: E731
-            self._draw("model_batches", t, stream, n, self._split(part))
-        )
-        if self.ensemble.training is None:
-            self.look = self._look() if self._last_training(t) else None  # before the scaler moves, too
-            # a stream of its own for each training: how far a run draws must not depend on when the others converge
-            self.streams["model_batches"] = Streams(
-                self.seeds, self.stage, "model_batches", self.real_buffer.online_size, device=self.device
-            )
-            if first or self.shared.dataset is None:
-                for run in range(len(self.configs)):
-                    self.ensemble.fit_scaler(run, self.real_buffer.all_of(run))
-            self._refresh_weights(self.agent, self.ensemble)
-            self.holdout = draw_batch("holdout", dynamics.max_holdout, "holdout")
-        assert self.holdout is not None
-        cap = dynamics.offline_max_updates if first else dynamics.online_max_updates
-        draw = lambda n: draw_batch("model_batches", n, "train")  # noqa: E731
-        self.metrics.add(self.ensemble.fit(draw, self.holdout, cap, self.safe_point, self.call))
-        if self.look is not None:
-            self.metrics.add(self.look.metrics())
-        if first:
-            self._rescale_uncertainty(self.holdout)
-        self.holdout = self.look = None
+    @property
+    def has_imagined(self) -> bool:
+        """Whether updates find what they draw from: D_model starts empty."""
+        return self.ensemble is None or bool((self.model_buffer.written > 0).all())
+
+    @property
+    def real_ratio(self) -> float:
+        """Share of real transitions in this stage's batches."""
+        if self.ensemble is None:
+            return 1.0
+        own = self.shared.online.real_ratio if self.stage == "online" else None
+        return self.shared.real_ratio if own is None else own
+
+    def interact(self) -> None:
+        """Take one environment step in every run and add it to D_on."""
+        assert self.interaction is not None, "only the online stage has environments"
+        self.interaction.step(self.agent, self.real_buffer, self.streams)
 
     def imagine(self, t: int) -> None:
         """Roll out from start states drawn by each run's strategy; add penalised transitions to D_model."""
-        settings = self.shared.rollout
         assert self.ensemble is not None
-        assert isinstance(self.agent, SAC)
-        start = self.real_buffer.gather(self._draw("start_states", t, "start_states", settings.batch_size, ALL))
+        index = self.draw("start_states", t, "start_states", self.shared.rollout.batch_size, ALL)
         coef = self.penalty.at(t)
         metrics = rollout(
             self.ensemble,
             self.agent,
-            start.obs,
-            self.rollout_length,
+            self.real_buffer.gather(index).obs,
+            self._rollout_length,
             terminated_fn(self.spec.name),
             self.kinds,
             coef,
@@ -178,17 +138,16 @@ class Cohort:
             self.penalty.observe(metrics["penalty/mean"])
 
     def update_policy(self, t: int, count: int) -> None:
-        """`count` updates of policy and critics; in a model-based run all but the real share is uniform in D_model."""
+        """Update policy and critics `count` times; but for the real share, batches are uniform in D_model."""
         batch_size, agent, buffer = self.agent.batch_size, self.agent, self.real_buffer
-        num_real = round(batch_size * self.real_ratio) if self.shared.uses_model else batch_size
-        interval = self.shared.actor_interval(self.stage)
+        num_real = round(batch_size * self.real_ratio)
         imagined = self.streams["minibatch"].uniform(count, batch_size - num_real)
         noise = self.streams["update"].normal(count, agent.noise_blocks, batch_size, self.spec.action_dim)
-        weights = self.sampler.minibatch_weights
+        weights = self.draws.minibatch_weights
         if weights is not None:
             weights.add_online()
         elif num_real:
-            drawn = self._draw("real_batches", t, "minibatch", count * num_real, ALL)
+            drawn = self.draw("real_batches", t, "minibatch", count * num_real, ALL)
         for i in range(count):
             parts: list[AnyBatch] = []
             if num_real:
@@ -199,131 +158,66 @@ class Cohort:
                 parts.append(self.model_buffer.gather(scale_to_index(imagined[:, i], self.model_buffer.size[:, None])))
             batch = parts[0] if len(parts) == 1 else concatenate(parts)
             self.updates += 1
-            actor = self.updates % interval == 0
+            actor = self.updates % agent.actor_interval == 0
             step = functools.partial(_update, agent, type(batch), actor)
             self.metrics.add(self.call(("update", actor), step, noise[:, i].transpose(0, 1), *batch))
 
-    def _weigh(self, t: int, weights: DensityRatio) -> Tensor:
-        """One minibatch's rows by their priorities, which change with every minibatch."""
-        index = self._draw("real_batches", t, "minibatch", self.agent.batch_size, ALL)
-        self.metrics.add(weights.update(index, self.streams["density_ratio"]))
-        return index
-
-    def evaluate(self) -> Any:
-        """Raw returns [R, episodes] of the deterministic policies."""
-        returns = self.evaluator.returns(lambda obs: self.agent.act(obs.to(self.device)), self.stage, self.evaluations)
+    def evaluate(self) -> np.ndarray:
+        """Play episodes of the deterministic policies; returns raw returns [R, episodes]."""
+        returns = self._evaluator.returns(lambda obs: self.agent.act(obs.to(self.device)), self.stage, self.evaluations)
         self.evaluations += 1
         return returns
 
-    def state(self) -> dict[str, Any]:
-        """Everything needed to continue."""
-        return {
-            "agent": self.agent.state(),
-            "ensemble": self.ensemble.state() if self.ensemble else {},
-            "fitted": self.ensemble.fitted if self.ensemble else False,
-            "training": self._training_state(),
-            "real_buffer": self.real_buffer.state(),
-            "model_buffer": {"rows": self.model_buffer.rows, "written": self.model_buffer.written},
-            "streams": {name: stream.state() for name, stream in self.streams.items()},
-            "sampler": self.sampler.state(),
-            "penalty": self.penalty.state(),
-            "evaluations": self.evaluations,
-            "updates": self.updates,
-            "metrics": self.metrics.state(),
-        }
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
-        self.agent.load(state["agent"])
-        if self.ensemble:
-            self.ensemble.load(state["ensemble"])
-            self.ensemble.fitted = state["fitted"]
-        self.real_buffer.load(state["real_buffer"])
-        self._load_training(state["training"])
-        self.model_buffer.rows.copy_(state["model_buffer"]["rows"])
-        self.model_buffer.written.copy_(state["model_buffer"]["written"])
-        for name, stream in self.streams.items():
-            stream.load(state["streams"][name])
-        self.sampler.load(state["sampler"])
-        self.penalty.load(state["penalty"])
-        self.evaluations, self.updates = state["evaluations"], state["updates"]
-        self.metrics.load(state["metrics"])
-
-    def _training_state(self) -> dict[str, Any]:
-        """Of an ensemble training under way; empty between two."""
-        if self.ensemble is None or self.ensemble.training is None:
-            return {}
-        assert self.holdout is not None
-        look = self.look and {"errors": self.look.errors, "before": self.look.before}
-        return {"fit": dict(vars(self.ensemble.training)), "holdout": pack(self.holdout), "look": look}
-
-    def _load_training(self, state: Mapping[str, Any]) -> None:
-        if state:
-            assert self.ensemble is not None
-            self.ensemble.training = Training(**state["fit"])
-            self.holdout = unpack(state["holdout"], self.spec.obs_dim)
-            if state["look"]:
-                self.look = self._look()  # by its held-out transitions, which are still the same
-                self.look.errors, self.look.before = state["look"]["errors"], state["look"]["before"]
-
-    def _split(self, part: str) -> Split:
-        return Split(part, self.shared.dynamics.holdout_ratio, self.shared.dynamics.max_holdout)
-
-    def _refresh_weights(self, agent: SAC, ensemble: Ensemble) -> None:
-        self.metrics.add(self.sampler.refresh(agent, ensemble, self.streams["density_ratio"]))
-
-    def _draw(self, consumer: str, t: int, stream: str, count: int, split: Split) -> Tensor:
-        """Rows [R, count] of the real buffer for one consumer in epoch t, by each run's strategy."""
+    def draw(self, consumer: str, t: int, stream: str, count: int, split: Split) -> Tensor:
+        """Draw rows [R, count] of the real buffer for one consumer in epoch t, by each run's strategy."""
         uniforms = self.streams[stream].uniform(2, count).transpose(0, 1)
-        index, online_share = self.sampler.rows(consumer, t, uniforms, split)
+        index, online_share = self.draws.rows(consumer, t, uniforms, split)
         if split.part != "holdout":
             self.metrics.add({f"sampling/{consumer}_online_share": online_share})
         return index
 
-    def _last_training(self, t: int) -> bool:
-        """Whether this is a retraining online and no other one follows in epoch t."""
-        online, steps = self.shared.online, self.real_buffer.online_size
+    def refresh_weights(self) -> None:
+        """Compute the weights of strategies by row anew, from the current policy and ensemble."""
         assert self.ensemble is not None
-        return t > 0 and self.ensemble.fitted and steps + online.retrain_interval > t * online.epoch_steps
+        self.metrics.add(self.draws.refresh(self.agent, self.ensemble, self.streams["density_ratio"]))
 
-    def _look(self) -> Look:
-        """What the ensemble makes of the transitions since its last training, and of held-out offline ones."""
-        assert self.ensemble is not None
-        parts = [self._split("holdout").offline(size) for size in self.real_buffer.offline_size]
-        count = min(HELD_OUT, *(held for _, held in parts))
-        first = torch.tensor([first for first, _ in parts], device=self.device) + self.real_buffer.offline_start
-        held_out = self.real_buffer.gather(first[:, None] + torch.arange(count, device=self.device))
-        latest = min(MAX_ROWS, self.shared.online.retrain_interval)
-        return Look(self.ensemble, self.kinds, self.real_buffer.latest(latest), held_out)
-
-    def _rescale_uncertainty(self, batch: Batch) -> None:
-        """Give u the mean of max_std on transitions [R, B] in the runs that ask for it."""
-        if any(config.penalty.rescale for config in self.configs):
-            assert self.ensemble is not None
-            prediction = self.ensemble.predict(batch.obs, batch.action)
-            scale = max_std(*prediction).mean(1) / uncertainty(self.kinds, *prediction).mean(1)
-            asked = torch.tensor([config.penalty.rescale for config in self.configs], device=self.device)
-            self.ensemble.uncertainty_scale.copy_(torch.where(asked, scale, 1.0))
+    def _weigh(self, t: int, weights: DensityRatio) -> Tensor:
+        """Draw one minibatch's rows by their priorities, which change with every minibatch."""
+        index = self.draw("real_batches", t, "minibatch", self.agent.batch_size, ALL)
+        self.metrics.add(weights.update(index, self.streams["density_ratio"]))
+        return index
 
 
 def _update(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
-    """An update as a function of tensors alone."""
+    """Update as a function of tensors alone, which can be recorded."""
     return agent.update(kind(*fields), noise, actor)
 
 
-def _order(data: Transitions) -> Tensor:
-    return torch.randperm(len(data), generator=torch.Generator().manual_seed(SHUFFLE_SEED))
-
-
-def _returns(data: Transitions) -> Tensor | None:
-    """Each transition's episode return, in the order of the buffer's rows."""
-    return None if data.episode_return is None else torch.as_tensor(data.episode_return)[_order(data)]
-
-
-def _rows(data: Transitions) -> Tensor:
-    """Packed and shuffled rows of a dataset."""
-    fields = (
-        torch.as_tensor(x, dtype=torch.float32)
-        for x in (data.obs, data.action, data.reward, data.next_obs, data.terminated)
+def real_buffer(
+    configs: Sequence[RunConfig], datasets: Mapping[str, Transitions], stage: str, device: torch.device | str
+) -> RealBuffer:
+    """Return D_off of every run, each dataset once, with room for D_on in the online stage."""
+    shared, spec = configs[0], find_spec(configs[0].env)
+    names = list(dict.fromkeys(config.dataset for config in configs if config.dataset is not None))
+    return_to_go = None
+    if shared.reads_returns:
+        in_order = lambda data: torch.as_tensor(data.return_to_go)[dataset_order(len(data))]  # noqa: E731
+        return_to_go = [in_order(datasets[name]) for name in names]
+    return RealBuffer(
+        [dataset_rows(datasets[name]) for name in names],
+        [None if config.dataset is None else names.index(config.dataset) for config in configs],
+        spec.obs_dim,
+        spec.action_dim,
+        shared.online_steps if stage == "online" else 0,
+        device,
+        return_to_go,
     )
-    return pack(Batch(*fields))[_order(data)]
+
+
+def _episode_returns(configs: Sequence[RunConfig], datasets: Mapping[str, Transitions]) -> list[Tensor | None]:
+    """Return each offline transition's episode return, in the order of the buffer's rows; None where there is none."""
+    out: list[Tensor | None] = []
+    for config in configs:
+        returns = None if config.dataset is None else datasets[config.dataset].episode_return
+        out.append(None if returns is None else torch.as_tensor(returns)[dataset_order(len(returns))])
+    return out

@@ -7,30 +7,32 @@ tempered w. New online transitions enter with the largest priority there has bee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from moore.algorithm.replay import RealBuffer
 from moore.algorithm.sampling import Mixture
+from moore.base.strict import FORBID, Count, ModelOnly, Positive, Share
 from moore.networks.adam import RunAdam
 from moore.networks.batch import Batch
 from moore.networks.mlp import MLP
 from moore.networks.random import Streams, scale_to_index
+from moore.networks.state import State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=FORBID)
 class DensityRatioConfig:
     """Settings of the strategy `density_ratio`; the defaults are the authors'."""
 
-    hidden: tuple[int, ...] = (256, 256)
-    lr: float = 3e-4
-    batch_size: int = 256  # uniform offline and as many uniform online transitions for each update of w
-    temperature: float = 5.0  # priorities are w^(1 / temperature)
-    first_share: float = 0.5  # share of the first epoch's transitions among the draws, before w has a say
-    model_updates: int = 250  # gradient steps of w before each ensemble training, where w draws the model's data; ours
+    hidden: tuple[Count, ...] = (256, 256)
+    lr: Positive = 3e-4
+    batch_size: Count = 256  # uniform offline and as many uniform online transitions for each update of w
+    temperature: Positive = 5.0  # priorities are w^(1 / temperature)
+    first_share: Share = 0.5  # share of the first epoch's transitions among the draws, before w has a say
+    model_updates: ModelOnly[Count] = 250  # steps of w before each ensemble training, where w draws its data; ours
 
 
 MIN_PRIORITY, MAX_PRIORITY = 1e-3, 1e3
@@ -38,7 +40,7 @@ EPS = 1e-10
 CHUNK = 2**13  # rows of one forward pass over the whole buffer
 
 
-class DensityRatio:
+class DensityRatio(State):
     """The networks and the priorities [R, offline rows + online capacity] of R runs."""
 
     def __init__(
@@ -51,13 +53,13 @@ class DensityRatio:
         device: torch.device | str = "cpu",
         precision: str = "float32",
     ) -> None:
-        self.config, self.buffer = config, buffer
+        self.config, self._buffer = config, buffer
         self.net = MLP((buffer.obs_dim + action_dim, *config.hidden, 1), precision=precision)
         self.params = self.net.init(Streams(seeds, "init", "density_ratio", device=device).generators)  # [R, P]
         self.params[:, -1] = 1.0  # the last bias: w starts near 1, everything equally likely
         self.adam = RunAdam(self.params, config.lr)
         self.width = max(buffer.offline_size)
-        self.offline_size = torch.tensor(buffer.offline_size, device=device)[:, None]  # [R, 1]
+        self._offline_size = torch.tensor(buffer.offline_size, device=device)[:, None]  # [R, 1]
         self.priorities = torch.ones(len(seeds), self.width + buffer.online_capacity, device=device)
         share = config.first_share
         first = [n * share / ((1 - share) * first_epoch_steps) for n in buffer.offline_size]
@@ -66,14 +68,14 @@ class DensityRatio:
 
     def mixture(self, run: int) -> Mixture:
         """The distribution that one run's policy batches are drawn from."""
-        offline = self.priorities[run, : self.buffer.offline_size[run]]
+        offline = self.priorities[run, : self._buffer.offline_size[run]]
         online = self.priorities[run, self.width : self.width + self.known_online]
         on, off = online.sum().double(), offline.sum().double()
         return Mixture(on / (on + off), offline, online)
 
     def add_online(self) -> None:
         """Give the transitions since the last call the largest priority so far."""
-        first, self.known_online = self.known_online, self.buffer.online_size
+        first, self.known_online = self.known_online, self._buffer.online_size
         self.priorities[:, self.width + first : self.width + self.known_online] = self.max_priority[:, None]
 
     def update(self, drawn: Tensor, streams: Streams) -> dict[str, Tensor]:
@@ -94,27 +96,27 @@ class DensityRatio:
             offline_mean = self._offline_mean()
             columns = torch.arange(max(self.width, self.known_online), device=self.priorities.device)
             for chunk in columns.split(CHUNK):
-                offline = chunk.minimum(self.offline_size - 1)  # where a run has fewer rows its last one is repeated
-                self._set_priorities(self.buffer.offline_start[:, None] + offline, offline_mean)
+                offline = chunk.minimum(self._offline_size - 1)  # where a run has fewer rows its last one is repeated
+                self._set_priorities(self._buffer.offline_start[:, None] + offline, offline_mean)
                 if self.known_online:
                     online = chunk.clamp(max=self.known_online - 1).expand(len(self.params), -1)
-                    self._set_priorities(self.buffer.online_start[:, None] + online, offline_mean)
+                    self._set_priorities(self._buffer.online_start[:, None] + online, offline_mean)
         return metrics
 
     def _offline_mean(self) -> Tensor:
         """Mean tempered w [R] over the offline rows."""
         total = torch.zeros(len(self.params), device=self.params.device)
         for chunk in torch.arange(self.width, device=self.params.device).split(CHUNK):
-            rows = self.buffer.offline_start[:, None] + chunk.minimum(self.offline_size - 1)
-            tempered = self.ratio(self.params, self.buffer.gather(rows)) ** (1.0 / self.config.temperature)
-            total += (tempered * (chunk < self.offline_size)).sum(1)
-        return total / self.offline_size[:, 0]
+            rows = self._buffer.offline_start[:, None] + chunk.minimum(self._offline_size - 1)
+            tempered = self.ratio(self.params, self._buffer.gather(rows)) ** (1.0 / self.config.temperature)
+            total += (tempered * (chunk < self._offline_size)).sum(1)
+        return total / self._offline_size[:, 0]
 
     def _gradient(self, streams: Streams) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The gradient of the loss on fresh batches, w of the offline one [R, B], and metrics [R]."""
         uniforms = streams.uniform(2, self.config.batch_size)
-        buffer = self.buffer
-        offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], self.offline_size))
+        buffer = self._buffer
+        offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], self._offline_size))
         online = buffer.gather(buffer.online_start[:, None] + scale_to_index(uniforms[:, 1], buffer.online_size))
         params = self.params.detach().requires_grad_()
         w_offline, w_online = self.ratio(params, offline), self.ratio(params, online)
@@ -125,29 +127,15 @@ class DensityRatio:
 
     def _set_priorities(self, rows: Tensor, offline_mean: Tensor) -> None:
         """New priorities for rows [R, B] of the buffer by the current networks; offline_mean [R] of tempered w."""
-        new = priority(self.ratio(self.params, self.buffer.gather(rows)), offline_mean, self.config.temperature)
-        start = self.buffer.online_start[:, None]
-        column = torch.where(rows >= start, self.width + rows - start, rows - self.buffer.offline_start[:, None])
+        new = priority(self.ratio(self.params, self._buffer.gather(rows)), offline_mean, self.config.temperature)
+        start = self._buffer.online_start[:, None]
+        column = torch.where(rows >= start, self.width + rows - start, rows - self._buffer.offline_start[:, None])
         self.priorities.scatter_(1, column, new)
         self.max_priority = torch.maximum(self.max_priority, new.amax(1))
 
     def ratio(self, params: Tensor, batch: Batch) -> Tensor:
         """w [R, B], 0 or more."""
         return F.relu(self.net(params, batch.obs, batch.action).squeeze(-1))
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that training changes; but for the number of known transitions with the leading run axis."""
-        adam = {f"adam/{key}": value for key, value in self.adam.state().items()}
-        known = torch.tensor(self.known_online)
-        state = {"params": self.params, "priorities": self.priorities, "max_priority": self.max_priority}
-        return state | {"known_online": known} | adam
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned, in place."""
-        with torch.no_grad():
-            for key, value in self.state().items():
-                value.copy_(state[key])
-        self.known_online = int(state["known_online"])
 
 
 def ratio_loss(w_offline: Tensor, w_online: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,25 +19,24 @@ COVERAGES = (50, 80, 90, 95)  # per cent
 CHANGE_LEVELS = tuple(range(25, 1000, 50))  # 20 quantiles of equal mass, in thousandths
 
 
-class Look:
-    """A look at the ensemble before and after a retraining.
+def look_before(ensemble: Ensemble, kinds: Sequence[str], latest: Batch, held_out: Batch) -> dict[str, Any]:
+    """Look at the ensemble before a retraining; hand what this returns to `look_after`.
 
     latest: transitions [R, n] of consecutive environment steps since the training before; held_out: offline ones [R, n]
     that never train, n = 0 in a run from scratch.
     """
+    u = uncertainty(kinds, *ensemble.predict(held_out.obs, held_out.action))
+    return {"errors": unseen_errors(ensemble, latest, kinds), "uncertainty": u}
 
-    def __init__(self, ensemble: Ensemble, kinds: Sequence[str], latest: Batch, held_out: Batch) -> None:
-        self.ensemble, self.kinds, self.held_out = ensemble, kinds, held_out
-        self.errors, self.before = unseen_errors(ensemble, latest, kinds), self._uncertainty()
 
-    def metrics(self) -> dict[str, Tensor]:
-        """Metrics [R], after the retraining."""
-        if not self.held_out.reward.shape[1]:
-            return self.errors
-        return self.errors | relative_change(self.before, self._uncertainty())
-
-    def _uncertainty(self) -> Tensor:
-        return uncertainty(self.kinds, *self.ensemble.predict(self.held_out.obs, self.held_out.action))
+def look_after(
+    before: Mapping[str, Any], ensemble: Ensemble, kinds: Sequence[str], held_out: Batch
+) -> dict[str, Tensor]:
+    """Return metrics [R] after the retraining: the errors before it, and how it changed u on the held-out ones."""
+    if not held_out.reward.shape[1]:
+        return dict(before["errors"])
+    u = uncertainty(kinds, *ensemble.predict(held_out.obs, held_out.action))
+    return before["errors"] | relative_change(before["uncertainty"], u)
 
 
 def unseen_errors(ensemble: Ensemble, batch: Batch, kinds: Sequence[str]) -> dict[str, Tensor]:

@@ -1,37 +1,143 @@
-"""Which rows of D_off ∪ D_on each run's consumers take: its strategies, and the weights that some of them learn."""
+"""How rows of D_off ∪ D_on are drawn: by each run's strategies, and by the weights that some of them learn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from moore.agents.sac import SAC
+from moore.agents.actor_critic import Agent
 from moore.algorithm.config import RunConfig
 from moore.algorithm.density_ratio import DensityRatio
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.replay import RealBuffer
-from moore.algorithm.row_weights import Priorities
-from moore.algorithm.sampling import (
-    DENSITY_RATIO,
-    ROW_STRATEGIES,
-    Mixture,
-    Moment,
-    Part,
-    Plan,
-    Split,
-    mixture,
-    part_of,
-    plan,
-    running_sum,
-)
-from moore.networks.random import Streams
+from moore.algorithm.row_weights import RowWeights, find_strategy, is_by_row
+from moore.algorithm.sampling import DENSITY_RATIO, Mixture, Moment
+from moore.networks.random import Streams, scale_to_index
+from moore.networks.state import State
 
 
-class Sampler:
+class Split(NamedTuple):
+    """Which rows of a source a draw may take: all, the ones that train the ensemble, or its holdout.
+
+    The holdout is the end of the (shuffled) offline data and every `online_every`-th online transition, at most
+    `limit` of each, so that the same rows are held out from one retraining to the next.
+    """
+
+    part: str = "all"  # all | train | holdout
+    ratio: float = 0.2
+    limit: int = 1000
+
+    @property
+    def online_every(self) -> int:
+        """One online transition in this many is held out."""
+        return max(2, round(1 / self.ratio))
+
+    def offline(self, n_off: int) -> tuple[int, int]:
+        """(first row, number of rows) of this part of n_off offline rows."""
+        held = min(int(self.ratio * n_off), self.limit)
+        return {"all": (0, n_off), "train": (0, n_off - held), "holdout": (n_off - held, held)}[self.part]
+
+    def online_size(self, n_on: int) -> int:
+        """Number of rows of this part of n_on online rows."""
+        held = min(n_on // self.online_every, self.limit)
+        return {"all": n_on, "train": n_on - held, "holdout": held}[self.part]
+
+    def online_row(self, index: Tensor) -> Tensor:
+        """Row numbers of this part's online transitions number `index`."""
+        every = self.online_every
+        if self.part == "train":
+            return index + (index // (every - 1)).clamp(max=self.limit)
+        return index * every + every - 1 if self.part == "holdout" else index
+
+
+ALL = Split()
+
+
+class Part(NamedTuple):
+    """A split of a buffer as it is now: as numbers, and as what draws need on the device."""
+
+    split: Split
+    offline: list[tuple[int, int]]  # of each run: (first row, number of rows)
+    online_size: int
+    offline_start: Tensor  # [R, 1], absolute row
+    offline_count: Tensor  # [R, 1], at least 1
+    online_start: Tensor  # [R, 1], absolute row of the first online transition, in the part or not
+    online_count: Tensor  # [1, 1], at least 1
+
+
+def part_of(buffer: RealBuffer, split: Split = ALL) -> Part:
+    """The rows of `buffer` that draws from this split may take."""
+    offline, online_size = [split.offline(size) for size in buffer.offline_size], split.online_size(buffer.online_size)
+    assert all(size or online_size for _, size in offline), f"no transitions in the part {split.part!r}"
+    column = lambda values: torch.tensor(values, device=buffer.rows.device, dtype=torch.long)[:, None]  # noqa: E731
+    start = buffer.offline_start[:, None] + column([first for first, _ in offline])
+    counts = column([max(1, n) for _, n in offline]), column([max(1, online_size)])
+    return Part(split, offline, online_size, start, counts[0], buffer.online_start[:, None], counts[1])
+
+
+class Plan(NamedTuple):
+    """All that draws from one part depend on beside their uniforms, on the device."""
+
+    part: Part
+    online_share: Tensor  # [R, 1] float64
+    offline_sums: dict[int, Tensor]  # of each run with such weights: their running sum [n] over the part's rows
+    online_sums: dict[int, Tensor]
+
+    def draw(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw absolute row indices of the buffer, by tensor operations of fixed shapes alone: nothing waits for them.
+
+        uniforms: float64 [2, R, B] in [0, 1): the first picks the source, the second the transition inside it.
+        Returns index [R, B] and the realised online share [R].
+        """
+        from_online = uniforms[0] < self.online_share
+        inside_off = scale_to_index(uniforms[1], self.part.offline_count)
+        inside_on = scale_to_index(uniforms[1], self.part.online_count)
+        for inside, sums in ((inside_off, self.offline_sums), (inside_on, self.online_sums)):
+            for run, cumulative in sums.items():
+                inside[run] = _inverted(cumulative, uniforms[1, run])
+        online_row = self.part.online_start + self.part.split.online_row(inside_on)
+        return torch.where(from_online, online_row, self.part.offline_start + inside_off), from_online.float().mean(1)
+
+
+def running_sum(run: int, weights: Tensor) -> Tensor:
+    """The running sum [n] of one run's weights [n], float64."""
+    return weights.double().cumsum(0)
+
+
+def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Tensor], Tensor] = running_sum) -> Plan:
+    """How to draw from a part, run r from mixtures[r].
+
+    Inside a part, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
+    offline_sum: what gives `running_sum` of a run's offline weights in the part, for who has it from before.
+    """
+    device, split, online_size = part.offline_start.device, part.split, part.online_size
+    shares, offline_sums, online_sums = [], {}, {}
+    for run, (mix, (first, n_off)) in enumerate(zip(mixtures, part.offline, strict=True)):
+        share = 0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share
+        # filled in, not copied from the host: no draw waits for a share that is a tensor already
+        shares.append(share if isinstance(share, Tensor) else torch.full((), share, dtype=torch.float64, device=device))
+        if split.part == "holdout":
+            continue
+        if mix.offline_weights is not None and n_off:
+            offline_sums[run] = offline_sum(run, mix.offline_weights[first : first + n_off].to(device))
+        if mix.online_weights is not None and online_size:
+            weights = mix.online_weights.to(device)
+            if split.part == "train":
+                weights = weights[split.online_row(torch.arange(online_size, device=device))]
+            online_sums[run] = running_sum(run, weights)
+    return Plan(part, torch.stack(shares)[:, None], offline_sums, online_sums)
+
+
+def _inverted(cumulative: Tensor, uniforms: Tensor) -> Tensor:
+    """Indices [B] drawn in proportion to weights by inverting their running sum [n] at uniforms [B]."""
+    return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp(max=len(cumulative) - 1)
+
+
+class Draws(State):
     """The distributions of R runs over one buffer.
 
     The density ratio weighs every minibatch of a model-free run (Balanced Replay); in a model-based run it is trained
@@ -50,12 +156,12 @@ class Sampler:
         stage: str,
         device: torch.device,
     ) -> None:
-        self.configs, self.shared, self.buffer = configs, configs[0], buffer
-        self.priorities = Priorities([config.sampling for config in configs], buffer, episode_returns)
-        steps, seeds = self.shared.online.epoch_steps, [config.seed for config in configs]
+        self._configs, self._shared, self._buffer = configs, configs[0], buffer
+        self.row_weights = RowWeights([config.sampling for config in configs], buffer, episode_returns)
+        steps, seeds = self._shared.online.epoch_steps, [config.seed for config in configs]
         self.density_ratio = (
-            DensityRatio(self.shared.density_ratio, buffer, action_dim, steps, seeds, device, self.shared.precision)
-            if stage == "online" and self.shared.uses_density_ratio
+            DensityRatio(self._shared.density_ratio, buffer, action_dim, steps, seeds, device, self._shared.precision)
+            if stage == "online" and self._shared.uses_density_ratio
             else None
         )
         self._parts: dict[Split, Part] = {}
@@ -65,34 +171,27 @@ class Sampler:
     @property
     def minibatch_weights(self) -> DensityRatio | None:
         """What weighs every minibatch anew, in a model-free run that asks for it."""
-        return None if self.shared.uses_model else self.density_ratio
+        return None if self._shared.uses_model else self.density_ratio
 
     def rows(self, consumer: str, t: int, uniforms: Tensor, split: Split) -> tuple[Tensor, Tensor]:
         """Rows [R, B] for one consumer in epoch t and their online share [R]; uniforms as in `sampling.Plan.draw`."""
         return self._plan(consumer, t, split).draw(uniforms)
 
-    def refresh(self, agent: SAC, ensemble: Ensemble, streams: Streams) -> dict[str, Tensor]:
+    def refresh(self, agent: Agent, ensemble: Ensemble, streams: Streams) -> dict[str, Tensor]:
         """Weights for the ensemble's next training and the rollouts after it; returns metrics [R]."""
-        if self.buffer.online_size == 0:
+        if self._buffer.online_size == 0:
             return {}  # everything is drawn from the offline data
         self._forget()
-        self.priorities.refresh(agent, ensemble)
+        self.row_weights.refresh(agent, ensemble)
         if self.density_ratio is None:
             return {}
         self.density_ratio.add_online()
         return self.density_ratio.train(streams)
 
-    def state(self) -> dict[str, Any]:
-        """The weights, and what learns them."""
-        ratio = self.density_ratio.state() if self.density_ratio else {}
-        return {"priorities": self.priorities.state(), "density_ratio": ratio}
-
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         self._forget()
-        self.priorities.load(state["priorities"])
-        if self.density_ratio:
-            self.density_ratio.load(state["density_ratio"])
+        super().load(state)
 
     def _forget(self) -> None:
         """Weights are about to change."""
@@ -100,7 +199,7 @@ class Sampler:
         self._offline_sums.clear()
 
     def _plan(self, consumer: str, t: int, split: Split) -> Plan:
-        now = t, self.buffer.online_size
+        now = t, self._buffer.online_size
         if self.minibatch_weights is not None:
             return plan(self._part(split), self._mixtures(consumer, t))
         then, made = self._plans.get((consumer, split), (None, None))
@@ -111,28 +210,33 @@ class Sampler:
 
     def _offline_sum(self, consumer: str, split: Split, run: int, weights: Tensor) -> Tensor:
         """`running_sum`, but once for all consumers of one strategy and for any number of online transitions."""
-        key = run, getattr(self.configs[run].sampling, consumer), split
+        key = run, getattr(self._configs[run].sampling, consumer), split
         if key not in self._offline_sums:
             self._offline_sums[key] = running_sum(run, weights)
         return self._offline_sums[key]
 
     def _part(self, split: Split) -> Part:
-        online_size = split.online_size(self.buffer.online_size)
+        online_size = split.online_size(self._buffer.online_size)
         if split not in self._parts or self._parts[split].online_size != online_size:
-            self._parts[split] = part_of(self.buffer, split)
+            self._parts[split] = part_of(self._buffer, split)
         return self._parts[split]
 
     def _mixtures(self, consumer: str, t: int) -> list[Mixture]:
-        return [self._mixture(run, consumer, t) for run in range(len(self.configs))]
+        return [self._mixture(run, consumer, t) for run in range(len(self._configs))]
 
     def _mixture(self, run: int, consumer: str, t: int) -> Mixture:
-        config, online = self.configs[run].sampling, self.shared.online
-        strategy, n_on = getattr(config, consumer), self.buffer.online_size
-        now = Moment(t, self.buffer.offline_size[run], n_on, online.epochs, online.epoch_steps)
-        if n_on and now.n_off:
-            if strategy == DENSITY_RATIO:
-                assert self.density_ratio is not None
-                return self.density_ratio.mixture(run)
-            if strategy in ROW_STRATEGIES:
-                return self.priorities.mixture(run, strategy, now)
-        return mixture(config, consumer, now)
+        """The distribution of one run's consumer in epoch t.
+
+        Whatever the strategy, an empty source gets no draws: before the first online transition everything,
+        `pure_online` included, is drawn from the offline data; in a run from scratch everything is online.
+        """
+        config, online = self._configs[run].sampling, self._shared.online
+        n_off, n_on = self._buffer.offline_size[run], self._buffer.online_size
+        if n_on == 0 or n_off == 0:
+            return Mixture(0.0 if n_on == 0 else 1.0)
+        name, now = getattr(config, consumer), Moment(t, n_off, n_on, online.epochs, online.epoch_steps)
+        if name == DENSITY_RATIO:
+            assert self.density_ratio is not None
+            return self.density_ratio.mixture(run)
+        strategy = find_strategy(name, f"sampling.{consumer}")
+        return self.row_weights.mixture(run, name, now) if is_by_row(strategy) else strategy(config, now)

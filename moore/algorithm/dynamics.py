@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from moore.base.errors import UserError
+from moore.base.strict import FORBID, Count, NonNegative, NonNegativeInt, OnlineOnly, Positive, Share
 from moore.networks.adam import RunAdam
 from moore.networks.batch import Batch
 from moore.networks.graphs import Call, plain
 from moore.networks.mlp import MLP, divisor
 from moore.networks.random import Streams
+from moore.networks.state import State
 
 BOUND_COEF = 0.01  # weight of the log-variance bounds in the loss (PETS; tianheyu927/mopo models/bnn.py)
 INIT_MAX_LOGVAR, INIT_MIN_LOGVAR = 0.5, -10.0  # same source
@@ -22,54 +27,60 @@ INIT_MAX_LOGVAR, INIT_MIN_LOGVAR = 0.5, -10.0  # same source
 PREDICT_FLOATS = {"cpu": 2**22, "cuda": 2**28}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=FORBID)
 class DynamicsConfig:
     """Settings of the ensemble; the defaults are MOPO's, except the caps on updates."""
 
-    ensemble_size: int = 7
-    num_elites: int = 5
-    hidden: tuple[int, ...] = (200, 200, 200, 200)
-    weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)  # one for each layer
-    lr: float = 1e-3
-    batch_size: int = 256
+    ensemble_size: Count = 7
+    num_elites: Count = 5
+    hidden: tuple[Count, ...] = (200, 200, 200, 200)
+    weight_decay: tuple[NonNegative, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)  # one for each layer
+    lr: Positive = 1e-3
+    batch_size: Count = 256
     normalize_targets: bool = False  # standardise (delta obs, reward); the uncertainty stays in raw units
-    holdout_ratio: float = 0.2
-    max_holdout: int = 1000  # transitions held out of the offline and of the online data
-    epoch_updates: int = 1000  # updates between two looks at the holdout error
-    patience: int = 5  # stop a run when no member improved for more than this many looks
-    min_improvement: float = 0.01  # relative improvement of the holdout error that counts
+    holdout_ratio: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    max_holdout: Count = 1000  # transitions held out of the offline and of the online data
+    epoch_updates: Count = 1000  # updates between two looks at the holdout error
+    patience: NonNegativeInt = 5  # stop a run when no member improved for more than this many looks
+    min_improvement: Share = 0.01  # relative improvement of the holdout error that counts
     fresh_optimizer: bool = False  # forget Adam's moments before each retraining; see Ensemble.fit; not in the paper
-    offline_max_updates: int = 100_000  # cap on the first training; the paper trains until convergence
-    online_max_updates: int = 1000  # cap on each retraining; the paper trains until convergence
+    offline_max_updates: Count = 100_000  # cap on the first training; the paper trains until convergence
+    online_max_updates: OnlineOnly[NonNegativeInt] = 1000  # cap on each retraining; 0: the offline model stays
+
+    def __post_init__(self) -> None:
+        if self.num_elites > self.ensemble_size:
+            most = f"1 to ensemble_size = {self.ensemble_size}"
+            raise UserError(f"dynamics.num_elites: {self.num_elites} is not accepted; expected {most}")
+        layers = len(self.hidden) + 1
+        if len(self.weight_decay) != layers:
+            expected = f"{layers} numbers, one for each layer"
+            raise UserError(f"dynamics.weight_decay: {self.weight_decay} is not accepted; expected {expected}")
 
 
-@dataclass
-class Training:
-    """How far a call of `Ensemble.fit` is."""
+class Training(State):
+    """How far a training of the ensemble is; `running` between its first update and its end."""
 
-    best: Tensor  # [R, K, P], each member's snapshot with the lowest holdout error
-    best_mse: Tensor  # [R, K], that error
-    loss: Tensor  # [R], of the latest update
-    stale: list[int]  # [R], looks without an improvement
-    active: list[bool]  # [R], runs that have not converged
-    updates: list[int]  # [R], updates up to the latest look at a run
-    done: int = 0  # updates so far
-
-    @staticmethod
-    def start(params: Tensor) -> Training:
-        """Before the first update of parameters [R, K, P]."""
+    def __init__(self, params: Tensor) -> None:
         runs, members = params.shape[:2]
-        return Training(
-            params.clone(),
-            torch.full((runs, members), torch.inf, device=params.device),
-            torch.zeros(runs, device=params.device),
-            [0] * runs,
-            [True] * runs,
-            [0] * runs,
-        )
+        self.best = params.clone()  # [R, K, P], each member's snapshot with the lowest holdout error
+        self.best_mse = torch.full((runs, members), torch.inf, device=params.device)  # [R, K], that error
+        self.loss = torch.zeros(runs, device=params.device)  # [R], of the latest update
+        self.start(params)
+        self.running = False
+
+    def start(self, params: Tensor) -> None:
+        """Begin before the first update of parameters [R, K, P]."""
+        self.best.copy_(params)
+        self.best_mse.fill_(torch.inf)
+        self.loss = torch.zeros_like(self.loss)
+        self.stale = [0] * len(params)  # looks without an improvement
+        self.active = [True] * len(params)  # runs that have not converged
+        self.updates = [0] * len(params)  # updates up to the latest look at a run
+        self.done = 0  # updates so far
+        self.running = True
 
 
-class Ensemble:
+class Ensemble(State):
     """Parameters of [R, K] networks that predict (delta obs, reward) as a Gaussian."""
 
     def __init__(
@@ -101,10 +112,10 @@ class Ensemble:
         ]
         for (n_in, n_out), decay in zip(self.net.shapes, decays, strict=True):
             decay[n_in * n_out :] = 0.0  # biases are not decayed
-        self.decay = torch.cat(decays).to(device)  # [P]
+        self._decay = torch.cat(decays).to(device)  # [P]
         self.params_adam, self.bounds_adam = RunAdam(self.params, config.lr), RunAdam(self.bounds, config.lr)
         self.fitted = False
-        self.training: Training | None = None  # under way
+        self.training = Training(self.params)
 
     def fit_scaler(self, run: int, batch: Batch) -> None:
         """Standardise one run's inputs (and, if configured, targets) with the moments of transitions [N]."""
@@ -137,12 +148,12 @@ class Ensemble:
         same arguments go on from there. call: how an update is called, see moore/networks/graphs.py.
         """
         config = self.config
-        if self.training is None:
+        training = self.training
+        if not training.running:
             if config.fresh_optimizer:
                 self.params_adam.reset()
                 self.bounds_adam.reset()
-            self.training = Training.start(self.params)
-        training = self.training
+            training.start(self.params)
         while training.done < max_updates and any(training.active):
             batch = draw(config.ensemble_size * config.batch_size)
             if all(training.active):
@@ -155,7 +166,7 @@ class Ensemble:
             if training.done % config.epoch_updates == 0 or training.done == max_updates:
                 self._look(training, holdout)
             safe_point()
-        self.training = None
+        training.running = False
         with torch.no_grad():
             self.params.copy_(training.best)
         self.elite_idxs.copy_(training.best_mse.argsort(1)[:, : config.num_elites])
@@ -174,7 +185,7 @@ class Ensemble:
             (best_mse.isinf() & mse.isfinite()) | ((best_mse - mse) / best_mse > self.config.min_improvement)
         )
         training.best_mse = torch.where(improved, mse, best_mse)
-        training.best = torch.where(improved[..., None], self.params, training.best)
+        training.best.copy_(torch.where(improved[..., None], self.params, training.best))
         for run, any_improved in enumerate(improved.any(1).tolist()):
             if training.active[run]:
                 training.updates[run] = training.done
@@ -210,41 +221,10 @@ class Ensemble:
     def only(self, run: int) -> Ensemble:
         """The ensemble of one run, R = 1, for predictions: its tensors are views."""
         one = copy.copy(self)
-        for name in (
-            "params",
-            "bounds",
-            "elite_idxs",
-            "input_mean",
-            "input_std",
-            "target_mean",
-            "target_std",
-            "uncertainty_scale",
-        ):
-            setattr(one, name, getattr(self, name)[run : run + 1])
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and not name.startswith("_"):
+                setattr(one, name, value[run : run + 1])
         return one
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that training changes, each tensor with the leading run axis; indexing it forks runs."""
-        state = {
-            "params": self.params,
-            "bounds": self.bounds,
-            "elite_idxs": self.elite_idxs,
-            "input_mean": self.input_mean,
-            "input_std": self.input_std,
-            "target_mean": self.target_mean,
-            "target_std": self.target_std,
-            "uncertainty_scale": self.uncertainty_scale,
-        }
-        for name, adam in (("params", self.params_adam), ("bounds", self.bounds_adam)):
-            state |= {f"{name}_adam/{key}": value for key, value in adam.state().items()}
-        return state
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned (same number of runs), in place."""
-        with torch.no_grad():
-            for key, value in self.state().items():
-                value.copy_(state[key])
-        self.fitted = True
 
     def _update(self, batch: Batch, active: list[bool]) -> Tensor:
         """One gradient step on K bootstrap batches packed in [R, K x B]; returns the loss [R]."""
@@ -256,7 +236,7 @@ class Ensemble:
         nll = (error + logvar).mean((2, 3)).sum(1)  # [R]: mean over batch and dimensions, sum over members
         loss = nll + BOUND_COEF * (bounds[:, 0] - bounds[:, 1]).sum(-1)
         params_grad, bounds_grad = torch.autograd.grad(loss.sum(), (params, bounds))
-        params_grad.addcmul_(self.params.detach(), self.decay)  # gradient of 0.5 decay |w|^2
+        params_grad.addcmul_(self.params.detach(), self._decay)  # gradient of 0.5 decay |w|^2
         self.params_adam.step(params_grad, active)
         self.bounds_adam.step(bounds_grad, active)
         return loss.detach()

@@ -1,40 +1,36 @@
-"""The offline stage: MOPO (Yu et al., arXiv 2005.13239) or a baseline's own pre-training on the dataset.
+"""The offline stage: MOPO (Yu et al., arXiv 2005.13239), or a baseline's own pre-training on the dataset.
 
 Every online run on the same dataset and seed with the same offline settings starts from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
-from moore.run.recorder import Recorder
-from moore.studies.identity import offline_method
+from moore.algorithm.log import Log, evaluate
+from moore.algorithm.train_model import train_model
 
 
-def offline_stage(cohort: Cohort, recorder: Recorder, safe_point: Callable[[], None]) -> None:
-    """Train ensemble, policy and critics on D_off; continues where the cohort stands.
+def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
+    """Train ensemble, policy and critics on D_off, from where the cohort stands.
 
-    Evaluations are rows of phase "offline" at their number of updates. safe_point is called after every update, of the
-    ensemble too.
+    Evaluations are of phase "offline" at their number of updates.
     """
-    name = offline_method(cohort.shared)
     settings = cohort.shared.offline
-    cohort.safe_point = safe_point
     if cohort.ensemble is not None and not cohort.ensemble.fitted:
-        recorder.stage("offline: dynamics ensemble")
-        cohort.train_model(t=0)
+        log.stage("offline: dynamics ensemble")
+        train_model(cohort, 0, safe_point)
         safe_point()
     if cohort.evaluations == 0:
-        recorder.evaluation(cohort, "offline", env_steps=0)
+        evaluate(cohort, log)
+
     while cohort.updates < settings.updates:
         if cohort.ensemble is not None and cohort.updates % settings.rollout_interval == 0:
-            cohort.imagine(t=0)
-        cohort.update_policy(t=0, count=1)
+            cohort.imagine(0)
+        cohort.update_policy(0, 1)
         if cohort.updates % settings.eval_interval == 0:
-            recorder.training(cohort, "offline", env_steps=0)
-            recorder.evaluation(cohort, "offline", env_steps=0)
+            log.training("offline", 0, cohort.updates, cohort.metrics.flush())
+            evaluate(cohort, log)
         if cohort.updates % settings.rollout_interval == 0 or cohort.updates == settings.updates:
-            recorder.progress(cohort.updates, settings.updates, f"offline: {name}")
+            log.progress("offline", cohort.updates, settings.updates)
         safe_point()
-    cohort.safe_point = lambda: None  # it knows the cohort, whose D_model would stay beside that of the online stage

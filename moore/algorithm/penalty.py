@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from moore.base.plugins import find
+from moore.base.strict import FORBID, NonNegative, OnlineOnly
+from moore.networks.state import State
 
-@dataclass(frozen=True)
+Schedule = Literal["constant", "zero_online", "linear_decay", "adaptive"]
+
+
+@dataclass(frozen=True, config=FORBID)
 class PenaltyConfig:
     """r_tilde = r_hat - coef u (paper, eq. 2); the paper keeps MOPO's u and a constant coefficient."""
 
-    coef: float = 1.0  # lambda
-    uncertainty: str = "max_std"
-    schedule: str = "constant"
-    online_factor: float = 1.0  # times coef in the online stage
-    rescale: bool = (
-        False  # scale u to max_std's mean after the first training: kinds of u then differ in where it is high
-    )
+    coef: NonNegative = 1.0  # lambda
+    uncertainty: str = "max_std"  # a function of this file, or package.module:name
+    schedule: OnlineOnly[Schedule] = "constant"
+    online_factor: OnlineOnly[NonNegative] = 1.0  # times coef in the online stage
+    rescale: bool = False  # scale u to max_std's mean after the first training: measures differ in where
+
+    def __post_init__(self) -> None:
+        find_uncertainty(self.uncertainty)
 
 
 def max_std(mean: Tensor, std: Tensor) -> Tensor:
@@ -40,12 +48,16 @@ def max_deviation(mean: Tensor, std: Tensor) -> Tensor:
 
 Uncertainty = Callable[[Tensor, Tensor], Tensor]
 UNCERTAINTIES: dict[str, Uncertainty] = {f.__name__: f for f in (max_std, ensemble_std, max_deviation)}
-SCHEDULES = ("constant", "zero_online", "linear_decay", "adaptive")
+
+
+def find_uncertainty(name: str) -> Uncertainty:
+    """Return a measure by its name, or from `package.module:name`. Raises UserError for another."""
+    return find(name, UNCERTAINTIES, "penalty.uncertainty")
 
 
 def uncertainty(kinds: Sequence[str], mean: Tensor, std: Tensor) -> Tensor:
     """u [R, B] from member predictions mean, std [R, K, B, obs_dim + 1] (last: reward); kinds[r] is run r's measure."""
-    values = {kind: UNCERTAINTIES[kind](mean, std) for kind in dict.fromkeys(kinds)}
+    values = {kind: find_uncertainty(kind)(mean, std) for kind in dict.fromkeys(kinds)}
     if len(values) == 1:
         return next(iter(values.values()))
     return torch.stack([values[kind][run] for run, kind in enumerate(kinds)])
@@ -62,7 +74,7 @@ def penalty_coef(config: PenaltyConfig, t: int, num_epochs: int) -> float:
     return config.coef * config.online_factor * shares.get(config.schedule, 1.0)
 
 
-class PenaltyCoef:
+class PenaltyCoef(State):
     """The coefficients of R runs.
 
     `adaptive` keeps the mean penalty of the first online rollout: coef x its mean u / the latest rollout's mean u. That
@@ -71,25 +83,17 @@ class PenaltyCoef:
 
     def __init__(self, configs: Sequence[PenaltyConfig], epochs: int, device: torch.device | str = "cpu") -> None:
         coefs = [[penalty_coef(config, t, epochs) for config in configs] for t in range(epochs + 1)]
-        self.coefs = torch.tensor(coefs, device=device)  # [epochs + 1, R]
-        self.adaptive = torch.tensor([config.schedule == "adaptive" for config in configs], device=device)
+        self._coefs = torch.tensor(coefs, device=device)  # [epochs + 1, R]
+        self._adaptive = torch.tensor([config.schedule == "adaptive" for config in configs], device=device)
         self.first = torch.full((len(configs),), torch.nan, device=device)  # mean u of the first online rollout
         self.latest = self.first.clone()
 
     def at(self, t: int) -> Tensor:
         """Coefficients [R] in epoch t; 0 is the offline stage."""
-        coef = self.coefs[t]
-        return torch.where(self.adaptive & self.first.isfinite(), coef * self.first / self.latest, coef)
+        coef = self._coefs[t]
+        return torch.where(self._adaptive & self.first.isfinite(), coef * self.first / self.latest, coef)
 
     def observe(self, mean_uncertainty: Tensor) -> None:
         """The mean u [R] of an online rollout."""
         self.latest = mean_uncertainty
         self.first = torch.where(self.first.isnan(), mean_uncertainty, self.first)
-
-    def state(self) -> dict[str, Tensor]:
-        """What the adaptive schedule remembers."""
-        return {"first": self.first, "latest": self.latest}
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        self.first, self.latest = (state[key].to(self.first.device) for key in ("first", "latest"))

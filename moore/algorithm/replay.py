@@ -6,16 +6,21 @@ mixture of sources is a single gather.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from moore.base.errors import UserError
+from moore.data.transitions import Transitions
 from moore.networks.batch import Batch, BatchWithReturns, pack, unpack
+from moore.networks.state import State
+
+SHUFFLE_SEED = 0
 
 
-class RealBuffer:
+class RealBuffer(State):
     """D_off and D_on of R runs in one table: the datasets' rows first, then `online_capacity` rows for each run.
 
     datasets: packed rows [N_k, D] of each distinct dataset, stored once; dataset_of: which one run r uses (None in
@@ -95,13 +100,13 @@ class RealBuffer:
         online = self.rows[start : start + self.online_size]
         return unpack(torch.cat([self.rows[first : first + size], online]), self.obs_dim)
 
-    def state(self) -> dict[str, Tensor]:
-        """The online transitions so far, [R, n, D]; with the datasets they are all that a checkpoint needs."""
+    def state(self) -> dict[str, Any]:
+        """Return the online transitions so far, [R, n, D]; with the datasets they are all that a checkpoint needs."""
         index = self.online_start[:, None] + torch.arange(self.online_size, device=self.rows.device)
         state = {"online_rows": self.rows[index]}
         return state if self.return_to_go is None else state | {"return_to_go": self.return_to_go[index]}
 
-    def load(self, state: dict[str, Tensor]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         self.online_size = state["online_rows"].shape[1]
         index = self.online_start[:, None] + torch.arange(self.online_size, device=self.rows.device)
@@ -110,7 +115,7 @@ class RealBuffer:
             self.return_to_go[index] = state["return_to_go"].to(self.rows.device)
 
 
-class ModelBuffer:
+class ModelBuffer(State):
     """D_model of R runs: a first-in-first-out table [R, capacity, D] with its own fill level per run.
 
     Runs fill at different speeds because a terminated imagined branch adds nothing more.
@@ -119,7 +124,7 @@ class ModelBuffer:
     def __init__(
         self, num_runs: int, capacity: int, obs_dim: int, action_dim: int, device: torch.device | str = "cpu"
     ) -> None:
-        self.obs_dim, self.capacity = obs_dim, capacity
+        self.obs_dim, self.action_dim, self.capacity = obs_dim, action_dim, capacity
         # one row more in each run's table takes what is not to be added: picking out the rest would stall a GPU
         self._table = torch.zeros(num_runs, capacity + 1, 2 * obs_dim + action_dim + 2, device=device)
         self.rows = self._table[:, :capacity]
@@ -141,3 +146,14 @@ class ModelBuffer:
         """Transitions at positions [R, B], each below the run's size."""
         run = torch.arange(len(self.rows), device=self.rows.device)[:, None]
         return unpack(self.rows[run, index], self.obs_dim)
+
+
+def dataset_order(size: int) -> Tensor:
+    """Return the order of offline rows: shuffled once, alike for every run, so that their end is a fair holdout."""
+    return torch.randperm(size, generator=torch.Generator().manual_seed(SHUFFLE_SEED))
+
+
+def dataset_rows(data: Transitions) -> Tensor:
+    """Return the packed rows [N, D] of a dataset, shuffled."""
+    fields = (data.obs, data.action, data.reward, data.next_obs, data.terminated)
+    return pack(Batch(*(torch.as_tensor(x, dtype=torch.float32) for x in fields)))[dataset_order(len(data))]

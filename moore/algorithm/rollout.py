@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.agents.sac import SAC
+from moore.agents.actor_critic import Agent
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.penalty import uncertainty
 from moore.algorithm.replay import ModelBuffer
+from moore.base.strict import FORBID, Count
 from moore.networks.batch import Batch
 from moore.networks.graphs import Call, plain
 from moore.networks.random import Streams, scale_to_index
@@ -21,18 +22,18 @@ from moore.networks.random import Streams, scale_to_index
 FAR_STDS = 30.0  # imagined states this many standard deviations away from the data are counted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=FORBID)
 class RolloutConfig:
     """Settings of imagination; the defaults are MOPO's."""
 
-    length: int = 5  # H
-    batch_size: int = 50_000  # start states of each rollout, R in Algorithm 1
-    retain: int = 5  # D_model holds the transitions of this many rollouts
+    length: Count = 5  # H
+    batch_size: Count = 50_000  # start states of each rollout, R in Algorithm 1
+    retain: Count = 5  # D_model holds the transitions of this many rollouts
 
 
 def rollout(
     ensemble: Ensemble,
-    agent: SAC,
+    agent: Agent,
     start_obs: Tensor,
     length: int,
     terminated_fn: Callable[[Tensor], Tensor],
@@ -50,7 +51,7 @@ def rollout(
     rewards over the appended transitions.
     """
     obs, valid = start_obs, torch.ones(start_obs.shape[:2], dtype=torch.bool, device=start_obs.device)
-    num_branches, obs_dim, action_dim = obs.shape[1], obs.shape[2], agent.actor.sizes[-1] // 2
+    num_branches, obs_dim, action_dim = obs.shape[1], obs.shape[2], buffer.action_dim
     one_step = functools.partial(imagine, ensemble, agent, kinds)
     logs: list[tuple[Tensor, ...]] = []
     for _ in range(length):
@@ -94,7 +95,7 @@ class Imagined(NamedTuple):
 
 def imagine(
     ensemble: Ensemble,
-    agent: SAC,
+    agent: Agent,
     kinds: Sequence[str],
     obs: Tensor,
     action_noise: Tensor,

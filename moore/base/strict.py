@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from moore.base.errors import UserError
 
 T = TypeVar("T")
+
+FORBID = ConfigDict(extra="forbid")  # of every settings class: an unknown key is an error
 
 # ranges of settings, for their annotations
 Count = Annotated[int, Field(ge=1)]
@@ -24,6 +26,15 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Mark:
+    """Says what a setting is for, in its annotation."""
+
+
+ONLINE_ONLY, MODEL_ONLY = Mark(), Mark()
+OnlineOnly = Annotated[T, ONLINE_ONLY]  # the offline stage does not depend on it
+ModelOnly = Annotated[T, MODEL_ONLY]  # read by algorithms with a dynamics model
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,7 +63,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises UserError naming the file and the line.
     """
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506, a SafeLoader
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UserError(f"{path}: cannot be read ({reason}); accepted: a YAML file") from None
@@ -73,22 +84,23 @@ def load_yaml(path: Path, kind: type[T]) -> T:
     return validate(read_yaml(path), kind, str(path))
 
 
-def validate(values: Any, kind: type[T] | Any, where: str, prefix: str = "") -> T:
+def validate(values: Any, kind: type[T] | Any, where: str = "", prefix: str = "") -> T:
     """Check plain values (as YAML gives them) against `kind` and return it.
 
     Types are strict: no text for a number, no 1 for true; an integer is a float, a list is a tuple. Raises UserError
     `where: key: ...` for the first error, naming the value and what is accepted. prefix: in front of every key.
     """
+    where = where and f"{where}: "
     try:
         content = json.dumps(values)
     except TypeError as error:
-        raise UserError(f"{where}: {prefix}{error}; accepted: texts, numbers, lists and mappings") from None
+        raise UserError(f"{where}{prefix}{error}; accepted: texts, numbers, lists and mappings") from None
     try:
         return TypeAdapter(kind).validate_json(content, strict=True)
     except UserError as error:  # from a check over several fields
-        raise UserError(f"{where}: {prefix}{error}") from None
+        raise UserError(f"{where}{prefix}{error}") from None
     except ValidationError as error:
-        raise UserError(f"{where}: {_sentence(error, kind, prefix)}") from None
+        raise UserError(f"{where}{_sentence(error, kind, prefix)}") from None
 
 
 def choose(key: str, value: Any, accepted: Iterable[str]) -> str:
@@ -112,6 +124,33 @@ def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, Mapping) and value
         flat |= dotted(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `dotted`."""
+    out: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, last = key.split(".")
+        inside = out
+        for part in parents:
+            inside = inside.setdefault(part, {})
+        inside[last] = value
+    return out
+
+
+def marks_of(kind: Any, prefix: str = "", inherited: frozenset[Mark] = frozenset()) -> dict[str, frozenset[Mark]]:
+    """Return the marks of every setting below a settings class by dotted key; a section's hold for what is in it."""
+    marks: dict[str, frozenset[Mark]] = {}
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        if typing.get_origin(hint) is typing.ClassVar:
+            continue
+        own = inherited | {mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Mark)}
+        inner = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+        if dataclasses.is_dataclass(inner):
+            marks |= marks_of(inner, f"{prefix}{name}.", own)
+        else:
+            marks[prefix + name] = own
+    return marks
 
 
 def _sentence(error: ValidationError, kind: Any, prefix: str) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from moore.networks.state import State
+
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, and those of the papers
 
 
-class RunAdam:
+class RunAdam(State):
     """Adam whose parameters are the rows params[r] of one tensor [R, ...].
 
     It calls the kernel of torch.optim.Adam(fused=True) itself: for small networks the class around it takes several
@@ -19,7 +21,7 @@ class RunAdam:
     """
 
     def __init__(self, params: Tensor, lr: float) -> None:
-        self.params, self.lr = params, lr
+        self._params, self._lr = params, lr
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(params), torch.zeros_like(params)
         self.steps = torch.zeros(len(params), device=params.device)
         self._rows = [tuple(x.unbind()) for x in (params, self.exp_avg, self.exp_avg_sq, self.steps)]  # views
@@ -39,7 +41,7 @@ class RunAdam:
             exp_avg_sqs,
             [],
             steps,
-            lr=self.lr,
+            lr=self._lr,
             beta1=BETA1,
             beta2=BETA2,
             weight_decay=0.0,
@@ -50,14 +52,5 @@ class RunAdam:
 
     def reset(self) -> None:
         """Forget moments and step counts of every run."""
-        for value in self.state().values():
+        for value in (self.exp_avg, self.exp_avg_sq, self.steps):
             value.zero_()
-
-    def state(self) -> dict[str, Tensor]:
-        """Moments and step counts, each with the leading run axis."""
-        return {"exp_avg": self.exp_avg, "exp_avg_sq": self.exp_avg_sq, "steps": self.steps}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state` returned, in place."""
-        for name, value in self.state().items():
-            value.copy_(state[name])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from moore.networks.fast_mlp import BatchedMLP, outputs
 
 # of the matrix products: float32; tf32, the same but for a GPU's tensor cores, which keep 10 bits of each factor; bf16,
 # the products between the first and the last layer in bfloat16. Parameters, optimisers and losses are float32 always.
-PRECISIONS = ("float32", "tf32", "bf16")
+Precision = Literal["float32", "tf32", "bf16"]
 MIN_STD = 1e-6  # a column that varies less is constant
 
 
@@ -27,7 +28,7 @@ class MLP:
     """A multi-layer perceptron whose parameters live in one flat tensor.
 
     sizes: (in, hidden..., out). layer_norm: LayerNorm without affine before each activation (RLPD, arXiv 2302.02948).
-    precision: of PRECISIONS; only bf16 is the network's own matter, tf32 is a switch of the process.
+    precision: only bf16 is the network's own matter, tf32 is a switch of the process.
     """
 
     sizes: tuple[int, ...]

@@ -7,11 +7,13 @@ numbers alone, in a cohort, or in a fork, and evaluation never disturbs training
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from moore.networks.state import State
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -20,7 +22,7 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
     return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-class Streams:
+class Streams(State):
     """R torch generators for one purpose, drawn from together."""
 
     def __init__(self, seeds: Sequence[int], *purpose: str | int, device: torch.device | str = "cpu") -> None:
@@ -41,13 +43,13 @@ class Streams:
             row.uniform_(generator=generator)
         return out
 
-    def state(self) -> Tensor:
-        """Generator states, uint8 [R, n]."""
-        return torch.stack([generator.get_state() for generator in self.generators])
+    def state(self) -> dict[str, Tensor]:
+        """Return the generators' states, uint8 [R, n]."""
+        return {"generators": torch.stack([generator.get_state() for generator in self.generators])}
 
-    def load(self, state: Tensor) -> None:
+    def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
-        for generator, row in zip(self.generators, state, strict=True):
+        for generator, row in zip(self.generators, state["generators"], strict=True):
             generator.set_state(row.clone())
 
 

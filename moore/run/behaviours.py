@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import tyro
 
+from moore.agents.actor_critic import Setup
 from moore.agents.sac import SAC, SACConfig
 from moore.algorithm.evaluation import Evaluator
 from moore.algorithm.replay import RealBuffer
@@ -75,7 +76,7 @@ class BehaviourTraining:
         check_config(config)
         spec = find_spec(config.env)
         self.config, self.seeds, self.step = config, [config.seed], 0
-        self.agent = SAC(config.sac, spec.obs_dim, spec.action_dim, self.seeds)
+        self.agent = SAC(config.sac, Setup(spec.obs_dim, spec.action_dim, self.seeds))
         physics = config.physics or default_physics(config.env)
         self.env = make_env(config.env, [derive_seed(config.seed, "environment")], physics)
         self.buffer = RealBuffer([], [None], spec.obs_dim, spec.action_dim, MAX_STEPS)

@@ -26,7 +26,8 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Write a state; its "cohort", if it has one, is a `Cohort.state()`, whose D_model goes to the folder."""
         if "cohort" in state:
-            rows = self._rows.save(self._number, **state["cohort"]["model_buffer"])
+            imagined = state["cohort"]["model_buffer"]
+            rows = self._rows.save(self._number, imagined["rows"], imagined["written"])
             state = state | {"cohort": state["cohort"] | {"model_buffer": rows}}
         save(self.paths[self._number % 2], state, self._number)
         self._rows.forget()

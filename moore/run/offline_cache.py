@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from moore.algorithm.cohort import Cohort
+from moore.networks.state import joined, runs_of
 from moore.run import checkpoint
 from moore.run.recorder import Recorder
 from moore.run.sealed import Damaged, check_seal
@@ -36,13 +35,14 @@ class OfflineCache:
     def fill(self, keys: Sequence[str], cohort: Cohort, recorder: Recorder, facts: Mapping[str, Any]) -> None:
         """Write the stages of a cohort's runs, whose rows and costs the recorder has; facts: what manifests say."""
         agent, ensemble = cohort.agent.state(), cohort.ensemble.state() if cohort.ensemble else {}
+        ensemble.pop("training", None)  # it is over
         share = 1 / len(keys)
         for run, key in enumerate(keys):
             checkpoint.save(
                 self._path(key),
                 {
-                    "agent": {name: value[run : run + 1].detach().clone() for name, value in agent.items()},
-                    "ensemble": {name: value[run : run + 1].detach().clone() for name, value in ensemble.items()},
+                    "agent": runs_of(agent, run),
+                    "ensemble": runs_of(ensemble, run),
                     "rows": recorder.paths[run].read_text(),
                     "cpu_seconds": recorder.cpu() * share,
                     "wall_seconds": recorder.wall() * share,
@@ -57,10 +57,10 @@ class OfflineCache:
     def fork(self, cohort: Cohort, keys: Sequence[str], device: str) -> None:
         """Start every run from the stage of its dataset and seed: policy, critics, optimisers, ensemble."""
         saved = {key: self.read(key, device) for key in dict.fromkeys(keys)}
-        for part, target in (("agent", cohort.agent), ("ensemble", cohort.ensemble)):
-            names = saved[keys[0]][part]
-            if target is not None:
-                target.load({name: torch.cat([saved[key][part][name] for key in keys]) for name in names})
+        cohort.agent.load(joined([saved[key]["agent"] for key in keys]))
+        if cohort.ensemble is not None:
+            cohort.ensemble.load(joined([saved[key]["ensemble"] for key in keys]))
+            cohort.ensemble.fitted = True
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.pt"

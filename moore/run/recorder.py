@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.base.files import GOES_ON, cannot_write, replacing
 from moore.data.scores import normalized_score
@@ -76,38 +75,38 @@ class Recorder:
         """Processor seconds spent on these runs."""
         return self.cpu_seconds + time.process_time() - self._start_cpu
 
-    def evaluation(self, cohort: Cohort, phase: str, env_steps: int) -> None:
-        """Evaluate and write eval/return (raw, mean over episodes) and eval/score (0 to 100) of every run.
+    def evaluation(self, phase: str, env_steps: int, updates: int, returns: np.ndarray) -> None:
+        """Write eval/return (raw, mean over episodes) and eval/score (0 to 100) of raw returns [R, episodes].
 
         A run whose policy gave no finite action has no score and is recorded as diverged.
         """
-        returns = cohort.evaluate().mean(1)
+        returns = returns.mean(1)
         for run in np.flatnonzero(~np.isfinite(returns)).tolist():
-            self._diverge(run, phase, env_steps, cohort.updates)
-        scores = [float(normalized_score(cohort.spec.name, value)) for value in returns]
-        self._write(phase, env_steps, cohort.updates, {"eval/return": returns.tolist(), "eval/score": scores})
+            self._diverge(run, phase, env_steps, updates)
+        scores = [float(normalized_score(self.configs[0].env, value)) for value in returns]
+        self._write(phase, env_steps, updates, {"eval/return": returns.tolist(), "eval/score": scores})
         by_method: dict[str, list[float]] = {}
         for method, score in zip(self.methods, scores, strict=True):
             by_method.setdefault(method, []).append(score)
         self._status["scores"] = {method: float(np.mean(values)) for method, values in by_method.items()}
         self.display(self._status)
 
-    def training(self, cohort: Cohort, phase: str, env_steps: int) -> None:
-        """Write the training metrics since the last call; a run whose losses are not finite is recorded as diverged."""
-        metrics = cohort.metrics.flush()
-        self._write(phase, env_steps, cohort.updates, metrics)
+    def training(self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]]) -> None:
+        """Write training metrics; a run whose losses are not finite is recorded as diverged."""
+        self._write(phase, env_steps, updates, metrics)
         for run in range(len(self.configs)):
             finite = all(math.isfinite(metrics[key][run]) for key in DIVERGENCE_METRICS if key in metrics)
             if not finite:
-                self._diverge(run, phase, env_steps, cohort.updates)
+                self._diverge(run, phase, env_steps, updates)
 
     def stage(self, label: str) -> None:
         """Tell the display what runs now."""
         self._status |= {"label": label}
         self.display(self._status)
 
-    def progress(self, done: int, total: int, label: str) -> None:
+    def progress(self, phase: str, done: int, total: int) -> None:
         """Tell the display how far the stage is."""
+        label = f"{phase}: {', '.join(dict.fromkeys(self.methods))}"
         self._status |= {"label": label, "done": done, "total": total}
         self.display(self._status)
 

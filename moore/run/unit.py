@@ -22,8 +22,8 @@ import torch
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
-from moore.algorithm.moore import OnlineStage
-from moore.algorithm.mopo import offline_stage
+from moore.algorithm.moore import moore
+from moore.algorithm.mopo import mopo
 from moore.base.errors import Unavailable, UserError
 from moore.base.files import replacing, write_json
 from moore.base.lock import locked
@@ -133,7 +133,7 @@ class Unit:
 
         safe_point = SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent)
         with self.stop.deferred():
-            offline_stage(cohort, recorder, safe_point)
+            mopo(cohort, recorder, safe_point)
             safe_point.save()  # killed between two files of the cache, the others are then still of this cohort
             facts = self._facts | {"git_commit": ", ".join(self._commits)}
             self._cache.fill(keys, cohort, recorder, facts)
@@ -168,22 +168,22 @@ class Unit:
     def _online(self, checkpoints: Checkpoints, saved: dict[str, Any] | None, keys: list[str]) -> None:
         """All online runs: from a saved state, or from the offline stages with these keys; no keys: from scratch."""
         recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show, check=self.claim.check)
-        stage = OnlineStage(Cohort(self.configs, self._data.transitions, "online", self.device))
+        cohort = Cohort(self.configs, self._data.transitions, "online", self.device)
         self._begin(recorder, saved)
         if saved:
-            stage.load(saved)
+            cohort.load(saved["cohort"])
         elif keys:
-            self._cache.fork(stage.cohort, keys, self.device)
+            self._cache.fork(cohort, keys, self.device)
 
         def save() -> None:
             self.claim.check()
-            checkpoints.save(self._header(recorder) | {"runs": json.dumps(self._runs())} | stage.state())
+            checkpoints.save(self._header(recorder) | {"runs": json.dumps(self._runs()), "cohort": cohort.state()})
 
         with self.stop.deferred():
-            stage.run(recorder, SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent))
-            self._finish(stage, recorder)
+            moore(cohort, recorder, SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent))
+            self._finish(cohort, recorder)
 
-    def _finish(self, stage: OnlineStage, recorder: Recorder) -> None:
+    def _finish(self, cohort: Cohort, recorder: Recorder) -> None:
         share = 1 / len(self.configs)
         self.claim.check()
         recorder.state()  # the rows are on the disk before the manifests say that they are there
@@ -196,7 +196,7 @@ class Unit:
                 recorder.cpu() * share,
                 recorder.wall() * share,
                 offline_run=None if config.dataset is None else identity.offline_run_id(config),
-                target_entropy=getattr(stage.cohort.agent, "target_entropy", None),  # AWAC, IQL, TD3+BC have none
+                target_entropy=getattr(cohort.agent, "target_entropy", None),  # AWAC, IQL, TD3+BC have none
                 diverged=diverged,
                 git_commit=", ".join(self._commits),
             )

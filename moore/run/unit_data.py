@@ -40,7 +40,7 @@ class UnitData:
                 self.mismatches[name] = mismatch
                 show(f"data: {name}")
                 print(f"moore: warning: {mismatch.sentence(name)}", file=sys.stderr, flush=True)
-            gamma = config.sac.gamma if config.reads_returns else None
+            gamma = config.agent.gamma if config.reads_returns else None
             self.transitions[name] = to_transitions(dataset, config.keep_timeouts, config.dataset_transitions, gamma)
             self.hashes[name], self.identities[name] = dataset_hash(dataset), identity
 

@@ -57,9 +57,9 @@ class Work:
         """Rough relative cost, to start long units first and to guess the time left."""
         run = self.runs[0]
         seeds = len({r.seed for r in self.runs})
-        offline = run.offline.updates * seeds * _update_cost(run, run.cql.offline_coef) if run.dataset else 0
-        online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, run.cql.online_coef)
-        return (offline + (0 if self.offline_only else online)) * run.sac.batch_size * sum(run.sac.hidden)
+        offline = run.offline.updates * seeds * _update_cost(run, "cql_coef") if run.dataset else 0
+        online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, "online_cql_coef")
+        return (offline + (0 if self.offline_only else online)) * run.agent.batch_size * sum(run.agent.hidden)
 
     @property
     def spec_path(self) -> Path:
@@ -217,10 +217,8 @@ def _units(cohort: Work, live: Collection[str]) -> Iterator[Work]:
             yield from _units(Work(whole.study, free, whole.root, whole.device), live)
 
 
-def _update_cost(run: RunConfig, cql_coef: float) -> float:
+def _update_cost(run: RunConfig, cql_coef: str) -> float:
     """Arithmetic of an update relative to SAC's, roughly; a model about doubles it."""
-    critics = run.sac.num_critics / 2
-    if run.algorithm not in ("cql", "balanced_replay"):
-        return (2.0 if run.uses_model else 1.0) * critics
-    conservative = 1.2 * run.cql.num_actions if cql_coef else 0.0
-    return (1.0 + conservative) * (run.balanced_replay.num_agents if run.algorithm == "balanced_replay" else critics)
+    conservative = 1.2 * run.agent.num_actions if getattr(run.agent, cql_coef, 0.0) else 0.0
+    agents = getattr(run.agent, "num_agents", run.agent.num_critics / 2)
+    return (2.0 if run.uses_model else 1.0) * (1.0 + conservative) * agents

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moore.base.errors import UserError
+from moore.base.strict import nested
 
 FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 
@@ -24,7 +25,7 @@ def expand(axes: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Any
     for axis, points in axes.items():
         if isinstance(points, list) and points and not any(isinstance(value, list | dict) for value in points):
             label = axis.rsplit(".", 1)[-1]
-            named = {f"{label}-{_text(value)}": (value, nested(axis, value)) for value in points}
+            named = {f"{label}-{_text(value)}": (value, nested({axis: value})) for value in points}
             if len(named) != len(points):
                 raise UserError(f"{where}: axes.{axis}: a value occurs twice; expected different ones")
         elif isinstance(points, dict) and points and all(isinstance(p, dict | None) for p in points.values()):
@@ -43,13 +44,6 @@ def expand(axes: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Any
             changes = merge(changes, part)
         variants[name], points_of[name] = changes, {axis: point for _, axis, point, _ in chosen}
     return variants, points_of
-
-
-def nested(key: str, value: Any) -> dict[str, Any]:
-    """`("sac.gamma", 0.9)` -> `{"sac": {"gamma": 0.9}}`."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
 
 
 def multiplied(changes: Mapping[str, Any], base: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,8 @@ import torch
 
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.moore import evaluation_steps
-from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO, ROW_STRATEGIES, SamplingConfig
+from moore.algorithm.row_weights import ROW_STRATEGIES
+from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO, SamplingConfig
 from moore.envs.spec import find_spec
 from moore.studies.identity import offline_run_id
 from moore.studies.memory import checkpoint_bytes, cohort_memory, transitions_of

@@ -1,4 +1,4 @@
-"""The identity of a run, and of the offline stage that it starts from."""
+"""The identity of a run, and of the offline stage that it starts from: a hash of what differs from the defaults."""
 
 from __future__ import annotations
 
@@ -7,61 +7,60 @@ import hashlib
 import json
 from typing import Any
 
-from moore.agents.cql import CQLConfig
-from moore.agents.td3_bc import TD3BCConfig
-from moore.algorithm.config import OnlineConfig, RunConfig, to_mapping
-from moore.algorithm.density_ratio import DensityRatioConfig
-from moore.algorithm.dynamics import DynamicsConfig
-from moore.algorithm.penalty import PenaltyConfig
-from moore.algorithm.sampling import SamplingConfig
+from moore.algorithm.config import RunConfig, differences, offline_part
+from moore.algorithm.sampling import CONSUMERS
+from moore.base.plugins import is_plugin, source_hash
+
+OFFLINE_FORMAT = 5  # raise it when a change of the code changes what the offline stage computes
 
 
 def content_hash(value: Any) -> str:
-    """sha256 of a JSON value."""
+    """Return the sha256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+def plugins(config: RunConfig) -> dict[str, str]:
+    """Return what a run takes from outside the repository, `package.module:name`, and the hash of its source."""
+    consumers = [getattr(config.sampling, consumer) for consumer in CONSUMERS]
+    names = [config.env, config.algorithm, config.penalty.uncertainty, *consumers]
+    return {name: source_hash(name) for name in dict.fromkeys(names) if is_plugin(name)}
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """Return what determines a run: the settings that differ from the defaults, and the source of its plugins.
+
+    A setting that is added with a default changes no identity.
+    """
+    found = plugins(config)
+    return {"settings": differences(config)} | ({"plugins": found} if found else {})
+
+
 def run_id(config: RunConfig) -> str:
-    """A readable name that is unique for the configuration."""
+    """Return a readable name that is unique for the configuration."""
     dataset = dataset_label(config).replace(":", "-").replace("/", "-")
-    return f"{config.method}-{dataset}-s{config.seed}-{content_hash(to_mapping(config))[:8]}"
+    return f"{config.method}-{dataset}-s{config.seed}-{content_hash(identity(config))[:8]}"
 
 
 def dataset_label(config: RunConfig) -> str:
-    """The dataset column: the id, or none:<env> for a run from scratch."""
+    """Return the dataset column: the id, or none:<env> for a run from scratch."""
     return config.dataset or f"none:{config.env}"
 
 
 def offline_method(config: RunConfig) -> str:
-    """The method column of an offline stage, which the variants of one dataset and seed share."""
+    """Return the method column of an offline stage, which the variants of one dataset and seed share."""
     return "mopo" if config.uses_model else config.algorithm
 
 
-OFFLINE_FORMAT = 4  # raise it when a change of the code changes what the offline stage computes
-
-
 def offline_config(config: RunConfig) -> RunConfig:
-    """The part of a configuration that the offline stage depends on; the rest is set to defaults."""
-    return dataclasses.replace(
-        config,
-        method=offline_method(config),
-        penalty=dataclasses.replace(
-            config.penalty, schedule=PenaltyConfig().schedule, online_factor=PenaltyConfig().online_factor
-        ),
-        sampling=SamplingConfig(),
-        online=OnlineConfig(),
-        cql=dataclasses.replace(config.cql, online_coef=CQLConfig().online_coef),
-        td3_bc=dataclasses.replace(config.td3_bc, exploration_noise=TD3BCConfig().exploration_noise),
-        density_ratio=DensityRatioConfig(),
-        dynamics=dataclasses.replace(config.dynamics, online_max_updates=DynamicsConfig().online_max_updates),
-    )
+    """Return the part of a configuration that the offline stage depends on; the rest is set to defaults."""
+    return dataclasses.replace(offline_part(config), method=offline_method(config))
 
 
 def offline_run_id(config: RunConfig) -> str:
-    """The run column of the offline stage that a run starts from; never the name of an online run."""
+    """Return the run column of the offline stage that a run starts from; never the name of an online run."""
     return f"offline-{run_id(offline_config(config))}"
 
 
 def offline_key(config: RunConfig, dataset_hash: str) -> str:
-    """Name of an offline checkpoint: a hash of all that determines it."""
-    return content_hash([OFFLINE_FORMAT, dataset_hash, to_mapping(offline_config(config))])[:24]
+    """Return the name of an offline checkpoint: a hash of all that determines it."""
+    return content_hash([OFFLINE_FORMAT, dataset_hash, identity(offline_config(config))])[:24]

@@ -6,17 +6,19 @@ Counted from the shapes of what is held and of what a step works with.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from moore.agents.actor_critic import ACTIVATIONS
-from moore.agents.registry import make_agent
+from moore.agents.actor_critic import ACTIVATIONS, Setup
+from moore.agents.registry import find_agent
 from moore.algorithm import density_ratio, dynamics
 from moore.algorithm.config import RunConfig
 from moore.algorithm.dynamics import Ensemble
-from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO, ROW_STRATEGIES
+from moore.algorithm.row_weights import ROW_STRATEGIES
+from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
 from moore.data.make import DEFAULT_TRANSITIONS
 from moore.envs.spec import EnvSpec, find_spec
 
@@ -77,11 +79,10 @@ def transitions_of(run: RunConfig) -> int:
 
 def checkpoint_bytes(config: RunConfig, spec: EnvSpec) -> int:
     """Parameters, optimisers, online and imagined transitions of one run at the end of its online stage."""
-    size = lambda tensors: sum(x.numel() * x.element_size() for x in tensors)  # noqa: E731
-    one: Iterable[torch.Tensor] = make_agent(config, [0], "online").state().values()
-    total = size(one) + FLOAT * _width(spec) * config.online_steps
+    agent = find_agent(config.algorithm)(config.agent, Setup(spec.obs_dim, spec.action_dim, [0]))
+    total = _size(agent.state()) + FLOAT * _width(spec) * config.online_steps
     if config.uses_model:
-        total += size(Ensemble(config.dynamics, spec.obs_dim, spec.action_dim, [0]).state().values())
+        total += _size(Ensemble(config.dynamics, spec.obs_dim, spec.action_dim, [0]).state())
         length = max(config.rollout.length, config.online.rollout_length or 0)
         total += FLOAT * _width(spec) * config.rollout.retain * length * config.rollout.batch_size
     return total
@@ -94,8 +95,8 @@ def _width(spec: EnvSpec) -> int:
 
 def _step_floats(config: RunConfig, spec: EnvSpec) -> int:
     """Numbers that the steps of one run work with."""
-    agents = config.balanced_replay.num_agents if config.algorithm == "balanced_replay" else 1
-    total = GRADIENT * config.sac.batch_size * agents * config.sac.num_critics * sum(config.sac.hidden)
+    agents = config.agent.num_agents if config.algorithm == "balanced_replay" else 1
+    total = GRADIENT * config.agent.batch_size * agents * config.agent.num_critics * sum(config.agent.hidden)
     if config.uses_model:
         model, outputs = config.dynamics, 2 * (spec.obs_dim + 1)
         sizes = (spec.obs_dim + spec.action_dim, *model.hidden, outputs)
@@ -113,8 +114,10 @@ def _chunk_floats(config: RunConfig, kind: str, runs: int) -> int:
         layer = runs * model.ensemble_size * config.rollout.batch_size * max(model.hidden)
         floats = GRADIENT * min(layer, dynamics.PREDICT_FLOATS[kind])
     if config.algorithm in ("cql", "balanced_replay"):  # a layer of one run at least is held
-        layer = 3 * config.cql.num_actions * config.sac.batch_size * config.sac.num_critics * max(config.sac.hidden)
-        floats += GRADIENT * len(config.sac.hidden) * max(layer, ACTIVATIONS[kind])
+        layer = (
+            3 * config.agent.num_actions * config.agent.batch_size * config.agent.num_critics * max(config.agent.hidden)
+        )
+        floats += GRADIENT * len(config.agent.hidden) * max(layer, ACTIVATIONS[kind])
     return floats
 
 
@@ -128,3 +131,10 @@ def _weight_bytes(run: RunConfig, rows: int) -> int:
         total += (FLOAT + ROW_WEIGHTS) * rows
         total += FLOAT * GRADIENT * density_ratio.CHUNK * sum(run.density_ratio.hidden)
     return total
+
+
+def _size(state: Any) -> int:
+    """Bytes of the tensors of a state."""
+    if isinstance(state, dict):
+        return sum(map(_size, state.values()))
+    return state.numel() * state.element_size() if isinstance(state, torch.Tensor) else 0

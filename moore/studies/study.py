@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-from moore.algorithm.config import RunConfig, cohort_key, from_mapping, to_mapping
-from moore.algorithm.switches import dotted_keys, has_switch, without_foreign
+from moore.agents.registry import METHODS
+from moore.algorithm.config import RunConfig, cohort_key, from_mapping, has_key, keys_of, to_mapping
 from moore.base.errors import UserError
+from moore.base.strict import FORBID, NonNegativeInt, choose, dotted, load_yaml, nearest, nested, read_yaml
 from moore.data.ids import resolve
 from moore.studies.axes import expand, merge, multiplied
 from moore.studies.identity import dataset_label
 
 ABLATIONS_DIR = Path(__file__).parents[2] / "ablations"
-METHODS = Path(__file__).parents[1] / "agents" / "methods.yaml"  # every method once
+ALGORITHM = "moore"  # of a method that names none
+
+Changes = dict[str, Any]  # settings by key, nested
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=FORBID)
+class StudyFile:
+    """What a study's YAML holds: `variants`, `axes` whose product they are, or `methods`; or several of these."""
+
+    study: str
+    variants: dict[str, Changes | None] = field(default_factory=dict)
+    axes: Changes | None = None
+    methods: list[str] = field(default_factory=list)  # names in moore/agents/methods.yaml
+    references: list[str] = field(default_factory=list)  # methods too, shown beside the others
+    tasks: dict[str, list[str]] = field(default_factory=dict)  # scale -> datasets; leaves out the scale's other tasks
+
+
+@dataclass(frozen=True, config=FORBID)
+class ScaleFile:
+    """What a scale's YAML holds."""
+
+    scale: str
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
+    defaults: Changes
+    tasks: Annotated[list[Changes], Field(min_length=1)]
+    methods: dict[str, Changes | None] = field(default_factory=dict)  # adapt single methods to the scale
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """The runs of one study at one scale."""
 
@@ -44,116 +71,116 @@ class Study:
 def load_study(study: Path, scale: Path) -> Study:
     """Read a study and a scale file.
 
-    A study has `variants` (name -> changes), `axes` (whose product they are), or `methods` (names in
-    moore/agents/methods.yaml), or several of these. Its `references` are methods too, shown beside the others. Its
-    `tasks` (scale -> datasets) leave out the scale's other tasks. The scale's `methods` adapt single methods to it.
-    A variant with the settings of an earlier one is left out, task by task; `collapsed` says which.
-    A change `x0.5` is half of what the scale has. A method that sets `dataset: null` learns from scratch: one run for
-    each environment and seed.
-    Raises UserError naming the file, the key and what is accepted.
+    A variant with the settings of an earlier one is left out, task by task; `collapsed` says which. A change `x0.5` is
+    half of what the scale has. A method that sets `dataset: null` learns from scratch: one run for each environment and
+    seed. Raises UserError naming the file, the key and what is accepted.
     """
-    study_values = _read(study, required=("study",), optional=("variants", "axes", "methods", "references", "tasks"))
-    scale_values = _read(scale, required=("scale", "seeds", "defaults", "tasks"), optional=("methods",))
-    known = _read(METHODS, required=(), optional=None)
-    for path, key, values in ((study, "study", study_values), (scale, "scale", scale_values)):
-        _check_name(path, key, values[key])
-    variants, axes = _variants(study, study_values, known)
-    budgets = _typed(scale_values.get("methods", {}), dict, scale, "methods")
-    for name in budgets:
+    study_file, scale_file, known = load_yaml(study, StudyFile), load_yaml(scale, ScaleFile), read_yaml(METHODS)
+    for path, key, value in ((study, "study", study_file.study), (scale, "scale", scale_file.scale)):
+        _check_name(path, key, value)
+    variants, axes = _variants(study, study_file, known)
+    for name in scale_file.methods:
         if name not in known:
             raise UserError(f"{scale}: methods: {name!r} is not in {METHODS.name}, which has {', '.join(known)}")
-    seeds = _typed(scale_values["seeds"], list, scale, "seeds")
-    tasks = _chosen_tasks(study, study_values, scale_values, _typed(scale_values["tasks"], list, scale, "tasks"))
-    defaults = _typed(scale_values["defaults"], dict, scale, "defaults")
     unchanged: dict[str, bool] = {}  # the variants that are the scale as it stands
     runs: dict[RunConfig, None] = {}  # an ordered set: a run from scratch is the same for all datasets of a task
-    for index, task in enumerate(tasks):
+    for index, task in enumerate(scale_file.tasks):
+        if not _is_chosen(study, study_file, scale_file, task):
+            continue
         where = f"{scale}: tasks[{index}]"
-        base = merge(defaults, _typed(task, dict, scale, f"tasks[{index}]"))
+        base = merge(scale_file.defaults, task)
         _check_dataset(base, where)
         for name, changes in variants.items():
-            adapted = _typed(budgets.get(name) or {}, dict, scale, f"methods.{name}")
-            _check_switches(scale, name, adapted, changes.get("algorithm", "sac"))
-            changes = merge(changes, adapted)
-            under = _base(base, defaults, changes)
             at = f"{where} with {name} of {study}"
-            full = merge(to_mapping(RunConfig("pendulum")), under)  # with the defaults of what the scale leaves out
+            algorithm = changes.get("algorithm", ALGORITHM)
+            adapted = scale_file.methods.get(name) or {}
+            _check_keys(scale, name, adapted, algorithm)
+            changes = merge(changes, adapted)
+            under = _base(base, scale_file.defaults, changes, algorithm)
+            # with the defaults of what the scale leaves out
+            full = merge(_defaults(base, algorithm, at), under)
             changes = multiplied(changes, full, at)
             unchanged[name] = unchanged.get(name, True) and merge(full, changes) == full
-            for seed in seeds:
+            for seed in scale_file.seeds:
                 runs[from_mapping(merge(under, changes) | {"method": name, "seed": seed}, at)] = None
     _check_unique(runs, scale)
     kept, collapsed = _without_doubles(runs)
-    name = f"{study_values['study']}-{scale_values['scale']}"
+    name = f"{study_file.study}-{scale_file.scale}"
     reference = next((variant for variant, same in unchanged.items() if same), None)
-    return Study(name, scale_values["scale"], kept, reference, axes, collapsed)
+    return Study(name, scale_file.scale, kept, reference, axes, collapsed)
 
 
-def _chosen_tasks(
-    study: Path, values: Mapping[str, Any], scale_values: Mapping[str, Any], tasks: list[Any]
-) -> list[Any]:
-    """The scale's tasks, or those of them that the study names for this scale."""
-    chosen = _typed(values.get("tasks", {}), dict, study, "tasks").get(scale_values["scale"])
+def _is_chosen(study: Path, study_file: StudyFile, scale_file: ScaleFile, task: Mapping[str, Any]) -> bool:
+    """Tell whether a task of the scale is one of those that the study names for it; without names, all are."""
+    chosen = study_file.tasks.get(scale_file.scale)
     if chosen is None:
-        return tasks
-    has = [str(task.get("dataset")) for task in tasks if isinstance(task, dict)]
-    for dataset in _typed(chosen, list, study, f"tasks.{scale_values['scale']}"):
+        return True
+    has = [str(one.get("dataset")) for one in scale_file.tasks]
+    for dataset in chosen:
         if dataset not in has:
-            raise UserError(
-                f"{study}: tasks: {dataset!r} is no task of {scale_values['scale']}; it has {', '.join(has)}"
-            )
-    return [task for task in tasks if not isinstance(task, dict) or task.get("dataset") in chosen]
+            raise UserError(f"{study}: tasks: {dataset!r} is no task of {scale_file.scale}; it has {', '.join(has)}")
+    return task.get("dataset") in chosen
 
 
 def _variants(
-    study: Path, values: Mapping[str, Any], known: Mapping[str, Any]
+    study: Path, file: StudyFile, known: Mapping[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """What each method of a study changes, only switches that it has; and the points of those that axes make."""
-    own = dict(_typed(values.get("variants", {}), dict, study, "variants"))
-    made, axes = expand(_typed(values["axes"], dict, study, "axes"), str(study)) if "axes" in values else ({}, {})
+    """Return what each method of a study changes, and the points of those that axes make."""
+    variants = {name: changes or {} for name, changes in file.variants.items()}
+    made, axes = expand(file.axes, str(study)) if file.axes is not None else ({}, {})
     for name, changes in made.items():
-        if name in own:
-            raise UserError(f"{study}: axes: {name!r} is in `variants` too; expected every variant once")
-        own[name] = changes
-    named = [
-        (key, name)
-        for key in ("methods", "references")
-        if key in values
-        for name in _typed(values[key], list, study, key)
-    ]
-    if not own and not any(key == "methods" for key, _ in named):
-        raise UserError(f"{study}: expected `variants`, `axes` or `methods`")
-    for name in own:
-        _check_name(study, "variants", name)
-    variants = {name: _typed(changes or {}, dict, study, f"variants.{name}") for name, changes in own.items()}
-    for key, name in named:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), list(known), 1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise UserError(f"{study}: {key}: no method {name!r} in {METHODS.name}; {hint}accepted: {', '.join(known)}")
         if name in variants:
-            raise UserError(f"{study}: {key}: {name!r} occurs twice; expected every method once")
-        variants[name] = _typed(known[name] or {}, dict, METHODS, str(name))
+            raise UserError(f"{study}: axes: {name!r} is in `variants` too; expected every variant once")
+        variants[name] = changes
+    if not variants and not file.methods:
+        raise UserError(f"{study}: expected `variants`, `axes` or `methods`")
+    for name in variants:
+        _check_name(study, "variants", name)
+    for key, names in (("methods", file.methods), ("references", file.references)):
+        for name in names:
+            choose(f"{study}: {key}", name, known)
+            if name in variants:
+                raise UserError(f"{study}: {key}: {name!r} occurs twice; expected every method once")
+            variants[name] = known[name] or {}
     for name, changes in variants.items():
-        _check_switches(study, name, changes, changes.get("algorithm", "sac"))
+        _check_keys(study, name, changes, changes.get("algorithm", ALGORITHM))
     return variants, axes
 
 
-def _check_switches(path: Path, method: str, changes: Mapping[str, Any], algorithm: str) -> None:
-    """UserError if a method is asked for a switch that its algorithm does not read."""
-    for switch in dotted_keys(changes):
-        if not has_switch(algorithm, switch):
-            has = [key for key in dotted_keys(to_mapping(RunConfig("pendulum"))) if has_switch(algorithm, key)]
-            raise UserError(f"{path}: method {method} (algorithm {algorithm}) has no {switch}; it has {', '.join(has)}")
+def _check_keys(path: Path, method: str, changes: Mapping[str, Any], algorithm: str) -> None:
+    """Raise UserError if a method is asked for a setting that its algorithm does not read."""
+    try:
+        has = keys_of(algorithm)
+    except UserError as error:
+        raise UserError(f"{path}: {method}: {error}") from None
+    for key in dotted(changes):
+        if not has_key(algorithm, key):
+            hint = nearest(key, has)
+            raise UserError(
+                f"{path}: method {method} (algorithm {algorithm}) has no {key}; {hint}accepted: {', '.join(has)}"
+            )
 
 
-def _base(task: Mapping[str, Any], defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What a method's changes are laid over: the task, or only its environment for a run from scratch."""
+def _defaults(base: Mapping[str, Any], algorithm: str, at: str) -> dict[str, Any]:
+    """Return every setting of an algorithm with its default."""
+    named = {key: base[key] for key in ("env", "physics") if key in base} | {"algorithm": algorithm}
+    return to_mapping(from_mapping(named, at))
+
+
+def _without_foreign(values: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
+    """Return a nested mapping without the keys that an algorithm does not read, such as a scale's for other methods."""
+    return nested({key: value for key, value in dotted(values).items() if has_key(algorithm, key)})
+
+
+def _base(
+    task: Mapping[str, Any], defaults: Mapping[str, Any], changes: Mapping[str, Any], algorithm: str
+) -> dict[str, Any]:
+    """Return what a method's changes are laid over: the task, or only its environment for a run from scratch."""
     if "dataset" in changes and changes["dataset"] is None:
         task = merge(defaults, {key: task[key] for key in ("env", "physics") if key in task})
         task.pop("dataset_transitions", None)
         task.pop("keep_timeouts", None)
-    return without_foreign(task, changes.get("algorithm", "sac"))
+    return _without_foreign(task, algorithm)
 
 
 def _check_dataset(base: Mapping[str, Any], where: str) -> None:
@@ -167,7 +194,7 @@ def _check_dataset(base: Mapping[str, Any], where: str) -> None:
 
 
 def _check_name(path: Path, key: str, name: Any) -> None:
-    """Names become folders and labels of rows."""
+    """Raise UserError for a name that cannot be a folder and a label of rows."""
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9_][a-z0-9_.-]*", name):
         raise UserError(f"{path}: {key}: {name!r} is not accepted; expected lower-case letters, digits, _, - and .")
 
@@ -204,32 +231,8 @@ def find_yaml(name: str, folder: Path) -> Path:
         return path
     stems = sorted(p.stem for p in folder.glob("*.yaml"))
     if name not in stems:
-        close = difflib.get_close_matches(name, stems, 1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
         raise UserError(
-            f"{name!r} is not in {folder.name}/; {hint}accepted: {', '.join(stems)}, or the path of a .yaml file"
+            f"{name!r} is not in {folder.name}/; {nearest(name, stems)}accepted: {', '.join(stems)}, or the path of a"
+            " .yaml file"
         )
     return folder / f"{name}.yaml"
-
-
-def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...] | None) -> dict[str, Any]:
-    """A YAML mapping with these keys; optional None: with any others."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a mapping with the keys {', '.join(required)}")
-    for key in values:
-        if optional is not None and key not in required + optional:
-            raise UserError(f"{path}: {key}: unknown key; accepted: {', '.join(required + optional)}")
-    for key in required:
-        if key not in values:
-            raise UserError(f"{path}: {key}: missing")
-    return values
-
-
-def _typed(value: Any, kind: type, path: Path, key: str) -> Any:
-    if not isinstance(value, kind) or (not value and kind is list):
-        raise UserError(f"{path}: {key}: expected a {'mapping' if kind is dict else 'non-empty list'}, got {value!r}")
-    return value

@@ -14,8 +14,8 @@ import torch
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.moore import OnlineStage
-from moore.algorithm.sampling import ALL
+from moore.algorithm.draws import ALL
+from moore.algorithm.train_model import train_model
 from moore.data.transitions import Transitions
 from moore.envs import make_env
 from moore.envs.spec import find_spec
@@ -52,11 +52,11 @@ def times(config: RunConfig, stage: str, runs: int, device: str, transitions: in
     branches = branches or BRANCHES[torch.device(device).type]
     most = min(config.rollout.batch_size, max(1, branches // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
-    interval, online = config.actor_interval(stage), stage == "online"
+    interval, online = cohort.agent.actor_interval, stage == "online"
     t = EPOCH if online else 0
     model_update = rollout = env_step = update = 0.0
     if config.uses_model:
-        model_update = _seconds(lambda: cohort.train_model(t), device) / MODEL_UPDATES
+        model_update = _seconds(lambda: train_model(cohort, t, lambda: None), device) / MODEL_UPDATES
         rollout = _seconds(lambda: cohort.imagine(t), device) * config.rollout.batch_size / most
         length = config.online.rollout_length if online else None
         rollout *= config.rollout.length if length is None else length
@@ -93,7 +93,7 @@ def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transit
     if cohort.ensemble is not None:
         assert isinstance(cohort.agent, SAC)
         cohort.ensemble.fitted = True
-        cohort.sampler.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
+        cohort.draws.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
         cohort.imagine(EPOCH if stage == "online" else 0)
     return cohort
 
@@ -131,11 +131,11 @@ def _shortened(config: RunConfig, branches: int) -> RunConfig:
 
 def _stepping(cohort: Cohort) -> Callable[[], None]:
     """One step of the online stage, without what is learned after it."""
-    stage, known = OnlineStage(cohort), cohort.real_buffer.online_size
+    known = cohort.real_buffer.online_size
 
     def step() -> None:
         cohort.real_buffer.online_size = known - 1  # the table never fills
-        stage._environment_step()
+        cohort.interact()
 
     return step
 
@@ -150,8 +150,8 @@ def _refresh_seconds(config: RunConfig, transitions: int, device: str) -> float:
 
     def refresh() -> None:
         cohort.real_buffer.online_size = 2 * known - 1 - cohort.real_buffer.online_size  # as after another step
-        cohort.sampler.refresh(agent, ensemble, streams["density_ratio"])
-        cohort.sampler.rows("model_batches", EPOCH, uniforms, ALL)
+        cohort.draws.refresh(agent, ensemble, streams["density_ratio"])
+        cohort.draws.rows("model_batches", EPOCH, uniforms, ALL)
 
     return _seconds(refresh, device)
 

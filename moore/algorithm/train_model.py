@@ -1,0 +1,91 @@
+"""Training the dynamics ensemble on D_off and D_on, drawn by each run's strategy (the first half of a phi step)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moore.algorithm.clock import SafePoint
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.diagnostics import HELD_OUT, MAX_ROWS, look_after, look_before
+from moore.algorithm.draws import Split
+from moore.algorithm.dynamics import Ensemble
+from moore.algorithm.penalty import max_std, uncertainty
+from moore.networks.batch import Batch
+from moore.networks.random import Streams
+
+
+def train_model(cohort: Cohort, t: int, safe_point: SafePoint) -> None:
+    """Train the ensemble in epoch t, until convergence or the cap; t = 0 is the offline stage.
+
+    A training that a checkpoint cut off goes on. safe_point is called after every update.
+    """
+    ensemble, settings = cohort.ensemble, cohort.shared.dynamics
+    assert ensemble is not None
+    first = not ensemble.fitted
+    if not first and settings.online_max_updates == 0:  # the offline model stays
+        cohort.refresh_weights()  # rollouts still start where the strategies say
+        return
+
+    if not ensemble.training.running:
+        begin(cohort, ensemble, t)
+    draw = lambda count: draw_batch(cohort, t, "model_batches", count, "train")  # noqa: E731
+    holdout = Batch(**cohort.holdout)
+    cap = settings.offline_max_updates if first else settings.online_max_updates
+    cohort.metrics.add(ensemble.fit(draw, holdout, cap, safe_point, cohort.call))
+
+    if cohort.look:
+        cohort.metrics.add(look_after(cohort.look, ensemble, cohort.kinds, held_out(cohort)))
+    if first:
+        rescale_uncertainty(cohort, ensemble, holdout)
+    cohort.holdout, cohort.look = {}, {}
+
+
+def begin(cohort: Cohort, ensemble: Ensemble, t: int) -> None:
+    """Prepare a training: streams, scaler, weights by row, and the transitions held out of it."""
+    if is_last(cohort, ensemble, t):  # looked at before the scaler moves
+        latest = cohort.real_buffer.latest(min(MAX_ROWS, cohort.shared.online.retrain_interval))
+        cohort.look = look_before(ensemble, cohort.kinds, latest, held_out(cohort))
+    # a stream of its own for each training: how far a run draws must not depend on when the others converge
+    cohort.streams["model_batches"] = Streams(
+        cohort.seeds, cohort.stage, "model_batches", cohort.online_size, device=cohort.device
+    )
+    if not ensemble.fitted or cohort.shared.dataset is None:
+        for run in range(len(cohort.seeds)):
+            ensemble.fit_scaler(run, cohort.real_buffer.all_of(run))
+    cohort.refresh_weights()
+    cohort.holdout = draw_batch(cohort, t, "holdout", cohort.shared.dynamics.max_holdout, "holdout")._asdict()
+
+
+def draw_batch(cohort: Cohort, t: int, stream: str, count: int, part: str) -> Batch:
+    """Draw transitions [R, count] of one part of the data (see `Split`) for the ensemble."""
+    return cohort.real_buffer.gather(cohort.draw("model_batches", t, stream, count, split(cohort, part)))
+
+
+def split(cohort: Cohort, part: str) -> Split:
+    """Return which rows train the ensemble or are held out."""
+    return Split(part, cohort.shared.dynamics.holdout_ratio, cohort.shared.dynamics.max_holdout)
+
+
+def is_last(cohort: Cohort, ensemble: Ensemble, t: int) -> bool:
+    """Tell whether this is a retraining online and no other one follows in epoch t."""
+    online = cohort.shared.online
+    return t > 0 and ensemble.fitted and cohort.online_size + online.retrain_interval > t * online.epoch_steps
+
+
+def held_out(cohort: Cohort) -> Batch:
+    """Return offline transitions [R, n] that never train; n = 0 in a run from scratch."""
+    buffer = cohort.real_buffer
+    parts = [split(cohort, "holdout").offline(size) for size in buffer.offline_size]
+    count = min(HELD_OUT, *(held for _, held in parts))
+    first = torch.tensor([first for first, _ in parts], device=cohort.device) + buffer.offline_start
+    return buffer.gather(first[:, None] + torch.arange(count, device=cohort.device))
+
+
+def rescale_uncertainty(cohort: Cohort, ensemble: Ensemble, batch: Batch) -> None:
+    """Give u the mean of max_std on transitions [R, B] in the runs that ask for it."""
+    asked: Tensor = torch.tensor([config.penalty.rescale for config in cohort.configs], device=cohort.device)
+    if any(config.penalty.rescale for config in cohort.configs):
+        prediction = ensemble.predict(batch.obs, batch.action)
+        scale = max_std(*prediction).mean(1) / uncertainty(cohort.kinds, *prediction).mean(1)
+        ensemble.uncertainty_scale.copy_(torch.where(asked, scale, 1.0))
