@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import Tensor
 
 from moore.agents.actor_critic import ACTIVATIONS
 from moore.agents.registry import Agent, make_agent
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.config import RunConfig
 from moore.data.transitions import Transitions
 from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
 from moore.networks.random import Streams
-from moore.studies.axes import merge
-from moore.studies.study import METHODS
-from tests.algorithm.test_moore import tiny
+from tests.support.agents import method
+from tests.support.core import make_cohort
 
-KNOWN: dict[str, Any] = yaml.safe_load(METHODS.read_text())
 MODEL_FREE = ("awac", "iql", "td3_bc", "cql_sac", "cal_ql", "balanced_replay", "rlpd", "wsrl")
 STAGES = ("offline", "online")
 SEEDS = [3, 1, 2]
 close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-8)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double() -> Iterator[None]:
-    """Double precision, so that the size of a matrix product does not matter."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def method(name: str, **changes: Any) -> RunConfig:
-    """A method of methods.yaml at the smallest size and without delays, with changes laid over it."""
-    small: dict[str, Any] = {
-        "method": name,
-        "sac": {"batch_size": 16},  # more than there are critics
-        "density_ratio": {"hidden": [8], "batch_size": 16},
-        "online": {"warmup_steps": 0, "exploration_steps": 0, "update_interval": 1},
-    }
-    return tiny(**merge(merge(KNOWN[name] or {}, small), changes))
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def make(name: str, stage: str, seeds: list[int]) -> Agent:
@@ -151,7 +127,7 @@ def datasets() -> dict[str, Transitions]:
 def learn(name: str, stage: str, seeds: list[int], of: list[str]) -> Cohort:
     """A cohort after two rounds of updates, with online transitions that depend on the run's seed alone."""
     configs = [method(name, seed=seed, dataset=data) for seed, data in zip(seeds, of, strict=True)]
-    cohort, stream = Cohort(configs, datasets(), stage), Streams(seeds, "online rows")
+    cohort, stream = make_cohort(configs, stage, datasets()), Streams(seeds, "online rows")
     for t in (1, 2):
         for _ in range(6 if stage == "online" else 0):
             obs, next_obs = stream.normal(2, 3).unbind(1)
@@ -188,7 +164,7 @@ def test_scale_of_rewards_reaches_online_batches() -> None:
 
     def trained(scaled: bool) -> Cohort:
         config = method("iql", dataset="small", sampling={"real_batches": "pure_online"}, iql={"scale_rewards": scaled})
-        cohort, stream = Cohort([config], datasets(), "online"), Streams([0], "online rows")
+        cohort, stream = make_cohort([config], "online", datasets()), Streams([0], "online rows")
         for _ in range(8):
             obs, next_obs = stream.normal(2, 3).unbind(1)
             reward = stream.normal() * (1.0 if scaled else 1000 / 200)

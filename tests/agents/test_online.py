@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +14,21 @@ from torch import Tensor
 from moore.agents.actor_critic import ActorCritic
 from moore.agents.balanced_replay import BalancedReplay
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.config import RunConfig, to_mapping
+from moore.algorithm.config import RunConfig
 from moore.algorithm.moore import OnlineStage
-from moore.data.transitions import Transitions
 from moore.networks.adam import RunAdam
 from moore.networks.batch import BatchWithReturns
 from moore.networks.random import Streams
 from moore.run import checkpoint
-from moore.run.recorder import Recorder
-from moore.run.unit import Unit
-from tests.agents.test_methods import method
-from tests.algorithm.test_moore import random_data
-from tests.run.test_unit import DRIVER, rows
+from tests.support.agents import method
+from tests.support.core import FLOOR, make_cohort, online_stage, run_stage, with_returns
+from tests.support.resume_units import kill_at_evaluation, rows, run_to_end, write_unit
 
 Fields = dict[str, Tensor]
 
-FLOOR = -50.0  # what the dataset says about time after a time limit
 
-
-def with_returns(env: str) -> dict[str, Transitions]:
-    """Transitions without meaning, with returns."""
-    data = random_data(env)["some"]
-    return {"some": replace(data, return_to_go=data.reward, return_floor=FLOOR)}
-
-
-def stage_of(config: RunConfig, *more: RunConfig) -> OnlineStage:
-    return OnlineStage(Cohort([config, *more], with_returns(config.env), "online"))
-
-
-def run(stage: OnlineStage, root: Path) -> pd.DataFrame:
-    """Finish a stage; its rows."""
-    recorder = Recorder(root, "study", stage.cohort.configs)
-    stage.run(recorder, lambda: None)
-    return pd.concat([pd.read_csv(path) for path in recorder.paths], ignore_index=True)
+def stage_of(*configs: RunConfig) -> OnlineStage:
+    return online_stage(configs, with_returns(configs[0].env))
 
 
 def copied(state: Fields) -> Fields:
@@ -81,7 +58,7 @@ def test_wsrl_warms_up_with_its_offline_policy(tmp_path: Path, monkeypatch: pyte
         agent.actor_params[:, -2] = 0.7  # the last bias: mean, then log std
         agent.actor_params[:, -1] = -1.0
     before = copied(agent.state())
-    run(stage, tmp_path)
+    run_stage(stage, tmp_path)
     assert calls == [(1 + (step - 1) // 20, step, 2) for step in range(25, 61)]
 
     fresh = stage_of(method("wsrl")).cohort.agent
@@ -98,7 +75,7 @@ def test_rounds_of_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     calls = rounds(monkeypatch)
     online = {"epochs": 3, "epoch_steps": 20, "update_interval": 10, "first_epoch_factor": 3, "utd_ratio": 7}
     stage = stage_of(method("awac", online={**online, "exploration_steps": 11}))
-    run(stage, tmp_path)
+    run_stage(stage, tmp_path)
     assert {(t, step) for t, step, _ in calls} == {(1, 20), (2, 30), (2, 40), (3, 50), (3, 60)}
     totals = pd.DataFrame(calls, columns=["t", "step", "count"]).groupby("step")["count"].sum().to_dict()
     assert totals == {20: 7 * 10 * 3, 30: 70, 40: 70, 50: 70, 60: 70}
@@ -109,7 +86,7 @@ def test_rounds_of_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_actor_interval(name: str, interval: int) -> None:
     """Breaks if actor and temperature (TD3+BC: actor and targets) do not move at every k-th update only."""
     online = {"actor_interval": 4} if name == "rlpd" else {}
-    cohort = Cohort([method(name, online=online)], with_returns("pendulum"), "online")
+    cohort = make_cohort([method(name, online=online)], "online", with_returns("pendulum"))
     slow = {"actor_params", "log_alpha"} | ({"critic_target", "actor_target"} if name == "td3_bc" else set())
     for update in range(1, 9):
         before = copied(cohort.agent.state())
@@ -122,9 +99,8 @@ def test_actor_interval(name: str, interval: int) -> None:
 def test_td3_bc_delays_its_actor_offline_too() -> None:
     """Breaks if TD3's delay holds in one stage only, or the online interval of SAC's actor in both."""
     for name, moves in (("td3_bc", [False, True] * 2), ("rlpd", [True] * 4)):
-        cohort = Cohort(
-            [method(name, online={"actor_interval": 2} if name == "rlpd" else {})], with_returns("pendulum"), "offline"
-        )
+        config = method(name, online={"actor_interval": 2} if name == "rlpd" else {})
+        cohort = make_cohort([config], "offline", with_returns("pendulum"))
         for moved in moves:
             before = copied(cohort.agent.state())
             cohort.update_policy(0, 1)
@@ -140,7 +116,7 @@ def test_what_stays_of_the_offline_stage(name: str, tmp_path: Path, monkeypatch:
     assert cohort.ensemble is not None
     cohort.ensemble.load(cohort.ensemble.state())  # a fork, as from the offline stage
     agent, ensemble = copied(cohort.agent.state()), copied(cohort.ensemble.state())
-    table = run(stage, tmp_path)
+    table = run_stage(stage, tmp_path)
     assert cohort.real_buffer.online_size == 60
     for key, value in ensemble.items():
         assert torch.equal(value, cohort.ensemble.state()[key]), key
@@ -242,7 +218,7 @@ def test_diverged_run_is_recorded_and_others_go_on(name: str, tmp_path: Path) ->
         if label == "broken":
             fast(inner.critic_adam, of_run_1)
             fast(inner.actor_adam, of_run_1)
-        tables[label] = run(stage, tmp_path / label).drop(columns="wall_seconds")
+        tables[label] = run_stage(stage, tmp_path / label).drop(columns="wall_seconds")
     broken = tables["broken"]
     marked = broken[broken["metric"] == "diverged"]
     assert marked["seed"].tolist() == [1]
@@ -264,22 +240,15 @@ def test_killed_balanced_replay_continues_bit_for_bit(tmp_path: Path) -> None:
         "density_ratio": {"first_share": 0.01},  # so that the largest priority changes
     }
     online = {"epochs": 4, "epoch_steps": 20, "update_interval": 10, "first_epoch_factor": 2}
-    runs = [to_mapping(method("balanced_replay", seed=seed, online=online, **config)) for seed in (0, 1)]
+    runs = [method("balanced_replay", seed=seed, online=online, **config) for seed in (0, 1)]
     roots = tmp_path / "killed", tmp_path / "whole"
-    specs = [{"study": "tiny", "name": "unit", "root": str(root), "device": "cpu", "runs": runs} for root in roots]
-    for root in roots:
-        for folder in ("units", "runs"):
-            (root / "tiny" / folder).mkdir(parents=True)
-    Unit(specs[1], tmp_path / "whole.json").run()
+    killed, whole = (write_unit(root, runs) for root in roots)
+    run_to_end(whole)
     (roots[0] / "data").symlink_to(roots[1] / "data")
-    path = tmp_path / "killed.json"
-    path.write_text(json.dumps(specs[0]))
     for count, left in ((3, "unit.offline.pt"), (7, "unit.pt")):
-        command = [sys.executable, "-c", DRIVER, str(path), str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        kill_at_evaluation(killed, count)
         assert (roots[0] / "tiny" / "checkpoints" / left).exists()
-    Unit(specs[0], path).run()
-    whole = rows(roots[1])
-    assert set(whole["metric"]) >= {"train/ratio_loss", "sampling/ratio_online", "eval/score"}
-    pd.testing.assert_frame_equal(rows(roots[0]), whole, check_exact=True)
+    run_to_end(killed)
+    table = rows(roots[1])
+    assert set(table["metric"]) >= {"train/ratio_loss", "sampling/ratio_online", "eval/score"}
+    pd.testing.assert_frame_equal(rows(roots[0]), table, check_exact=True)

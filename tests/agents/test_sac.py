@@ -5,42 +5,15 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
 from moore.agents.sac import SAC, SACConfig
 from moore.networks.batch import Batch
-from moore.networks.mlp import MLP
+from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, linear_stack
 
-OBS, ACT, B = 3, 2, 32
-SEEDS = [0, 1, 2]
 close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4)
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
-
-
-def data(seed: int, runs: int = len(SEEDS)) -> tuple[Batch, Tensor]:
-    """A random batch [R, B] and update noise."""
-    g = torch.Generator().manual_seed(seed)
-    obs, next_obs = torch.randn(2, runs, B, OBS, generator=g)
-    action = torch.rand(runs, B, ACT, generator=g) * 2 - 1
-    terminated = (torch.rand(runs, B, generator=g) < 0.3).float()
-    batch = Batch(obs, action, torch.randn(runs, B, generator=g), next_obs, terminated)
-    return batch, torch.randn(2, runs, B, ACT, generator=g)
-
-
-def linear_stack(mlp: MLP, params: Tensor) -> nn.Sequential:
-    """One network of `mlp` as torch modules."""
-    modules: list[nn.Module] = []
-    for weight, bias in mlp.layers(params):
-        linear = nn.Linear(*weight.shape)
-        linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
-
-
-def flat(net: nn.Module) -> Tensor:
-    """Parameters in the order of `MLP`: weights [in, out], then the bias."""
-    return torch.cat([(p.detach().T if p.ndim == 2 else p.detach()).flatten() for p in net.parameters()])
 
 
 class OneAgent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -23,19 +22,12 @@ from moore.agents.td3_bc import smoothed
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
 from moore.networks.random import Streams
-from tests.agents.test_sac import ACT, OBS, SEEDS, B, data, linear_stack
+from tests.support.agents import ACT, OBS, SEEDS, B, data, linear_stack
 
 FALSE_ALARM = 1e-4  # rate at which the chi-square test below would fail for correct code with another seed
 seeds = st.integers(0, 2**32 - 1)
 many = settings(max_examples=30, deadline=None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double() -> Iterator[None]:
-    """Double precision, so that code and formula agree closely or not at all."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 @many

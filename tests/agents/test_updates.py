@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -21,20 +21,13 @@ from moore.agents.sac import SAC
 from moore.agents.td3_bc import TD3BC, TD3BCConfig
 from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
 from moore.networks.mlp import MLP
-from tests.agents.test_sac import ACT, OBS, SEEDS, B, data, flat, linear_stack
+from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, linear_stack
 
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
 REDQ = replace(CONFIG, num_critics=10, target_critics=2, critic_layer_norm=True)
 STEPS = 3
 close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-7)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double() -> Iterator[None]:
-    """Double precision: a first Adam step is the sign of a gradient, which rounding must not decide."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def draw(seed: int, blocks: int, width: int = 1) -> tuple[Batch, Tensor]:

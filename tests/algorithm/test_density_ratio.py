@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -17,21 +15,14 @@ from moore.algorithm.density_ratio import DensityRatio, DensityRatioConfig, prio
 from moore.algorithm.replay import RealBuffer
 from moore.networks.batch import Batch, pack, unpack
 from moore.networks.random import Streams
-from tests.agents.test_sac import flat, linear_stack
+from tests.support.agents import flat, linear_stack
 from tests.support.draws import draw
 
 OBS, ACT, WIDTH = 2, 1, 7
 OFFLINE, CAPACITY, STEPS = [60, 100], 40, 20  # rows of the two datasets, online budget, steps of an epoch
 FALSE_ALARM = 1e-4  # rate at which each statistical test below would fail for correct code with another seed
 many = settings(max_examples=30, deadline=None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double() -> Iterator[None]:
-    """Double precision, so that code and transcription agree closely or not at all."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def rows(seed: int, count: int, mean: float = 0.0) -> Tensor:

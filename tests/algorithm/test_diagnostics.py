@@ -19,13 +19,10 @@ from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.algorithm.diagnostics import COVERAGES, MAX_STEPS, Look, rank_correlation, relative_change, unseen_errors
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
-from moore.algorithm.moore import OnlineStage
 from moore.algorithm.penalty import uncertainty
 from moore.networks.batch import Batch
-from moore.run.recorder import Recorder
-from tests.algorithm.test_dynamics import true_mean
-from tests.algorithm.test_moore import random_data, tiny
-from tests.algorithm.test_rollout import numpy_uncertainty
+from tests.support.core import make_cohort, run_stage, stage_of, tiny
+from tests.support.dynamics import numpy_uncertainty, true_mean
 
 OBS, ACT, K = 2, 1, 4
 KINDS = ["max_std", "max_deviation"]
@@ -239,13 +236,11 @@ class Trainings:
 
 def online_rows(configs: list[RunConfig], root: Path) -> tuple[Cohort, pd.DataFrame]:
     """The cohort and rows of an online stage that starts from a trained ensemble, where there are data for one."""
-    recorder = Recorder(root, "study", configs)
-    cohort = Cohort(configs, random_data(configs[0].env), "online")
+    cohort = make_cohort(configs, "online")
     if configs[0].dataset is not None:
         cohort.train_model(0)
         cohort.metrics.flush()
-    OnlineStage(cohort).run(recorder, lambda: None)
-    return cohort, pd.concat([pd.read_csv(path) for path in recorder.paths], ignore_index=True)
+    return cohort, run_stage(stage_of(cohort), root)
 
 
 def is_look(metric: str) -> bool:

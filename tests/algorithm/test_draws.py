@@ -31,7 +31,7 @@ from moore.algorithm.sampling import (
 )
 from moore.networks.batch import unpack
 from moore.networks.random import Streams
-from tests.algorithm.test_moore import tiny
+from tests.support.core import tiny
 from tests.support.draws import draw
 
 CAPACITY = 60  # online transitions of `tiny`

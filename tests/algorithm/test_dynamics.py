@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from moore.algorithm.dynamics import PREDICT_FLOATS, DynamicsConfig, Ensemble
 from moore.networks.batch import Batch
 from moore.networks.random import Streams, scale_to_index
+from tests.support.dynamics import Net, true_mean
 
 OBS, ACT, K = 2, 1, 3
 OUT = OBS + 1
@@ -42,12 +43,6 @@ def system(n: int, seed: int, noise: float = 0.1, runs: int = 1) -> Batch:
     return Batch(obs, action, y[..., -1], y[..., :-1], torch.zeros(runs, n))
 
 
-def true_mean(obs: Tensor, action: Tensor) -> Tensor:
-    """(next obs, reward) without noise."""
-    matrix = torch.tensor([[0.9, 0.2, 1.0], [-0.1, 0.8, 0.5], [0.3, 0.4, -1.0]])
-    return torch.cat([obs, action], -1) @ matrix
-
-
 def stack(batches: list[Batch]) -> Batch:
     return Batch(*(torch.cat(fields) for fields in zip(*batches, strict=True)))
 
@@ -61,25 +56,6 @@ def drawer(data: Batch, seeds: list[int]) -> Callable[[int], Batch]:
         return Batch(*(torch.stack([x[run][index[run]] for run in range(len(seeds))]) for x in data))
 
     return draw
-
-
-class Net:
-    """One ensemble member."""
-
-    def __init__(self, ensemble: Ensemble, run: int, k: int) -> None:
-        self.linears: list[nn.Linear] = []
-        for weight, bias in ensemble.net.layers(ensemble.params[run, k]):
-            linear = nn.Linear(*weight.shape)
-            linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
-            self.linears.append(linear)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        for linear in self.linears[:-1]:
-            x = F.silu(linear(x))
-        return self.linears[-1](x)
-
-    def flat(self) -> Tensor:
-        return torch.cat([x.detach().flatten() for m in self.linears for x in (m.weight.T, m.bias)])
 
 
 def plain_fit(

@@ -6,12 +6,10 @@ import pandas as pd
 import yaml
 from scipy import stats
 
-from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import from_mapping
-from moore.algorithm.moore import OnlineStage
-from moore.run.recorder import Recorder
 from moore.studies.axes import merge
 from moore.studies.study import ABLATIONS_DIR
+from tests.support.core import run_online
 
 
 def curve(tmp_path: Path, seeds: int, precision: str = "float32") -> pd.DataFrame:
@@ -20,9 +18,7 @@ def curve(tmp_path: Path, seeds: int, precision: str = "float32") -> pd.DataFram
     values = merge(scale["defaults"], {"real_ratio": 1.0, **scale["methods"]["sac"]})
     values = merge(values, {"env": "pendulum", "eval_episodes": 5, "online": {"epochs": 12}, "precision": precision})
     configs = [from_mapping(merge(values, {"seed": seed}), "mini") for seed in range(seeds)]
-    recorder = Recorder(tmp_path, "learning", configs)
-    OnlineStage(Cohort(configs, {}, "online")).run(recorder, lambda: None)
-    rows = pd.concat([pd.read_csv(path) for path in recorder.paths])
+    _, rows = run_online(configs, tmp_path)
     return rows[rows["metric"] == "eval/score"].pivot_table(index="env_steps", columns="seed", values="value")
 
 

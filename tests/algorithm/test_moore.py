@@ -3,73 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.config import RunConfig, from_mapping
-from moore.algorithm.moore import OnlineStage
-from moore.algorithm.mopo import offline_stage
-from moore.data.transitions import Transitions
-from moore.envs.spec import ENVIRONMENTS
+from moore.algorithm.config import RunConfig
 from moore.networks.batch import Batch, pack
-from moore.run.recorder import Recorder
 from moore.studies.identity import offline_config, offline_key
-
-TINY: dict[str, Any] = {
-    "env": "pendulum",
-    "dataset": "some",
-    "real_ratio": 0.25,
-    "eval_episodes": 2,
-    "sac": {"hidden": [8], "batch_size": 8},
-    "dynamics": {
-        "ensemble_size": 3,
-        "num_elites": 2,
-        "hidden": [8],
-        "weight_decay": [0.0, 0.0],
-        "batch_size": 8,
-        "epoch_updates": 6,
-        "offline_max_updates": 6,
-        "online_max_updates": 6,
-        "max_holdout": 20,
-    },
-    "rollout": {"length": 2, "batch_size": 8, "retain": 3},
-    "offline": {"updates": 20, "rollout_interval": 10, "eval_interval": 10},
-    "online": {"epochs": 3, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
-}
-
-
-def tiny(**changes: Any) -> RunConfig:
-    """The smallest online run, with changes laid over it."""
-    values = {
-        key: {**value, **changes.pop(key, {})} if isinstance(value, dict) else value for key, value in TINY.items()
-    }
-    return from_mapping({**values, **changes}, "test")
-
-
-def random_data(env: str = "pendulum", n: int = 100) -> dict[str, Transitions]:
-    """Transitions without meaning."""
-    rng, spec = np.random.default_rng(0), ENVIRONMENTS[env]
-    obs, next_obs = rng.normal(size=(2, n, spec.obs_dim)).astype(np.float32)
-    action = rng.uniform(-1, 1, size=(n, spec.action_dim)).astype(np.float32)
-    reward = rng.normal(size=n).astype(np.float32)
-    returns = rng.normal(size=n).astype(np.float32)
-    return {"some": Transitions(obs, action, reward, next_obs, np.zeros(n, dtype=bool), episode_return=returns)}
-
-
-def run_online(configs: list[RunConfig], root: Path) -> tuple[OnlineStage, pd.DataFrame]:
-    """The finished stage and its rows."""
-    recorder = Recorder(root, "study", configs)
-    stage = OnlineStage(Cohort(configs, random_data(configs[0].env), "online"))
-    stage.run(recorder, lambda: None)
-    return stage, rows_of(recorder)
-
-
-def rows_of(recorder: Recorder) -> pd.DataFrame:
-    return pd.concat([pd.read_csv(path) for path in recorder.paths], ignore_index=True)
+from tests.support.core import make_cohort, make_stage, online_stage, run_online, run_stage, tiny
 
 
 @pytest.mark.parametrize(("length", "ratio", "real"), [(3, 0.5, 4), (1, 0.0, 0), (None, None, 2)])
@@ -89,7 +32,7 @@ def test_rollout_length_and_real_ratio_of_the_online_stage(
 
     monkeypatch.setattr(SAC, "update", update)
     for stage, steps, count in (("offline", 2, 2), ("online", length or 2, real)):
-        cohort = Cohort([config], random_data(), stage)
+        cohort = make_cohort([config], stage)
         cohort.train_model(0)
         for _ in range(4):
             cohort.imagine(1)
@@ -160,17 +103,16 @@ def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
 def test_offline_stage_without_a_model(tmp_path: Path) -> None:
     """Breaks if a run whose batches are all real trains or asks a model."""
     config = tiny(real_ratio=1.0)
-    cohort = Cohort([config], random_data(), "offline")
-    recorder = Recorder(tmp_path, "study", [config])
-    offline_stage(cohort, recorder, lambda: None)
-    assert cohort.updates == 20
-    assert cohort.ensemble is None
-    assert set(pd.read_csv(recorder.paths[0])["metric"]) >= {"eval/score", "train/q"}
+    stage = make_stage([config], "offline")
+    rows = run_stage(stage, tmp_path)
+    assert stage.cohort.updates == 20
+    assert stage.cohort.ensemble is None
+    assert set(rows["metric"]) >= {"eval/score", "train/q"}
 
 
 def test_time_limit_is_no_termination() -> None:
     """Breaks if a truncated transition is stored as terminated, spans two episodes or its episode goes on."""
-    stage = OnlineStage(Cohort([tiny(), tiny(seed=1)], random_data(), "online"))
+    stage = online_stage([tiny(), tiny(seed=1)])
     stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([198, 100])})
     for _ in range(4):
         stage._environment_step()
@@ -187,7 +129,7 @@ def test_time_limit_is_no_termination() -> None:
 def test_termination_is_stored() -> None:
     """Breaks if a fall is not stored, or the next row does not start a new episode."""
     config = tiny(env="inverted_double_pendulum", dataset=None, real_ratio=1.0, online={"exploration_steps": 60})
-    stage = OnlineStage(Cohort([config], {}, "online"))
+    stage = online_stage([config], {})
     for _ in range(60):
         stage._environment_step()
     batch = stage.cohort.real_buffer.all_of(0)

@@ -19,8 +19,9 @@ from moore.algorithm.replay import ModelBuffer
 from moore.algorithm.rollout import rollout
 from moore.networks.batch import Batch, unpack
 from moore.studies.identity import offline_config, offline_key
-from tests.algorithm.test_moore import random_data, run_online, tiny
-from tests.algorithm.test_rollout import ACT, COEF, KINDS, OBS, SEEDS, B, fell, make, numpy_uncertainty
+from tests.support.core import make_cohort, run_online, tiny
+from tests.support.dynamics import numpy_uncertainty
+from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, fell, make
 
 
 @given(st.floats(0, 10), st.floats(0, 10), st.integers(1, 100), st.integers(1, 100))
@@ -137,7 +138,7 @@ def offline_cohort(penalties: list[dict[str, Any]], monkeypatch: pytest.MonkeyPa
         return original(self, draw, holdout, *rest)
 
     monkeypatch.setattr(Ensemble, "fit", fit)
-    cohort = Cohort([tiny(penalty=penalty) for penalty in penalties], random_data(), "offline")
+    cohort = make_cohort([tiny(penalty=penalty) for penalty in penalties], "offline")
     cohort.train_model(0)
     return cohort, held[0]
 
@@ -178,7 +179,7 @@ def test_scale_is_carried_to_the_online_stage(monkeypatch: pytest.MonkeyPatch) -
     assert cohort.ensemble is not None
     saved = {key: value.clone() for key, value in cohort.ensemble.state().items()}
     forks = [1, 0, 0]
-    online = Cohort([tiny(penalty=penalty, online={"epochs": 2})] * 3, random_data(), "online")
+    online = make_cohort([tiny(penalty=penalty, online={"epochs": 2})] * 3, "online")
     assert online.ensemble is not None
     online.ensemble.load({key: value[forks] for key, value in saved.items()})
     expected = saved["uncertainty_scale"][forks]
@@ -212,7 +213,7 @@ def test_factor_and_schedules_act_online_only() -> None:
     penalties: list[dict[str, Any]] = [{}, {"online_factor": 0.25}, *({"schedule": name} for name in SCHEDULES)]
     runs = [tiny(penalty={"coef": 2.0, **penalty}, online={"epochs": 4}) for penalty in penalties]
     for stage, t, expected in (("offline", 0, [2.0] * 6), ("online", 1, [2.0, 0.5, 2.0, 0.0, 1.5, 2.0])):
-        cohort = Cohort(runs, random_data(), stage)
+        cohort = make_cohort(runs, stage)
         cohort.train_model(0)
         for _ in range(1 if stage == "online" else 3):
             cohort.imagine(t)

@@ -5,29 +5,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from moore.agents.sac import SAC, SACConfig
-from moore.algorithm.dynamics import DynamicsConfig, Ensemble
+from moore.agents.sac import SAC
+from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.penalty import PenaltyConfig, penalty_coef, uncertainty
 from moore.algorithm.replay import ModelBuffer
 from moore.algorithm.rollout import rollout
 from moore.networks.batch import Batch, pack
 from moore.networks.gaussian import squashed_gaussian
 from moore.networks.random import Streams
+from tests.support.dynamics import numpy_uncertainty
+from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, K, fell, make
 
-OBS, ACT, K, B, H = 2, 1, 4, 9, 3
-SEEDS = [0, 1, 2]
-KINDS = ["max_std", "ensemble_std", "max_deviation"]
-COEF = torch.tensor([1.0, 0.0, 2.5])
-
-
-def numpy_uncertainty(kind: str, mean: np.ndarray, std: np.ndarray) -> float:
-    """u of one transition from mean, std [K, OBS + 1]."""
-    if kind == "max_std":
-        return max(float(np.sqrt((row**2).sum())) for row in std)
-    if kind == "ensemble_std":
-        return float(np.sqrt(np.var(mean[:, :-1], axis=0).mean()))
-    center = mean[:, :-1].mean(0)
-    return max(float(np.linalg.norm(row[:-1] - center)) for row in mean)
+H = 3
 
 
 def test_uncertainty_in_numpy() -> None:
@@ -48,20 +37,6 @@ def test_penalty_schedules() -> None:
     assert [penalty_coef(constant, t, 4) for t in range(5)] == [2.0] * 5
     assert [penalty_coef(zero, t, 4) for t in range(5)] == [2.0, 0.0, 0.0, 0.0, 0.0]
     assert [penalty_coef(linear, t, 4) for t in range(5)] == [2.0, 1.5, 1.0, 0.5, 0.0]
-
-
-def make(seeds: list[int]) -> tuple[Ensemble, SAC, Streams, Tensor]:
-    """An ensemble, an agent, noise and start states; every run's depend on its seed alone."""
-    settings = DynamicsConfig(ensemble_size=K, num_elites=2, hidden=(8,), weight_decay=(0.0, 0.0))
-    ensemble = Ensemble(settings, OBS, ACT, seeds)
-    elites = {0: [3, 1], 1: [0, 2], 2: [2, 3]}
-    ensemble.elite_idxs = torch.tensor([elites[seed] for seed in seeds])
-    agent = SAC(SACConfig(hidden=(8,)), OBS, ACT, seeds)
-    return ensemble, agent, Streams(seeds, "rollout"), Streams(seeds, "start").normal(B, OBS)
-
-
-def fell(next_obs: Tensor) -> Tensor:
-    return next_obs[..., 0] > 0.8
 
 
 def plain_rollout(

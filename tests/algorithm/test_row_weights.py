@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from torch.distributions import Normal
 
 import moore.algorithm.row_weights
 from moore.agents.sac import SAC, SACConfig
-from moore.algorithm.cohort import Cohort
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.replay import RealBuffer
 from moore.algorithm.row_weights import Priorities, model_error_weights, on_policy_weights, return_weights
@@ -21,23 +19,16 @@ from moore.algorithm.sampling import ALL, ROW_STRATEGIES, Moment, SamplingConfig
 from moore.data.transitions import to_transitions
 from moore.networks.batch import Batch, pack, unpack
 from moore.networks.random import Streams
-from tests.agents.test_sac import linear_stack
-from tests.algorithm.test_dynamics import Net
-from tests.algorithm.test_moore import tiny
-from tests.algorithm.test_sampling import uniforms as random_uniforms
-from tests.data.test_transitions import counted_dataset
+from tests.support.agents import linear_stack
+from tests.support.core import make_cohort, tiny
+from tests.support.datasets import counted_dataset
 from tests.support.draws import draw
+from tests.support.draws import uniforms as random_uniforms
+from tests.support.dynamics import Net
 
 OBS, ACT, K = 3, 2, 3
 OFFLINE, DATASET_OF, N_ON = [6, 11], [1, 0, 1], 5  # rows of the datasets, the runs' datasets, online rows
-
-
-@pytest.fixture(autouse=True, scope="module")
-def double() -> Iterator[None]:
-    """Double precision, so that code and transcription agree closely or not at all."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def transitions(seed: int, count: int) -> Tensor:
@@ -163,7 +154,7 @@ def test_returns_reach_their_rows(keep_timeouts: bool, limit: int | None) -> Non
     dataset = counted_dataset([(4, "terminal"), (3, "timeout"), (5, "terminal")], 2)
     data = {"some": to_transitions(dataset, keep_timeouts, limit)}
     config = tiny(sampling={"start_states": "return_prioritized", "return_base": 0.25})
-    cohort = Cohort([config], data, "online")
+    cohort = make_cohort([config], "online", data)
     zeros = lambda *shape: torch.zeros(1, *shape)  # noqa: E731
     cohort.real_buffer.append(Batch(zeros(3), zeros(1), zeros(), zeros(3), zeros()))
     assert isinstance(cohort.agent, SAC)
@@ -284,7 +275,7 @@ def test_draws_follow_the_weights() -> None:
         for seed, name in enumerate(("model_error", "on_policy"))
     ]
     data = to_transitions(counted_dataset([(6, "terminal"), (4, "timeout")], 2), keep_timeouts=True)
-    cohort = Cohort(configs, {"some": data}, "online")
+    cohort = make_cohort(configs, "online", {"some": data})
     stream = Streams([0, 1], "online rows")
     for _ in range(4):
         obs, next_obs = stream.normal(2, 3).unbind(1)

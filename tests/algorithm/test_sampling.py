@@ -8,31 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from torch import Tensor
 
-from moore.algorithm.replay import RealBuffer
 from moore.algorithm.sampling import CONSUMERS, STRATEGIES, Mixture, Moment, SamplingConfig, Split, mixture
-from moore.networks.batch import unpack
-from moore.networks.random import Streams
-from tests.support.draws import draw
+from tests.support.draws import draw, filled, uniforms
 
 SHARES = st.floats(0.0, 1.0)
-
-
-def filled(n_off: list[int | None], n_on: int) -> RealBuffer:
-    """A buffer whose rows are numbered, with one dataset per run that has one."""
-    sizes = [n for n in n_off if n is not None]
-    names = iter(range(len(sizes)))
-    buffer = RealBuffer(
-        [torch.zeros(n, 5) for n in sizes], [None if n is None else next(names) for n in n_off], 1, 1, n_on
-    )
-    for _ in range(n_on):
-        buffer.append(unpack(torch.zeros(len(n_off), 5), 1))
-    return buffer
-
-
-def uniforms(runs: int, count: int, seed: int = 0) -> Tensor:
-    return Streams([seed + run for run in range(runs)], "draw").uniform(2, count).transpose(0, 1)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])

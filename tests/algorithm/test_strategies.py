@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,7 @@ import pytest
 import torch
 
 import moore.algorithm.draws
-from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.moore import OnlineStage
 from moore.algorithm.sampling import (
     CONSUMERS,
     DENSITY_RATIO,
@@ -24,29 +21,18 @@ from moore.algorithm.sampling import (
     mixture,
 )
 from moore.run import checkpoint
-from moore.run.recorder import Recorder
-from tests.algorithm.test_moore import random_data, rows_of, run_online, tiny
-
-
-def strategy(name: str) -> dict[str, str]:
-    return {"model_batches": name, "start_states": name, "real_batches": name}
-
-
-def sampled(name: str, seed: int, **changes: Any) -> RunConfig:
-    """A run whose three consumers draw by one strategy, with small networks where it needs some."""
-    small = {"hidden": [8], "batch_size": 16, "model_updates": 5, "lr": 1e-2}
-    return tiny(sampling=strategy(name), method=name, seed=seed, density_ratio=small, **changes)
-
-
-EVERY_STRATEGY = {
-    "closed form and rows": [sampled(name, i // 3) for i, name in enumerate((*STRATEGIES, *ROW_STRATEGIES))],
-    # the density ratio has networks of its own, so its runs are a cohort of their own
-    "density ratio": [
-        sampled(DENSITY_RATIO, 0),
-        sampled(DENSITY_RATIO, 1),
-        dataclasses.replace(sampled(DENSITY_RATIO, 2), sampling=SamplingConfig("uniform", DENSITY_RATIO), method="one"),
-    ],
-}
+from tests.support.core import (
+    EVERY_STRATEGY,
+    make_recorder,
+    online_stage,
+    random_data,
+    rows_of,
+    run_online,
+    run_stage,
+    sampled,
+    strategy,
+    tiny,
+)
 
 
 @pytest.mark.parametrize("configs", EVERY_STRATEGY.values(), ids=EVERY_STRATEGY)
@@ -87,7 +73,7 @@ def test_strategies_are_told_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
         return mixture(config, consumer, now)
 
     monkeypatch.setattr(moore.algorithm.draws, "mixture", spy)
-    OnlineStage(Cohort(configs, data, "online")).run(Recorder(tmp_path, "study", configs), lambda: None)
+    run_stage(online_stage(configs, data), tmp_path)
     expected = set()
     for step in range(10, 41):
         for n_off in (100, 70):
@@ -111,8 +97,8 @@ def test_killed_stage_continues_bit_for_bit(configs: list[RunConfig], tmp_path: 
         for config in configs
     ]
     _, uninterrupted = run_online(configs, tmp_path / "uninterrupted")
-    recorder = Recorder(tmp_path / "killed", "study", configs)
-    killed, resumed = (OnlineStage(Cohort(configs, random_data(), "online")) for _ in range(2))
+    recorder = make_recorder(configs, tmp_path / "killed")
+    killed, resumed = (online_stage(configs) for _ in range(2))
 
     def save_and_die() -> None:
         if killed.epoch < 1:
@@ -135,15 +121,13 @@ def test_killed_stage_continues_bit_for_bit(configs: list[RunConfig], tmp_path: 
 def test_weights_follow_the_data_where_the_model_stays(name: str, tmp_path: Path) -> None:
     """Breaks if a frozen ensemble leaves the strategies without weights, or online transitions out of the draws."""
     config = sampled(name, 0, dynamics={"online_max_updates": 0})
-    stage = OnlineStage(Cohort([config], random_data(), "online"))
+    stage = online_stage([config])
     cohort = stage.cohort
     cohort.train_model(0)
     assert cohort.ensemble is not None
     before = cohort.ensemble.params.clone()
-    recorder = Recorder(tmp_path, "study", [config])
-    stage.run(recorder, lambda: None)
+    rows = run_stage(stage, tmp_path)
     assert torch.equal(cohort.ensemble.params, before)
-    rows = rows_of(recorder)
     for consumer in ("start_states", "real_batches"):
         assert (rows.loc[rows["metric"] == f"sampling/{consumer}_online_share", "value"] > 0).all()
     weights = cohort.sampler.density_ratio

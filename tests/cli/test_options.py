@@ -10,7 +10,7 @@ from moore.base.errors import UserError
 from moore.base.machine import available_cores, threads
 from moore.cli.options import number_of_workers
 from moore.run.work import Work
-from tests.algorithm.test_moore import tiny
+from tests.support.core import tiny
 
 
 def test_workers_by_device() -> None:

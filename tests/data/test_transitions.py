@@ -10,34 +10,9 @@ from hypothesis import strategies as st
 from moore.base.errors import UserError
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
+from tests.support.datasets import counted_dataset
 
 EPISODES = st.lists(st.tuples(st.integers(1, 6), st.sampled_from(["terminal", "timeout"])), min_size=1, max_size=6)
-
-
-def counted_dataset(episodes: list[tuple[int, str]], partial: int) -> Dataset:
-    """Row i observes (episode, step in episode, i); the state after step t of an episode is its step t + 1."""
-    obs: list[tuple[int, int, int]] = []
-    next_obs: list[tuple[int, int, int]] = []
-    terminated: list[bool] = []
-    truncated: list[bool] = []
-    for number, (length, end) in enumerate([*episodes, (partial, "none")]):
-        for t in range(length):
-            row = len(obs)
-            obs.append((number, t, row))
-            next_obs.append((number, t + 1, row + 1))
-            last = t == length - 1
-            terminated.append(last and end == "terminal")
-            truncated.append(last and end == "timeout")
-    rows = len(obs)
-    return Dataset(
-        env="pendulum",
-        obs=np.array(obs, np.float32),
-        action=np.linspace(-2, 2, rows, dtype=np.float32)[:, None],
-        reward=np.arange(rows, dtype=np.float32),
-        terminated=np.array(terminated),
-        truncated=np.array(truncated),
-        next_obs=np.array(next_obs, np.float32),
-    )
 
 
 def qlearning_dataset(dataset: Dataset) -> dict[str, list[np.ndarray]]:

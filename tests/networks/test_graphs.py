@@ -4,7 +4,6 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from moore.algorithm.cohort import Cohort
-from moore.networks.batch import Batch
 from moore.networks.graphs import Graphs
-from moore.studies.axes import merge
-from tests.agents.test_methods import method
-from tests.algorithm.test_moore import random_data
-
-METHODS = ("moore", "awac", "iql", "td3_bc", "cql_sac", "cal_ql", "rlpd", "wsrl", "balanced_replay")
-RUNS = 3
+from tests.support.agents import METHODS, three_strategies
 
 
 def test_nothing_waits_for_a_gpu() -> None:
@@ -33,26 +26,6 @@ def test_nothing_waits_for_a_gpu() -> None:
     done = subprocess.run(command, cwd=path.parent.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:]
     assert done.stdout.split()[0] == "." * (4 * len(METHODS) + 1)
-
-
-def cohort(name: str, stage: str, device: str, **changes: Any) -> Cohort:
-    """Three runs of a method, one of each strategy that draws by source, with a few online transitions."""
-    strategies = ("prioritized", "half_half", "pure_online")
-    sampling = {} if method(name).uses_density_ratio else {"sampling": {"model_batches": "", "start_states": ""}}
-    configs = []
-    for seed, strategy in enumerate(strategies):
-        own = {key: dict.fromkeys(value, strategy) for key, value in sampling.items()}
-        configs.append(method(name, env="hopper", seed=seed, **merge(own, changes)))
-    data = random_data("hopper")
-    data["some"] = replace(data["some"], return_to_go=data["some"].reward)  # Cal-QL
-    made = Cohort(configs, data, stage, device)
-    generator = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(RUNS, *shape, generator=generator)  # noqa: E731
-    if stage == "online":
-        for _ in range(12):
-            fields = (draw(11), draw(3).tanh(), draw(), draw(11), torch.zeros(RUNS))
-            made.real_buffer.append(Batch(*(x.to(made.device) for x in fields)))
-    return made
 
 
 class Tape(TorchDispatchMode):
@@ -110,7 +83,7 @@ def test_recorded_steps_are_the_plain_ones(name: str, stage: str) -> None:
     out its own memory."""
     t, results = int(stage == "online"), []
     for recorded in (False, True):
-        made = cohort(name, stage, "cpu")
+        made = three_strategies(name, stage, "cpu")
         if recorded:
             made.call = Graphs(taped(made))
         for repeat in range(5):

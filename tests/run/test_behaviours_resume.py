@@ -24,7 +24,7 @@ from moore.run.behaviours import BehaviourConfig, BehaviourTraining, export, mai
 from moore.run.sealed import read_seal
 from moore.run.stop import STOPPED, Stopped
 from tests.run.test_behaviours import CONFIG, arguments
-from tests.run.test_checkpoints import flip
+from tests.support.harm import flip
 from tests.support.resume_units import FORKS, StopAt, wait_for
 
 WORDS = ("--medium-score=-200", "--sac.batch-size=8")

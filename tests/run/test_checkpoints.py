@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-import resource
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +23,7 @@ from moore.run import sealed
 from moore.run.checkpoint import load, save
 from moore.run.checkpoints import Checkpoints, ImaginedRows
 from moore.run.sealed import SEAL, Damaged, read_seal
+from tests.support.harm import flip, no_room
 
 STATE: dict[str, Any] = {"x": torch.arange(1000.0), "n": 3, "none": None, "deep": [{"flag": True, "text": "µ"}]}
 
@@ -35,25 +32,6 @@ def same(state: dict[str, Any]) -> bool:
     """Whether it is STATE."""
     rest = {key: value for key, value in STATE.items() if key != "x"}
     return torch.equal(state["x"], STATE["x"]) and {key: state[key] for key in rest} == rest
-
-
-@contextmanager
-def no_room(limit: int) -> Iterator[None]:
-    """Files of this process stop growing at `limit` bytes, as on a full disk, but that the error has another name."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-def flip(path: Path, bit: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(content)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

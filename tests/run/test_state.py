@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,10 @@ from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.moore import OnlineStage
-from moore.algorithm.mopo import offline_stage
-from moore.data.transitions import Transitions
 from moore.run.checkpoints import Checkpoints
 from moore.run.recorder import Recorder
-from tests.agents.test_methods import method
-from tests.algorithm.test_moore import random_data, tiny
-from tests.algorithm.test_strategies import EVERY_STRATEGY
+from tests.support.agents import method
+from tests.support.core import EVERY_STRATEGY, Stage, make_recorder, make_stage, rows_of, tiny, with_returns
 
 CUTS = 8  # of each stage; the points are drawn
 
@@ -57,38 +53,12 @@ RUNS |= EVERY_STRATEGY
 RUNS["mbpo"] = [tiny(dataset=None, seed=seed, dynamics=LOOKS, online={"exploration_steps": 10}) for seed in (0, 1)]
 
 
+def start(kind: str, runs: list[RunConfig]) -> Stage:
+    return make_stage(runs, kind, with_returns(runs[0].env, return_range=7.0))
+
+
 class Cut(Exception):
     """Stands for the end of the process."""
-
-
-class OfflineStage:
-    """`offline_stage` with the methods of OnlineStage."""
-
-    def __init__(self, cohort: Cohort) -> None:
-        self.cohort = cohort
-
-    def run(self, recorder: Recorder, safe_point: Callable[[], None]) -> None:
-        offline_stage(self.cohort, recorder, safe_point)
-
-    def state(self) -> dict[str, Any]:
-        return {"cohort": self.cohort.state()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        self.cohort.load(state["cohort"])
-
-
-Stage = OfflineStage | OnlineStage
-
-
-def data_of(runs: list[RunConfig]) -> dict[str, Transitions]:
-    """Transitions without meaning, with returns for the methods that read them."""
-    data = random_data(runs[0].env)["some"]
-    return {"some": replace(data, return_to_go=data.reward, return_floor=-50.0, return_range=7.0)}
-
-
-def start(kind: str, runs: list[RunConfig]) -> Stage:
-    stage = OfflineStage if kind == "offline" else OnlineStage
-    return stage(Cohort(runs, data_of(runs), kind))
 
 
 def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -101,11 +71,6 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(item, f"{name}/{index}")
     else:
         yield name, value.clone() if isinstance(value, Tensor) else value
-
-
-def rows(recorder: Recorder) -> pd.DataFrame:
-    frames = [pd.read_csv(path) for path in recorder.paths]
-    return pd.concat(frames, ignore_index=True).drop(columns="wall_seconds")
 
 
 def count_safe_points(stage: Stage, recorder: Recorder) -> int:
@@ -121,7 +86,7 @@ def count_safe_points(stage: Stage, recorder: Recorder) -> int:
 
 def run_in_pieces(kind: str, runs: list[RunConfig], root: Path, cuts: list[int]) -> tuple[Stage, Recorder]:
     """End a stage at each of these safe points, with a new one from the files each time."""
-    recorder = Recorder(root / "rows", "study", runs)
+    recorder = make_recorder(runs, root / "rows")
     told: list[str] = []
     for cut in [*(b - a for a, b in zip([0, *cuts], cuts, strict=False)), None]:
         stage, left = start(kind, runs), cut
@@ -161,12 +126,13 @@ STAGES = [
 def test_pieces_are_the_whole(name: str, kind: str, tmp_path: Path) -> None:
     """Breaks if a state misses anything that rows or later states depend on, at any safe point of a stage."""
     runs = RUNS[name]
-    whole, recorder = start(kind, runs), Recorder(tmp_path / "whole", "study", runs)
+    whole, recorder = start(kind, runs), make_recorder(runs, tmp_path / "whole")
     count = count_safe_points(whole, recorder)
     draw = random.Random(f"{name} {kind}")
     cuts = sorted(draw.sample(range(1, count + 1), CUTS))
     pieces, recorder_of_pieces = run_in_pieces(kind, runs, tmp_path, cuts)
-    pd.testing.assert_frame_equal(rows(recorder_of_pieces), rows(recorder), check_exact=True)
+    one_table, other_table = (rows_of(r).drop(columns="wall_seconds") for r in (recorder_of_pieces, recorder))
+    pd.testing.assert_frame_equal(one_table, other_table, check_exact=True)
     one, other = dict(flat(whole.state())), dict(flat(pieces.state()))
     assert one.keys() == other.keys()
     for key, value in one.items():
@@ -195,6 +161,6 @@ def test_safe_points_are_dense(name: str, kind: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr(Cohort, "update_policy", spied("policy", update_policy, lambda self, t, count: count))
     monkeypatch.setattr(Ensemble, "_update", spied("ensemble", update_model, lambda *_: 1))
     monkeypatch.setattr(OnlineStage, "_environment_step", spied("steps", step, lambda *_: 1))
-    stage.run(Recorder(tmp_path, "study", runs), lambda: done.update(dict.fromkeys(done, 0)))
+    stage.run(make_recorder(runs, tmp_path), lambda: done.update(dict.fromkeys(done, 0)))
     expected = {"policy": 1} if kind == "offline" else {"policy": 50 if name == "balanced_replay" else 1, "steps": 1}
     assert most == expected | ({"ensemble": 1} if name.startswith("moore") else {})

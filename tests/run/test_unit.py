@@ -2,9 +2,6 @@
 
 import gc
 import json
-import signal
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -15,65 +12,35 @@ import torch
 
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.config import from_mapping, to_mapping
+from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.moore import OnlineStage
-from moore.algorithm.mopo import offline_stage
 from moore.data.hdf5 import dataset_hash
 from moore.data.load import load_dataset
-from moore.run.recorder import Recorder
 from moore.run.stop import SafePoints, StopRequest
-from moore.run.unit import Unit
+from moore.studies.axes import merge
 from moore.studies.identity import offline_config, offline_key
-from tests.algorithm.test_moore import random_data, tiny
-from tests.support.resume_units import RUN as SHORT
-
-RUN: dict[str, Any] = SHORT | {
-    "offline": {**SHORT["offline"], "updates": 60},
-    "online": {**SHORT["online"], "epochs": 4},
-}
-
-# Saves at every opportunity and kills itself at the n-th evaluation, after rows that no checkpoint knows of.
-DRIVER = """
-import json, os, signal, sys
-from pathlib import Path
-import moore.run.unit
-from moore.run.recorder import Recorder
-moore.run.unit.CHECKPOINT_SECONDS = -1.0
-original, left = Recorder.evaluation, int(sys.argv[2])
-def evaluation(self, *args, **kwargs):
-    global left
-    original(self, *args, **kwargs)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-Recorder.evaluation = evaluation
-path = Path(sys.argv[1])
-moore.run.unit.Unit(json.loads(path.read_text()), path).run()
-"""
+from tests.support.core import make_cohort, make_recorder, stage_of, tiny
+from tests.support.resume_units import RUN, kill_at_evaluation, rows, run_to_end, write_unit
 
 
-def spec(root: Path) -> dict[str, Any]:
-    """Two strategies on two seeds."""
+def short(**changes: Any) -> RunConfig:
+    """A run of four epochs after 60 offline updates."""
+    return from_mapping(merge(RUN, merge({"offline": {"updates": 60}, "online": {"epochs": 4}}, changes)), "test")
+
+
+def write(root: Path) -> Path:
+    """The spec of a unit of two strategies on two seeds."""
     variants = {"prioritized": {}, "uniform": {"model_batches": "uniform", "start_states": "uniform"}}
-    runs = [
-        to_mapping(from_mapping({**RUN, "method": name, "seed": seed, "sampling": sampling}, "test"))
-        for name, sampling in variants.items()
-        for seed in (0, 1)
+    changes = [
+        {"method": name, "seed": seed, "sampling": sampling} for name, sampling in variants.items() for seed in (0, 1)
     ]
-    for folder in ("units", "runs"):
-        (root / "tiny" / folder).mkdir(parents=True, exist_ok=True)
-    return {"study": "tiny", "name": "unit", "root": str(root), "device": "cpu", "runs": runs}
-
-
-def rows(root: Path) -> pd.DataFrame:
-    frames = [pd.read_csv(path) for path in sorted((root / "tiny" / "runs").glob("*/rows.csv"))]
-    return pd.concat(frames, ignore_index=True).drop(columns="wall_seconds")
+    return write_unit(root, [short(**change) for change in changes])
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("uninterrupted")
-    Unit(spec(root), root / "spec.json").run()
+    run_to_end(write(root))
     return root
 
 
@@ -97,7 +64,7 @@ def test_forks_start_alike(uninterrupted: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(OnlineStage, "run", lambda self, *_: stages.append(self))
     (tmp_path / "cache").symlink_to(uninterrupted / "cache")  # the offline stages are there
     (tmp_path / "data").symlink_to(uninterrupted / "data")
-    Unit(spec(tmp_path), tmp_path / "spec.json").run()
+    run_to_end(write(tmp_path))
     cohort = stages[0].cohort
     assert isinstance(cohort.agent, SAC)
     assert cohort.ensemble is not None
@@ -124,22 +91,18 @@ def test_j0_is_paired(uninterrupted: Path) -> None:
 @pytest.mark.parametrize("evaluations", [[3, 7]])
 def test_killed_unit_continues_bit_for_bit(evaluations: list[int], uninterrupted: Path, tmp_path: Path) -> None:
     """Breaks if a checkpoint misses anything: kill -9 in the offline and in the online stage, then rerun."""
-    values = spec(tmp_path)
+    path = write(tmp_path)
     (tmp_path / "data").symlink_to(uninterrupted / "data")
-    path = tmp_path / "spec.json"
-    path.write_text(json.dumps(values))
     for count, stage in zip(evaluations, ("unit.offline.pt", "unit.pt"), strict=True):
-        command = [sys.executable, "-c", DRIVER, str(path), str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        kill_at_evaluation(path, count)
         assert (tmp_path / "tiny" / "checkpoints" / stage).exists()
-    Unit(values, path).run()
+    run_to_end(path)
     pd.testing.assert_frame_equal(rows(tmp_path), rows(uninterrupted), check_exact=True)
 
 
 def test_restart_without_a_checkpoint_forgets_rows(tmp_path: Path) -> None:
     """Breaks if rows of an attempt that left no checkpoint stay in the file."""
-    recorder = Recorder(tmp_path, "s", [from_mapping(RUN, "test")])
+    recorder = make_recorder([short()], tmp_path)
     empty = recorder.paths[0].read_text()
     recorder._write("online", 0, 0, {"x": [1.0]})
     state = recorder.state()
@@ -152,7 +115,7 @@ def test_restart_without_a_checkpoint_forgets_rows(tmp_path: Path) -> None:
 
 def test_offline_key() -> None:
     """Breaks if variants that share an offline stage do not find it, or different stages are taken for one."""
-    base = from_mapping(RUN, "test")
+    base = short()
     same: list[dict[str, Any]] = [
         {"method": "x"},
         {"sampling": {"decay_rate": 4.0}},
@@ -167,7 +130,7 @@ def test_offline_key() -> None:
         {"real_ratio": 0.5},
     ]
     for changes, equal in [*((c, True) for c in same), *((c, False) for c in other)]:
-        key = offline_key(from_mapping({**RUN, **changes}, "test"), "hash")
+        key = offline_key(short(**changes), "hash")
         assert (key == offline_key(base, "hash")) is equal, changes
     assert offline_key(base, "hash") != offline_key(base, "other data")
     assert offline_config(offline_config(base)) == offline_config(base)
@@ -177,9 +140,9 @@ def test_an_offline_cohort_goes_with_its_stage(tmp_path: Path) -> None:
     """Breaks if the offline stage's D_model stays in memory beside the online one's."""
 
     def train() -> weakref.ref[Cohort]:
-        cohort = Cohort([tiny()], random_data(), "offline")
-        recorder = Recorder(tmp_path, "study", cohort.configs)
-        offline_stage(cohort, recorder, SafePoints(lambda: print(cohort.seeds), StopRequest(), 30.0, None))
+        cohort = make_cohort([tiny()], "offline")
+        recorder = make_recorder(cohort.configs, tmp_path)
+        stage_of(cohort).run(recorder, SafePoints(lambda: print(cohort.seeds), StopRequest(), 30.0, None))
         return weakref.ref(cohort)
 
     gc.disable()  # circles would stay

@@ -22,7 +22,7 @@ from moore.run.offline_cache import OfflineCache
 from moore.run.sealed import read_seal
 from moore.run.stop import STOPPED
 from moore.run.unit import main
-from tests.run.test_checkpoints import flip, no_room
+from tests.support.harm import flip, no_room
 from tests.support.resume_units import fork, gate_of, rows, run_to_end, run_until, status, wait_for, write_spec
 
 OFFLINE_POINTS = 61  # safe points of the offline stage: 20 ensemble updates, their end, 40 policy updates

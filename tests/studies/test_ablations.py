@@ -13,18 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, to_mapping
-from moore.algorithm.moore import OnlineStage
-from moore.algorithm.mopo import offline_stage
 from moore.algorithm.sampling import DENSITY_RATIO, ROW_STRATEGIES, SamplingConfig
 from moore.algorithm.switches import ALGORITHMS, dotted_keys, has_switch
 from moore.base.errors import UserError
-from moore.run.recorder import Recorder
 from moore.studies.identity import offline_key, offline_run_id
 from moore.studies.study import ABLATIONS_DIR, load_study
-from tests.agents.test_methods import KNOWN, method
-from tests.agents.test_online import with_returns
+from tests.support.agents import KNOWN, method
+from tests.support.core import make_cohort, run_stage, stage_of, with_returns
 
 SCALES = sorted((ABLATIONS_DIR / "scales").glob("*.yaml"))
 STUDY = ABLATIONS_DIR / "sampling.yaml"
@@ -166,14 +162,14 @@ def keys_read(config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         for kind in prefixes:
             patch.setattr(kind, "__getattribute__", spy)
-        online = Cohort([config], with_returns(config.env), "online")
+        online = make_cohort([config], "online", with_returns(config.env))
         if config.dataset is not None:
-            offline = Cohort([config], with_returns(config.env), "offline")
-            offline_stage(offline, Recorder(root / "offline", "study", [config]), lambda: None)
+            offline = make_cohort([config], "offline", with_returns(config.env))
+            run_stage(stage_of(offline), root / "offline")
             online.agent.load(offline.agent.state())
             if online.ensemble is not None and offline.ensemble is not None:
                 online.ensemble.load(offline.ensemble.state())
-        OnlineStage(online).run(Recorder(root / "online", "study", [config]), lambda: None)
+        run_stage(stage_of(online), root / "online")
     return read
 
 

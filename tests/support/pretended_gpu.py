@@ -15,7 +15,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from moore.networks.mlp import MLP
 from moore.networks.random import Streams
-from tests.networks.test_graphs import METHODS, cohort
+from tests.support.agents import METHODS, three_strategies
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def copies(device: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
 @pytest.mark.parametrize("name", METHODS)
 def test_nothing_waits_for_the_gpu(name: str, stage: str, precision: str, device: str, copies: list[Any]) -> None:
     """Breaks if a rollout or an update, with its draws, reads a number off the device, copies one, or mixes devices."""
-    made = cohort(name, stage, device, precision=precision)
+    made = three_strategies(name, stage, device, precision=precision)
     t = 1 if stage == "online" else 0
     for _ in range(2):  # what stays the same for an epoch is copied once
         copies.clear()

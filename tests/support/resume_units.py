@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ import pytest
 
 import moore.run.unit
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.config import from_mapping, to_mapping
+from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.run.recorder import Recorder
 from moore.run.stop import Stopped, StopRequest
 from moore.run.unit import Unit
+from moore.studies.axes import merge
 
 RUN: dict[str, Any] = {
     "env": "pendulum",
@@ -43,19 +46,41 @@ RUN: dict[str, Any] = {
     "online": {"epochs": 3, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
 }
 
+# Saves at every opportunity and kills itself at the n-th evaluation, after rows that no checkpoint knows of.
+DRIVER = """
+import json, os, signal, sys
+from pathlib import Path
+import moore.run.unit
+from moore.run.recorder import Recorder
+moore.run.unit.CHECKPOINT_SECONDS = -1.0
+original, left = Recorder.evaluation, int(sys.argv[2])
+def evaluation(self, *args, **kwargs):
+    global left
+    original(self, *args, **kwargs)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+Recorder.evaluation = evaluation
+path = Path(sys.argv[1])
+moore.run.unit.Unit(json.loads(path.read_text()), path).run()
+"""
+
 FORKS = multiprocessing.get_context("forkserver")  # it has torch already, which takes seconds to import
 FORKS.set_forkserver_preload(["tests.support.resume_warm", "tests.support.resume_units"])
 
 
 def write_spec(root: Path, **changes: Any) -> Path:
     """The spec of a unit with two seeds below root; changes are laid over RUN's keys."""
-    values = {
-        key: {**value, **changes.pop(key, {})} if isinstance(value, dict) else value for key, value in RUN.items()
-    }
-    runs = [to_mapping(from_mapping(values | changes | {"seed": seed}, "test")) for seed in (0, 1)]
-    spec = {"study": "tiny", "name": "unit", "root": str(root), "device": "cpu", "runs": runs}
+    return write_unit(root, [from_mapping(merge(RUN, changes | {"seed": seed}), "test") for seed in (0, 1)])
+
+
+def write_unit(root: Path, runs: Sequence[RunConfig]) -> Path:
+    """The spec of a unit of these runs below root."""
+    configs = [to_mapping(run) for run in runs]
+    spec = {"study": "tiny", "name": "unit", "root": str(root), "device": "cpu", "runs": configs}
     path = root / "tiny" / "units" / "unit.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in ("units", "runs"):
+        (root / "tiny" / folder).mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(spec))
     return path
 
@@ -97,6 +122,12 @@ def run_until(path: Path, point: int) -> None:
 def run_to_end(path: Path) -> None:
     """Run a unit in this process to its end."""
     Unit(json.loads(path.read_text()), path).run()
+
+
+def kill_at_evaluation(path: Path, count: int) -> None:
+    """Run a unit in a process of its own that kills itself at its n-th evaluation."""
+    done = subprocess.run([sys.executable, "-c", DRIVER, str(path), str(count)], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def fork(path: Path, seconds: float, stuck: bool = False) -> BaseProcess:
