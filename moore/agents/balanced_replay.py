@@ -18,11 +18,22 @@ from torch import Tensor
 from moore.agents.actor_critic import Agent, Setup
 from moore.agents.cql import CQL, CQLConfig
 from moore.agents.registry import register
+from moore.base.errors import UserError
 from moore.base.strict import FORBID, Count
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch, Batch
 from moore.networks.gaussian import LOG_STD_MAX, LOG_STD_MIN, deterministic_action, squashed_gaussian
 from moore.networks.random import derive_seed
+
+# what its agents do not read, of CQL's settings
+FIXED = {
+    "online_cql_coef": 0.0,
+    "calibrated": False,
+    "num_critics": 2,
+    "target_critics": 2,
+    "actor_value": "min",
+    "online_actor_interval": 1,
+}
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -30,6 +41,11 @@ class BalancedReplayConfig(CQLConfig):
     """The settings of its CQL agents, and how many there are; `density_ratio` has those of its priorities."""
 
     num_agents: Count = 5
+
+    def __post_init__(self) -> None:
+        for key, only in FIXED.items():
+            if getattr(self, key) != only:
+                raise UserError(f"agent.{key}: {getattr(self, key)!r} is not accepted; expected {only!r} here")
 
 
 @register("balanced_replay")
@@ -44,7 +60,7 @@ class BalancedReplay(Agent):
         self.num_runs, self.action_dim = len(seeds), setup.action_dim
         agent_seeds = [derive_seed(seed, "agent", k) for seed in seeds for k in range(self.num_agents)]
         # CQL leaves the entropy out of its target, the online losses have it; the conservative term ends with the stage
-        own = replace(config, online_cql_coef=0.0, entropy_backup=config.entropy_backup and stage == "online")
+        own = replace(config, entropy_backup=config.entropy_backup and stage == "online")
         self.agents = CQL(own, setup._replace(seeds=agent_seeds))
         self.noise_blocks = self.agents.noise_blocks
         # offline every agent has minibatches of its own; online one minibatch serves all

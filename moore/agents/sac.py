@@ -34,7 +34,8 @@ class SACConfig(ActorCriticConfig):
     def __post_init__(self) -> None:
         if self.target_critics > self.num_critics:
             raise UserError(
-                f"target_critics: {self.target_critics} is not accepted; expected 1 to num_critics = {self.num_critics}"
+                f"agent.target_critics: {self.target_critics} is not accepted;"
+                f" expected 1 to num_critics = {self.num_critics}"
             )
 
 

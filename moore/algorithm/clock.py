@@ -19,7 +19,7 @@ class Clock(State):
     def __init__(self) -> None:
         self.t, self.tau = 1, 1  # epoch and step, both from 1
         self.done, self.left = 0, 0  # parts of the step that are done; rounds that the part under way still owes
-        self._part, self._safe_point = 0, _nothing
+        self._part, self._safe_point = 0, nothing
 
     def steps(self, epochs: int, steps: int, safe_point: SafePoint) -> Iterator[tuple[int, int]]:
         """Yield (t, tau) from where the clock stands to the last step of the last epoch."""
@@ -53,5 +53,5 @@ class Clock(State):
             self.done = self._part
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Save nothing."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from moore.agents.actor_critic import Agent, Setup
 from moore.agents.registry import find_agent
-from moore.algorithm.clock import Clock
+from moore.algorithm.clock import Clock, SafePoint, nothing
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.density_ratio import DensityRatio
 from moore.algorithm.draws import ALL, Draws, Split
@@ -23,6 +23,7 @@ from moore.algorithm.metrics import Metrics
 from moore.algorithm.penalty import PenaltyCoef
 from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
 from moore.algorithm.rollout import rollout
+from moore.algorithm.train_model import train_model
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
 from moore.envs.termination import terminated_fn
@@ -115,6 +116,10 @@ class Cohort(State):
         """Take one environment step in every run and add it to D_on."""
         assert self.interaction is not None, "only the online stage has environments"
         self.interaction.step(self.agent, self.real_buffer, self.streams)
+
+    def train_model(self, t: int, safe_point: SafePoint = nothing) -> None:
+        """Train the ensemble on D_off and D_on, drawn by each run's strategy; t = 0 is the offline stage."""
+        train_model(self, t, safe_point)
 
     def imagine(self, t: int) -> None:
         """Roll out from start states drawn by each run's strategy; add penalised transitions to D_model."""

@@ -21,7 +21,6 @@ from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.algorithm.log import Log, evaluate
-from moore.algorithm.train_model import train_model
 
 UPDATES_PER_DRAW = 50  # random numbers are drawn for so many updates at once: few calls, bounded memory
 
@@ -39,7 +38,7 @@ def moore(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
         if learns(cohort):
             if cohort.ensemble is not None and tau % online.retrain_interval == 0:
                 # the ensemble on D_off and D_on by priority, until convergence
-                clock.once(train_model, cohort, t, safe_point)
+                clock.once(cohort.train_model, t, safe_point)
                 # H steps from start states drawn by priority, penalised, added to D_model
                 clock.once(cohort.imagine, t)
             # N updates of policy and critics on D_model, and on a share of real transitions

@@ -8,7 +8,6 @@ from __future__ import annotations
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.log import Log, evaluate
-from moore.algorithm.train_model import train_model
 
 
 def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
@@ -19,7 +18,7 @@ def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
     settings = cohort.shared.offline
     if cohort.ensemble is not None and not cohort.ensemble.fitted:
         log.stage("offline: dynamics ensemble")
-        train_model(cohort, 0, safe_point)
+        cohort.train_model(0, safe_point)
         safe_point()
     if cohort.evaluations == 0:
         evaluate(cohort, log)

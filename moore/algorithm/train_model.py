@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from moore.algorithm.clock import SafePoint
-from moore.algorithm.cohort import Cohort
 from moore.algorithm.diagnostics import HELD_OUT, MAX_ROWS, look_after, look_before
 from moore.algorithm.draws import Split
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.penalty import max_std, uncertainty
 from moore.networks.batch import Batch
 from moore.networks.random import Streams
+
+if TYPE_CHECKING:
+    from moore.algorithm.cohort import Cohort
 
 
 def train_model(cohort: Cohort, t: int, safe_point: SafePoint) -> None:

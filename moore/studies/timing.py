@@ -15,7 +15,6 @@ from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.algorithm.draws import ALL
-from moore.algorithm.train_model import train_model
 from moore.data.transitions import Transitions
 from moore.envs import make_env
 from moore.envs.spec import find_spec
@@ -56,7 +55,7 @@ def times(config: RunConfig, stage: str, runs: int, device: str, transitions: in
     t = EPOCH if online else 0
     model_update = rollout = env_step = update = 0.0
     if config.uses_model:
-        model_update = _seconds(lambda: train_model(cohort, t, lambda: None), device) / MODEL_UPDATES
+        model_update = _seconds(lambda: cohort.train_model(t), device) / MODEL_UPDATES
         rollout = _seconds(lambda: cohort.imagine(t), device) * config.rollout.batch_size / most
         length = config.online.rollout_length if online else None
         rollout *= config.rollout.length if length is None else length

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from moore.agents.actor_critic import SACConfig
+from moore.agents.actor_critic import Agent
 from moore.agents.awac import AWAC, AWACConfig
 from moore.agents.balanced_replay import BalancedReplay, BalancedReplayConfig
 from moore.agents.cql import CQL, CQLConfig
 from moore.agents.iql import IQL, IQLConfig
-from moore.agents.registry import Agent
-from moore.agents.sac import SAC
+from moore.agents.sac import SAC, SACConfig, Setup
 from moore.agents.td3_bc import TD3BC, TD3BCConfig
 from moore.networks.batch import Batch, BatchWithReturns
 from moore.networks.random import Streams
+from tests.support.agents import with_shared
 
 OBS, ACT, SEEDS = 2, 1, [0, 1]
 CONFIG = SACConfig(hidden=(32,), actor_lr=5e-3, critic_lr=1e-2, alpha_lr=1e-2, tau=0.05, batch_size=64)
@@ -79,8 +79,10 @@ def value(agent: SAC, action: float) -> Tensor:
 
 Regression = Callable[[float], AWAC | IQL]
 REGRESSIONS: dict[str, Regression] = {
-    "awac": lambda temperature: AWAC(CONFIG, AWACConfig(temperature), OBS, ACT, SEEDS),
-    "iql": lambda temperature: IQL(CONFIG, IQLConfig(temperature=temperature, value_lr=1e-2), OBS, ACT, SEEDS),
+    "awac": lambda temperature: AWAC(with_shared(AWACConfig, CONFIG, temperature=temperature), Setup(OBS, ACT, SEEDS)),
+    "iql": lambda temperature: IQL(
+        with_shared(IQLConfig, CONFIG, temperature=temperature, value_lr=1e-2), Setup(OBS, ACT, SEEDS)
+    ),
 }
 
 
@@ -97,7 +99,9 @@ def test_regression_prefers_better_actions(name: str) -> None:
 
 def test_cql_is_pessimistic_about_actions_outside_the_data() -> None:
     """Breaks if the conservative term has the wrong sign: the reward rises with the action, SAC extrapolates."""
-    plain, conservative = (CQL(CONFIG, CQLConfig(), coef, OBS, ACT, SEEDS) for coef in (0.0, 5.0))
+    plain, conservative = (
+        CQL(with_shared(CQLConfig, CONFIG, cql_coef=coef), Setup(OBS, ACT, SEEDS, "offline")) for coef in (0.0, 5.0)
+    )
     for agent in (plain, conservative):
         train(agent, episodes(agent, 150, -0.8, -0.2, reward=lambda action: action))
     assert (value(plain, 0.9) > value(plain, -0.5) + 0.5).all()
@@ -108,7 +112,9 @@ def test_cql_is_pessimistic_about_actions_outside_the_data() -> None:
 def test_cal_ql_is_held_to_the_return() -> None:
     """Breaks if Cal-QL's bound is on the wrong side or missing: every action returns 1, data actions are below -0.2."""
     config = replace(CONFIG, critic_lr=3e-3)
-    cql, cal_ql = (CQL(config, CQLConfig(calibrated=c), 5.0, OBS, ACT, SEEDS) for c in (False, True))
+    cql, cal_ql = (
+        CQL(with_shared(CQLConfig, config, calibrated=c), Setup(OBS, ACT, SEEDS, "offline")) for c in (False, True)
+    )
     for agent in (cql, cal_ql):
         train(agent, episodes(agent, 200, -0.8, -0.2, reward=torch.ones_like), return_to_go=1.0, update_actor=False)
     assert (value(cal_ql, -0.5) > 1.0).all()
@@ -119,7 +125,9 @@ def test_cal_ql_is_held_to_the_return() -> None:
 
 def test_td3_bc_leaves_the_data_for_the_critic() -> None:
     """Breaks if cloning or the critic's weight has the wrong sign: most data actions are near -0.5, the best is 0.6."""
-    cloned, free = (TD3BC(CONFIG, TD3BCConfig(q_weight=weight), OBS, ACT, SEEDS) for weight in (0.0, 50.0))
+    cloned, free = (
+        TD3BC(with_shared(TD3BCConfig, CONFIG, q_coef=weight), Setup(OBS, ACT, SEEDS)) for weight in (0.0, 50.0)
+    )
     for agent in (cloned, free):
         train(agent, episodes(agent, 250, -0.6, -0.4, anything=0.25))
     assert (policy(cloned) + 0.375).abs().max() < 0.1  # the mean action
@@ -127,9 +135,11 @@ def test_td3_bc_leaves_the_data_for_the_critic() -> None:
 
 
 LEARNERS: dict[str, Callable[[], Agent]] = {
-    "rlpd": lambda: SAC(replace(REDQ, actor_value="mean"), OBS, ACT, SEEDS),
-    "wsrl": lambda: CQL(replace(REDQ, entropy_backup=False), CQLConfig(), 0.0, OBS, ACT, SEEDS),
-    "balanced_replay": lambda: BalancedReplay(CONFIG, CQLConfig(), BalancedReplayConfig(3), OBS, ACT, SEEDS, "online"),
+    "rlpd": lambda: SAC(replace(REDQ, actor_value="mean"), Setup(OBS, ACT, SEEDS)),
+    "wsrl": lambda: CQL(with_shared(CQLConfig, REDQ, entropy_backup=False), Setup(OBS, ACT, SEEDS)),
+    "balanced_replay": lambda: BalancedReplay(
+        with_shared(BalancedReplayConfig, CONFIG, num_agents=3), Setup(OBS, ACT, SEEDS)
+    ),
 }
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from moore.agents.actor_critic import ACTIVATIONS
-from moore.agents.registry import Agent, make_agent
+from moore.agents.actor_critic import ACTIVATIONS, Agent, Setup
+from moore.agents.registry import find_agent
 from moore.algorithm.cohort import Cohort
 from moore.data.transitions import Transitions
 from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
 from moore.networks.random import Streams
+from moore.networks.state import joined, runs_of
 from tests.support.agents import method
 from tests.support.core import make_cohort
+from tests.support.state import tensors
 
 MODEL_FREE = ("awac", "iql", "td3_bc", "cql_sac", "cal_ql", "balanced_replay", "rlpd", "wsrl")
 STAGES = ("offline", "online")
@@ -26,9 +30,10 @@ pytestmark = pytest.mark.usefixtures("double_precision")
 
 
 def make(name: str, stage: str, seeds: list[int]) -> Agent:
-    agent = make_agent(method(name, env="hopper"), seeds, stage)
+    config = method(name, env="hopper")
+    agent = find_agent(config.algorithm)(config.agent, Setup(11, 3, seeds, stage))
     for run, seed in enumerate(seeds):  # what the data would set, different for each run
-        agent.set_normalizer(run, torch.full((11,), 0.1 * seed), torch.full((11,), 1.0 + seed))
+        agent.fit_to_dataset(run, Streams([seed], "observations").normal(50, 11)[0] * seed, 100.0 * seed)
     return agent
 
 
@@ -52,8 +57,8 @@ def train(name: str, agent: Agent, seeds: list[int], steps: range) -> dict[str, 
     return metrics
 
 
-def copied(agent: Agent) -> dict[str, Tensor]:
-    return {key: value.detach().clone() for key, value in agent.state().items()}
+def copied(agent: Agent) -> dict[str, Any]:
+    return copy.deepcopy(agent.state())
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -69,8 +74,8 @@ def test_agents_are_single_runs(name: str, stage: str) -> None:
         assert one.keys() == metrics.keys()
         for key, value in metrics.items():
             close(value[run], one[key][0])
-        for key, value in together.state().items():
-            close(value[run].detach(), alone.state()[key][0].detach())
+        for key, value in tensors(together).items():
+            close(value[run].detach(), tensors(alone)[key][0].detach())
             if key in ("actor_params", "critic_params", "critic_target"):
                 assert not torch.equal(value[run], start[key][run]), key
 
@@ -82,21 +87,21 @@ def test_state_continues_and_forks(name: str, stage: str) -> None:
     agent = make(name, stage, SEEDS)
     train(name, agent, SEEDS, range(3))
     saved = copied(agent)
-    assert all(len(value) == len(SEEDS) for value in saved.values())
+    assert all(len(value) == len(SEEDS) for value in tensors(saved).values())
     train(name, agent, SEEDS, range(3, 6))
 
     restored = make(name, stage, [7, 8, 9])
     restored.load(saved)
     train(name, restored, SEEDS, range(3, 6))
-    for key, value in agent.state().items():
-        assert torch.equal(value, restored.state()[key]), key
+    for key, value in tensors(agent).items():
+        assert torch.equal(value, tensors(restored)[key]), key
 
     forks = [2, 0, 2, 2]
     forked = make(name, stage, [7, 8, 9, 10])
-    forked.load({key: value[forks] for key, value in saved.items()})
+    forked.load(joined([runs_of(saved, run) for run in forks]))
     train(name, forked, [SEEDS[run] for run in forks], range(3, 6))
-    for key, value in agent.state().items():
-        close(forked.state()[key].detach(), value[forks].detach())
+    for key, value in tensors(agent).items():
+        close(tensors(forked)[key].detach(), value[forks].detach())
 
 
 @pytest.mark.parametrize("name", MODEL_FREE)
@@ -104,7 +109,7 @@ def test_offline_state_starts_the_online_stage(name: str) -> None:
     """Breaks if the offline agent's state does not fit the online agent, or the fork acts differently."""
     offline, online = make(name, "offline", SEEDS), make(name, "online", [7, 8, 9])
     train(name, offline, SEEDS, range(2))
-    online.load(offline.state())
+    online.load(joined([runs_of(offline.state(), run) for run in range(len(SEEDS))]))
     obs = Streams(SEEDS, "states").normal(5, 11)
     noise = Streams(SEEDS, "noise").normal(5, 3)
     assert torch.equal(offline.act(obs), online.act(obs))
@@ -151,10 +156,10 @@ def test_cohort_is_single_runs(name: str, stage: str) -> None:
         alone = learn(name, stage, [seed], [data])
         for key, values in alone.metrics.flush().items():
             assert values[0] == pytest.approx(metrics[key][run], rel=1e-6), key
-        for key, value in together.agent.state().items():
-            close(value[run].detach(), alone.agent.state()[key][0].detach())
+        for key, value in tensors(together.agent).items():
+            close(value[run].detach(), tensors(alone.agent)[key][0].detach())
     if name == "balanced_replay" and stage == "online":
-        assert together.sampler.density_ratio is not None
+        assert together.draws.density_ratio is not None
         assert "train/ratio_loss" in metrics
         assert metrics["sampling/real_batches_online_share"] != metrics["sampling/ratio_online"]
 
@@ -173,11 +178,11 @@ def test_scale_of_rewards_reaches_online_batches() -> None:
         return cohort
 
     scaled, plain = trained(True), trained(False)
-    assert scaled.agent.state()["reward_scale"].item() == 5.0
+    assert tensors(scaled.agent)["reward_scale"].item() == 5.0
     assert scaled.metrics.flush()["sampling/real_batches_online_share"] == [1.0]
-    for key, value in plain.agent.state().items():
+    for key, value in tensors(plain.agent).items():
         if key != "reward_scale":
-            close(scaled.agent.state()[key].detach(), value.detach())
+            close(tensors(scaled.agent)[key].detach(), value.detach())
 
 
 @pytest.mark.parametrize("name", ["cal_ql", "wsrl", "balanced_replay"])

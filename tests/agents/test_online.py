@@ -15,19 +15,19 @@ from moore.agents.actor_critic import ActorCritic
 from moore.agents.balanced_replay import BalancedReplay
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.moore import OnlineStage
 from moore.networks.adam import RunAdam
 from moore.networks.batch import BatchWithReturns
 from moore.networks.random import Streams
 from moore.run import checkpoint
 from tests.support.agents import method
-from tests.support.core import FLOOR, make_cohort, online_stage, run_stage, with_returns
+from tests.support.core import FLOOR, Stage, make_cohort, online_stage, run_stage, with_returns
 from tests.support.resume_units import kill_at_evaluation, rows, run_to_end, write_unit
+from tests.support.state import tensors
 
 Fields = dict[str, Tensor]
 
 
-def stage_of(*configs: RunConfig) -> OnlineStage:
+def stage_of(*configs: RunConfig) -> Stage:
     return online_stage(configs, with_returns(configs[0].env))
 
 
@@ -57,7 +57,7 @@ def test_wsrl_warms_up_with_its_offline_policy(tmp_path: Path, monkeypatch: pyte
     with torch.no_grad():
         agent.actor_params[:, -2] = 0.7  # the last bias: mean, then log std
         agent.actor_params[:, -1] = -1.0
-    before = copied(agent.state())
+    before = copied(tensors(agent))
     run_stage(stage, tmp_path)
     assert calls == [(1 + (step - 1) // 20, step, 2) for step in range(25, 61)]
 
@@ -85,26 +85,26 @@ def test_rounds_of_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(("name", "interval"), [("rlpd", 4), ("td3_bc", 2), ("awac", 1)])
 def test_actor_interval(name: str, interval: int) -> None:
     """Breaks if actor and temperature (TD3+BC: actor and targets) do not move at every k-th update only."""
-    online = {"actor_interval": 4} if name == "rlpd" else {}
-    cohort = make_cohort([method(name, online=online)], "online", with_returns("pendulum"))
+    agent = {"online_actor_interval": 4} if name == "rlpd" else {}
+    cohort = make_cohort([method(name, agent=agent)], "online", with_returns("pendulum"))
     slow = {"actor_params", "log_alpha"} | ({"critic_target", "actor_target"} if name == "td3_bc" else set())
     for update in range(1, 9):
-        before = copied(cohort.agent.state())
+        before = copied(tensors(cohort.agent))
         cohort.update_policy(1, 1)
         for key in {"actor_params", "critic_params", "critic_target", "actor_target", "log_alpha"} & before.keys():
-            moved = not torch.equal(before[key], cohort.agent.state()[key])
+            moved = not torch.equal(before[key], tensors(cohort.agent)[key])
             assert moved == (update % interval == 0 or key not in slow), (update, key)
 
 
 def test_td3_bc_delays_its_actor_offline_too() -> None:
     """Breaks if TD3's delay holds in one stage only, or the online interval of SAC's actor in both."""
     for name, moves in (("td3_bc", [False, True] * 2), ("rlpd", [True] * 4)):
-        config = method(name, online={"actor_interval": 2} if name == "rlpd" else {})
+        config = method(name, agent={"online_actor_interval": 2} if name == "rlpd" else {})
         cohort = make_cohort([config], "offline", with_returns("pendulum"))
         for moved in moves:
-            before = copied(cohort.agent.state())
+            before = copied(tensors(cohort.agent))
             cohort.update_policy(0, 1)
-            assert (not torch.equal(before["actor_params"], cohort.agent.state()["actor_params"])) == moved
+            assert (not torch.equal(before["actor_params"], tensors(cohort.agent)["actor_params"])) == moved
 
 
 @pytest.mark.parametrize("name", ["mopo", "mopo_naive"])
@@ -114,13 +114,13 @@ def test_what_stays_of_the_offline_stage(name: str, tmp_path: Path, monkeypatch:
     stage = stage_of(method(name), method(name, seed=1))
     cohort = stage.cohort
     assert cohort.ensemble is not None
-    cohort.ensemble.load(cohort.ensemble.state())  # a fork, as from the offline stage
-    agent, ensemble = copied(cohort.agent.state()), copied(cohort.ensemble.state())
+    cohort.ensemble.fitted = True  # a fork, as from the offline stage
+    agent, ensemble = copied(tensors(cohort.agent)), copied(tensors(cohort.ensemble))
     table = run_stage(stage, tmp_path)
     assert cohort.real_buffer.online_size == 60
     for key, value in ensemble.items():
-        assert torch.equal(value, cohort.ensemble.state()[key]), key
-    moved = {key for key, value in agent.items() if not torch.equal(value, cohort.agent.state()[key])}
+        assert torch.equal(value, tensors(cohort.ensemble)[key]), key
+    moved = {key for key, value in agent.items() if not torch.equal(value, tensors(cohort.agent)[key])}
     shares = table[table["metric"].str.endswith("_online_share")].groupby("metric")["value"].mean().to_dict()
     if name == "mopo":
         assert not moved
@@ -146,7 +146,7 @@ def discounted(rewards: list[float], ended: list[int], fell: list[int]) -> list[
     return sums[::-1]
 
 
-def play(stage: OnlineStage, steps: int, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+def play(stage: Stage, steps: int, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Take steps; the numbers of each run's steps that ended an episode, by a fall or by the time limit."""
     ended: list[list[int]] = [[] for _ in stage.cohort.seeds]
     original = stage.env.step
@@ -164,7 +164,7 @@ def play(stage: OnlineStage, steps: int, monkeypatch: pytest.MonkeyPatch) -> lis
     return ended
 
 
-def online_batch(stage: OnlineStage) -> BatchWithReturns:
+def online_batch(stage: Stage) -> BatchWithReturns:
     buffer = stage.cohort.real_buffer
     return buffer.gather_with_returns(buffer.online_start[:, None] + torch.arange(buffer.online_size))
 
@@ -172,7 +172,7 @@ def online_batch(stage: OnlineStage) -> BatchWithReturns:
 @pytest.mark.parametrize("env", ["inverted_double_pendulum", "pendulum"])
 def test_returns_of_online_episodes(env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a return is known before its episode ends, crosses a fall or a time limit, or is lost on resume."""
-    configs = [method("cal_ql", env=env, seed=seed, sac={"gamma": 0.9}) for seed in (0, 1, 2)]
+    configs = [method("cal_ql", env=env, seed=seed, agent={"gamma": 0.9}) for seed in (0, 1, 2)]
     stage, resumed = stage_of(*configs), stage_of(*configs)
     if env == "pendulum":  # it never falls; the time limit is 200
         stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([185, 196, 100])})
@@ -199,9 +199,9 @@ def fast(adam: RunAdam, runs: list[int]) -> None:
     step = adam.step
 
     def faster(*arguments: Any) -> None:
-        before = adam.params[runs].detach()
+        before = adam._params[runs].detach()
         step(*arguments)
-        adam.params[runs] = before + (adam.params[runs] - before) * 1e6 / adam.lr
+        adam._params[runs] = before + (adam._params[runs] - before) * 1e6 / adam._lr
 
     adam.step = faster  # type: ignore[method-assign, assignment]
 
@@ -212,7 +212,7 @@ def test_diverged_run_is_recorded_and_others_go_on(name: str, tmp_path: Path) ->
     tables = {}
     for label in ("healthy", "broken"):
         # two hidden layers: with one, values of 1e13 would be finite
-        stage = stage_of(*(method(name, seed=seed, sac={"hidden": [8, 8]}) for seed in range(3)))
+        stage = stage_of(*(method(name, seed=seed, agent={"hidden": [8, 8]}) for seed in range(3)))
         agent = stage.cohort.agent
         inner, of_run_1 = (agent.agents, list(range(5, 10))) if isinstance(agent, BalancedReplay) else (agent, [1])
         if label == "broken":

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from moore.agents.actor_critic import Setup
 from moore.agents.sac import SAC, SACConfig
 from moore.networks.batch import Batch
 from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, linear_stack
+from tests.support.state import tensors
 
 close = partial(torch.testing.assert_close, rtol=1e-3, atol=1e-4)
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
@@ -67,7 +69,7 @@ class OneAgent:
 @pytest.mark.parametrize("normalize_obs", [False, True])
 def test_update_is_the_plain_algorithm(normalize_obs: bool) -> None:
     """Breaks if any of target, losses, temperature, Polyak step or the order of the four is wrong, or runs mix."""
-    agent = SAC(SACConfig(**{**vars(CONFIG), "normalize_obs": normalize_obs}), OBS, ACT, SEEDS)
+    agent = SAC(SACConfig(**{**vars(CONFIG), "normalize_obs": normalize_obs}), Setup(OBS, ACT, SEEDS))
     if normalize_obs:
         agent.obs_mean += torch.tensor([0.5, -1.0, 0.0])
         agent.obs_std *= torch.tensor([2.0, 0.5, 1.0])
@@ -90,8 +92,8 @@ def test_update_is_the_plain_algorithm(normalize_obs: bool) -> None:
 def test_cohort_is_single_runs() -> None:
     """Breaks if a run's start, gradient or optimiser depends on the other runs."""
     config = SACConfig(hidden=(16,), critic_layer_norm=True)
-    together = SAC(config, OBS, ACT, SEEDS)
-    alone = [SAC(config, OBS, ACT, [seed]) for seed in SEEDS]
+    together = SAC(config, Setup(OBS, ACT, SEEDS))
+    alone = [SAC(config, Setup(OBS, ACT, [seed])) for seed in SEEDS]
     for step in range(5):
         batch, noise = data(step)
         metrics = together.update(batch, noise)
@@ -100,8 +102,8 @@ def test_cohort_is_single_runs() -> None:
             for key, value in metrics.items():
                 torch.testing.assert_close(value[run], one[key][0], rtol=1e-4, atol=1e-5)
     for run, agent in enumerate(alone):
-        for key, value in together.state().items():
-            torch.testing.assert_close(value[run], agent.state()[key][0], rtol=1e-4, atol=1e-5)
+        for key, value in tensors(together).items():
+            torch.testing.assert_close(value[run], tensors(agent)[key][0], rtol=1e-4, atol=1e-5)
 
 
 def test_terminated_stops_the_bootstrap() -> None:
@@ -110,7 +112,7 @@ def test_terminated_stops_the_bootstrap() -> None:
     far = batch._replace(next_obs=batch.next_obs + 3.0)
     for terminated, equal in ((torch.ones(3, B), True), (torch.zeros(3, B), False)):
         losses = [
-            SAC(CONFIG, OBS, ACT, SEEDS).update(b._replace(terminated=terminated), noise)["train/critic_loss"]
+            SAC(CONFIG, Setup(OBS, ACT, SEEDS)).update(b._replace(terminated=terminated), noise)["train/critic_loss"]
             for b in (batch, far)
         ]
         assert torch.equal(*losses) is equal
@@ -119,7 +121,7 @@ def test_terminated_stops_the_bootstrap() -> None:
 @pytest.mark.parametrize(("target", "rises"), [(5.0, True), (-50.0, False)])
 def test_temperature_pulls_entropy_to_its_target(target: float, rises: bool) -> None:
     """Breaks if the temperature's gradient has the wrong sign."""
-    agent = SAC(SACConfig(**{**vars(CONFIG), "target_entropy": target}), OBS, ACT, SEEDS)
+    agent = SAC(SACConfig(**{**vars(CONFIG), "target_entropy": target}), Setup(OBS, ACT, SEEDS))
     before = agent.log_alpha.clone()
     agent.update(*data(0))
     assert ((agent.log_alpha > before) == rises).all()
@@ -127,13 +129,13 @@ def test_temperature_pulls_entropy_to_its_target(target: float, rises: bool) -> 
 
 def test_default_target_entropy() -> None:
     """Breaks if the default is not -dim(action)."""
-    assert SAC(CONFIG, OBS, ACT, SEEDS).target_entropy == -2.0
-    assert SAC(SACConfig(target_entropy=-3.0), OBS, ACT, SEEDS).target_entropy == -3.0
+    assert SAC(CONFIG, Setup(OBS, ACT, SEEDS)).target_entropy == -2.0
+    assert SAC(SACConfig(target_entropy=-3.0), Setup(OBS, ACT, SEEDS)).target_entropy == -3.0
 
 
 def test_entropy_bonus_widens_the_policy() -> None:
     """Breaks if the actor minimises entropy: with a large temperature and no reward the policy must spread."""
-    agent = SAC(SACConfig(hidden=(16,), actor_lr=1e-2, alpha_lr=1e-9, init_alpha=10.0), OBS, ACT, SEEDS)
+    agent = SAC(SACConfig(hidden=(16,), actor_lr=1e-2, alpha_lr=1e-9, init_alpha=10.0), Setup(OBS, ACT, SEEDS))
     entropies = []
     for step in range(40):
         batch, noise = data(step)
@@ -144,21 +146,21 @@ def test_entropy_bonus_widens_the_policy() -> None:
 
 def test_nan_stays_in_its_run() -> None:
     """Breaks if a reduction over runs lets one NaN spread."""
-    clean, poisoned = SAC(CONFIG, OBS, ACT, SEEDS), SAC(CONFIG, OBS, ACT, SEEDS)
+    clean, poisoned = SAC(CONFIG, Setup(OBS, ACT, SEEDS)), SAC(CONFIG, Setup(OBS, ACT, SEEDS))
     poisoned.critic_params[1] = torch.nan
     for step in range(4):
         batch, noise = data(step)
         clean.update(batch, noise)
         metrics = poisoned.update(batch, noise)
     assert metrics["train/critic_loss"].isnan().tolist() == [False, True, False]
-    for key, value in clean.state().items():
+    for key, value in tensors(clean).items():
         for run in (0, 2):
-            assert torch.equal(value[run], poisoned.state()[key][run]), key
+            assert torch.equal(value[run], tensors(poisoned)[key][run]), key
 
 
 def test_act() -> None:
     """Breaks if evaluation is not the tanh of the mean or exploration ignores its noise."""
-    agent = SAC(CONFIG, OBS, ACT, SEEDS)
+    agent = SAC(CONFIG, Setup(OBS, ACT, SEEDS))
     obs = data(0)[0].obs
     mean, log_std = agent.actor(agent.actor_params, obs).chunk(2, -1)
     torch.testing.assert_close(agent.act(obs), mean.tanh())

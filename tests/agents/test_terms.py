@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, norm
 
-from moore.agents.actor_critic import SACConfig
 from moore.agents.awac import advantage_weight
 from moore.agents.balanced_replay import ensemble_head
 from moore.agents.cql import calibrate, conservative_gap
 from moore.agents.gaussian_actor import GaussianActorCritic
 from moore.agents.iql import IQL, IQLConfig, expectile_loss
-from moore.agents.sac import random_subset
+from moore.agents.sac import SACConfig, Setup, random_subset
 from moore.agents.td3_bc import smoothed
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
@@ -53,7 +52,7 @@ def test_advantage_weight(seed: int, temperature: float, max_weight: float) -> N
 @given(seeds)
 def test_gaussian_policy(seed: int) -> None:
     """Breaks if the policy of AWAC and IQL is not a Gaussian around tanh(net) with a clipped std per dimension."""
-    rng, agent = np.random.default_rng(seed), GaussianActorCritic(SACConfig(hidden=(4,)), OBS, ACT, SEEDS)
+    rng, agent = np.random.default_rng(seed), GaussianActorCritic(SACConfig(hidden=(4,)), Setup(OBS, ACT, SEEDS))
     log_std = rng.uniform(-8, 4, size=(len(SEEDS), ACT))
     params = torch.cat([agent.actor_params.detach()[:, :-ACT], torch.tensor(log_std)], 1)
     obs, action, noise = (torch.tensor(rng.normal(size=(len(SEEDS), B, n))) for n in (OBS, ACT, ACT))
@@ -170,10 +169,10 @@ def test_reward_scale(scale_rewards: bool) -> None:
     ranges = [10.0, 400.0, 0.0]  # a dataset whose episodes all return the same has no scale
     factor = torch.tensor([[100.0], [2.5], [1.0]]) if scale_rewards else torch.ones(3, 1)
     scaled, plain = (
-        IQL(SACConfig(hidden=(16,)), IQLConfig(scale_rewards=s), OBS, ACT, SEEDS) for s in (scale_rewards, False)
+        IQL(IQLConfig(hidden=(16,), scale_rewards=s), Setup(OBS, ACT, SEEDS)) for s in (scale_rewards, False)
     )
     for run, size in enumerate(ranges):
-        scaled.set_reward_scale(run, size)
+        scaled.fit_to_dataset(run, torch.zeros(2, OBS), size)
     for step in range(3):
         batch, noise = data(step)
         one = scaled.update(batch, noise[:0])

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from moore.agents.actor_critic import ActorCritic, SACConfig
+from moore.agents.actor_critic import ActorCritic, Setup
 from moore.agents.awac import AWAC, AWACConfig
 from moore.agents.balanced_replay import BalancedReplay, BalancedReplayConfig
 from moore.agents.cql import CQL, CQLConfig
 from moore.agents.iql import IQL, IQLConfig
-from moore.agents.sac import SAC
+from moore.agents.sac import SAC, SACConfig
 from moore.agents.td3_bc import TD3BC, TD3BCConfig
 from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
 from moore.networks.mlp import MLP
-from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, linear_stack
+from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, linear_stack, with_shared
 
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
 REDQ = replace(CONFIG, num_critics=10, target_critics=2, critic_layer_norm=True)
@@ -136,7 +136,7 @@ def awac(one: One, batch: AnyBatch, noise: Tensor) -> tuple[float, float]:
 
 def test_awac() -> None:
     """Breaks if target, advantage, weights, likelihood or the order of the steps is wrong, or runs mix."""
-    agent = AWAC(CONFIG, AWACConfig(temperature=0.1, max_weight=3.0), OBS, ACT, SEEDS)
+    agent = AWAC(with_shared(AWACConfig, CONFIG, temperature=0.1, max_weight=3.0), Setup(OBS, ACT, SEEDS))
     ones = [One(agent, run) for run in range(len(SEEDS))]
     for step in range(STEPS):
         batch, noise = draw(step, agent.noise_blocks)
@@ -169,14 +169,14 @@ def iql(one: One, value: nn.Module, value_opt: torch.optim.Optimizer, batch: Any
 
 def test_iql() -> None:
     """Breaks if value, actor or critic loss, the reward scale or the order of the steps is wrong, or runs mix."""
-    settings = IQLConfig(expectile=0.8, temperature=1 / 3, max_weight=2.0, value_lr=3e-2)
-    agent = IQL(CONFIG, settings, OBS, ACT, SEEDS)
+    own = with_shared(IQLConfig, CONFIG, expectile=0.8, temperature=1 / 3, max_weight=2.0, value_lr=3e-2)
+    agent = IQL(own, Setup(OBS, ACT, SEEDS))
     ranges = [500.0, 2000.0, 800.0]
     ones, values = [One(agent, run) for run in range(len(SEEDS))], []
     for run, size in enumerate(ranges):
-        agent.set_reward_scale(run, size)
+        agent.fit_to_dataset(run, torch.zeros(2, OBS), size)
         net = linear_stack(agent.value, agent.value_params[run])
-        values.append((net, torch.optim.Adam(net.parameters(), settings.value_lr)))
+        values.append((net, torch.optim.Adam(net.parameters(), own.value_lr)))
     for step in range(STEPS):
         batch, noise = draw(step, agent.noise_blocks)
         metrics = agent.update(batch, noise)
@@ -211,7 +211,7 @@ def td3_bc(one: One, actor_target: nn.Module, batch: AnyBatch, noise: Tensor, de
 
 def test_td3_bc() -> None:
     """Breaks if smoothing, lambda = 2.5 / mean|Q|, cloning or the delay of actor and targets is wrong, or runs mix."""
-    agent = TD3BC(CONFIG, TD3BCConfig(target_noise=0.3, target_noise_clip=0.4), OBS, ACT, SEEDS)
+    agent = TD3BC(with_shared(TD3BCConfig, CONFIG, target_noise=0.3, target_noise_clip=0.4), Setup(OBS, ACT, SEEDS))
     ones = [One(agent, run) for run in range(len(SEEDS))]
     targets = [copy.deepcopy(one.actor) for one in ones]
     for step in range(STEPS):
@@ -280,12 +280,15 @@ def sac(one: One, batch: AnyBatch, noise: Tensor, coef: float, update_actor: boo
 
 
 FAMILY: dict[str, Callable[[], tuple[SAC, float]]] = {
-    "rlpd": lambda: (SAC(replace(REDQ, actor_value="mean"), OBS, ACT, SEEDS), 0.0),
-    "cql": lambda: (CQL(replace(CONFIG, entropy_backup=False), CQLConfig(), 3.0, OBS, ACT, SEEDS), 3.0),
-    "cql with entropy": lambda: (CQL(CONFIG, CQLConfig(), 5.0, OBS, ACT, SEEDS), 5.0),
-    "cql_sac online": lambda: (CQL(CONFIG, CQLConfig(), 0.0, OBS, ACT, SEEDS), 0.0),
-    "cal_ql": lambda: (CQL(CONFIG, CQLConfig(calibrated=True), 5.0, OBS, ACT, SEEDS), 5.0),
-    "wsrl": lambda: (CQL(replace(REDQ, entropy_backup=False), CQLConfig(), 5.0, OBS, ACT, SEEDS), 5.0),
+    "rlpd": lambda: (SAC(replace(REDQ, actor_value="mean"), Setup(OBS, ACT, SEEDS)), 0.0),
+    "cql": lambda: (
+        CQL(with_shared(CQLConfig, CONFIG, entropy_backup=False, cql_coef=3.0), Setup(OBS, ACT, SEEDS, "offline")),
+        3.0,
+    ),
+    "cql with entropy": lambda: (CQL(with_shared(CQLConfig, CONFIG), Setup(OBS, ACT, SEEDS, "offline")), 5.0),
+    "cql_sac online": lambda: (CQL(with_shared(CQLConfig, CONFIG), Setup(OBS, ACT, SEEDS)), 0.0),
+    "cal_ql": lambda: (CQL(with_shared(CQLConfig, CONFIG, calibrated=True), Setup(OBS, ACT, SEEDS, "offline")), 5.0),
+    "wsrl": lambda: (CQL(with_shared(CQLConfig, REDQ, entropy_backup=False), Setup(OBS, ACT, SEEDS, "offline")), 5.0),
 }
 
 
@@ -348,7 +351,9 @@ def balanced(
 def test_balanced_replay(stage: str) -> None:
     """Breaks if offline agents are not CQL on minibatches of their own, or online targets, policy or sums are wrong."""
     num_agents = 3
-    agent = BalancedReplay(CONFIG, CQLConfig(), BalancedReplayConfig(num_agents), OBS, ACT, SEEDS, stage)
+    agent = BalancedReplay(
+        with_shared(BalancedReplayConfig, CONFIG, num_agents=num_agents), Setup(OBS, ACT, SEEDS, stage)
+    )
     groups = [[One(agent.agents, run * num_agents + k) for k in range(num_agents)] for run in range(len(SEEDS))]
     assert len({float(row[0]) for row in agent.agents.actor_params.detach()}) == num_agents * len(SEEDS)  # none alike
     log_alphas = [torch.tensor(0.5).log().requires_grad_() for _ in SEEDS]
@@ -365,7 +370,7 @@ def test_balanced_replay(stage: str) -> None:
             for k, one in enumerate(group):
                 rows = slice(k * B, (k + 1) * B)
                 losses.append(
-                    sac(one, Batch(*(x[run, rows] for x in batch)), noise[:, run, rows], CQLConfig().offline_coef)
+                    sac(one, Batch(*(x[run, rows] for x in batch)), noise[:, run, rows], CQLConfig().cql_coef)
                 )
             close(metrics["train/critic_loss"][run], torch.tensor([critic for critic, _ in losses]).mean())
     for run, group in enumerate(groups):

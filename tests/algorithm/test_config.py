@@ -89,15 +89,15 @@ BAD_SCALES: list[tuple[dict[str, Any], list[str]]] = [
     ({"defaults": {"online": {"rollout_length": 0}}}, ["online.rollout_length", "1 or more"]),
     ({"defaults": {"online": {"real_ratio": 1.01}}}, ["online.real_ratio", "1.01", "from 0 to 1"]),
     ({"defaults": {"penalty": {"uncertainty": "std"}}}, ["penalty.uncertainty", "max_std"]),
-    ({"defaults": {"sac": {"hidden": [64, "x"]}}}, ["sac.hidden[1]", "int"]),
+    ({"defaults": {"agent": {"hidden": [64, "x"]}}}, ["agent.hidden[1]", "int"]),
     ({"defaults": {"dynamics": {"hidden": [8]}}}, ["dynamics.weight_decay", "2 numbers"]),
     ({"defaults": {"dynamics": {"num_elites": 9}}}, ["dynamics.num_elites", "ensemble_size = 7"]),
     ({"defaults": {"offline": {"rollout_interval": 0}}}, ["offline.rollout_interval", "1 or more"]),
     ({"defaults": {"online": {"retrain_interval": 2000}}}, ["online.retrain_interval", "epoch_steps = 1000"]),
     ({"defaults": {"online": {"update_interval": 300}}}, ["online.update_interval", "0 or a divisor of 1000"]),
     (
-        {"defaults": {"sac": {"batch_size": 8, "num_critics": 10}}},
-        ["sac.num_critics", "at most 8"],
+        {"defaults": {"agent": {"batch_size": 8, "num_critics": 10}}},
+        ["agent.num_critics", "at most 8"],
     ),
     ({"defaults": {"physics": "d4rl"}}, ["pendulum", "'d4rl'", "gymnasium"]),
     ({"defaults": 3}, ["defaults", "mapping"]),
@@ -114,7 +114,7 @@ BAD_SCALES: list[tuple[dict[str, Any], list[str]]] = [
     ({"seed": [1]}, ["seed", "unknown key"]),
     ({"methods": {"sac": 3}}, ["methods.sac", "mapping"]),
     ({"methods": {"sca": {}}}, ["methods", "'sca'", "sac"]),
-    ({"methods": {"sac": {"awac": {"temperature": 2.0}}}}, ["method sac", "no awac.temperature", "sac.alpha_lr"]),
+    ({"methods": {"sac": {"agent": {"temperature": 2.0}}}}, ["method sac", "no agent.temperature", "agent.alpha_lr"]),
 ]
 
 
@@ -140,7 +140,7 @@ def test_bad_scale(
         (STUDY | {"methods": ["awac", "awac"]}, ["methods", "'awac' occurs twice"]),
         (
             STUDY | {"variants": {"a": {"algorithm": "iql", "penalty": {"coef": 1.0}}}},
-            ["method a (algorithm iql)", "no penalty.coef", "iql.expectile", "sac.hidden"],
+            ["method a (algorithm iql)", "no penalty.coef", "agent.expectile", "agent.hidden"],
         ),
         (STUDY | {"variants": {"a": {"algorithm": "awak"}}}, ["algorithm", "did you mean 'awac'"]),
         *(
@@ -225,9 +225,9 @@ def test_study_is_variants_x_tasks_x_seeds_and_references_once(tmp_path: Path) -
 
 def test_yaml_floats_and_defaults() -> None:
     """Breaks if 3e-4, which YAML 1.1 reads as text, is refused, or nested changes reset their neighbours."""
-    config = from_mapping({"env": "pendulum", "sac": yaml.safe_load("{actor_lr: 1e-3, hidden: [4]}")}, "x")
-    assert (config.sac.actor_lr, config.sac.hidden, config.sac.gamma) == (1e-3, (4,), 0.99)
+    config = from_mapping({"env": "pendulum", "agent": yaml.safe_load("{actor_lr: 1e-3, hidden: [4]}")}, "x")
+    assert (config.agent.actor_lr, config.agent.hidden, config.agent.gamma) == (1e-3, (4,), 0.99)
     assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}) == {"a": {"b": 1, "c": 3}}
-    with pytest.raises(UserError, match=r"x: sac\.actor_lr"):
-        from_mapping({"env": "pendulum", "sac": {"actor_lr": "fast"}}, "x")
+    with pytest.raises(UserError, match=r"x: agent\.actor_lr"):
+        from_mapping({"env": "pendulum", "agent": {"actor_lr": "fast"}}, "x")
     assert RunConfig("pendulum") == from_mapping({"env": "pendulum"}, "x")

@@ -17,6 +17,7 @@ from moore.networks.batch import Batch, pack, unpack
 from moore.networks.random import Streams
 from tests.support.agents import flat, linear_stack
 from tests.support.draws import draw
+from tests.support.state import tensors
 
 OBS, ACT, WIDTH = 2, 1, 7
 OFFLINE, CAPACITY, STEPS = [60, 100], 40, 20  # rows of the two datasets, online budget, steps of an epoch
@@ -45,15 +46,15 @@ def step_online(ratio: DensityRatio, count: int, mean: float = 0.0, first_run: i
     """`count` more online transitions of every run around `mean`."""
     for _ in range(count):
         runs = range(first_run, first_run + len(ratio.params))
-        new = torch.cat([rows(1000 * (run + 1) + ratio.buffer.online_size, 1, mean) for run in runs])
-        ratio.buffer.append(unpack(new, OBS))
+        new = torch.cat([rows(1000 * (run + 1) + ratio._buffer.online_size, 1, mean) for run in runs])
+        ratio._buffer.append(unpack(new, OBS))
 
 
 def drawn(ratio: DensityRatio, seed: int, count: int, first_run: int = 0) -> Tensor:
     """Rows [R, count] drawn by the priorities."""
     seeds = [100 * seed + first_run + run for run in range(len(ratio.params))]
     uniforms = Streams(seeds, "draw").uniform(2, count).transpose(0, 1)
-    return draw(ratio.buffer, [ratio.mixture(run) for run in range(len(seeds))], uniforms)[0]
+    return draw(ratio._buffer, [ratio.mixture(run) for run in range(len(seeds))], uniforms)[0]
 
 
 @many
@@ -115,11 +116,11 @@ def test_share_of_the_first_epoch(share: float) -> None:
     ratio.add_online()
     index = drawn(ratio, 0, 20_000)
     for run, size in enumerate(OFFLINE):
-        first = int(ratio.buffer.online_start[run])
+        first = int(ratio._buffer.online_start[run])
         online = index[run] >= first
         assert binomtest(int(online.sum()), len(online), share).pvalue > FALSE_ALARM
         assert chisquare(np.bincount(index[run][online] - first, minlength=STEPS)).pvalue > FALSE_ALARM
-        inside = index[run][~online] - ratio.buffer.offline_start[run]
+        inside = index[run][~online] - ratio._buffer.offline_start[run]
         assert chisquare(np.bincount(inside, minlength=size)).pvalue > FALSE_ALARM
 
 
@@ -133,7 +134,7 @@ def test_draws_follow_the_priorities() -> None:
     for run, size in enumerate([OFFLINE[1], OFFLINE[0]]):
         table = ratio.priorities[run]
         weights = torch.cat([table[:size], table[ratio.width : ratio.width + 15]])
-        start = torch.stack([ratio.buffer.offline_start[run], ratio.buffer.online_start[run]])
+        start = torch.stack([ratio._buffer.offline_start[run], ratio._buffer.online_start[run]])
         row = torch.where(index[run] >= start[1], size + index[run] - start[1], index[run] - start[0])
         expected = (len(row) * weights / weights.sum()).numpy()
         counts, often = np.bincount(row, minlength=size + 15), expected > 5
@@ -155,8 +156,8 @@ def test_update_is_one_adam_step_on_uniform_batches() -> None:
         metrics = ratio.update(drawn(ratio, 0, 8), streams)
         uniforms = again.uniform(2, config.batch_size)
         for run, (net, optimizer) in enumerate(zip(plain, optimizers, strict=True)):
-            everything, size = ratio.buffer.all_of(run), ratio.buffer.offline_size[run]
-            rank = [(uniforms[run, 0] * size).long(), size + (uniforms[run, 1] * ratio.buffer.online_size).long()]
+            everything, size = ratio._buffer.all_of(run), ratio._buffer.offline_size[run]
+            rank = [(uniforms[run, 0] * size).long(), size + (uniforms[run, 1] * ratio._buffer.online_size).long()]
             inputs = torch.cat([everything.obs, everything.action], -1)
             off, on = (net(inputs[rows])[:, 0].relu() for rows in rank)
             loss = -(2 / (off + 1)).log().mean() - (2 * on / (on + 1)).log().mean()
@@ -178,34 +179,34 @@ def test_priorities_of_the_drawn_rows() -> None:
     largest = [OFFLINE[1] / (99 * STEPS), OFFLINE[0] / (99 * STEPS)]
     for seed in range(3):
         for run in range(2):
-            for new in range(ratio.buffer.online_size, ratio.buffer.online_size + 4):
-                expected[run][ratio.buffer.offline_size[run] + new] = largest[run]
+            for new in range(ratio._buffer.online_size, ratio._buffer.online_size + 4):
+                expected[run][ratio._buffer.offline_size[run] + new] = largest[run]
         step_online(ratio, 4)
         ratio.add_online()
         index, uniforms = drawn(ratio, seed, 12), again.uniform(2, config.batch_size)
         ratio.update(index, streams)
-        for run, size in enumerate(ratio.buffer.offline_size):
-            everything = ratio.buffer.all_of(run)
+        for run, size in enumerate(ratio._buffer.offline_size):
+            everything = ratio._buffer.all_of(run)
             net = linear_stack(ratio.net, ratio.params[run])
             w = net(torch.cat([everything.obs, everything.action], -1))[:, 0].relu().detach().numpy()
             mean = np.mean(w[(uniforms[run, 0] * size).long().numpy()] ** (1 / 5))
             for row in index[run].tolist():
-                online = row >= ratio.buffer.online_start[run]
+                online = row >= ratio._buffer.online_start[run]
                 number = (
-                    row - int(ratio.buffer.online_start[run]) + size
+                    row - int(ratio._buffer.online_start[run]) + size
                     if online
-                    else row - int(ratio.buffer.offline_start[run])
+                    else row - int(ratio._buffer.offline_start[run])
                 )
                 expected[run][number] = float(np.clip(w[number] ** (1 / 5) / mean, 1e-3, 1e3))
                 largest[run] = max(largest[run], expected[run][number])
-    for run, size in enumerate(ratio.buffer.offline_size):
+    for run, size in enumerate(ratio._buffer.offline_size):
         got = torch.cat(
-            [ratio.priorities[run, :size], ratio.priorities[run, ratio.width :][: ratio.buffer.online_size]]
+            [ratio.priorities[run, :size], ratio.priorities[run, ratio.width :][: ratio._buffer.online_size]]
         )
         want = [expected[run].get(number, 1.0) for number in range(len(got))]
         np.testing.assert_allclose(got, want, rtol=1e-6)
         assert ratio.max_priority[run].item() == pytest.approx(largest[run])
-    assert any(size < max(OFFLINE) for size in ratio.buffer.offline_size)  # rows beyond a smaller dataset stay out
+    assert any(size < max(OFFLINE) for size in ratio._buffer.offline_size)  # rows beyond a smaller dataset stay out
 
 
 def test_online_looking_transitions_are_preferred() -> None:
@@ -217,7 +218,7 @@ def test_online_looking_transitions_are_preferred() -> None:
     for step in range(150):
         ratio.update(drawn(ratio, step, 32), streams)
     for run, size in enumerate(OFFLINE):
-        everything = ratio.buffer.all_of(run)
+        everything = ratio._buffer.all_of(run)
         w = ratio.ratio(ratio.params, Batch(*(x[None].expand(2, *x.shape) for x in everything)))[run]
         offline = ratio.priorities[run, :size]
         assert w[size:].mean() > 2 * w[:size].mean()
@@ -247,19 +248,19 @@ def test_training_for_model_data_weighs_every_row(monkeypatch: pytest.MonkeyPatc
         for _ in range(config.model_updates):
             uniforms = again.uniform(2, config.batch_size)
             for run, (net, optimizer) in enumerate(zip(plain, optimizers, strict=True)):
-                everything, size = ratio.buffer.all_of(run), ratio.buffer.offline_size[run]
+                everything, size = ratio._buffer.all_of(run), ratio._buffer.offline_size[run]
                 inputs = torch.cat([everything.obs, everything.action], -1)
                 off = net(inputs[(uniforms[run, 0] * size).long()])[:, 0].relu()
-                on = net(inputs[size + (uniforms[run, 1] * ratio.buffer.online_size).long()])[:, 0].relu()
+                on = net(inputs[size + (uniforms[run, 1] * ratio._buffer.online_size).long()])[:, 0].relu()
                 loss = -(2 / (off + 1)).log().mean() - (2 * on / (on + 1) + 1e-10).log().mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
         for run, net in enumerate(plain):
-            everything, size = ratio.buffer.all_of(run), ratio.buffer.offline_size[run]
+            everything, size = ratio._buffer.all_of(run), ratio._buffer.offline_size[run]
             w = net(torch.cat([everything.obs, everything.action], -1))[:, 0].relu().detach().numpy()
             expected = np.clip(w ** (1 / 5) / (w[:size] ** (1 / 5)).mean(), 1e-3, 1e3)
-            known, unused = ratio.width + ratio.buffer.online_size, ratio.priorities[run, size : ratio.width]
+            known, unused = ratio.width + ratio._buffer.online_size, ratio.priorities[run, size : ratio.width]
             got = torch.cat([ratio.priorities[run, :size], ratio.priorities[run, ratio.width : known]])
             np.testing.assert_allclose(got, expected, rtol=1e-4)
             assert (unused == 1).all()
@@ -278,7 +279,7 @@ def test_model_data_that_look_online_are_preferred() -> None:
     ratio.add_online()
     ratio.train(Streams([0, 1], "ratio"))
     for run, size in enumerate(OFFLINE):
-        offline, everything = ratio.priorities[run, :size], ratio.buffer.all_of(run)
+        offline, everything = ratio.priorities[run, :size], ratio._buffer.all_of(run)
         assert ratio.priorities[run, ratio.width :].mean() > 1.5 * offline.mean()
         alike = everything.obs[:size].mean(-1) + everything.action[:size, 0]
         far, near = alike < alike.quantile(0.3), alike > alike.quantile(0.7)
@@ -301,16 +302,16 @@ def test_cohort_is_single_runs_and_load_continues(for_model: bool) -> None:
                 ratio.train(streams)
             else:
                 ratio.update(drawn(ratio, step, 8, first_run), streams)
-        return {key: value.detach().clone() for key, value in ratio.state().items()}
+        return {key: value.detach().clone() for key, value in tensors(ratio).items()}
 
     dataset_of = [1, 0, 1]
     together, streams = make(config, dataset_of), Streams([0, 1, 2], "ratio")
     half = train(together, streams, 0, range(5))
-    online, generators = together.buffer.state(), streams.state()
+    online, generators = together._buffer.state(), streams.state()
     whole = train(together, streams, 0, range(5, 10))
 
     restored, streams = make(config, dataset_of), Streams([7, 8, 9], "ratio")
-    restored.buffer.load(online)
+    restored._buffer.load(online)
     restored.load(half)
     streams.load(generators)
     for key, value in train(restored, streams, 0, range(5, 10)).items():
@@ -332,7 +333,7 @@ def test_load_knows_which_transitions_have_priorities() -> None:
     step_online(saved, 4)
     saved.add_online()
     step_online(saved, 3)  # a checkpoint between two rounds of updates
-    restored.buffer.load(saved.buffer.state())
+    restored._buffer.load(saved._buffer.state())
     restored.load(saved.state())
     for ratio in (saved, restored):
         ratio.add_online()

@@ -138,7 +138,7 @@ class World:
         train = patch.object(DensityRatio, "train", lambda ratio, _: self.learn(ratio))
         unused: Any = None
         with learned[0], learned[1], train:
-            self.sampler.refresh(unused, unused, unused)
+            self.draws.refresh(unused, unused, unused)
 
     def learn(self, ratio: DensityRatio) -> dict[str, Tensor]:
         ratio.priorities.uniform_(1e-3, 10.0, generator=self.random)
@@ -146,11 +146,11 @@ class World:
 
     def load(self) -> None:
         """The sampler of another process that continues."""
-        state = self.sampler.state()
+        state = self.draws.state()
         self.refresh()  # what is loaded is not what is there and was drawn by
         for consumer in CONSUMERS:
             self.check(consumer, SPLITS[consumer][0])
-        self.sampler.load({key: {k: v.clone() for k, v in part.items()} for key, part in state.items()})
+        self.draws.load({key: {k: v.clone() for k, v in part.items()} for key, part in state.items()})
 
     def happen(self, event: str) -> None:
         if event == "step":
@@ -209,7 +209,7 @@ def test_model_based_runs(strategies: list[tuple[str, ...]], n_off: list[int], e
     world.step(1 + seed % 6 if all(n_off) else 5)  # one of them at least is held out of five
     for event in ["refresh", *events]:
         world.happen(event)
-        ratio = world.sampler.density_ratio
+        ratio = world.draws.density_ratio
         for consumer in CONSUMERS:
             if consumer == "model_batches" and ratio and ratio.known_online < world.buffer.online_size:
                 continue  # the ensemble's data are drawn right after a refresh
@@ -229,7 +229,7 @@ def test_weights_that_change_with_every_minibatch(n_off: list[int], events: list
     for event in ["step", *events]:
         if event in ("step", "steps", "epoch"):
             world.happen(event)
-        weights = world.sampler.minibatch_weights
+        weights = world.draws.minibatch_weights
         assert weights is not None
         weights.add_online()
         for _ in range(3):
@@ -267,7 +267,7 @@ def test_a_draw_is_a_function_of_tensors(strategy: str, monkeypatch: pytest.Monk
     world.step(15)
     world.refresh()
     uniforms = world.streams.uniform(2, COUNT).transpose(0, 1)
-    before = [world.sampler.rows(consumer, 1, uniforms, split) for consumer in CONSUMERS for split in SPLITS[consumer]]
+    before = [world.draws.rows(consumer, 1, uniforms, split) for consumer in CONSUMERS for split in SPLITS[consumer]]
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("the device would be waited for")
@@ -276,7 +276,7 @@ def test_a_draw_is_a_function_of_tensors(strategy: str, monkeypatch: pytest.Monk
         monkeypatch.setattr(torch, name, refuse)
     for name in ("item", "tolist", "cpu", "numpy", "__float__", "__int__", "__bool__", "__index__"):
         monkeypatch.setattr(Tensor, name, refuse)
-    again = [world.sampler.rows(consumer, 1, uniforms, split) for consumer in CONSUMERS for split in SPLITS[consumer]]
+    again = [world.draws.rows(consumer, 1, uniforms, split) for consumer in CONSUMERS for split in SPLITS[consumer]]
     monkeypatch.undo()
     for (index, share), (known, known_share) in zip(again, before, strict=True):
         assert torch.equal(index, known)

@@ -13,6 +13,7 @@ from moore.algorithm.dynamics import PREDICT_FLOATS, DynamicsConfig, Ensemble
 from moore.networks.batch import Batch
 from moore.networks.random import Streams, scale_to_index
 from tests.support.dynamics import Net, true_mean
+from tests.support.state import tensors
 
 OBS, ACT, K = 2, 1, 3
 OUT = OBS + 1
@@ -151,8 +152,8 @@ def test_cohort_is_single_runs() -> None:
         draw_one = drawer(data, [run])
         for _ in range(2):
             one = alone.fit(draw_one, held, 16)
-        for key, value in together.state().items():
-            torch.testing.assert_close(value[run], alone.state()[key][0], rtol=1e-3, atol=1e-4)
+        for key, value in tensors(together).items():
+            torch.testing.assert_close(value[run], tensors(alone)[key][0], rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(metrics["model/holdout_mse"][run], one["model/holdout_mse"][0], rtol=1e-3, atol=1e-4)
 
 

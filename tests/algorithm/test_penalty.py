@@ -22,6 +22,7 @@ from moore.studies.identity import offline_config, offline_key
 from tests.support.core import make_cohort, run_online, tiny
 from tests.support.dynamics import numpy_uncertainty
 from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, fell, make
+from tests.support.state import tensors
 
 
 @given(st.floats(0, 10), st.floats(0, 10), st.integers(1, 100), st.integers(1, 100))
@@ -177,7 +178,7 @@ def test_scale_is_carried_to_the_online_stage(monkeypatch: pytest.MonkeyPatch) -
     penalty = {"uncertainty": "ensemble_std", "rescale": True}
     cohort, _ = offline_cohort([penalty, penalty | {"rescale": False}], monkeypatch)
     assert cohort.ensemble is not None
-    saved = {key: value.clone() for key, value in cohort.ensemble.state().items()}
+    saved = {key: value.clone() for key, value in tensors(cohort.ensemble).items()}
     forks = [1, 0, 0]
     online = make_cohort([tiny(penalty=penalty, online={"epochs": 2})] * 3, "online")
     assert online.ensemble is not None

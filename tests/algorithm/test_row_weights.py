@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.distributions import Normal
 
 import moore.algorithm.row_weights
+from moore.agents.actor_critic import Setup
 from moore.agents.sac import SAC, SACConfig
+from moore.algorithm.draws import ALL
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.replay import RealBuffer
 from moore.algorithm.row_weights import Priorities, model_error_weights, on_policy_weights, return_weights
-from moore.algorithm.sampling import ALL, ROW_STRATEGIES, Moment, SamplingConfig
+from moore.algorithm.sampling import Moment, SamplingConfig
 from moore.data.transitions import to_transitions
 from moore.networks.batch import Batch, pack, unpack
 from moore.networks.random import Streams
@@ -55,7 +57,7 @@ def append(buffer: RealBuffer, step: int) -> None:
 
 def make_agent(normalize_obs: bool = True) -> SAC:
     """Actors so different and so narrow that some densities fall below the range that counts."""
-    agent = SAC(SACConfig(hidden=(8,), normalize_obs=normalize_obs), OBS, ACT, [0, 1, 2])
+    agent = SAC(SACConfig(hidden=(8,), normalize_obs=normalize_obs), Setup(OBS, ACT, [0, 1, 2]))
     agent.actor_params *= 2
     for run in range(3):
         agent.set_normalizer(run, torch.full((OBS,), 0.3 * run), torch.full((OBS,), 0.5 + run))
@@ -117,7 +119,7 @@ def test_on_policy_is_the_loop(normalize_obs: bool, monkeypatch: pytest.MonkeyPa
 def test_on_policy_at_the_bounds_of_the_actions() -> None:
     """Breaks if an action of exactly 1, which has no pre-image under tanh, gives no finite weight (in float32)."""
     torch.set_default_dtype(torch.float32)
-    agent = SAC(SACConfig(hidden=(8,)), OBS, ACT, [0])
+    agent = SAC(SACConfig(hidden=(8,)), Setup(OBS, ACT, [0]))
     agent.actor_params.zero_()
     action = torch.tensor([[1.0, -1.0], [0.9, -0.9], [0.0, 0.0]])
     rows = Batch(torch.zeros(3, OBS), action, torch.zeros(3), torch.zeros(3, OBS), torch.zeros(3))
@@ -159,8 +161,8 @@ def test_returns_reach_their_rows(keep_timeouts: bool, limit: int | None) -> Non
     cohort.real_buffer.append(Batch(zeros(3), zeros(1), zeros(), zeros(3), zeros()))
     assert isinstance(cohort.agent, SAC)
     assert cohort.ensemble is not None
-    cohort.sampler.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
-    mix = cohort.sampler.priorities.mixture(0, "return_prioritized", Moment(2, len(data["some"]), 1))
+    cohort.draws.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
+    mix = cohort.draws.row_weights.mixture(0, "return_prioritized", Moment(2, len(data["some"]), 1))
     assert mix.online_weights is None
     assert mix.offline_weights is not None
     assert mix.online_share == 1 / (1 + len(data["some"]) / 2)  # the paper's priority of the source
@@ -282,16 +284,16 @@ def test_draws_follow_the_weights() -> None:
         cohort.real_buffer.append(Batch(obs, stream.normal(1).tanh(), stream.normal(), next_obs, torch.zeros(2)))
     assert isinstance(cohort.agent, SAC)
     assert cohort.ensemble is not None
-    cohort.sampler.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
+    cohort.draws.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
     count = 4000
     grid = (torch.arange(count) + 0.5) / count
-    buffer, priorities = cohort.real_buffer, cohort.sampler.priorities
+    buffer, priorities = cohort.real_buffer, cohort.draws.row_weights
     for pick, size, starts, weights_of in (  # the first uniform picks the source
         (1 - 1e-12, 12, buffer.offline_start, priorities.offline),
         (0.0, 4, buffer.online_start, priorities.online),
     ):
         uniforms = torch.stack([torch.full((count,), pick), grid])[:, None].expand(-1, 2, -1)
-        index, _ = cohort.sampler.rows("start_states", 1, uniforms, ALL)
+        index, _ = cohort.draws.rows("start_states", 1, uniforms, ALL)
         for run, name in enumerate(("model_error", "on_policy")):
             weights = weights_of[f"{run}/{name}"]
             counts = np.bincount(index[run] - int(starts[run]), minlength=size)

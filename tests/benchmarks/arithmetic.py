@@ -6,10 +6,10 @@ something in front of them learns. All numbers are for one row of a minibatch un
 
 from __future__ import annotations
 
+from moore.agents.actor_critic import Agent
 from moore.agents.balanced_replay import BalancedReplay
 from moore.agents.cql import CQL
 from moore.agents.iql import IQL
-from moore.agents.registry import Agent
 from moore.algorithm.config import RunConfig
 from moore.algorithm.dynamics import Ensemble
 from moore.networks.mlp import MLP

@@ -27,7 +27,7 @@ SCALE: dict[str, Any] = {
         "env": "hopper",
         "physics": "gymnasium",
         "eval_episodes": 1,
-        "sac": {"hidden": [8], "batch_size": 8},
+        "agent": {"hidden": [8], "batch_size": 8},
         "dynamics": {
             "ensemble_size": 2,
             "num_elites": 1,

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from moore.algorithm.cohort import Cohort
 from moore.networks.graphs import Graphs
 from tests.support.agents import METHODS, three_strategies
+from tests.support.state import tensors
 
 
 def test_nothing_waits_for_a_gpu() -> None:
@@ -57,8 +58,8 @@ def storages(values: Any) -> set[int]:
 
 def tensors_of(made: Cohort) -> dict[str, Tensor]:
     """What updates change."""
-    ensemble = made.ensemble.state() if made.ensemble else {}
-    agent = {f"agent/{key}": value for key, value in made.agent.state().items()}
+    ensemble = tensors(made.ensemble) if made.ensemble else {}
+    agent = {f"agent/{key}": value for key, value in tensors(made.agent).items()}
     return agent | {f"ensemble/{key}": value for key, value in ensemble.items()}
 
 

@@ -13,14 +13,14 @@ import torch
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping
-from moore.algorithm.moore import OnlineStage
 from moore.data.hdf5 import dataset_hash
 from moore.data.load import load_dataset
 from moore.run.stop import SafePoints, StopRequest
 from moore.studies.axes import merge
 from moore.studies.identity import offline_config, offline_key
-from tests.support.core import make_cohort, make_recorder, stage_of, tiny
+from tests.support.core import Stage, make_cohort, make_recorder, stage_of, tiny
 from tests.support.resume_units import RUN, kill_at_evaluation, rows, run_to_end, write_unit
+from tests.support.state import tensors
 
 
 def short(**changes: Any) -> RunConfig:
@@ -60,8 +60,8 @@ def test_rows_and_manifests(uninterrupted: Path) -> None:
 
 def test_forks_start_alike(uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if variants of one seed start from different parameters or optimisers, or not from the offline ones."""
-    stages: list[OnlineStage] = []
-    monkeypatch.setattr(OnlineStage, "run", lambda self, *_: stages.append(self))
+    stages: list[Stage] = []
+    monkeypatch.setattr(Stage, "run", lambda self, *_: stages.append(self))
     (tmp_path / "cache").symlink_to(uninterrupted / "cache")  # the offline stages are there
     (tmp_path / "data").symlink_to(uninterrupted / "data")
     run_to_end(write(tmp_path))
@@ -72,7 +72,7 @@ def test_forks_start_alike(uninterrupted: Path, tmp_path: Path, monkeypatch: pyt
     for run, config in enumerate(cohort.configs):
         path = uninterrupted / "cache" / "offline" / f"{offline_key(config, data)}.pt"
         saved = torch.load(path, weights_only=True)
-        for part, state in (("agent", cohort.agent.state()), ("ensemble", cohort.ensemble.state())):
+        for part, state in (("agent", tensors(cohort.agent)), ("ensemble", tensors(cohort.ensemble))):
             for key, value in state.items():
                 assert torch.equal(value[run], saved[part][key][0]), key
     assert (cohort.agent.actor_adam.steps == 60).all()
@@ -125,7 +125,7 @@ def test_offline_key() -> None:
     other: list[dict[str, Any]] = [
         {"seed": 7},
         {"penalty": {"coef": 3.0}},
-        {"sac": {"gamma": 0.5}},
+        {"agent": {"gamma": 0.5}},
         {"rollout": {"length": 4}},
         {"real_ratio": 0.5},
     ]

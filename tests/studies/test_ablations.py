@@ -127,9 +127,9 @@ def test_scale_fits_the_methods(scale: Path) -> None:
         if run.method == "balanced_replay":  # rounds of an epoch; the first share is that of the first epoch
             assert online.update_interval in (0, online.epoch_steps)
         if run.method in ("rlpd", "wsrl"):  # one update of the actor for each environment step
-            assert online.actor_interval == online.utd_ratio
+            assert run.agent.online_actor_interval == online.utd_ratio
         assert max(online.exploration_steps, online.warmup_steps) <= 0.2 * run.online_steps
-        assert run.sac.batch_size >= run.sac.num_critics
+        assert run.agent.batch_size >= run.agent.num_critics
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)

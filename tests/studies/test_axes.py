@@ -134,7 +134,7 @@ def test_factors_reach_the_runs() -> None:
         ({"axes": {"kind": {"a": 3}}}, "axes.kind: expected a non-empty list of values, or a mapping"),
         ({"axes": {"kind": {"A b": {}}}}, "'A b' is not accepted; expected lower-case letters"),
         ({"variants": {"u-1": {}}, "axes": {"x.u": [1]}}, "axes: 'u-1' is in `variants` too"),
-        ({"variants": {"a": {"sac": {"hidden": "x2"}}}}, "sac.hidden: x2 of [64, 64]; a factor needs a number"),
+        ({"variants": {"a": {"agent": {"hidden": "x2"}}}}, "sac.hidden: x2 of [64, 64]; a factor needs a number"),
         ({"variants": {"a": {"online": {"utd_ratio": "x0.1"}}}}, "online.utd_ratio: x0.1 of 2 is less than one"),
         (
             {"variants": {"a": {}}, "tasks": {"mini": ["self:ant"]}},

@@ -21,7 +21,7 @@ SMALL = {
     "env": "pendulum",
     "dataset": "self:pendulum-medium",
     "dataset_transitions": 100,
-    "sac": {"hidden": [4], "batch_size": 8},
+    "agent": {"hidden": [4], "batch_size": 8},
     "dynamics": {
         "ensemble_size": 2,
         "num_elites": 1,
@@ -149,7 +149,7 @@ def test_a_process_needs_about_that(runs: int, rows: int, model: list[int], roll
         "offline_max_updates": 3,
         "online_max_updates": 3,
     }
-    values = SMALL | {"sac": {"hidden": [64, 64]}, "dynamics": dynamics, "rollout": rollout}
+    values = SMALL | {"agent": {"hidden": [64, 64]}, "dynamics": dynamics, "rollout": rollout}
     done = subprocess.run(
         [sys.executable, "-c", PROCESS_CODE, json.dumps([values, runs, rows])],
         capture_output=True,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeVar
 
 import torch
 import yaml
 from torch import Tensor, nn
 
+from moore.agents.actor_critic import ActorCriticConfig
+from moore.agents.registry import METHODS as METHODS_FILE
+from moore.agents.sac import SACConfig
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.networks.batch import Batch
 from moore.networks.mlp import MLP
 from moore.studies.axes import merge
-from moore.studies.study import METHODS as METHODS_FILE
 from tests.support.core import make_cohort, tiny, with_returns
 
+C = TypeVar("C", bound=ActorCriticConfig)
 KNOWN: dict[str, Any] = yaml.safe_load(METHODS_FILE.read_text())
 METHODS = ("moore", "awac", "iql", "td3_bc", "cql_sac", "cal_ql", "rlpd", "wsrl", "balanced_replay")
 OBS, ACT, B = 3, 2, 32
@@ -26,7 +30,7 @@ def method(name: str, **changes: Any) -> RunConfig:
     """A method of methods.yaml at the smallest size and without delays, with changes laid over it."""
     small: dict[str, Any] = {
         "method": name,
-        "sac": {"batch_size": 16},  # more than there are critics
+        "agent": {"batch_size": 16},  # more than there are critics
         "density_ratio": {"hidden": [8], "batch_size": 16},
         "online": {"warmup_steps": 0, "exploration_steps": 0, "update_interval": 1},
     }
@@ -49,6 +53,12 @@ def three_strategies(name: str, stage: str, device: str, **changes: Any) -> Coho
             fields = (draw(11), draw(3).tanh(), draw(), draw(11), torch.zeros(len(strategies)))
             made.real_buffer.append(Batch(*(x.to(made.device) for x in fields)))
     return made
+
+
+def with_shared(kind: type[C], shared: SACConfig, **own: Any) -> C:
+    """The settings of a method: those of `shared` that it has, and its own."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{key: value for key, value in vars(shared).items() if key in names} | own)
 
 
 def data(seed: int, runs: int = len(SEEDS)) -> tuple[Batch, Tensor]:

@@ -13,9 +13,10 @@ import pandas as pd
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping
-from moore.algorithm.moore import OnlineStage
-from moore.algorithm.mopo import offline_stage
-from moore.algorithm.sampling import DENSITY_RATIO, ROW_STRATEGIES, STRATEGIES, SamplingConfig
+from moore.algorithm.moore import moore
+from moore.algorithm.mopo import mopo
+from moore.algorithm.row_weights import ROW_STRATEGIES
+from moore.algorithm.sampling import DENSITY_RATIO, STRATEGIES, SamplingConfig
 from moore.data.transitions import Transitions
 from moore.envs.spec import ENVIRONMENTS
 from moore.run.recorder import Recorder
@@ -26,7 +27,7 @@ TINY: dict[str, Any] = {
     "dataset": "some",
     "real_ratio": 0.25,
     "eval_episodes": 2,
-    "sac": {"hidden": [8], "batch_size": 8},
+    "agent": {"hidden": [8], "batch_size": 8},
     "dynamics": {
         "ensemble_size": 3,
         "num_elites": 2,
@@ -73,23 +74,21 @@ def make_cohort(
     return Cohort(list(configs), random_data(configs[0].env) if data is None else dict(data), stage, device)
 
 
-class OfflineStage:
-    """The offline stage with the methods of OnlineStage."""
+class Stage:
+    """A cohort with its stage's loop."""
 
     def __init__(self, cohort: Cohort) -> None:
         self.cohort = cohort
 
     def run(self, recorder: Recorder, safe_point: Callable[[], None]) -> None:
-        offline_stage(self.cohort, recorder, safe_point)
+        loop = mopo if self.cohort.stage == "offline" else moore
+        loop(self.cohort, recorder, safe_point)
 
     def state(self) -> dict[str, Any]:
         return {"cohort": self.cohort.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.cohort.load(state["cohort"])
-
-
-Stage = OfflineStage | OnlineStage
 
 
 def make_stage(
@@ -99,14 +98,14 @@ def make_stage(
     return stage_of(make_cohort(configs, kind, data))
 
 
-def online_stage(configs: Sequence[RunConfig], data: Mapping[str, Transitions] | None = None) -> OnlineStage:
+def online_stage(configs: Sequence[RunConfig], data: Mapping[str, Transitions] | None = None) -> Stage:
     """An online stage at its beginning."""
-    return OnlineStage(make_cohort(configs, "online", data))
+    return Stage(make_cohort(configs, "online", data))
 
 
 def stage_of(cohort: Cohort) -> Stage:
     """The stage that the cohort was made for."""
-    return OfflineStage(cohort) if cohort.stage == "offline" else OnlineStage(cohort)
+    return Stage(cohort)
 
 
 def make_recorder(configs: Sequence[RunConfig], root: Path) -> Recorder:
@@ -121,7 +120,7 @@ def run_stage(stage: Stage, root: Path) -> pd.DataFrame:
     return rows_of(recorder)
 
 
-def run_online(configs: Sequence[RunConfig], root: Path) -> tuple[OnlineStage, pd.DataFrame]:
+def run_online(configs: Sequence[RunConfig], root: Path) -> tuple[Stage, pd.DataFrame]:
     """The finished online stage and its rows."""
     stage = online_stage(configs)
     return stage, run_stage(stage, root)

@@ -22,9 +22,7 @@ seeds: [{seeds}]
 defaults:
   dataset_transitions: 4000
   real_ratio: 0.25
-  sac: {{hidden: [32, 32]}}
-  cql: {{num_actions: 4}}
-  balanced_replay: {{num_agents: 3}}
+  agent: {{hidden: [32, 32], num_actions: 4, num_agents: 3}}
   offline: {{updates: 3000}}
   online: {{epochs: 10, epoch_steps: 100, retrain_interval: 50, utd_ratio: 2}}
 tasks:

@@ -30,7 +30,7 @@ RUN: dict[str, Any] = {
     "dataset": "self:pendulum-medium",
     "dataset_transitions": 300,
     "eval_episodes": 2,
-    "sac": {"hidden": [8], "batch_size": 8, "normalize_obs": True},
+    "agent": {"hidden": [8], "batch_size": 8, "normalize_obs": True},
     "dynamics": {
         "ensemble_size": 3,
         "num_elites": 2,

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from moore.agents.actor_critic import Setup
 from moore.agents.sac import SAC, SACConfig
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.networks.random import Streams
@@ -19,7 +20,7 @@ def make(seeds: list[int]) -> tuple[Ensemble, SAC, Streams, Tensor]:
     ensemble = Ensemble(settings, OBS, ACT, seeds)
     elites = {0: [3, 1], 1: [0, 2], 2: [2, 3]}
     ensemble.elite_idxs = torch.tensor([elites[seed] for seed in seeds])
-    agent = SAC(SACConfig(hidden=(8,)), OBS, ACT, seeds)
+    agent = SAC(SACConfig(hidden=(8,)), Setup(OBS, ACT, seeds))
     return ensemble, agent, Streams(seeds, "rollout"), Streams(seeds, "start").normal(B, OBS)
 
 
