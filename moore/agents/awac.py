@@ -30,7 +30,7 @@ class AWAC(GaussianActorCritic):
     Config: ClassVar[type] = AWACConfig
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
-        """One gradient step; noise [2, R, B, A] is for the next action and the policy's action at the advantage."""
+        """Take one gradient step; noise [2, R, B, A]: of the next action, of the policy's action at the advantage."""
         obs, next_obs = self.standardize(batch.obs), self.standardize(batch.next_obs)
         with torch.no_grad():  # no entropy bonus
             next_action = self.sample(self.actor_params, next_obs, noise[0])

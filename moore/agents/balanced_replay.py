@@ -147,7 +147,7 @@ def _reshaped(state: Mapping[str, Any], reshape: Callable[[Tensor], Tensor]) -> 
 
 
 def ensemble_head(heads: Tensor) -> Tensor:
-    """The Gaussian [R, B, 2A] with mean and variance of the mixture of M Gaussians, heads [R, M, B, 2A].
+    """Return the Gaussian [R, B, 2A] with mean and variance of the mixture of M Gaussians, heads [R, M, B, 2A].
 
     mean = average of the means; variance = average of (mean^2 + std^2) - mean^2 (Off2On, section 4.1).
     """

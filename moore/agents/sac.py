@@ -62,7 +62,7 @@ class SAC(ActorCritic):
             return deterministic_action(head) if noise is None else squashed_gaussian(head, noise)[0]
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
-        """One gradient step of critics, actor, temperature and target critics for every run.
+        """Take one gradient step of critics, actor, temperature and target critics for every run.
 
         batch: fields [R, B, ...]; noise: standard normal [noise_blocks, R, B, A], for the next and the current action
         (and the choice of target critics). Without update_actor, actor and temperature stay. Returns metrics [R].
@@ -88,7 +88,7 @@ class SAC(ActorCritic):
         return metrics
 
     def update_actor(self, obs: Tensor, alpha: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """One gradient step of actor and temperature on standardised obs [R, B, obs_dim]."""
+        """Take one gradient step of actor and temperature on standardised obs [R, B, obs_dim]."""
 
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """Maximise the critics' value plus entropy."""
@@ -104,7 +104,7 @@ class SAC(ActorCritic):
         return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
 
     def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
-        """What else the critics minimise; nothing in SAC (CQL overrides it)."""
+        """Return what else the critics minimise: nothing in SAC (CQL overrides it)."""
         return None
 
 

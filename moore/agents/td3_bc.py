@@ -45,7 +45,7 @@ class TD3BC(ActorCritic):
             return action if noise is None else (action + self.config.exploration_noise * noise).clamp(-1.0, 1.0)
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
-        """One gradient step of the critics, and with update_actor of actor and targets; noise [1, R, B, A]."""
+        """Take one gradient step of the critics, and with update_actor of actor and targets; noise [1, R, B, A]."""
         obs, next_obs = self.standardize(batch.obs), self.standardize(batch.next_obs)
         with torch.no_grad():
             target_action = self.actor(self.actor_target, next_obs).tanh()

@@ -67,7 +67,7 @@ class DensityRatio(State):
         self.known_online = 0  # online transitions that have a priority
 
     def mixture(self, run: int) -> Mixture:
-        """The distribution that one run's policy batches are drawn from."""
+        """Return the distribution that one run's policy batches are drawn from."""
         offline = self.priorities[run, : self._buffer.offline_size[run]]
         online = self.priorities[run, self.width : self.width + self.known_online]
         on, off = online.sum().double(), offline.sum().double()
@@ -79,7 +79,7 @@ class DensityRatio(State):
         self.priorities[:, self.width + first : self.width + self.known_online] = self.max_priority[:, None]
 
     def update(self, drawn: Tensor, streams: Streams) -> dict[str, Tensor]:
-        """One gradient step of w, then new priorities for the drawn rows [R, B] of the buffer. Returns metrics [R]."""
+        """Take one gradient step of w, then set new priorities for the drawn rows [R, B]. Returns metrics [R]."""
         grad, w_offline, metrics = self._gradient(streams)
         with torch.no_grad():  # with the networks before their step, as in the authors' code
             tempered = w_offline ** (1.0 / self.config.temperature)
@@ -113,7 +113,7 @@ class DensityRatio(State):
         return total / self._offline_size[:, 0]
 
     def _gradient(self, streams: Streams) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """The gradient of the loss on fresh batches, w of the offline one [R, B], and metrics [R]."""
+        """Return the gradient of the loss on fresh batches, w of the offline one [R, B], and metrics [R]."""
         uniforms = streams.uniform(2, self.config.batch_size)
         buffer = self._buffer
         offline = buffer.gather(buffer.offline_start[:, None] + scale_to_index(uniforms[:, 0], self._offline_size))
@@ -126,7 +126,7 @@ class DensityRatio(State):
         return grad, w_offline.detach(), metrics
 
     def _set_priorities(self, rows: Tensor, offline_mean: Tensor) -> None:
-        """New priorities for rows [R, B] of the buffer by the current networks; offline_mean [R] of tempered w."""
+        """Set the priorities of rows [R, B] of the buffer by the current networks; offline_mean [R] of tempered w."""
         new = priority(self.ratio(self.params, self._buffer.gather(rows)), offline_mean, self.config.temperature)
         start = self._buffer.online_start[:, None]
         column = torch.where(rows >= start, self.width + rows - start, rows - self._buffer.offline_start[:, None])
@@ -139,7 +139,7 @@ class DensityRatio(State):
 
 
 def ratio_loss(w_offline: Tensor, w_online: Tensor) -> Tensor:
-    """The negative lower bound of the Jensen-Shannon divergence, [R] from w [R, B] (Off2On, eq. 4).
+    """Return the negative lower bound of the Jensen-Shannon divergence, [R] from w [R, B] (Off2On, eq. 4).
 
     E_off[-log(2 / (w + 1))] - E_on[log(2 w / (w + 1))]: f-GAN's bound with f'(w) as the dual function, so that the
     optimal w is the density ratio of online to offline data.

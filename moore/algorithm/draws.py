@@ -42,7 +42,7 @@ class Split(NamedTuple):
         return {"all": (0, n_off), "train": (0, n_off - held), "holdout": (n_off - held, held)}[self.part]
 
     def online_size(self, n_on: int) -> int:
-        """Number of rows of this part of n_on online rows."""
+        """Return number of rows of this part of n_on online rows."""
         held = min(n_on // self.online_every, self.limit)
         return {"all": n_on, "train": n_on - held, "holdout": held}[self.part]
 
@@ -70,7 +70,7 @@ class Part(NamedTuple):
 
 
 def part_of(buffer: RealBuffer, split: Split = ALL) -> Part:
-    """The rows of `buffer` that draws from this split may take."""
+    """Return the rows of `buffer` that draws from this split may take."""
     offline, online_size = [split.offline(size) for size in buffer.offline_size], split.online_size(buffer.online_size)
     assert all(size or online_size for _, size in offline), f"no transitions in the part {split.part!r}"
     column = lambda values: torch.tensor(values, device=buffer.rows.device, dtype=torch.long)[:, None]  # noqa: E731
@@ -104,12 +104,12 @@ class Plan(NamedTuple):
 
 
 def running_sum(run: int, weights: Tensor) -> Tensor:
-    """The running sum [n] of one run's weights [n], float64."""
+    """Return the running sum [n] of one run's weights [n], float64."""
     return weights.double().cumsum(0)
 
 
 def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Tensor], Tensor] = running_sum) -> Plan:
-    """How to draw from a part, run r from mixtures[r].
+    """Prepare draws from a part, run r from mixtures[r].
 
     Inside a part, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
     offline_sum: what gives `running_sum` of a run's offline weights in the part, for who has it from before.
@@ -133,7 +133,7 @@ def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Te
 
 
 def _inverted(cumulative: Tensor, uniforms: Tensor) -> Tensor:
-    """Indices [B] drawn in proportion to weights by inverting their running sum [n] at uniforms [B]."""
+    """Return indices [B] drawn in proportion to weights by inverting their running sum [n] at uniforms [B]."""
     return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp(max=len(cumulative) - 1)
 
 
@@ -225,7 +225,7 @@ class Draws(State):
         return [self._mixture(run, consumer, t) for run in range(len(self._configs))]
 
     def _mixture(self, run: int, consumer: str, t: int) -> Mixture:
-        """The distribution of one run's consumer in epoch t.
+        """Return the distribution of one run's consumer in epoch t.
 
         Whatever the strategy, an empty source gets no draws: before the first online transition everything,
         `pure_online` included, is drawn from the offline data; in a run from scratch everything is online.

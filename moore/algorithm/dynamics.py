@@ -193,7 +193,7 @@ class Ensemble(State):
                 training.active[run] = training.stale[run] <= self.config.patience
 
     def predict(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Every member's mean and standard deviation of (next obs, reward), each [R, K, B, obs_dim + 1], raw units."""
+        """Return every member's mean and std of (next obs, reward), each [R, K, B, obs_dim + 1], in raw units."""
         num_runs, members = self.params.shape[:2]
         at_once = PREDICT_FLOATS.get(self.params.device.type, PREDICT_FLOATS["cuda"])
         chunk = max(1, at_once // (num_runs * members * max(self.config.hidden)))
@@ -219,7 +219,7 @@ class Ensemble(State):
         return (mean - self._scale(targets[:, None])).square()
 
     def only(self, run: int) -> Ensemble:
-        """The ensemble of one run, R = 1, for predictions: its tensors are views."""
+        """Return the ensemble of one run, R = 1, for predictions: its tensors are views."""
         one = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, Tensor) and not name.startswith("_"):
@@ -227,7 +227,7 @@ class Ensemble(State):
         return one
 
     def _update(self, batch: Batch, active: list[bool]) -> Tensor:
-        """One gradient step on K bootstrap batches packed in [R, K x B]; returns the loss [R]."""
+        """Take one gradient step on K bootstrap batches packed in [R, K x B]; returns the loss [R]."""
         members = self.config.ensemble_size
         inputs, targets = (x.unflatten(1, (members, -1)) for x in self._tensors(batch))
         params, bounds = self.params.detach().requires_grad_(), self.bounds.detach().requires_grad_()

@@ -64,7 +64,7 @@ def uncertainty(kinds: Sequence[str], mean: Tensor, std: Tensor) -> Tensor:
 
 
 def penalty_coef(config: PenaltyConfig, t: int, num_epochs: int) -> float:
-    """The coefficient in online epoch t = 1..num_epochs; t = 0 is the offline stage.
+    """Return the coefficient in online epoch t = 1..num_epochs; t = 0 is the offline stage.
 
     linear_decay falls to 0 in the last epoch. adaptive is constant here; see `PenaltyCoef`.
     """
@@ -94,6 +94,6 @@ class PenaltyCoef(State):
         return torch.where(self._adaptive & self.first.isfinite(), coef * self.first / self.latest, coef)
 
     def observe(self, mean_uncertainty: Tensor) -> None:
-        """The mean u [R] of an online rollout."""
+        """Take the mean u [R] of an online rollout."""
         self.latest = mean_uncertainty
         self.first = torch.where(self.first.isnan(), mean_uncertainty, self.first)

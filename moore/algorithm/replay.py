@@ -83,18 +83,18 @@ class RealBuffer(State):
         return unpack(self.rows[index], self.obs_dim)
 
     def gather_with_returns(self, index: Tensor) -> BatchWithReturns:
-        """The same with their returns, where they are kept."""
+        """Return transitions with their returns, where they are kept."""
         assert self.return_to_go is not None
         return BatchWithReturns(*self.gather(index), self.return_to_go[index])
 
     def latest(self, count: int) -> Batch:
-        """The last `count` online transitions of every run, in order; fields [R, count, ...]."""
+        """Return the last `count` online transitions of every run, in order; fields [R, count, ...]."""
         assert count <= self.online_size
         steps = torch.arange(self.online_size - count, self.online_size, device=self.rows.device)
         return self.gather(self.online_start[:, None] + steps)
 
     def all_of(self, run: int) -> Batch:
-        """Every transition of one run, offline then online; fields [N, ...]."""
+        """Return every transition of one run, offline then online; fields [N, ...]."""
         first, size = self._offline_first[run], self.offline_size[run]
         start = self._online_first[run]
         online = self.rows[start : start + self.online_size]

@@ -102,7 +102,7 @@ def imagine(
     elite: Tensor,
     noise: Tensor,
 ) -> Imagined:
-    """What one step from obs [R, B, obs_dim] leads to.
+    """Imagine one step from obs [R, B, obs_dim].
 
     action_noise [R, B, action_dim] and noise [R, B, obs_dim + 1]: standard normal; elite [R, B]: which of the elites
     each branch follows.

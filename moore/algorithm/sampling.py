@@ -61,39 +61,39 @@ class Moment(NamedTuple):
 
 
 def prioritized(config: SamplingConfig, now: Moment) -> Mixture:
-    """Priority 1 for online and f = 1 / (decay_rate t) for offline transitions (paper, eq. 3 and 4; t from 1)."""
+    """Give online transitions the priority 1, offline ones f = 1 / (decay_rate t) (paper, eq. 3 and 4; t from 1)."""
     priority = (1.0 / (config.decay_rate * now.t)) ** config.priority_exponent
     return Mixture(now.n_on / (now.n_on + now.n_off * priority))
 
 
 def uniform(config: SamplingConfig, now: Moment) -> Mixture:
-    """Every transition alike."""
+    """Weigh every transition alike."""
     return Mixture(now.n_on / (now.n_on + now.n_off))
 
 
 def half_half(config: SamplingConfig, now: Moment) -> Mixture:
-    """One half from each source."""
+    """Draw one half from each source."""
     return Mixture(0.5)
 
 
 def pure_online(config: SamplingConfig, now: Moment) -> Mixture:
-    """Online transitions only."""
+    """Draw online transitions only."""
     return Mixture(1.0)
 
 
 def fixed_ratio(config: SamplingConfig, now: Moment) -> Mixture:
-    """A constant online share (RLPD, arXiv 2302.02948, sweeps it)."""
+    """Keep a constant online share (RLPD, arXiv 2302.02948, sweeps it)."""
     return Mixture(config.online_ratio)
 
 
 def linear_anneal(config: SamplingConfig, now: Moment) -> Mixture:
-    """The online share grows linearly with the online steps; a control for the shape of the paper's schedule."""
+    """Let the online share grow linearly with the online steps; a control for the shape of the paper's schedule."""
     steps = (config.anneal_epochs or now.epochs) * now.epoch_steps
     return Mixture(config.anneal_start + (config.anneal_end - config.anneal_start) * min(1.0, now.n_on / steps))
 
 
 def matched_anneal(config: SamplingConfig, now: Moment) -> Mixture:
-    """Linear from 0, with one half at the same step as `prioritized`: t* = sqrt(N_off / (decay_rate S)) epochs.
+    """Grow linearly from 0, with one half at the same step as `prioritized`: t* = sqrt(N_off / (decay_rate S)) epochs.
 
     With a PER exponent e, where S t = N_off (decay_rate t)^-e: t* = (N_off / (S decay_rate^e))^(1 / (1 + e)).
     """
@@ -103,7 +103,7 @@ def matched_anneal(config: SamplingConfig, now: Moment) -> Mixture:
 
 
 def oorb(config: SamplingConfig, now: Moment) -> Mixture:
-    """fresh_share from the latest fresh_window online transitions, the rest uniform over everything (SUNG's OORB)."""
+    """Draw fresh_share from the latest fresh_window online transitions, the rest from everything (SUNG's OORB)."""
     rest = (1.0 - config.fresh_share) / (now.n_on + now.n_off)
     window = min(max(1, round(config.fresh_window * now.epochs * now.epoch_steps)), now.n_on)
     weights = torch.full((now.n_on,), rest, dtype=torch.float64)

@@ -18,7 +18,7 @@ GOES_ON = "; the same command goes on from the last checkpoint"
 
 @contextmanager
 def replacing(path: Path, hint: str = "", sync: bool = True) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` at the end of the block; until then `path` stays as it is.
+    """Open a file that takes the place of `path` at the end of the block; until then `path` stays as it is.
 
     With `sync` the content is on the disk before it gets its name, and the name before this returns. Folders are made.
     Raises Unavailable, ending in `hint`, where the place cannot be written or is full; nothing is left of the attempt.
@@ -45,13 +45,13 @@ def replacing(path: Path, hint: str = "", sync: bool = True) -> Iterator[BinaryI
 
 
 def cannot_write(path: Path, error: OSError, hint: str = "") -> Unavailable:
-    """What a user is told of a file that has no room or no permission."""
+    """Say that a file has no room or no permission."""
     reason = f"{path}: cannot be written ({error.strerror}); accepted: a place where you may write, and room for it"
     return Unavailable(reason + hint)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether this machine has a process of that number."""
+    """Tell whether this machine has a process of that number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -11,13 +11,13 @@ COMMIT_FILE = ".commit"  # beside the packages: the commit, with -dirty if there
 
 
 def short(commit: str) -> str:
-    """The first ten digits, with what follows them: `-dirty` for changes that are in no commit."""
+    """Return the first ten digits, with what follows them: `-dirty` for changes that are in no commit."""
     digits, *state = commit.split("-", 1)
     return "-".join([digits[:10], *state])
 
 
 def copied_commit() -> str | None:
-    """What the copy's COMMIT_FILE says; None where this code is no such copy."""
+    """Return what the copy's COMMIT_FILE says; None where this code is no such copy."""
     path = Path(__file__).parents[2] / COMMIT_FILE
     return path.read_text().strip() if path.is_file() else None
 

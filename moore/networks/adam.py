@@ -27,7 +27,7 @@ class RunAdam(State):
         self._rows = [tuple(x.unbind()) for x in (params, self.exp_avg, self.exp_avg_sq, self.steps)]  # views
 
     def step(self, grad: Tensor, active: Sequence[bool] | None = None) -> None:
-        """One Adam step with gradients shaped like params; runs whose `active` is False do not move."""
+        """Take one Adam step with gradients shaped like params; runs whose `active` is False do not move."""
         runs = [run for run in range(len(grad)) if active is None or active[run]]
         if not runs:
             return

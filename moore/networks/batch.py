@@ -34,7 +34,7 @@ AnyBatch = Batch | BatchWithReturns
 
 
 def concatenate(batches: Sequence[AnyBatch]) -> Batch:
-    """One batch [R, B1 + B2 + ...] of several."""
+    """Join several batches into one, [R, B1 + B2 + ...]."""
     return Batch(*(torch.cat(field, 1) for field in zip(*batches, strict=True)))
 
 
@@ -46,7 +46,7 @@ def pack(batch: Batch) -> Tensor:
 
 
 def unpack(rows: Tensor, obs_dim: int) -> Batch:
-    """The batch that `pack` made rows [..., D] of."""
+    """Return the batch that `pack` made rows [..., D] of."""
     action_dim = rows.shape[-1] - 2 * obs_dim - 2
     obs, action, reward, next_obs, terminated = rows.split([obs_dim, action_dim, 1, obs_dim, 1], -1)
     return Batch(obs, action, reward.squeeze(-1), next_obs, terminated.squeeze(-1))

@@ -50,12 +50,12 @@ class BatchedMLP(torch.autograd.Function):
 
 
 def outputs(net: MLP, params: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """The same without a gradient: nothing is kept."""
+    """Return outputs without a gradient: nothing is kept."""
     return _forward(net, params, _joined(inputs), None)
 
 
 def _joined(inputs: Sequence[Tensor]) -> Tensor:
-    """The columns of all inputs [..., B, in_k] as [n, B, in]; expanded ones are copied once."""
+    """Return the columns of all inputs [..., B, in_k] as [n, B, in]; expanded ones are copied once."""
     return torch.cat(list(inputs), -1).flatten(0, -3)
 
 
@@ -75,7 +75,7 @@ def _forward(net: MLP, params: Tensor, x: Tensor, kept: list[Tensor] | None) -> 
 
 
 def _backward(net: MLP, params: Tensor, kept: list[Tensor], g: Tensor, params_grad: Tensor | None) -> Tensor:
-    """The gradient at the first layer's outputs before activation; fills params_grad if there is one."""
+    """Return the gradient at the first layer's outputs before activation; fills params_grad if there is one."""
     layers, per_layer = net.layers(params), (len(kept) - 1) // max(1, len(net.sizes) - 2)
     grads = None if params_grad is None else net.layers(params_grad)
     for number in range(len(layers) - 1, -1, -1):
@@ -120,7 +120,7 @@ def _activate(net: MLP, z: Tensor, kept: list[Tensor] | None) -> Tensor:
 
 
 def _activate_backward(net: MLP, g: Tensor, kept: list[Tensor]) -> Tensor:
-    """The gradient before a layer's activation from that after it, in its memory where possible."""
+    """Return the gradient before a layer's activation from that after it, in its memory where possible."""
     if net.activation == "relu":
         torch.ops.aten.threshold_backward.grad_input(g, kept[-1], 0, grad_input=g)
     else:

@@ -26,5 +26,5 @@ def squashed_gaussian(head: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def deterministic_action(head: Tensor) -> Tensor:
-    """The evaluation policy's action [..., B, A]: tanh of the mean of an actor's output [..., B, 2A]."""
+    """Return the evaluation policy's action [..., B, A]: tanh of the mean of an actor's output [..., B, 2A]."""
     return head.chunk(2, dim=-1)[0].tanh()

@@ -29,7 +29,7 @@ class Call(Protocol):
 
 
 def plain(key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
-    """The reference: nothing is recorded."""
+    """Call the function itself: the reference."""
     return function(*inputs)
 
 

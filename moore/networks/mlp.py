@@ -47,7 +47,7 @@ class MLP:
         return sum(n_in * n_out + n_out for n_in, n_out in self.shapes)
 
     def layers(self, params: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Views (weight [..., in, out], bias [..., 1, out]) of flat parameters [..., P]."""
+        """Return views (weight [..., in, out], bias [..., 1, out]) of flat parameters [..., P]."""
         lead = params.shape[:-1]
         pieces = params.split([n for n_in, n_out in self.shapes for n in (n_in * n_out, n_out)], dim=-1)
         return [
@@ -56,7 +56,7 @@ class MLP:
         ]
 
     def __call__(self, params: Tensor, *inputs: Tensor) -> Tensor:
-        """Outputs [..., B, out] of networks with parameters [..., P] on the columns of all inputs [..., B, in_k].
+        """Return outputs [..., B, out] of networks with parameters [..., P] on all inputs' columns [..., B, in_k].
 
         Inputs have the parameters' leading axes. A gradient is computed for those that ask for one.
         """
@@ -88,5 +88,5 @@ class MLP:
 
 
 def divisor(std: Tensor) -> Tensor:
-    """Standard deviations to divide by: 1 for a constant column, whose least change would otherwise be enormous."""
+    """Return standard deviations to divide by: 1 for a constant column, whose least change would be enormous."""
     return torch.where(std > MIN_STD, std, 1.0)

@@ -17,7 +17,7 @@ from moore.networks.state import State
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose of one run (numpy SeedSequence over the seed and the purpose's checksum)."""
+    """Return a 63-bit seed for one purpose of one run (numpy SeedSequence over the seed and the purpose's checksum)."""
     words = [zlib.crc32(str(part).encode()) for part in purpose]
     return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
@@ -30,7 +30,7 @@ class Streams(State):
         self.generators = [torch.Generator(self.device).manual_seed(derive_seed(seed, *purpose)) for seed in seeds]
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal float32 [R, *shape]."""
+        """Return standard normal float32 [R, *shape]."""
         out = torch.empty(len(self.generators), *shape, device=self.device)
         for row, generator in zip(out, self.generators, strict=True):
             row.normal_(generator=generator)
@@ -54,5 +54,5 @@ class Streams(State):
 
 
 def scale_to_index(uniform: Tensor, size: Tensor | int) -> Tensor:
-    """Indices floor(u * size) from uniforms [R, ...] and sizes [R, 1...] or a number; never equal to size."""
+    """Return indices floor(u * size) from uniforms [R, ...] and sizes [R, 1...] or a number; never equal to size."""
     return (uniform * size).long().clamp(max=(size.long() if isinstance(size, Tensor) else size) - 1)

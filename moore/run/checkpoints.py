@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moore.run.checkpoint import load, save
-from moore.run.sealed import Damaged, check_seal, read_seal, sealing
+from moore.run.sealed import Damaged, check_seal, load, read_seal, save, sealing
 
 
 class Checkpoints:
@@ -34,10 +33,10 @@ class Checkpoints:
         self._number += 1
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
-        """The newest state that can be used; None: the stage has to start.
+        """Return the newest state that can be used; None: the stage has to start.
 
-        check raises Damaged for a state that does not fit what else is there. `tell` is told what is not used, and what
-        follows.
+        check raises Damaged for a state that does not fit what else is there. What is not used, and what follows, goes
+        to `tell`.
         """
         found: list[tuple[int, Path]] = []
         troubles: list[str] = []

@@ -17,7 +17,7 @@ PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
 
 
 def environment_facts() -> dict[str, Any]:
-    """What a run's manifest says about code and machine: commit, packages, processor, host and, with CUDA, GPU."""
+    """Collect what a manifest says about code and machine: commit, packages, processor, host and, with CUDA, GPU."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -38,7 +38,7 @@ def environment_facts() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit of this code, with "-dirty" if it has changes; "unknown" if neither a copy nor git says."""
+    """Return the commit of this code, with "-dirty" if it has changes; "unknown" if neither a copy nor git says."""
     copied = copied_commit()
     if copied is not None:
         return copied

@@ -9,7 +9,7 @@ from typing import Any
 
 from moore.algorithm.cohort import Cohort
 from moore.networks.state import joined, runs_of
-from moore.run import checkpoint
+from moore.run import sealed
 from moore.run.recorder import Recorder
 from moore.run.sealed import Damaged, check_seal
 
@@ -21,7 +21,7 @@ class OfflineCache:
         self._folder = root / "cache" / "offline"
 
     def has(self, key: str, tell: Callable[[str], None]) -> bool:
-        """Whether a stage has been trained; a damaged file, of which `tell` is told, has to be trained again."""
+        """Tell whether a stage has been trained. A damaged file does not count and is reported to `tell`."""
         path = self._path(key)
         if not path.exists():
             return False
@@ -38,7 +38,7 @@ class OfflineCache:
         ensemble.pop("training", None)  # it is over
         share = 1 / len(keys)
         for run, key in enumerate(keys):
-            checkpoint.save(
+            sealed.save(
                 self._path(key),
                 {
                     "agent": runs_of(agent, run),
@@ -51,8 +51,8 @@ class OfflineCache:
             )
 
     def read(self, key: str, device: str = "cpu") -> dict[str, Any]:
-        """What `fill` wrote of a stage."""
-        return checkpoint.load(self._path(key), device)
+        """Read what `fill` wrote of a stage."""
+        return sealed.load(self._path(key), device)
 
     def fork(self, cohort: Cohort, keys: Sequence[str], device: str) -> None:
         """Start every run from the stage of its dataset and seed: policy, critics, optimisers, ensemble."""

@@ -181,7 +181,7 @@ def _can_write(path: Path) -> Iterator[None]:
 
 
 def missing_rows(paths: Sequence[Path], state: Mapping[str, Any]) -> Path | None:
-    """The first file that is shorter than a checkpoint's position in it, if one is."""
+    """Find the first file that is shorter than a checkpoint's position in it; None without one."""
     for path, size in zip(paths, state["sizes"], strict=True):
         if not path.exists() or path.stat().st_size < size:
             return path

@@ -1,4 +1,4 @@
-"""Files that end in a seal, their size and checksum: one that was cut off or changed is noticed."""
+"""States as files that end in a seal, their size and checksum: one that was cut off or changed is noticed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import torch
+from torch.serialization import get_crc32_options, set_crc32_options
 
 from moore.base.errors import Unavailable, UserError
 from moore.base.files import GOES_ON, replacing
@@ -32,7 +35,7 @@ class Seal(NamedTuple):
 
 
 class Content:
-    """What is written into a sealed file, on its way to the disk. Nothing is compressed: that costs more than it saves.
+    """Counts and sums up what is written into a sealed file. Nothing is compressed: that costs more than it saves.
 
     CRC32: against accidents, and several times faster than a hash that withstands intent.
     """
@@ -42,7 +45,7 @@ class Content:
         self.error: OSError | None = None  # of the file, where a writer has no words for it
 
     def write(self, content: bytes | memoryview) -> int:
-        """As a file's."""
+        """Write to the file below; the interface that torch.save asks for."""
         try:
             self._file.write(content)
         except OSError as error:
@@ -52,13 +55,13 @@ class Content:
         return len(content)
 
     def flush(self) -> None:
-        """As a file's."""
+        """Flush the file below."""
         self._file.flush()
 
 
 @contextmanager
 def sealing(path: Path, number: int = 0) -> Iterator[Content]:
-    """Where to write the content of `path`, which is the old or the whole new file at any moment.
+    """Open `path` for writing; at any moment it is the old or the whole new file.
 
     Raises UserError where there is no room or no right to write.
     """
@@ -69,13 +72,13 @@ def sealing(path: Path, number: int = 0) -> Iterator[Content]:
 
 
 def read_seal(path: Path) -> Seal:
-    """A file's seal, if it fits the file's size; the content is not read. Raises as `check_seal`."""
+    """Read a file's seal, if it fits the file's size; the content is not read. Raises as `check_seal`."""
     with _readable(path), path.open("rb") as file:
         return _seal(path, file)
 
 
 def check_seal(path: Path) -> Seal:
-    """A file's seal, after reading its content.
+    """Read a file's content and return its seal.
 
     Raises Damaged for a file of which a byte is missing or a bit has changed; UserError for one that another version of
     the code wrote in another format, or that may not be read now.
@@ -108,9 +111,34 @@ def _seal(path: Path, file: BinaryIO) -> Seal:
     return Seal(*seal)
 
 
+def save(path: Path, state: Any, number: int = 0) -> None:
+    """Write tensors, numbers, texts and containers of them as a sealed file, which torch.load reads too.
+
+    Raises UserError where there is no room or no right to write; the old file stays.
+    """
+    with sealing(path, number) as content:
+        zip_crc = get_crc32_options()
+        set_crc32_options(False)  # torch's own CRC32 takes longer than all the rest, and its reader never looks at it
+        try:
+            torch.save(state, cast(BinaryIO, content))
+        except RuntimeError:  # torch's words for an error of the file, which says more itself
+            if content.error is None:
+                raise
+            raise content.error from None
+        finally:
+            set_crc32_options(zip_crc)
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Read what `save` wrote; what was on an accelerator comes to `device`. Raises as `check_seal` does."""
+    check_seal(path)
+    place = lambda storage, where: storage if where == "cpu" else storage.to(device=torch.device(device))  # noqa: E731
+    return torch.load(path, map_location=place, weights_only=True)
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """A bad disk or a lost file is damage; what may pass, such as a missing permission, is no reason to start again."""
+    """Turn a bad disk or a lost file into Damaged; what may pass, such as a missing permission, into Unavailable."""
     try:
         yield
     except OSError as error:

@@ -166,7 +166,7 @@ class Unit:
         self._check(saved, [self.runs_root / run_id(config) / "rows.csv" for config in self.configs])
 
     def _online(self, checkpoints: Checkpoints, saved: dict[str, Any] | None, keys: list[str]) -> None:
-        """All online runs: from a saved state, or from the offline stages with these keys; no keys: from scratch."""
+        """Train all online runs: from a saved state, from the offline stages with these keys, or from scratch."""
         recorder = Recorder(self.runs_root, self.study, self.configs, display=self._show, check=self.claim.check)
         cohort = Cohort(self.configs, self._data.transitions, "online", self.device)
         self._begin(recorder, saved)
@@ -232,7 +232,7 @@ class Unit:
             recorder.restart()
 
     def _header(self, recorder: Recorder) -> dict[str, Any]:
-        """What a checkpoint says beside a stage's own state."""
+        """Return what a checkpoint says beside a stage's own state."""
         return {
             "recorder": recorder.state(),
             "data": self._data.hashes,
@@ -252,7 +252,7 @@ class Unit:
             raise Damaged(f"rows are missing in {lost}")
 
     def _runs(self) -> dict[str, Any]:
-        """Every run's configuration."""
+        """Return every run's configuration."""
         return {f"run {number}": to_mapping(config) for number, config in enumerate(self.configs)}
 
     def _key(self, config: RunConfig) -> str:

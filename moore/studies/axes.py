@@ -47,7 +47,7 @@ def expand(axes: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Any
 
 
 def multiplied(changes: Mapping[str, Any], base: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
-    """The changes with every factor (`x0.5`) replaced by so many times the base's value; integers are rounded.
+    """Return the changes with every factor (`x0.5`) replaced by so many times the base's value; integers are rounded.
 
     UserError names the key where the base has no number, or where the product would be rounded to nothing.
     """
@@ -69,7 +69,7 @@ def multiplied(changes: Mapping[str, Any], base: Mapping[str, Any], where: str, 
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`changes` laid over `base`, mapping by mapping."""
+    """Lay `changes` over `base`, mapping by mapping."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)

@@ -61,7 +61,7 @@ class Study:
     collapsed: Mapping[str, str] = field(default_factory=dict)  # variant that is left out -> the one it is equal to
 
     def cohorts(self) -> list[list[RunConfig]]:
-        """Runs that are trained together: same shape and, so that work spreads over processes, same dataset."""
+        """Return runs that are trained together: same shape and, so that work spreads over processes, same dataset."""
         groups: dict[Any, list[RunConfig]] = {}
         for run in self.runs:
             groups.setdefault((cohort_key(run), run.dataset), []).append(run)
@@ -200,7 +200,7 @@ def _check_name(path: Path, key: str, name: Any) -> None:
 
 
 def _check_unique(runs: Iterable[RunConfig], scale: Path) -> None:
-    """A cell of the table must hold one run for each seed."""
+    """Raise UserError if a cell of the table would hold two runs with one seed."""
     seen: set[tuple[str, str, int]] = set()
     for run in runs:
         key = (run.method, dataset_label(run), run.seed)
@@ -212,7 +212,7 @@ def _check_unique(runs: Iterable[RunConfig], scale: Path) -> None:
 
 
 def _without_doubles(runs: Iterable[RunConfig]) -> tuple[list[RunConfig], dict[str, str]]:
-    """The runs without those that are another variant's under a new name, and which variants these are."""
+    """Return the runs without those that are another variant's under a new name, and which variants these are."""
     first: dict[RunConfig, RunConfig] = {}
     collapsed: dict[str, str] = {}
     for run in runs:

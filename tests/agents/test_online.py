@@ -18,7 +18,7 @@ from moore.algorithm.config import RunConfig
 from moore.networks.adam import RunAdam
 from moore.networks.batch import BatchWithReturns
 from moore.networks.random import Streams
-from moore.run import checkpoint
+from moore.run import sealed
 from tests.support.agents import method
 from tests.support.core import FLOOR, Stage, make_cohort, online_stage, run_stage, with_returns
 from tests.support.resume_units import kill_at_evaluation, rows, run_to_end, write_unit
@@ -177,8 +177,8 @@ def test_returns_of_online_episodes(env: str, tmp_path: Path, monkeypatch: pytes
     if env == "pendulum":  # it never falls; the time limit is 200
         stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([185, 196, 100])})
     ended = play(stage, 19, monkeypatch)
-    checkpoint.save(tmp_path / "saved.pt", stage.state())
-    resumed.load(checkpoint.load(tmp_path / "saved.pt"))
+    sealed.save(tmp_path / "saved.pt", stage.state())
+    resumed.load(sealed.load(tmp_path / "saved.pt"))
     for run, more in enumerate(play(stage, 21, monkeypatch)):
         ended[run] += more
     play(resumed, 21, monkeypatch)

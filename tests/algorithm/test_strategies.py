@@ -20,7 +20,7 @@ from moore.algorithm.sampling import (
     SamplingConfig,
     mixture,
 )
-from moore.run import checkpoint
+from moore.run import sealed
 from tests.support.core import (
     EVERY_STRATEGY,
     make_recorder,
@@ -103,12 +103,12 @@ def test_killed_stage_continues_bit_for_bit(configs: list[RunConfig], tmp_path: 
     def save_and_die() -> None:
         if killed.epoch < 1:
             return
-        checkpoint.save(tmp_path / "state.pt", {"stage": killed.state(), "recorder": recorder.state()})
+        sealed.save(tmp_path / "state.pt", {"stage": killed.state(), "recorder": recorder.state()})
         raise Killed
 
     with pytest.raises(Killed):
         killed.run(recorder, save_and_die)
-    saved = checkpoint.load(tmp_path / "state.pt")
+    saved = sealed.load(tmp_path / "state.pt")
     resumed.load(saved["stage"])
     recorder.rewind(saved["recorder"])
     assert resumed.epoch == 1

@@ -20,9 +20,8 @@ from moore.base.errors import UserError
 from moore.base.files import replacing
 from moore.networks.batch import Batch
 from moore.run import sealed
-from moore.run.checkpoint import load, save
 from moore.run.checkpoints import Checkpoints, ImaginedRows
-from moore.run.sealed import SEAL, Damaged, read_seal
+from moore.run.sealed import SEAL, Damaged, load, read_seal, save
 from tests.support.harm import flip, no_room
 
 STATE: dict[str, Any] = {"x": torch.arange(1000.0), "n": 3, "none": None, "deep": [{"flag": True, "text": "µ"}]}
