@@ -210,6 +210,7 @@ class Unit:
                 "run": run,
                 "method": method,
                 "config": to_mapping(config),
+                "plugins": identity.plugins(config),
                 "cpu_seconds": round(cpu, 1),
                 "wall_seconds": round(wall, 1),
                 "peak_memory_mb": round(peak_bytes() / 2**20),

@@ -1,0 +1,90 @@
+"""A run's identity: what differs from the defaults, and the source of what comes from outside."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from moore.algorithm.config import RunConfig, differences, from_mapping, to_mapping
+from moore.base.errors import UserError
+from moore.studies.identity import identity, offline_key, offline_run_id, run_id
+
+BASE = {"env": "pendulum", "dataset": "self:pendulum-low", "agent": {"actor_lr": 1e-3}, "sampling": {"decay_rate": 4.0}}
+
+
+def changed(**values: object) -> RunConfig:
+    return from_mapping({**BASE, **values}, "test")
+
+
+def test_only_differences_count() -> None:
+    """Breaks if a default is part of the identity: a new key with a default would train everything again."""
+    config = changed()
+    assert differences(config) == {
+        "env": "pendulum",
+        "physics": "gymnasium",
+        "algorithm": "moore",
+        "dataset": "self:pendulum-low",
+        "agent.actor_lr": 1e-3,
+        "sampling.decay_rate": 4.0,
+    }
+    spelled_out = from_mapping(to_mapping(config), "test")
+    assert run_id(spelled_out) == run_id(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"agent": {"actor_lr": 2e-3}},
+        {"sampling": {"decay_rate": 2.0}},
+        {"method": "other"},
+        {"penalty": {"coef": 0.5}},
+        {"algorithm": "sac"},
+    ],
+)
+def test_every_change_is_another_run(change: dict[str, object]) -> None:
+    """Breaks if two different runs share a folder."""
+    assert run_id(changed(**change)) != run_id(changed())
+
+
+def test_the_offline_stage_does_not_depend_on_the_online_one() -> None:
+    """Breaks if variants of the online stage are pre-trained apart, or a change of the offline stage is missed."""
+    same = [
+        {"sampling": {"decay_rate": 1.0}},
+        {"online": {"utd_ratio": 3}},
+        {"penalty": {"schedule": "zero_online", "online_factor": 2.0}},
+        {"dynamics": {"online_max_updates": 5}},
+        {"density_ratio": {"lr": 0.1}},
+        {"agent": {"actor_lr": 1e-3, "online_actor_interval": 4}},
+        {"method": "variant"},
+    ]
+    other = [{"penalty": {"coef": 2.0}}, {"agent": {"actor_lr": 2e-3}}, {"offline": {"updates": 7}}, {"seed": 3}]
+    stage, key = offline_run_id(changed()), offline_key(changed(), "data")
+    for change in same:
+        assert offline_run_id(changed(**change)) == stage, change
+        assert offline_key(changed(**change), "data") == key, change
+    for change in other:
+        assert offline_run_id(changed(**change)) != stage, change
+        assert offline_key(changed(**change), "data") != key, change
+    assert offline_key(changed(), "other data") != key
+
+
+def test_a_plugins_source_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a changed strategy goes on under the old run's name, or one that cannot be found is no error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = "from moore.algorithm.sampling import Mixture\ndef mine(config, now):\n    return Mixture(0.3)\n"
+    (tmp_path / "plugin_a.py").write_text(source)
+    config = changed(sampling={"model_batches": "plugin_a:mine"})
+    before = run_id(config)
+    assert [*identity(config)["plugins"]] == ["plugin_a:mine"]
+    (tmp_path / "plugin_a.py").write_text(source + "\n")
+    assert run_id(config) != before
+    for name in ("plugin_a:other", "no_such_module:mine", "no such"):
+        with pytest.raises(UserError, match="model_batches"):
+            changed(sampling={"model_batches": name})
+    sys.modules.pop("plugin_a")
+    assert dataclasses.is_dataclass(config)
