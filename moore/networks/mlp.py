@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from moore.networks.fast_mlp import BatchedMLP, outputs
@@ -66,6 +67,16 @@ class MLP:
         if torch.is_grad_enabled() and any(x.requires_grad for x in (params, *inputs)):
             return BatchedMLP.apply(self, params, *inputs).unflatten(0, lead)
         return outputs(self, params, inputs).unflatten(0, lead)
+
+    def plain(self, params: Tensor, *inputs: Tensor) -> Tensor:
+        """Compute the outputs layer by layer, with torch's own gradients: the reference that `__call__` is equal to."""
+        h = torch.cat(inputs, -1)
+        *hidden, (weight, bias) = self.layers(params)
+        for w, b in hidden:
+            z = h @ w + b
+            h = F.layer_norm(z, z.shape[-1:]) if self.layer_norm else z
+            h = F.relu(h) if self.activation == "relu" else F.silu(h)
+        return h @ weight + bias
 
     def init(self, generators: Sequence[torch.Generator], members: int | None = None) -> Tensor:
         """Fresh parameters [R, P] (or [R, members, P]), run r from generators[r] alone.
