@@ -168,7 +168,9 @@ def test_scale_of_rewards_reaches_online_batches() -> None:
     """Breaks if IQL scales the dataset only, or by another run's range: rewards times the factor do the same."""
 
     def trained(scaled: bool) -> Cohort:
-        config = method("iql", dataset="small", sampling={"real_batches": "pure_online"}, iql={"scale_rewards": scaled})
+        config = method(
+            "iql", dataset="small", sampling={"real_batches": "pure_online"}, agent={"scale_rewards": scaled}
+        )
         cohort, stream = make_cohort([config], "online", datasets()), Streams([0], "online rows")
         for _ in range(8):
             obs, next_obs = stream.normal(2, 3).unbind(1)
@@ -191,6 +193,6 @@ def test_groups_of_runs_change_nothing(name: str, monkeypatch: pytest.MonkeyPatc
     states = []
     for activations in (2**40, 1):
         monkeypatch.setitem(ACTIVATIONS, "cpu", activations)
-        states.append(learn(name, "offline", SEEDS, ["small", "large", "small"]).agent.state())
+        states.append(tensors(learn(name, "offline", SEEDS, ["small", "large", "small"]).agent))
     for key, value in states[0].items():
         close(value.detach(), states[1][key].detach())

@@ -160,7 +160,7 @@ def play(stage: Stage, steps: int, monkeypatch: pytest.MonkeyPatch) -> list[list
     with monkeypatch.context() as patch:
         patch.setattr(stage.env, "step", spy)
         for _ in range(steps):
-            stage._environment_step()
+            stage.cohort.interact()
     return ended
 
 

@@ -58,8 +58,8 @@ class One:
         self.targets = copy.deepcopy(self.critics)
         self.actor_opt = torch.optim.Adam([*self.actor.parameters(), self.log_std], self.c.actor_lr)
         self.critic_opt = torch.optim.Adam([p for q in self.critics for p in q.parameters()], self.c.critic_lr)
-        self.log_alpha = torch.tensor(self.c.init_alpha).log().requires_grad_()
-        self.alpha_opt = torch.optim.Adam([self.log_alpha], self.c.alpha_lr)
+        self.log_alpha = torch.tensor(CONFIG.init_alpha).log().requires_grad_()
+        self.alpha_opt = torch.optim.Adam([self.log_alpha], CONFIG.alpha_lr)
 
     def split(self, mlp: MLP, params: Tensor) -> tuple[nn.Sequential, Tensor]:
         """The actor's network and its log standard deviations that depend on no state (none but for AWAC and IQL)."""

@@ -11,7 +11,7 @@ import pytest
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.sampling import ROW_STRATEGIES
+from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.cli.main import main
 from moore.cli.show import duration, mebibytes
 from moore.studies import cost, timing

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from moore.algorithm.config import RunConfig, to_mapping
-from moore.algorithm.sampling import DENSITY_RATIO, ROW_STRATEGIES, SamplingConfig
-from moore.algorithm.switches import ALGORITHMS, dotted_keys, has_switch
+from moore.agents.balanced_replay import FIXED
+from moore.agents.registry import agents
+from moore.algorithm.config import RunConfig, has_key, keys_of, marks_of_algorithm, to_mapping
+from moore.algorithm.row_weights import ROW_STRATEGIES
+from moore.algorithm.sampling import DENSITY_RATIO, SamplingConfig
 from moore.base.errors import UserError
+from moore.base.strict import MODEL_ONLY, dotted
 from moore.studies.identity import offline_key, offline_run_id
 from moore.studies.study import ABLATIONS_DIR, load_study
 from tests.support.agents import KNOWN, method
@@ -116,7 +119,7 @@ def test_methods_of_a_study(study: str, scale: Path) -> None:
         for run in own:
             config = to_mapping(run)
             assert not missing(adapted, config)
-            assert missing(KNOWN[name] or {}, config) <= set(dotted_keys(adapted))
+            assert missing(KNOWN[name] or {}, config) <= set(dotted(adapted))
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
@@ -150,7 +153,8 @@ def test_offline_stages_are_shared_where_they_are_the_same(scale: Path) -> None:
 def keys_read(config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The dotted keys that the two stages of a run ask for, but for what dataclasses and the checks do with all."""
     sections = {type(getattr(config, field.name)): f"{field.name}." for field in dataclasses.fields(config)}
-    prefixes = {kind: prefix for kind, prefix in sections.items() if dataclasses.is_dataclass(kind)} | {RunConfig: ""}
+    kinds = {kind: prefix for kind, prefix in sections.items() if dataclasses.is_dataclass(kind)}
+    prefixes = {one: prefix for kind, prefix in kinds.items() for one in kind.__mro__[:-1]} | {RunConfig: ""}
     read: set[str] = set()
 
     def spy(self: Any, name: str) -> Any:
@@ -173,30 +177,30 @@ def keys_read(config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch) ->
     return read
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", agents())
 def test_switches_are_read(algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if methods.yaml or a study may set something that no run of the algorithm ever looks at."""
-    methods = [name for name, values in KNOWN.items() if (values or {}).get("algorithm", "sac") == algorithm]
+    methods = [name for name, values in KNOWN.items() if (values or {}).get("algorithm", "moore") == algorithm]
     small = {"offline": {"updates": 4, "rollout_interval": 2, "eval_interval": 2}, "online": {"epochs": 1}}
     read: set[str] = set()
     for name in methods:
         read |= keys_read(method(name, **small), tmp_path / name, monkeypatch)
-    for strategy in (*ROW_STRATEGIES, DENSITY_RATIO) if algorithm == "sac" else ():
+    for strategy in (*ROW_STRATEGIES, DENSITY_RATIO) if algorithm == "moore" else ():
         learned = method("moore", **small, sampling={"start_states": strategy})
         read |= keys_read(learned, tmp_path / strategy, monkeypatch)
     for name in methods:
-        keys = set(dotted_keys(KNOWN[name] or {}))
-        assert all(has_switch(algorithm, key) for key in keys)
+        keys = set(dotted(KNOWN[name] or {}))
+        assert all(has_key(algorithm, key) for key in keys)
         assert keys <= read
-    own = ALGORITHMS[algorithm]
-    for key in dotted_keys(to_mapping(RunConfig("pendulum"))):
-        if any(key == switch or key.startswith(f"{switch}.") for switch in own):
-            # Balanced Replay has CQL's whole section; its agents drop the term online and know no returns
-            assert key in read, key
+    marks = marks_of_algorithm(algorithm)
+    own = {key for key in keys_of(algorithm) if key.startswith("agent.") or MODEL_ONLY in marks[key]}
+    fixed = {f"agent.{key}" for key in FIXED} if algorithm == "balanced_replay" else set()
+    assert own - fixed <= read
 
 
 def test_balanced_replay_has_only_its_part_of_cql() -> None:
     """Breaks if a study may calibrate Balanced Replay's agents, which know no returns, or weigh a term they drop."""
-    assert has_switch("balanced_replay", "cql.offline_coef")
-    assert not has_switch("balanced_replay", "cql.online_coef")
-    assert not has_switch("balanced_replay", "cql.calibrated")
+    method("balanced_replay", agent={"cql_coef": 2.0})
+    for change in ({"online_cql_coef": 1.0}, {"calibrated": True}, {"num_critics": 4}):
+        with pytest.raises(UserError, match=f"agent.{next(iter(change))}"):
+            method("balanced_replay", agent=change)

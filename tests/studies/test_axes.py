@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from moore.algorithm.config import RunConfig, to_mapping
-from moore.algorithm.switches import dotted_keys
 from moore.base.errors import UserError
+from moore.base.strict import dotted, nested
 from moore.cli.main import find_study
-from moore.studies.axes import expand, multiplied, nested
+from moore.studies.axes import expand, multiplied
 from moore.studies.identity import offline_run_id
 from moore.studies.study import ABLATIONS_DIR, load_study
 
@@ -32,11 +32,11 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def named_keys(study: str) -> dict[str, set[str]]:
     """Variant -> the dotted keys that the YAML lets it change, read from the file with nothing but YAML."""
     values = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text())
-    out = {name: set(dotted_keys(changes or {})) for name, changes in values.get("variants", {}).items()}
+    out = {name: set(dotted(changes or {})) for name, changes in values.get("variants", {}).items()}
     names: dict[str, set[str]] = {"": set()} if "axes" in values else {}
     for axis, points in values.get("axes", {}).items():
         if isinstance(points, dict):
-            here = {name: set(dotted_keys(changes or {})) for name, changes in points.items()}
+            here = {name: set(dotted(changes or {})) for name, changes in points.items()}
         else:
             here = {f"{axis.split('.')[-1]}-{point:g}": {axis} for point in points}
         names = {f"{a}-{b}".lstrip("-"): keys | more for a, keys in names.items() for b, more in here.items()}
@@ -110,7 +110,7 @@ def test_factors() -> None:
     got = multiplied(changes, base, "file")
     assert got == {"online": {"utd_ratio": 6, "epochs": 4}, "penalty": {"coef": 1.5}, "method": "x"}
     assert type(got["online"]["utd_ratio"]) is int
-    assert nested("a.b", 1) == {"a": {"b": 1}}
+    assert nested({"a.b": 1}) == {"a": {"b": 1}}
 
 
 def test_factors_reach_the_runs() -> None:
