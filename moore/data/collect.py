@@ -18,13 +18,13 @@ Rows = dict[str, np.ndarray]
 
 
 def uniform_policy(action_dim: int, seed: int) -> Policy:
-    """Uniform actions, D4RL's `--random`."""
+    """Make a policy of uniform actions, D4RL's `--random`."""
     rng = np.random.default_rng(seed)
     return lambda obs: rng.uniform(-1.0, 1.0, (len(obs), action_dim)).astype(np.float32)
 
 
 def gaussian_policy(network: MLP, params: np.ndarray, seed: int) -> Policy:
-    """The stochastic policy of an actor with flat parameters [P] float32: what SAC acts with while it trains."""
+    """Make the stochastic policy of an actor with flat parameters [P] float32: what SAC acts with while it trains."""
     weights = torch.from_numpy(params)[None]
     generator = torch.Generator().manual_seed(seed)
     action_dim = network.sizes[-1] // 2
@@ -60,7 +60,7 @@ def collect(
     cut: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Rows:
-    """`rows` steps of whole episodes in the order in which they began, the last one cut, as in D4RL's collect_data.py.
+    """Simulate `rows` steps of whole episodes in the order they began, the last one cut, as D4RL's collect_data.py.
 
     Simulations take the next episode when they become free, and an episode counts by its number, not by when it ends:
     taking episodes as they end would prefer short ones. So the rows are distributed as those of one simulation that
@@ -128,7 +128,7 @@ def collect(
 
 
 def join(parts: list[Rows]) -> Rows:
-    """The rows of all parts, one after the other. The parts are emptied on the way, as both need the memory twice."""
+    """Join the rows of all parts, one after the other. Empties the parts on the way, as both need the memory twice."""
     return {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
 
 

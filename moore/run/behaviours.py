@@ -28,10 +28,9 @@ from moore.algorithm.replay import RealBuffer
 from moore.base.errors import UserError
 from moore.base.lock import locked
 from moore.data.behaviours import BEHAVIOURS_DIR, save_behaviours
-from moore.data.make import default_physics
 from moore.data.scores import normalized_score
-from moore.envs import make_env
 from moore.envs.spec import check_physics, find_spec
+from moore.envs.vector_env import make_env
 from moore.networks.batch import Batch
 from moore.networks.random import Streams, derive_seed, scale_to_index
 from moore.run.checkpoints import Checkpoints
@@ -54,7 +53,7 @@ LOWEST = {
 class BehaviourConfig:
     """How one behaviour ladder is trained."""
 
-    env: tyro.conf.Positional[str]  # one of moore.envs.ENVIRONMENTS, e.g. hopper
+    env: tyro.conf.Positional[str]  # one of moore.envs.spec.ENVIRONMENTS, e.g. hopper
     medium_score: float  # the first snapshot whose stochastic policy reaches this normalised score is `medium`
     max_steps: int = 0  # go on past medium to this many environment steps, for an expert; 0: stop at medium
     physics: str | None = None  # None: D4RL's where the environment has it
@@ -77,7 +76,7 @@ class BehaviourTraining:
         spec = find_spec(config.env)
         self.config, self.seeds, self.step = config, [config.seed], 0
         self.agent = SAC(config.sac, Setup(spec.obs_dim, spec.action_dim, self.seeds))
-        physics = config.physics or default_physics(config.env)
+        physics = config.physics or spec.default_physics
         self.env = make_env(config.env, [derive_seed(config.seed, "environment")], physics)
         self.buffer = RealBuffer([], [None], spec.obs_dim, spec.action_dim, MAX_STEPS)
         self.streams = {name: Streams(self.seeds, name) for name in ("exploration", "policy", "minibatch", "update")}
@@ -218,7 +217,8 @@ def _check_settings(path: Path, there: dict[str, Any], here: dict[str, Any]) -> 
 
 def check_config(config: BehaviourConfig) -> None:
     """Raise UserError for a setting that no training can have."""
-    check_physics(find_spec(config.env), config.physics or default_physics(config.env))
+    spec = find_spec(config.env)
+    check_physics(spec, config.physics or spec.default_physics)
     for key, lowest in LOWEST.items():
         if getattr(config, key) < lowest:
             raise UserError(f"--{key.replace('_', '-')} is {getattr(config, key)}; accepted: {lowest} or more")
@@ -275,7 +275,7 @@ def export(training: BehaviourTraining) -> None:
         "git_commit": ", ".join(training.git_commits),
         **training.facts,
         "wall_seconds": round(training.wall_seconds, 1),
-        "physics": config.physics or default_physics(config.env),
+        "physics": config.physics or find_spec(config.env).default_physics,
         "random_steps": config.exploration_steps,
         "curve": [[e["env_steps"], round(e["return"], 2), round(e["score"], 2)] for e in ladder],
         "medium": kept.index(medium),

@@ -14,7 +14,7 @@ from moore.data.check import broken_rows, check_dataset, episode_bounds, long_ep
 from moore.data.describe import describe_dataset
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
-from moore.envs import ENVIRONMENTS
+from moore.envs.spec import ENVIRONMENTS
 
 Flags = list[tuple[bool, bool]]
 """(terminated, truncated) of every row."""

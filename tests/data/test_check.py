@@ -21,7 +21,8 @@ from moore.data.check import Check, check_dataset, format_check, replay_error, w
 from moore.data.collect import collect
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.make import make_self_dataset
-from moore.envs import ENVIRONMENTS, make_env
+from moore.envs.spec import ENVIRONMENTS
+from moore.envs.vector_env import make_env
 
 ALL_PHYSICS = [(name, physics) for name, spec in ENVIRONMENTS.items() for physics in spec.physics]
 GOLDEN = Path(__file__).parents[1] / "golden" / "mujoco210"
@@ -363,7 +364,7 @@ def test_no_environment_says_or_leaves_anything(tmp_path: Path) -> None:
     """MuJoCo warns about `settotalmass` at a level below Python and logs to MUJOCO_LOG.TXT in the working directory."""
     program = (
         "import numpy as np\n"
-        "from moore.envs import ENVIRONMENTS, make_env\n"
+        "from moore.envs.spec import ENVIRONMENTS\nfrom moore.envs.vector_env import make_env\n"
         "for name, spec in ENVIRONMENTS.items():\n"
         "    for physics in spec.physics:\n"
         "        env = make_env(name, [0, 1], physics)\n"

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from moore.base.errors import UserError
 from moore.data.d4rl import FILES, PublishedFile, d4rl_path, expected_path, file_url
-from moore.data.hdf5 import STATE_DIM, Dataset, dataset_hash, read_dataset, write_dataset
+from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
 from moore.data.load import load_dataset
-from moore.data.scores import REFERENCE_SCORES, normalized_score
+from moore.data.scores import normalized_score
 from moore.data.transitions import to_transitions
 from moore.envs.spec import ENVIRONMENTS
 from moore.run.local import check_datasets
@@ -89,7 +89,7 @@ def test_scores_are_d4rls(infos: ModuleType, d4rl: ModuleType) -> None:
     for id in FILES:
         name = id.removeprefix("d4rl:")
         env = name.partition("-")[0]
-        assert REFERENCE_SCORES[env] == (infos.REF_MIN_SCORE[name], infos.REF_MAX_SCORE[name])
+        assert ENVIRONMENTS[env].reference_scores == (infos.REF_MIN_SCORE[name], infos.REF_MAX_SCORE[name])
         for value in (-50.0, 0.0, 1234.5):
             assert normalized_score(env, value) == pytest.approx(100 * d4rl.get_normalized_score(name, value))
 
@@ -124,8 +124,8 @@ def dataset_with(env: str, flags: list[str], seed: int = 0) -> Dataset:
         terminated=np.array([flag in ("terminal", "both") for flag in flags]),
         truncated=np.array([flag in ("timeout", "both") for flag in flags]),
         next_obs=rng.normal(size=(n, spec.obs_dim)).astype(np.float32),
-        qpos=rng.normal(size=(n, STATE_DIM[env])),
-        qvel=rng.normal(size=(n, STATE_DIM[env])),
+        qpos=rng.normal(size=(n, ENVIRONMENTS[env].state_dim)),
+        qvel=rng.normal(size=(n, ENVIRONMENTS[env].state_dim)),
         metadata={"env": env, "algorithm": "SAC", "iteration": 3},
     )
 

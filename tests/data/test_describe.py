@@ -7,7 +7,7 @@ import pytest
 
 from moore.data.describe import D4RL_SETS, describe_dataset, format_description
 from moore.data.hdf5 import Dataset
-from moore.data.make import D4RL_QUALITIES
+from moore.data.ids import D4RL_QUALITIES
 from moore.data.scores import normalized_score
 
 

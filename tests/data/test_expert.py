@@ -13,9 +13,8 @@ from moore.base.errors import UserError
 from moore.data import make
 from moore.data.behaviours import Behaviours, actor_network, load_behaviours, save_behaviours
 from moore.data.collect import Rows
-from moore.data.ids import resolve
+from moore.data.ids import D4RL_QUALITIES, resolve
 from moore.data.make import (
-    D4RL_QUALITIES,
     EXPERT_QUALITIES,
     make_self_dataset,
     recipe_hash,
@@ -23,7 +22,7 @@ from moore.data.make import (
     replay_segments,
     whole_episodes,
 )
-from moore.envs import ENVIRONMENTS
+from moore.envs.spec import ENVIRONMENTS
 
 HIDDEN = (8,)
 PUSHES = [-0.9, -0.3, 0.3, 0.9, 0.6]  # action of each snapshot: medium is the second, expert the fourth

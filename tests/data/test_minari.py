@@ -26,7 +26,7 @@ from moore.data.hdf5 import dataset_hash
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS, download
-from moore.envs import ENVIRONMENTS
+from moore.envs.spec import ENVIRONMENTS
 from tests.support.minari_store import ARRAYS, ID, NAME, Episode, create, data_folder, edit_metadata, one_line, roll_out
 
 

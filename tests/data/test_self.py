@@ -14,10 +14,11 @@ from moore.data.check import episode_bounds, replay_error
 from moore.data.collect import collect, gaussian_policy, one_torch_thread, uniform_policy
 from moore.data.describe import describe_dataset, format_description
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
-from moore.data.ids import resolve
+from moore.data.ids import QUALITIES, resolve
 from moore.data.load import load_dataset, self_path
-from moore.data.make import QUALITIES, make_self_dataset, recipe_hash, replay_segments
-from moore.envs import ENVIRONMENTS, make_env
+from moore.data.make import make_self_dataset, recipe_hash, replay_segments
+from moore.envs.spec import ENVIRONMENTS
+from moore.envs.vector_env import make_env
 
 HIDDEN = (8,)
 ENV_STEPS = [100, 200, 400, 600]

@@ -137,7 +137,7 @@ def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     assert "python -m moore.run.behaviours halfcheetah --medium-score 41" in text
     for field in fields(BehaviourConfig):
         if field.name == "env":
-            assert "one of moore.envs.ENVIRONMENTS" in text
+            assert "one of moore.envs.spec.ENVIRONMENTS" in text
         elif field.name != "sac":
             option = f"--{field.name.replace('_', '-')}"
             assert re.search(rf"{option} \S+ [^()]{{10,}}.*?\((default|required)", text), option
