@@ -13,7 +13,7 @@ import torch
 from moore.base.errors import UserError
 from moore.data.hdf5 import ACTION_TOLERANCE, Dataset
 from moore.data.mismatch import REPLAY_ROWS, UNKNOWN, PhysicsMismatch
-from moore.envs.spec import check_physics, find_spec
+from moore.envs.spec import check_physics, find_spec, terminated_fn
 from moore.envs.vector_env import VectorEnv, make_env
 
 SIMULATIONS = 2000  # rows replayed side by side
@@ -104,6 +104,7 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
         raise UserError(f"--rows: {rows} is not accepted; expected 1 or more")
     choices = spec.physics if physics is None else (physics,)
     high = spec.action_high
+    ends = None if spec.terminated is None else wrong_ends(dataset)
     wide = (np.abs(dataset.action) > high * (1 + ACTION_TOLERANCE)).any(axis=1)
     return Check(
         env=dataset.env,
@@ -113,7 +114,7 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
         replay=tuple(error for choice in choices if (error := replay_error(dataset, choice, rows)) is not None),
         invariants=(
             Invariant("inside an episode the next observation is the next row's", broken_rows(dataset)),
-            Invariant("terminated where the environment's rule says so, and only there", wrong_ends(dataset)),
+            Invariant("terminated where the environment's rule says so, and only there", ends),
             Invariant("not both terminated and truncated", np.flatnonzero(dataset.terminated & dataset.truncated)),
             Invariant(f"no episode is longer than {spec.max_episode_steps} steps", long_episodes(dataset)),
             Invariant(f"actions are in [-{high:g}, {high:g}]", np.flatnonzero(wide)),
@@ -200,16 +201,14 @@ def broken_rows(dataset: Dataset) -> np.ndarray | None:
     return inside[(gap > RECORD_TOLERANCE).any(axis=1)]
 
 
-def wrong_ends(dataset: Dataset) -> np.ndarray | None:
-    """Find the rows [k] whose `terminated` is not what the environment's rule makes of next_obs; None: it has no rule.
+def wrong_ends(dataset: Dataset) -> np.ndarray:
+    """Find the rows [k] whose `terminated` is not what the environment's rule makes of the next observation.
 
     Left out, because it cannot be told: a next observation that is not stored or at the edge of the rule, one that is
     clipped where the rule needs more, and a truncated row that would have terminated too (D4RL's recorder writes the
     timeout alone).
     """
-    spec = find_spec(dataset.env)
-    if spec.terminated is None:
-        return None
+    spec, rule = find_spec(dataset.env), terminated_fn(dataset.env)
     if dataset.next_obs is not None:
         next_obs = dataset.next_obs
     else:
@@ -217,7 +216,7 @@ def wrong_ends(dataset: Dataset) -> np.ndarray | None:
         next_obs[dataset.terminated | dataset.truncated] = np.nan
         next_obs[-1] = np.nan
     unseen = np.isnan(next_obs).any(axis=1)
-    rule, after, margin = spec.terminated, torch.from_numpy(next_obs), spec.termination_margin
+    after, margin = torch.from_numpy(next_obs), spec.termination_margin
     verdict, below, above = (rule(after + shift).numpy() for shift in (0.0, -margin, margin))
     told = (verdict == below) & (verdict == above) & ~(verdict & (dataset.truncated | unseen))
     told &= verdict | ~(np.abs(next_obs) >= spec.hidden_beyond).any(axis=1)

@@ -98,7 +98,7 @@ def import_minari(text: str) -> ModuleType:
 
 
 def store_entry(text: str) -> Path:
-    """Find the folder of a dataset in the local store. Raises UserError, listing what there is, where it is not there."""
+    """Find the folder of a dataset in the local store. Raises UserError, listing what there is, if it is not."""
     store, name = minari_store(text), _name(text)
     if not (store / name / "data").is_dir():
         found = (path.parents[1].relative_to(store).as_posix() for path in store.rglob("data/metadata.json"))

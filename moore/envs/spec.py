@@ -1,4 +1,4 @@
-"""The environments by name: ours, `gymnasium:<Id>` for any that Gymnasium has, `package.module:name` for a user's own."""
+"""Environments by name: ours, `gymnasium:<Id>` for any of Gymnasium's, `package.module:name` for a user's own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_spec(name: str) -> EnvSpec:
     if name.startswith(GYMNASIUM):
         return gymnasium_spec(name.removeprefix(GYMNASIUM))
     if plugins.is_plugin(name):
-        spec = plugins.find(name, {}, "env")
+        spec: object = plugins.find(name, {}, "env")
         if not isinstance(spec, EnvSpec):
             raise UserError(
                 f"env: {name!r} is of type {type(spec).__name__}; accepted: an EnvSpec (moore/envs/README.md)"
@@ -82,11 +82,9 @@ def _gymnasium_spec(gym_id: str) -> EnvSpec:
         raise accepted(" ".join(str(error).split())) from None
     obs, action = env.observation_space, env.action_space
     env.close()
-    for kind, space in (("observations", obs), ("actions", action)):
-        if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-            raise accepted(f"its {kind} are {space}")
-    assert isinstance(action, gymnasium.spaces.Box)  # as checked
-    if not action.is_bounded():
+    if not isinstance(obs, gymnasium.spaces.Box) or len(obs.shape) != 1:
+        raise accepted(f"its observations are {obs}")
+    if not isinstance(action, gymnasium.spaces.Box) or len(action.shape) != 1 or not action.is_bounded():
         raise accepted(f"its actions are {action}")
     if registered.max_episode_steps is None:
         raise accepted("it has no max_episode_steps")

@@ -35,7 +35,7 @@ class Task(Protocol):
         """Compute obs [k, obs_dim] float64."""
 
     def outcome(self, x_before: np.ndarray, fields: Fields, action: np.ndarray, dt: float) -> tuple[np.ndarray, ...]:
-        """Compute reward [k] float64, terminated [k] bool of a step of `dt` seconds that began at x = `x_before` [k]."""
+        """Compute reward [k] float64 and terminated [k] of a step of `dt` seconds from x = `x_before` [k]."""
 
 
 def simulated(task: Callable[[str], Task]) -> Callable[[str, int], Simulator]:

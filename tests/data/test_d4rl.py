@@ -124,8 +124,8 @@ def dataset_with(env: str, flags: list[str], seed: int = 0) -> Dataset:
         terminated=np.array([flag in ("terminal", "both") for flag in flags]),
         truncated=np.array([flag in ("timeout", "both") for flag in flags]),
         next_obs=rng.normal(size=(n, spec.obs_dim)).astype(np.float32),
-        qpos=rng.normal(size=(n, ENVIRONMENTS[env].state_dim)),
-        qvel=rng.normal(size=(n, ENVIRONMENTS[env].state_dim)),
+        qpos=rng.normal(size=(n, ENVIRONMENTS[env].state_dim or 0)),
+        qvel=rng.normal(size=(n, ENVIRONMENTS[env].state_dim or 0)),
         metadata={"env": env, "algorithm": "SAC", "iteration": 3},
     )
 
