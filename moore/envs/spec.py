@@ -76,17 +76,16 @@ def _gymnasium_spec(gym_id: str) -> EnvSpec:
         )
 
     try:
-        registered = gymnasium.spec(gym_id)
         env = gymnasium.make(gym_id, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError) as error:
         raise accepted(" ".join(str(error).split())) from None
-    obs, action = env.observation_space, env.action_space
+    obs, action, limit = env.observation_space, env.action_space, env.spec and env.spec.max_episode_steps
     env.close()
     if not isinstance(obs, gymnasium.spaces.Box) or len(obs.shape) != 1:
         raise accepted(f"its observations are {obs}")
     if not isinstance(action, gymnasium.spaces.Box) or len(action.shape) != 1 or not action.is_bounded():
         raise accepted(f"its actions are {action}")
-    if registered.max_episode_steps is None:
+    if limit is None:
         raise accepted("it has no max_episode_steps")
     return EnvSpec(
         name=f"{GYMNASIUM}{gym_id}",
@@ -94,7 +93,7 @@ def _gymnasium_spec(gym_id: str) -> EnvSpec:
         obs_dim=obs.shape[0],
         action_dim=action.shape[0],
         action_high=_bound(action),
-        max_episode_steps=registered.max_episode_steps,
+        max_episode_steps=limit,
     )
 
 

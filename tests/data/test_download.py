@@ -410,7 +410,7 @@ CHILD = """
 import resource, sys
 from moore.data.d4rl import FILES, PublishedFile
 from moore.data.download import download_d4rl
-from moore.errors import UserError
+from moore.base.errors import UserError
 FILES[sys.argv[1]] = PublishedFile("hopper_medium-v2.hdf5", int(sys.argv[2]), sys.argv[3])
 if len(sys.argv) > 4:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
