@@ -79,7 +79,8 @@ def _gymnasium_spec(gym_id: str) -> EnvSpec:
         env = gymnasium.make(gym_id, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError) as error:
         raise accepted(" ".join(str(error).split())) from None
-    obs, action, limit = env.observation_space, env.action_space, env.spec and env.spec.max_episode_steps
+    obs, action = env.observation_space, env.action_space
+    limit = None if env.spec is None else env.spec.max_episode_steps
     env.close()
     if not isinstance(obs, gymnasium.spaces.Box) or len(obs.shape) != 1:
         raise accepted(f"its observations are {obs}")

@@ -178,6 +178,17 @@ def test_facts_of_a_users_environment(own: str) -> None:
     assert gymnasium_spec("Pendulum-v1").action_high == 2.0
 
 
+def test_the_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = Path(__file__).parents[2] / "moore" / "envs" / "README.md"
+    (tmp_path / "slope.py").write_text(readme.read_text().split("```python\n")[1].split("```")[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    RunConfig("slope:slope", dataset=None)
+    assert make_env("slope:slope", [0], "gymnasium").reset().shape == (1, 2)
+    assert normalized_score("slope:slope", 30.0) == 50.0
+    sys.modules.pop("slope")
+
+
 def test_a_model_needs_a_termination_function(own: str) -> None:
     RunConfig(f"{own}:sloped", dataset=None)
     for algorithm in ("iql", "cql"):
