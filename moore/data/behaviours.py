@@ -150,6 +150,13 @@ def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
     return behaviours
 
 
+def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> list[int]:
+    """Choose which of `count` snapshots to keep: `size` up to medium, as many from there to the end, and the expert."""
+    spread = [np.linspace(0, medium, size), np.linspace(medium, count - 1, size)]
+    marked = [medium] if expert is None else [medium, expert]
+    return np.unique(np.concatenate([*spread, marked]).round().astype(int)).tolist()
+
+
 def _check(behaviours: Behaviours) -> None:
     """Raise ValueError unless the parts fit together."""
     missing = [key for key in PROVENANCE_KEYS if key not in behaviours.provenance]

@@ -1,6 +1,5 @@
 """Dataset ids, D4RL's folder, scores, and the files of behaviour policies."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from moore.base.errors import UserError
 from moore.data.behaviours import actor_network, load_behaviours, save_behaviours
-from moore.data.d4rl import FILES, PublishedFile
+from moore.data.d4rl import FILES
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
@@ -49,12 +48,11 @@ def test_resolve() -> None:
     ("text", "fragment"),
     [
         ("self:hoper-medium", "did you mean 'self:hopper-medium'"),
-        ("selv:hopper-medium", "did you mean 'self:hopper-medium'"),
         ("self:hopper-low", "accepted"),  # only pendulum has it
+        ("locl:set.hdf5", "did you mean 'local:set.hdf5'?"),
+        ("local:hoper:set.hdf5", "did you mean 'local:hopper:set.hdf5'?"),
+        ("local:Hopper-v2:set.hdf5", "did you mean 'local:hopper:set.hdf5'?"),
         ("hopper-medium-v2", "did you mean 'd4rl:hopper-medium-v2'"),
-        ("d4rl:hopper-medium", "did you mean 'd4rl:hopper-medium-v2'"),
-        ("d4rl:hopper-medium-v0", "did you mean 'd4rl:hopper-medium-v2'"),
-        ("d4rl:hoper-medium-v2", "did you mean 'd4rl:hopper-medium-v2'"),
         ("d4rl:hopper_full_replay-v2", "did you mean 'd4rl:hopper-full-replay-v2'"),
         ("hopper_full_replay-v2.hdf5", "did you mean 'd4rl:hopper-full-replay-v2'"),  # the file's name
         ("D4RL:HALFCHEETAH-RANDOM-V2", "did you mean 'd4rl:halfcheetah-random-v2'"),
@@ -94,20 +92,8 @@ def test_local_files(tmp_path: Path) -> None:
     assert load_dataset(f"local:{path}").env == "hopper"
     with pytest.raises(UserError, match="self: ids only"):
         load_dataset(f"local:{path}", transitions=3)
-
-
-def test_d4rl_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
-    path = tmp_path / "hopper_medium_replay-v2.hdf5"
-    with pytest.raises(UserError) as caught:
-        load_dataset("d4rl:hopper-medium-replay-v2")
-    assert str(path) in str(caught.value)
-    assert "D4RL_DATASET_DIR" in str(caught.value)
-    write_dataset(path, hopper_set(None))
-    content = path.read_bytes()
-    published = PublishedFile(path.name, len(content), hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(FILES, "d4rl:hopper-medium-replay-v2", published)
-    assert load_dataset("d4rl:hopper-medium-replay-v2").metadata["physics"] == "d4rl"
+    with pytest.raises(UserError, match=r"~nobody-of-this-name/set\.hdf5: no such file"):
+        load_dataset("local:~nobody-of-this-name/set.hdf5")
 
 
 def test_scores() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from moore.agents.sac import SACConfig
 from moore.base.errors import UserError
-from moore.data.behaviours import load_behaviours
+from moore.data.behaviours import kept_snapshots, load_behaviours
 from moore.data.make import make_self_dataset
 from moore.run.behaviours import (
     BehaviourConfig,
@@ -23,7 +23,6 @@ from moore.run.behaviours import (
     check_config,
     command,
     export,
-    kept_snapshots,
     main,
     train,
 )
