@@ -131,9 +131,9 @@ class BehaviourTraining:
     def state(self) -> dict[str, Any]:
         """Collect everything that a continuation needs."""
         return {
-            "agent": {key: value.detach() for key, value in self.agent.state().items()},
+            "agent": self.agent.state(),
             "env": self.env.state_dict(),
-            "rows": self.buffer.state()["online_rows"],
+            "buffer": self.buffer.state(),
             "streams": {name: stream.state() for name, stream in self.streams.items()},
             "obs": torch.from_numpy(self.obs),
             "ladder": self.ladder,
@@ -147,7 +147,7 @@ class BehaviourTraining:
         """Restore what `state` returned."""
         self.agent.load(state["agent"])
         self.env.load_state_dict(state["env"])
-        self.buffer.load({"online_rows": state["rows"]})
+        self.buffer.load(state["buffer"])
         for name, stream in self.streams.items():
             stream.load(state["streams"][name])
         self.obs, self.ladder, self.step = state["obs"].numpy(), state["ladder"], state["step"]
