@@ -19,17 +19,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from moore.base.errors import UserError
 from moore.base.files import replacing
-from moore.envs.env_spec import EnvSpec
 from moore.envs.spec import check_physics, find_spec
-
-if TYPE_CHECKING:
-    from moore.networks.mlp import MLP
 
 BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
 PROVENANCE_KEYS = ("command", "config", "git_commit", "packages", "wall_seconds", "curve", "physics", "medium")
@@ -64,23 +60,11 @@ class Behaviours:
         return str(self.provenance["physics"])
 
     @property
-    def network(self) -> MLP:
-        """Build the actor that `params` belong to."""
-        return actor_network(find_spec(self.env), self.hidden)
-
-    @property
     def sha256(self) -> str:
         """Hash (hex) the policies and where medium is. An expert index may be added without changing it."""
         digest = hashlib.sha256(f"{self.env} {self.hidden} {self.env_steps.tolist()} {self.medium}".encode())
         digest.update(np.ascontiguousarray(self.params).data)
         return digest.hexdigest()
-
-
-def actor_network(spec: EnvSpec, hidden: Sequence[int]) -> MLP:
-    """Build the network of a behaviour policy: mean and log standard deviation of a squashed Gaussian."""
-    from moore.networks.mlp import MLP  # here, as it loads torch, which reading the ladder does not need
-
-    return MLP((spec.obs_dim, *hidden, 2 * spec.action_dim), "relu")
 
 
 def save_behaviours(

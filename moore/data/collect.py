@@ -1,11 +1,12 @@
 """Rows of simulated episodes in D4RL's order, from many simulations at once, the same for a seed on any machine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from moore.envs.env_spec import EnvSpec
 from moore.envs.vector_env import VectorEnv
 from moore.networks.gaussian import squashed_gaussian
 from moore.networks.mlp import MLP
@@ -35,6 +36,11 @@ def gaussian_policy(network: MLP, params: np.ndarray, seed: int) -> Policy:
         return squashed_gaussian(head, torch.randn(len(obs), action_dim, generator=generator))[0].numpy()
 
     return act
+
+
+def actor_network(spec: EnvSpec, hidden: Sequence[int]) -> MLP:
+    """Build the network of a behaviour policy: mean and log standard deviation of a squashed Gaussian."""
+    return MLP((spec.obs_dim, *hidden, 2 * spec.action_dim), "relu")
 
 
 @contextmanager

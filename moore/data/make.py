@@ -28,7 +28,16 @@ import torch
 from moore.base.errors import UserError
 from moore.base.machine import copied_commit
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
-from moore.data.collect import Policy, Rows, collect, gaussian_policy, join, one_torch_thread, uniform_policy
+from moore.data.collect import (
+    Policy,
+    Rows,
+    actor_network,
+    collect,
+    gaussian_policy,
+    join,
+    one_torch_thread,
+    uniform_policy,
+)
 from moore.data.hdf5 import Dataset, MetadataValue
 from moore.data.ids import D4RL_QUALITIES, QUALITIES
 from moore.envs.spec import check_physics, find_spec
@@ -96,7 +105,8 @@ def make_self_dataset(
         sims = make_env(env, env_seeds, physics)
         report = functools.partial(_report, progress, made, transitions) if progress else None
         if snapshot is not None and behaviours is not None:
-            policy = gaussian_policy(behaviours.network, behaviours.params[snapshot], policy_seed)
+            actor = actor_network(spec, behaviours.hidden)
+            policy = gaussian_policy(actor, behaviours.params[snapshot], policy_seed)
         else:
             policy = uniform_policy(spec.action_dim, policy_seed)
         with one_torch_thread():

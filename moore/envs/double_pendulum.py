@@ -9,7 +9,7 @@ import numpy as np
 
 from moore.envs.env_spec import EnvSpec, ReferenceScores, finite
 from moore.envs.scalar_math import scalar_square
-from moore.envs.tasks import Fields, simulated
+from moore.envs.tasks import Fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ INVERTED_DOUBLE_PENDULUM = EnvSpec(
     action_dim=1,
     action_high=1.0,
     max_episode_steps=1000,
-    simulator=simulated(lambda physics: DoublePendulum()),
+    task=lambda physics: DoublePendulum(),
     terminated=terminated,
     # 0: mean of 1000 episodes of uniform actions here (standard error 0.6). 100: the return of the snapshots of the
     # project's SAC (moore/data/behaviours/inverted_double_pendulum.json) that never fell

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from moore.envs.tasks import Task
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -57,8 +59,9 @@ class EnvSpec:
     action_high: float
     max_episode_steps: int
     physics: tuple[str, ...] = ("gymnasium",)
-    # (physics, number of simulations) -> dynamics under a VectorEnv; None: the environment `gym_id` itself
-    simulator: Callable[[str, int], Simulator] | None = None
+    # where both are None, the environment `gym_id` is simulated by Gymnasium
+    task: Callable[[str], Task] | None = None  # physics -> what MuJoCo simulates
+    simulator: Callable[[str, int], Simulator] | None = None  # (physics, number of simulations) -> another simulation
     # next_obs [..., obs_dim] -> bool [...] on its device, for imagined transitions; None: no model can imagine it.
     # A model can imagine what no simulation would: a non-finite observation ends an episode that can end at all
     terminated: Callable[[Tensor], Tensor] | None = None
@@ -85,9 +88,7 @@ class EnvSpec:
 
 def never(next_obs: Tensor) -> Tensor:
     """End no episode but at the time limit: False [...] for next_obs [..., obs_dim]."""
-    import torch  # here, as the facts load no torch
-
-    return torch.zeros(next_obs.shape[:-1], dtype=torch.bool, device=next_obs.device)
+    return next_obs.new_zeros(next_obs.shape[:-1]).bool()
 
 
 def finite(obs: Tensor) -> Tensor:

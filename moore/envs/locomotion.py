@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from moore.envs.env_spec import EnvSpec, ReferenceScores, finite, never
-from moore.envs.tasks import Fields, simulated
+from moore.envs.tasks import Fields
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +104,7 @@ HOPPER = EnvSpec(
     action_high=1.0,
     max_episode_steps=1000,
     physics=("gymnasium", "d4rl"),
-    simulator=simulated(_hopper),
+    task=_hopper,
     terminated=hopper_terminated,
     reference_scores=ReferenceScores(-20.272305, 3234.3),
     state_dim=6,
@@ -120,7 +120,7 @@ HALFCHEETAH = EnvSpec(
     action_high=1.0,
     max_episode_steps=1000,
     physics=("gymnasium", "d4rl"),
-    simulator=simulated(_halfcheetah),
+    task=_halfcheetah,
     terminated=never,
     reference_scores=ReferenceScores(-280.178953, 12135.0),
     state_dim=9,
@@ -134,7 +134,7 @@ WALKER2D = EnvSpec(
     action_high=1.0,
     max_episode_steps=1000,
     physics=("gymnasium", "d4rl"),
-    simulator=simulated(_walker2d),
+    task=_walker2d,
     terminated=walker2d_terminated,
     reference_scores=ReferenceScores(1.629008, 4592.3),
     state_dim=9,

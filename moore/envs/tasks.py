@@ -6,12 +6,9 @@ last bit. Row i of every array belongs to simulation i.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
-
-from moore.envs.env_spec import Simulator
 
 Fields = dict[str, np.ndarray]
 """MuJoCo data fields by name, each [k, ...]: "qpos", "qvel" and the task's `outputs`."""
@@ -36,14 +33,3 @@ class Task(Protocol):
 
     def outcome(self, x_before: np.ndarray, fields: Fields, action: np.ndarray, dt: float) -> tuple[np.ndarray, ...]:
         """Compute reward [k] float64 and terminated [k] of a step of `dt` seconds from x = `x_before` [k]."""
-
-
-def simulated(task: Callable[[str], Task]) -> Callable[[str, int], Simulator]:
-    """Turn physics -> task into an EnvSpec's `simulator`; physics "d4rl" gets the dynamics of MuJoCo 2.1.0."""
-
-    def simulator(physics: str, num_sims: int) -> Simulator:
-        from moore.envs.mujoco_sim import MujocoSimulator  # here, as it loads MuJoCo and torch
-
-        return MujocoSimulator(task(physics), physics == "d4rl", num_sims)
-
-    return simulator

@@ -9,6 +9,7 @@ import torch
 from gymnasium.utils import seeding
 
 from moore.envs.env_spec import EnvSpec, Simulator
+from moore.envs.mujoco_sim import MujocoSimulator
 from moore.envs.spec import check_physics, find_spec
 
 
@@ -123,11 +124,13 @@ def make_env(name: str, seeds: Sequence[int], physics: str) -> VectorEnv:
     check_physics(spec, physics)
     if len(seeds) == 0:
         raise ValueError("make_env needs at least one seed")
-    if spec.simulator is None:
-        from moore.envs.gymnasium_env import GymnasiumEnv  # here, as it is a kind of VectorEnv
+    if spec.task is not None:
+        return VectorEnv(spec, MujocoSimulator(spec.task(physics), physics == "d4rl", len(seeds)), seeds)
+    if spec.simulator is not None:
+        return VectorEnv(spec, spec.simulator(physics, len(seeds)), seeds)
+    from moore.envs.gymnasium_env import GymnasiumEnv  # here, as it is a kind of VectorEnv
 
-        return GymnasiumEnv(spec, seeds)
-    return VectorEnv(spec, spec.simulator(physics, len(seeds)), seeds)
+    return GymnasiumEnv(spec, seeds)
 
 
 def _generator(seed: int) -> np.random.Generator:

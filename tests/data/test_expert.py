@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from moore.base.errors import UserError
 from moore.data import make
-from moore.data.behaviours import Behaviours, actor_network, load_behaviours, save_behaviours
-from moore.data.collect import Rows
+from moore.data.behaviours import Behaviours, load_behaviours, save_behaviours
+from moore.data.collect import Rows, actor_network
 from moore.data.ids import D4RL_QUALITIES
 from moore.data.make import (
     EXPERT_QUALITIES,

@@ -1,5 +1,7 @@
 """Dataset ids, D4RL's folder, scores, and the files of behaviour policies."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,8 @@ import numpy as np
 import pytest
 
 from moore.base.errors import UserError
-from moore.data.behaviours import actor_network, load_behaviours, save_behaviours
+from moore.data.behaviours import load_behaviours, save_behaviours
+from moore.data.collect import actor_network
 from moore.data.d4rl import FILES
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.ids import resolve
@@ -104,6 +107,15 @@ def test_scores() -> None:
     assert normalized_std("hopper", 0.0) == 0.0
     with pytest.raises(UserError, match="did you mean 'hopper'"):
         normalized_score("hoper", 1.0)
+
+
+def test_facts_load_no_torch() -> None:
+    """Breaks if reading tables of results loads what trains."""
+    modules = ("envs.spec", "data.scores", "data.ids", "data.behaviours", "data.d4rl", "data.mismatch", "data.hdf5")
+    program = "".join(f"import moore.{module}\n" for module in modules)
+    program += "moore.data.behaviours.load_behaviours('hopper'); import sys; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("env", ["pendulum", "inverted_double_pendulum"])

@@ -9,9 +9,9 @@ import torch
 
 from moore.base.errors import UserError
 from moore.data import commands
-from moore.data.behaviours import actor_network, load_behaviours, save_behaviours
+from moore.data.behaviours import load_behaviours, save_behaviours
 from moore.data.check import episode_bounds, replay_error
-from moore.data.collect import collect, one_torch_thread, uniform_policy
+from moore.data.collect import actor_network, collect, one_torch_thread, uniform_policy
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
 from moore.data.ids import QUALITIES, resolve
 from moore.data.load import load_dataset, self_path
@@ -119,7 +119,9 @@ def test_whole_trajectories_then_a_cut(behaviours_dir: Path) -> None:
 def test_medium_acts_with_the_medium_snapshot(behaviours_dir: Path) -> None:
     dataset = make_self_dataset("hopper", "medium", 1500, behaviours_dir=behaviours_dir)
     behaviours = load_behaviours("hopper", behaviours_dir)
-    head = behaviours.network(torch.from_numpy(behaviours.params[2])[None], torch.from_numpy(dataset.obs)[None])[0]
+    head = actor_network(ENVIRONMENTS["hopper"], HIDDEN)(
+        torch.from_numpy(behaviours.params[2])[None], torch.from_numpy(dataset.obs)[None]
+    )[0]
     mean, log_std = head.chunk(2, dim=-1)
     noise = (torch.atanh(torch.from_numpy(dataset.action)) - mean) / log_std.exp()
     assert noise.mean().item() == pytest.approx(0.0, abs=0.08)  # standard normal again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from unittest.mock import patch
 
 import mujoco
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from moore.envs.mujoco_sim import MujocoSimulator
 from moore.envs.physics import build_model, can_collide
 from moore.envs.spec import ENVIRONMENTS
 
@@ -26,10 +26,10 @@ def model_of(name: str, physics: str) -> mujoco.MjModel:
     return batch.call_args.args[0]
 
 
-def simulator(name: str, physics: str) -> Any:
-    make = ENVIRONMENTS[name].simulator
-    assert make is not None
-    return make(physics, 1)
+def simulator(name: str, physics: str) -> MujocoSimulator:
+    task = ENVIRONMENTS[name].task
+    assert task is not None
+    return MujocoSimulator(task(physics), physics == "d4rl", 1)
 
 
 def trajectory(model: mujoco.MjModel) -> tuple[np.ndarray, int]:
