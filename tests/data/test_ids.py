@@ -11,7 +11,6 @@ import pytest
 from moore.base.errors import UserError
 from moore.data.behaviours import load_behaviours, save_behaviours
 from moore.data.collect import actor_network
-from moore.data.d4rl import FILES
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
@@ -72,17 +71,6 @@ def test_bad_ids(text: str, fragment: str) -> None:
         resolve(text)
     assert fragment in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("text", [text for text in FILES if "hopper" in text])
-def test_a_lost_or_swapped_character_gets_the_right_hint(text: str) -> None:
-    typos = [text[:i] + text[i + 1 :] for i in range(len(text))]
-    typos += [text[:i] + text[i + 1] + text[i] + text[i + 2 :] for i in range(len(text) - 1)]
-    typos += [text.removeprefix("d4rl:"), text.replace("-v2", "-v0"), text.removesuffix("-v2")]
-    for typo in typos:
-        if typo != text:  # a double letter, swapped
-            with pytest.raises(UserError, match=f"did you mean '{text}'"):
-                resolve(typo)
 
 
 def test_local_files(tmp_path: Path) -> None:

@@ -158,12 +158,6 @@ def test_bad_arguments(arguments: dict[str, Any], fragment: str) -> None:
     assert fragment in str(caught.value)
 
 
-def test_without_behaviours(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="existing: none"):
-        make_self_dataset("hopper", "medium", 10, behaviours_dir=tmp_path)
-    make_self_dataset("hopper", "random", 10, behaviours_dir=tmp_path)  # needs none
-
-
 def test_cache(behaviours_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = tmp_path / "data"
     seen: list[tuple[int, int]] = []
