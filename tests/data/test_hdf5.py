@@ -132,11 +132,6 @@ def soft_link(file: h5py.File) -> None:
     file["rewards"] = h5py.SoftLink("/nowhere")
 
 
-def soft_link(file: h5py.File) -> None:
-    del file["rewards"]
-    file["rewards"] = h5py.SoftLink("/nowhere")
-
-
 def boolean(rows: int) -> np.ndarray:
     return np.zeros(rows, bool)
 
