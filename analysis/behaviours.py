@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moore.data.behaviours import BEHAVIOURS_DIR, load_behaviours
-from moore.data.describe import D4RL_SETS
+from moore.data.d4rl import D4RL_SETS
 from moore.data.scores import normalized_score
 
 

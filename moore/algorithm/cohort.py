@@ -25,8 +25,7 @@ from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, datas
 from moore.algorithm.rollout import rollout
 from moore.algorithm.train_model import train_model
 from moore.data.transitions import Transitions
-from moore.envs.spec import find_spec
-from moore.envs.termination import terminated_fn
+from moore.envs.spec import find_spec, terminated_fn
 from moore.networks.batch import AnyBatch, concatenate
 from moore.networks.graphs import caller
 from moore.networks.random import Streams, scale_to_index

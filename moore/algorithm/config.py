@@ -32,7 +32,7 @@ from moore.base.strict import (
     nested,
     validate,
 )
-from moore.envs.spec import check_physics, find_spec
+from moore.envs.spec import check_physics, find_spec, terminated_fn
 from moore.networks.mlp import Precision
 
 RealShare = Annotated[float, Field(ge=0, lt=1)]
@@ -96,6 +96,8 @@ class RunConfig:
         if not isinstance(self.agent, kind):
             object.__setattr__(self, "agent", validate(self.agent or {}, kind, prefix="agent."))
         check_physics(find_spec(self.env), self.physics)
+        if self.uses_model:
+            terminated_fn(self.env)  # imagined episodes need it
         check_strategies(self.sampling, self.uses_model, from_scratch=self.dataset is None)
         online, agent = self.online, self.agent
         phi, steps = online.retrain_interval, online.epoch_steps

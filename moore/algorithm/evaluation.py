@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moore.envs import VectorEnv, make_env
+from moore.envs.vector_env import VectorEnv, make_env
 from moore.networks.random import derive_seed
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from moore.data.defaults import DATA_DIR, REPLAY_ROWS
+from moore.data.ids import DATA_DIR
+from moore.data.mismatch import REPLAY_ROWS
 
 DatasetIds = Annotated[
     tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ID [ID ...]", help_behavior_hint="")

@@ -10,8 +10,11 @@
           exploration at the start
 """
 
+from __future__ import annotations
+
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +25,7 @@ import numpy as np
 
 from moore.base.errors import UserError
 from moore.base.files import replacing
-from moore.envs.spec import EnvSpec, check_physics, find_spec
-from moore.networks.mlp import MLP
+from moore.envs.spec import check_physics, find_spec
 
 BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
 PROVENANCE_KEYS = ("command", "config", "git_commit", "packages", "wall_seconds", "curve", "physics", "medium")
@@ -43,36 +45,26 @@ class Behaviours:
 
     @property
     def medium(self) -> int:
-        """Index of the snapshot behind medium and medium-replay."""
+        """Return the index of the snapshot behind medium and medium-replay."""
         return int(self.provenance["medium"])
 
     @property
     def expert(self) -> int | None:
-        """Index of the snapshot with the highest score; None for a ladder that ends at medium."""
+        """Return the index of the snapshot with the highest score; None for a ladder that ends at medium."""
         expert = self.provenance.get("expert")
         return None if expert is None else int(expert)
 
     @property
     def physics(self) -> str:
-        """The physics that the policies were trained with."""
+        """Name the physics that the policies were trained with."""
         return str(self.provenance["physics"])
 
     @property
-    def network(self) -> MLP:
-        """The actor that `params` belong to."""
-        return actor_network(find_spec(self.env), self.hidden)
-
-    @property
     def sha256(self) -> str:
-        """Hash (hex) of the policies and of where medium is. An expert index may be added without changing it."""
+        """Hash (hex) the policies and where medium is. An expert index may be added without changing it."""
         digest = hashlib.sha256(f"{self.env} {self.hidden} {self.env_steps.tolist()} {self.medium}".encode())
         digest.update(np.ascontiguousarray(self.params).data)
         return digest.hexdigest()
-
-
-def actor_network(spec: EnvSpec, hidden: Sequence[int]) -> MLP:
-    """The network of a behaviour policy: mean and log standard deviation of a squashed Gaussian."""
-    return MLP((spec.obs_dim, *hidden, 2 * spec.action_dim), "relu")
 
 
 def save_behaviours(
@@ -117,7 +109,7 @@ def save_behaviours(
 
 
 def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
-    """The snapshots of `env`. Raises UserError when there are none (it says which exist) or the files are damaged."""
+    """Load the snapshots of `env`. Raises UserError where there are none (it says which exist) or a file is damaged."""
     spec = find_spec(env)
     archive, provenance = directory / f"{env}.npz", directory / f"{env}.json"
     if not (archive.is_file() and provenance.is_file()):
@@ -142,14 +134,23 @@ def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
     return behaviours
 
 
+def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> list[int]:
+    """Choose which of `count` snapshots to keep: `size` up to medium, as many from there to the end, and the expert."""
+    spread = [np.linspace(0, medium, size), np.linspace(medium, count - 1, size)]
+    marked = [medium] if expert is None else [medium, expert]
+    return np.unique(np.concatenate([*spread, marked]).round().astype(int)).tolist()
+
+
 def _check(behaviours: Behaviours) -> None:
     """Raise ValueError unless the parts fit together."""
     missing = [key for key in PROVENANCE_KEYS if key not in behaviours.provenance]
     if missing:
         raise ValueError(f"provenance lacks {', '.join(missing)}")
-    check_physics(find_spec(behaviours.env), behaviours.physics)
     count = len(behaviours.env_steps)
-    expected = (count, behaviours.network.num_params)
+    spec = find_spec(behaviours.env)
+    check_physics(spec, behaviours.physics)
+    sizes = (spec.obs_dim, *behaviours.hidden, 2 * spec.action_dim)
+    expected = (count, sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes)))
     if behaviours.params.shape != expected:
         raise ValueError(f"params has shape {behaviours.params.shape}, expected {expected}")
     if behaviours.returns.shape != (count,) or behaviours.scores.shape != (count,):

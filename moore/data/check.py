@@ -1,4 +1,4 @@
-"""Whether a dataset agrees with a simulator, row by row, and with itself.
+"""Checks whether a dataset agrees with a simulator, row by row, and with itself.
 
 A stored state (infos/qpos, infos/qvel) and the stored action give the next observation and the reward again. With the
 physics that recorded a file they do so up to rounding; with another one most rows are off by a hundredth or more.
@@ -11,19 +11,15 @@ import numpy as np
 import torch
 
 from moore.base.errors import UserError
-from moore.data.defaults import REPLAY_ROWS
 from moore.data.hdf5 import ACTION_TOLERANCE, Dataset
-from moore.data.mismatch import UNKNOWN, PhysicsMismatch
-from moore.envs import ENVIRONMENTS, VectorEnv, make_env, terminated_fn
-from moore.envs.spec import check_physics
+from moore.data.mismatch import REPLAY_ROWS, UNKNOWN, PhysicsMismatch
+from moore.envs.spec import check_physics, find_spec, terminated_fn
+from moore.envs.vector_env import VectorEnv, make_env
 
 SIMULATIONS = 2000  # rows replayed side by side
 RECORD_TOLERANCE = 1e-4  # between two float32 records of one observation
 STEP_TOLERANCE = 1e-3  # one step by the same physics: 2e-6 from float64 states, 3e-5 in most rows from float32 ones
 AGREEING_SHARE = 0.9  # rounding makes or loses a contact in a few rows; in a foreign physics 1 % of rows agree
-RULE_MARGIN = 1e-5  # float32 rounding of an observation at the edge of termination
-TIP_MARGIN = 2e-3  # more than 1e-3 m of the double pendulum's tip height, see moore/envs/termination.py
-VELOCITY_CLIP = 10.0  # of the observations of Hopper and Walker2d
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class ReplayError:
 
     @property
     def agrees(self) -> bool:
-        """Whether this physics can have recorded the rows."""
+        """Tell whether this physics can have recorded the rows."""
         return self.share >= AGREEING_SHARE
 
 
@@ -71,12 +67,12 @@ class Check:
 
     @property
     def agreeing(self) -> tuple[str, ...]:
-        """The replayed physics that the rows agree with."""
+        """List the replayed physics that the rows agree with."""
         return tuple(error.physics for error in self.replay if error.agrees)
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is wrong with the file, a line each; what it does not show is not wrong."""
+        """Say what is wrong with the file, a line each; what it does not show is not wrong."""
         faults = [
             f"{invariant.name}: not so in {len(invariant.broken)} rows, first in row {invariant.broken[0]}"
             for invariant in self.invariants
@@ -101,13 +97,14 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
 
     Raises UserError for a physics that the environment does not have and for `rows` below 1.
     """
-    spec = ENVIRONMENTS[dataset.env]
+    spec = find_spec(dataset.env)
     if physics is not None:
         check_physics(spec, physics)
     if rows < 1:
         raise UserError(f"--rows: {rows} is not accepted; expected 1 or more")
     choices = spec.physics if physics is None else (physics,)
     high = spec.action_high
+    ends = None if spec.terminated is None else wrong_ends(dataset)
     wide = (np.abs(dataset.action) > high * (1 + ACTION_TOLERANCE)).any(axis=1)
     return Check(
         env=dataset.env,
@@ -117,7 +114,7 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
         replay=tuple(error for choice in choices if (error := replay_error(dataset, choice, rows)) is not None),
         invariants=(
             Invariant("inside an episode the next observation is the next row's", broken_rows(dataset)),
-            Invariant("terminated where the environment's rule says so, and only there", wrong_ends(dataset)),
+            Invariant("terminated where the environment's rule says so, and only there", ends),
             Invariant("not both terminated and truncated", np.flatnonzero(dataset.terminated & dataset.truncated)),
             Invariant(f"no episode is longer than {spec.max_episode_steps} steps", long_episodes(dataset)),
             Invariant(f"actions are in [-{high:g}, {high:g}]", np.flatnonzero(wide)),
@@ -127,12 +124,12 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
 
 
 def recorded_physics(dataset: Dataset) -> str:
-    """The physics that the dataset says it was recorded with, or UNKNOWN."""
+    """Name the physics that the dataset says it was recorded with, or UNKNOWN."""
     return str(dataset.metadata.get("physics", UNKNOWN))
 
 
 def physics_mismatch(dataset: Dataset, physics: str) -> PhysicsMismatch | None:
-    """What sets the rows apart from a run with `physics`; None where the dataset says that it was recorded with it."""
+    """Measure what sets the rows apart from a run with `physics`; None where they were recorded with it."""
     recorded = recorded_physics(dataset)
     if recorded == physics:
         return None
@@ -151,7 +148,8 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
     if dataset.qpos is None or dataset.qvel is None:
         return None
     # a velocity of exactly the clip was restored from an observation: the state is not the one that moved on
-    known = ~((dataset.qvel == VELOCITY_CLIP) | (dataset.qvel == -VELOCITY_CLIP)).any(axis=1)
+    clip = find_spec(dataset.env).velocity_clip
+    known = ~((dataset.qvel == clip) | (dataset.qvel == -clip)).any(axis=1)
     after, shift = dataset.next_obs, 0
     if after is None:
         after, shift = dataset.obs, 1
@@ -181,7 +179,7 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
 
 
 def episode_bounds(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """First row and end row (exclusive) of every episode [E]; the last one may have no end flag."""
+    """Find first row and end row (exclusive) of every episode [E]; the last one may have no end flag."""
     ends = np.flatnonzero(dataset.terminated | dataset.truncated) + 1
     if len(ends) == 0 or ends[-1] != len(dataset):
         ends = np.append(ends, len(dataset))
@@ -189,13 +187,13 @@ def episode_bounds(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def long_episodes(dataset: Dataset) -> np.ndarray:
-    """First rows [k] of the episodes that are longer than the environment's limit."""
+    """Find the first rows [k] of the episodes that are longer than the environment's limit."""
     starts, ends = episode_bounds(dataset)
-    return starts[ends - starts > ENVIRONMENTS[dataset.env].max_episode_steps]
+    return starts[ends - starts > find_spec(dataset.env).max_episode_steps]
 
 
 def broken_rows(dataset: Dataset) -> np.ndarray | None:
-    """Rows [k] inside an episode whose stored next observation is not the next row's observation; None: not stored."""
+    """Find the rows [k] inside an episode whose next_obs is not the next row's obs; None where none is stored."""
     if dataset.next_obs is None:
         return None
     inside = np.flatnonzero(~(dataset.terminated | dataset.truncated)[:-1])
@@ -204,12 +202,13 @@ def broken_rows(dataset: Dataset) -> np.ndarray | None:
 
 
 def wrong_ends(dataset: Dataset) -> np.ndarray:
-    """Rows [k] whose `terminated` is not what the environment's rule makes of the next observation.
+    """Find the rows [k] whose `terminated` is not what the environment's rule makes of the next observation.
 
-    Left out, because it cannot be told: a next observation that is not stored or at the edge of the rule, Hopper's rule
-    for velocities beyond those that its observation is clipped to, and a truncated row that would have terminated too
-    (D4RL's recorder writes the timeout alone).
+    Left out, because it cannot be told: a next observation that is not stored or at the edge of the rule, one that is
+    clipped where the rule needs more, and a truncated row that would have terminated too (D4RL's recorder writes the
+    timeout alone).
     """
+    spec, rule = find_spec(dataset.env), terminated_fn(dataset.env)
     if dataset.next_obs is not None:
         next_obs = dataset.next_obs
     else:
@@ -217,31 +216,29 @@ def wrong_ends(dataset: Dataset) -> np.ndarray:
         next_obs[dataset.terminated | dataset.truncated] = np.nan
         next_obs[-1] = np.nan
     unseen = np.isnan(next_obs).any(axis=1)
-    margin = TIP_MARGIN if dataset.env == "inverted_double_pendulum" else RULE_MARGIN
-    rule, after = terminated_fn(dataset.env), torch.from_numpy(next_obs)
+    after, margin = torch.from_numpy(next_obs), spec.termination_margin
     verdict, below, above = (rule(after + shift).numpy() for shift in (0.0, -margin, margin))
     told = (verdict == below) & (verdict == above) & ~(verdict & (dataset.truncated | unseen))
-    if dataset.env == "hopper":
-        told &= verdict | ~(np.abs(next_obs) >= VELOCITY_CLIP).any(axis=1)
+    told &= verdict | ~(np.abs(next_obs) >= spec.hidden_beyond).any(axis=1)
     return np.flatnonzero(told & (verdict != dataset.terminated))
 
 
 def foreign_states(dataset: Dataset, rows: int = REPLAY_ROWS) -> np.ndarray | None:
-    """Rows [k], of up to `rows` evenly spread, whose observation is not that of the stored state; None: not stored."""
+    """Find the rows [k], of up to `rows` evenly spread, whose observation is not that of the stored state.
+
+    None where no states are stored.
+    """
     if dataset.qpos is None or dataset.qvel is None:
         return None
-    # the double pendulum also observes the force at the end of the rail, which the last step left behind
-    columns = slice(8) if dataset.env == "inverted_double_pendulum" else slice(None)
-    chosen, found = _spread(np.arange(len(dataset)), rows), []
-    physics = ENVIRONMENTS[dataset.env].physics[0]  # observations are the same in all
-    for _, part, _, obs in _at_stored_states(dataset, dataset.qpos, dataset.qvel, chosen, physics):
-        gap = np.abs(obs - dataset.obs[part])[:, columns]
+    spec, chosen, found = find_spec(dataset.env), _spread(np.arange(len(dataset)), rows), []
+    for _, part, _, obs in _at_stored_states(dataset, dataset.qpos, dataset.qvel, chosen, spec.physics[0]):
+        gap = np.abs(obs - dataset.obs[part])[:, : spec.state_columns]  # observations are the same in all physics
         found.append(part[(gap > RECORD_TOLERANCE).any(axis=1)])
     return np.concatenate(found)
 
 
 def replay_lines(replay: tuple[ReplayError, ...]) -> list[str]:
-    """A line of a report for each physics."""
+    """Write a line of a report for each physics."""
     if not replay:
         return ["  replay        not possible: no row has infos/qpos, infos/qvel and a next observation"]
     return [
@@ -253,7 +250,7 @@ def replay_lines(replay: tuple[ReplayError, ...]) -> list[str]:
 
 
 def format_check(check: Check, title: str) -> str:
-    """Plain text of several lines; the last ones say what is wrong, or that nothing is."""
+    """Write several lines of plain text; the last ones say what is wrong, or that nothing is."""
     lines = [title, f"  environment   {check.env}, physics recorded: {check.recorded}", f"  rows          {check.rows}"]
     lines += replay_lines(check.replay)
     if check.replay:
@@ -269,14 +266,14 @@ def format_check(check: Check, title: str) -> str:
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """Up to `count` of `rows` [n], evenly spread."""
+    """Choose up to `count` of `rows` [n], evenly spread."""
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
 
 
 def _at_stored_states(
     dataset: Dataset, qpos: np.ndarray, qvel: np.ndarray, rows: np.ndarray, physics: str
 ) -> Iterator[tuple[VectorEnv, np.ndarray, np.ndarray, np.ndarray]]:
-    """Simulations put at the states of `rows`, some thousand at a time: (env, rows [k], ids [k], obs [k, obs_dim])."""
+    """Put simulations at the states of `rows`, some thousand at a time: (env, rows [k], ids [k], obs [k, obs_dim])."""
     env = make_env(dataset.env, range(min(len(rows), SIMULATIONS)), physics)
     for begin in range(0, len(rows), SIMULATIONS):
         part = rows[begin : begin + SIMULATIONS]

@@ -1,11 +1,12 @@
 """Rows of simulated episodes in D4RL's order, from many simulations at once, the same for a seed on any machine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from moore.envs.env_spec import EnvSpec
 from moore.envs.vector_env import VectorEnv
 from moore.networks.gaussian import squashed_gaussian
 from moore.networks.mlp import MLP
@@ -18,13 +19,13 @@ Rows = dict[str, np.ndarray]
 
 
 def uniform_policy(action_dim: int, seed: int) -> Policy:
-    """Uniform actions, D4RL's `--random`."""
+    """Make a policy of uniform actions, D4RL's `--random`."""
     rng = np.random.default_rng(seed)
     return lambda obs: rng.uniform(-1.0, 1.0, (len(obs), action_dim)).astype(np.float32)
 
 
 def gaussian_policy(network: MLP, params: np.ndarray, seed: int) -> Policy:
-    """The stochastic policy of an actor with flat parameters [P] float32: what SAC acts with while it trains."""
+    """Make the stochastic policy of an actor with flat parameters [P] float32: what SAC acts with while it trains."""
     weights = torch.from_numpy(params)[None]
     generator = torch.Generator().manual_seed(seed)
     action_dim = network.sizes[-1] // 2
@@ -35,6 +36,11 @@ def gaussian_policy(network: MLP, params: np.ndarray, seed: int) -> Policy:
         return squashed_gaussian(head, torch.randn(len(obs), action_dim, generator=generator))[0].numpy()
 
     return act
+
+
+def actor_network(spec: EnvSpec, hidden: Sequence[int]) -> MLP:
+    """Build the network of a behaviour policy: mean and log standard deviation of a squashed Gaussian."""
+    return MLP((spec.obs_dim, *hidden, 2 * spec.action_dim), "relu")
 
 
 @contextmanager
@@ -60,7 +66,7 @@ def collect(
     cut: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Rows:
-    """`rows` steps of whole episodes in the order in which they began, the last one cut, as in D4RL's collect_data.py.
+    """Simulate `rows` steps of whole episodes in the order they began, the last one cut, as D4RL's collect_data.py.
 
     Simulations take the next episode when they become free, and an episode counts by its number, not by when it ends:
     taking episodes as they end would prefer short ones. So the rows are distributed as those of one simulation that
@@ -128,7 +134,7 @@ def collect(
 
 
 def join(parts: list[Rows]) -> Rows:
-    """The rows of all parts, one after the other. The parts are emptied on the way, as both need the memory twice."""
+    """Join the rows of all parts, one after the other. Empties the parts on the way, as both need the memory twice."""
     return {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
 
 

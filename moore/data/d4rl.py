@@ -53,8 +53,49 @@ FILES = {
 """By dataset id, e.g. d4rl:hopper-medium-v2."""
 
 
+class PublishedSet(NamedTuple):
+    """What is known of a D4RL v2 file: rows and episodes, rounded, and mean and std of its episode returns."""
+
+    rows: int
+    episodes: int | None = None
+    mean: float | None = None
+    std: float | None = None
+
+
+D4RL_SETS: dict[str, dict[str, PublishedSet]] = {
+    # Returns: as D4RL's authors gave them to the authors of a decision transformer, whose code quotes them. Episodes:
+    # the dataset card of decision_transformer_gym_replay. Rows: 1M by D4RL's recipes, two files of them in
+    # medium-expert; those of medium-replay agree with the sizes of the files.
+    # Returns of medium-replay: commonly quoted, not checked against the files.
+    "halfcheetah": {
+        "random": PublishedSet(1_000_000, None, -288.8, 80.0),
+        "medium": PublishedSet(1_000_000, 1000, 4770.3, 356.0),
+        "medium-replay": PublishedSet(202_000, 202, 3093.0),
+        "medium-expert": PublishedSet(2_000_000),
+        "expert": PublishedSet(1_000_000, 1000, 10656.0, 442.0),
+        "full-replay": PublishedSet(1_000_000),
+    },
+    "hopper": {
+        "random": PublishedSet(1_000_000, None, 18.4, 17.0),
+        "medium": PublishedSet(1_000_000, 2190, 1422.1, 379.0),
+        "medium-replay": PublishedSet(402_000, 2040, 467.0),
+        "medium-expert": PublishedSet(2_000_000),
+        "expert": PublishedSet(1_000_000, 1030, 3511.0, 329.0),
+        "full-replay": PublishedSet(1_000_000),
+    },
+    "walker2d": {
+        "random": PublishedSet(1_000_000, None, 1.9, 5.8),
+        "medium": PublishedSet(1_000_000, 1190, 2852.0, 1095.0),
+        "medium-replay": PublishedSet(302_000, 1090, 683.0),
+        "medium-expert": PublishedSet(2_000_000),
+        "expert": PublishedSet(1_000_000, 1000, 4920.5, 136.0),
+        "full-replay": PublishedSet(1_000_000),
+    },
+}
+
+
 def d4rl_path(dataset_id: str) -> Path:
-    """The file of `dataset_id`, which is one of FILES, where d4rl keeps it. Nothing is downloaded here.
+    """Find the file of `dataset_id`, which is one of FILES, where d4rl keeps it. Nothing is downloaded here.
 
     Raises UserError where it is missing or not the published file. The check reads the file once and is remembered.
     """
@@ -69,13 +110,13 @@ def d4rl_path(dataset_id: str) -> Path:
 
 
 def expected_path(dataset_id: str) -> Path:
-    """Where d4rl keeps the file: in D4RL_DATASET_DIR, by default ~/.d4rl/datasets."""
+    """Name the path where d4rl keeps the file: in D4RL_DATASET_DIR, by default ~/.d4rl/datasets."""
     folder = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
     return Path(os.path.expanduser(folder)) / FILES[dataset_id].name  # Path's own raises for an unknown user's home
 
 
 def file_url(dataset_id: str) -> str:
-    """Where the file is fetched from: D4RL's host, or the mirror whose base URL is in D4RL_DATASET_URL.
+    """Name the URL that the file is fetched from: D4RL's host, or the mirror whose base URL is in D4RL_DATASET_URL.
 
     Raises UserError for a base URL that is not http or https.
     """
@@ -93,7 +134,7 @@ def file_url(dataset_id: str) -> str:
 
 
 def check_published(dataset_id: str, path: Path) -> None:
-    """UserError, saying expected and got, unless `path` has the published size and sha256. The file stays as it is."""
+    """Raise UserError, saying expected and got, unless `path` has the published size and sha256; the file stays."""
     published = FILES[dataset_id]
     try:
         size = path.stat().st_size
@@ -110,7 +151,7 @@ def check_published(dataset_id: str, path: Path) -> None:
 
 
 def remembered_sha256(path: Path) -> str:
-    """Sha256 (hex) of a file, kept in <file>.sha256.json until the file's size or time of change is another.
+    """Hash a file (sha256, hex), kept in <file>.sha256.json until the file's size or time of change is another.
 
     In a folder that cannot be written the file is read at every call.
     """
@@ -135,13 +176,13 @@ def remember_sha256(path: Path, digest: str, stamp: dict[str, int]) -> None:
 
 
 def file_stamp(path: Path) -> dict[str, int]:
-    """What changes when a file does: size in bytes and time of the last change in ns."""
+    """Read what changes when a file does: size in bytes and time of the last change in ns."""
     stat = path.stat()
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def file_sha256(path: Path) -> str:
-    """Sha256 (hex) of a file's bytes."""
+    """Hash a file's bytes (sha256, hex)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

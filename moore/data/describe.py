@@ -1,7 +1,6 @@
 """What is in a dataset: sizes, returns, where it comes from, and whether today's simulator agrees with it."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,50 +12,10 @@ from moore.data.check import (
     replay_error,
     replay_lines,
 )
+from moore.data.d4rl import D4RL_SETS, PublishedSet
 from moore.data.hdf5 import Dataset, MetadataValue
 from moore.data.scores import normalized_score, normalized_std
-from moore.envs import ENVIRONMENTS
-
-
-class PublishedSet(NamedTuple):
-    """What is known of a D4RL v2 file: rows and episodes, rounded, and mean and std of its episode returns."""
-
-    rows: int
-    episodes: int | None = None
-    mean: float | None = None
-    std: float | None = None
-
-
-D4RL_SETS: dict[str, dict[str, PublishedSet]] = {
-    # Returns: as D4RL's authors gave them to the authors of a decision transformer, whose code quotes them. Episodes:
-    # the dataset card of decision_transformer_gym_replay. Rows: 1M by D4RL's recipes, two files of them in
-    # medium-expert; those of medium-replay agree with the sizes of the files.
-    # Returns of medium-replay: commonly quoted, not checked against the files.
-    "halfcheetah": {
-        "random": PublishedSet(1_000_000, None, -288.8, 80.0),
-        "medium": PublishedSet(1_000_000, 1000, 4770.3, 356.0),
-        "medium-replay": PublishedSet(202_000, 202, 3093.0),
-        "medium-expert": PublishedSet(2_000_000),
-        "expert": PublishedSet(1_000_000, 1000, 10656.0, 442.0),
-        "full-replay": PublishedSet(1_000_000),
-    },
-    "hopper": {
-        "random": PublishedSet(1_000_000, None, 18.4, 17.0),
-        "medium": PublishedSet(1_000_000, 2190, 1422.1, 379.0),
-        "medium-replay": PublishedSet(402_000, 2040, 467.0),
-        "medium-expert": PublishedSet(2_000_000),
-        "expert": PublishedSet(1_000_000, 1030, 3511.0, 329.0),
-        "full-replay": PublishedSet(1_000_000),
-    },
-    "walker2d": {
-        "random": PublishedSet(1_000_000, None, 1.9, 5.8),
-        "medium": PublishedSet(1_000_000, 1190, 2852.0, 1095.0),
-        "medium-replay": PublishedSet(302_000, 1090, 683.0),
-        "medium-expert": PublishedSet(2_000_000),
-        "expert": PublishedSet(1_000_000, 1000, 4920.5, 136.0),
-        "full-replay": PublishedSet(1_000_000),
-    },
-}
+from moore.envs.spec import find_spec
 
 
 @dataclass(frozen=True)
@@ -87,14 +46,13 @@ class Description:
 def describe_dataset(dataset: Dataset, quality: str | None = None) -> Description:
     """Gather the facts; `quality` picks D4RL's set to put beside them."""
     starts, ends = episode_bounds(dataset)
-    limit = ENVIRONMENTS[dataset.env].max_episode_steps
-    whole = dataset.terminated[ends - 1] | (dataset.truncated[ends - 1] & (ends - starts >= limit))
+    spec = find_spec(dataset.env)
+    whole = dataset.terminated[ends - 1] | (dataset.truncated[ends - 1] & (ends - starts >= spec.max_episode_steps))
     returns = np.add.reduceat(dataset.reward.astype(np.float64), starts)[whole]
     if len(returns) == 0:
         returns = np.array([np.nan])
     broken = broken_rows(dataset)
     recorded = recorded_physics(dataset)
-    available = ENVIRONMENTS[dataset.env].physics
     return Description(
         env=dataset.env,
         rows=len(dataset),
@@ -112,7 +70,7 @@ def describe_dataset(dataset: Dataset, quality: str | None = None) -> Descriptio
         # a file that does not say its physics is tried with all: the right one has the small error
         replay=tuple(
             error
-            for physics in ([recorded] if recorded in available else available)
+            for physics in ([recorded] if recorded in spec.physics else spec.physics)
             if (error := replay_error(dataset, physics)) is not None
         ),
     )

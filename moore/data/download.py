@@ -73,7 +73,7 @@ def download_d4rl(dataset_id: str, show: Show = lambda done, trouble: None) -> b
 
 
 def _lock(file: BinaryIO, part: Path) -> None:
-    """Two processes appending to one part would spoil it; the lock ends with the process that has it."""
+    """Lock the part, as two processes appending to it would spoil it; the lock ends with the process that has it."""
     try:
         import fcntl
     except ImportError:  # not on this system
@@ -87,7 +87,7 @@ def _lock(file: BinaryIO, part: Path) -> None:
 
 
 def _fill(file: BinaryIO, url: str, size: int, show: Show) -> bool:
-    """Append to the part until it has `size` bytes, through broken connections; whether it was in several pieces."""
+    """Append to the part until it has `size` bytes, through broken connections; return whether in several pieces."""
     furthest = _length(file)
     resumed, failures = furthest > 0, 0
     while _length(file) < size:
@@ -133,7 +133,7 @@ def _attempt(file: BinaryIO, url: str, size: int, show: Show) -> None:
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse:
-    """The server's answer to a request of the bytes from `start` on."""
+    """Ask the server for the bytes from `start` on."""
     headers = {"User-Agent": "moore"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
@@ -150,7 +150,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
 
 
 def _check_whole(response: http.client.HTTPResponse, url: str, size: int) -> None:
-    """UserError for an answer that cannot be the file, before a part is given up for it."""
+    """Raise UserError for an answer that cannot be the file, before a part is given up for it."""
     kind, length = response.headers.get_content_type(), response.headers.get("Content-Length")
     answer = None
     if response.status != 200:
@@ -167,7 +167,7 @@ def _check_whole(response: http.client.HTTPResponse, url: str, size: int) -> Non
 
 
 def _check_range(response: http.client.HTTPResponse, url: str, start: int, size: int, file: BinaryIO) -> None:
-    """UserError for a file of another size; _Broken, to begin again, for another range than the one asked for."""
+    """Raise UserError for a file of another size; _Broken, to begin again, for another range than the one asked for."""
     content_range = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if match is None or int(match[1]) != start:
@@ -185,6 +185,6 @@ def _length(file: BinaryIO) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the wrapping of urllib."""
+    """Say what went wrong, without the wrapping of urllib."""
     cause = getattr(error, "reason", error)
     return str(getattr(cause, "strerror", None) or cause or type(cause).__name__)

@@ -15,15 +15,14 @@ from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.ids import MINARI_NAME, DatasetId
 from moore.data.make import Progress
 from moore.data.minari import EXPORT_KEY, import_minari, minari_store, reason
-from moore.data.scores import REFERENCE_SCORES
-from moore.envs.pendulum import MAX_SPEED
-from moore.envs.spec import ENVIRONMENTS, EnvSpec
+from moore.envs.env_spec import EnvSpec
+from moore.envs.spec import find_spec
 
 D4RL_CODE = "https://github.com/Farama-Foundation/D4RL"
 
 
 def minari_name(dataset_id: DatasetId, name: str | None) -> str:
-    """The name to export under; by default moore/ENV/QUALITY-v0 for a self-made set, moore/d4rl/ENV/QUALITY-v2.
+    """Choose the name to export under; by default moore/ENV/QUALITY-v0 for a self-made set, moore/d4rl/ENV/QUALITY-v2.
 
     Raises UserError for a name that Minari would not take, that the store has already, for a local file without a
     name, and for what is in the store anyway.
@@ -60,7 +59,7 @@ def export_minari(dataset: Dataset, dataset_id: DatasetId, name: str, progress: 
         raise UserError(
             f"{dataset_id}: no 'next_observations', and a Minari episode ends with one; accepted: a file that has them"
         )
-    spec, store = ENVIRONMENTS[dataset.env], minari_store(str(dataset_id))
+    spec, store = find_spec(dataset.env), minari_store(str(dataset_id))
     target, namespace = store / name, name.rpartition("/")[0]
     try:
         with tempfile.TemporaryDirectory(dir=store, prefix=".moore-") as folder:  # Minari skips hidden folders
@@ -70,13 +69,12 @@ def export_minari(dataset: Dataset, dataset_id: DatasetId, name: str, progress: 
             storage = MinariStorage.new(
                 staged / "data", observation_space, action_space, gymnasium.spec(spec.gym_id), data_format="hdf5"
             )
-            reference = REFERENCE_SCORES[dataset.env]
+            scores = spec.reference_scores
             storage.update_metadata(
                 {
                     "dataset_id": name,
                     "minari_version": minari.__version__,
-                    "ref_min_score": reference.random,
-                    "ref_max_score": reference.reference,
+                    **({} if scores is None else {"ref_min_score": scores[0], "ref_max_score": scores[1]}),
                     **_provenance(dataset, dataset_id, spec),
                 }
             )
@@ -99,16 +97,16 @@ def _exists(name: str, store: Path) -> str:
 
 
 def _spaces(spec: EnvSpec) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
-    """Observation and action space of gymnasium.make(spec.gym_id), which prints warnings for some models."""
+    """Make the spaces of gymnasium.make(spec.gym_id), which prints warnings for some models."""
     action_space = gymnasium.spaces.Box(-spec.action_high, spec.action_high, (spec.action_dim,), np.float32)
-    if spec.name == "pendulum":
-        high = np.array([1.0, 1.0, MAX_SPEED], dtype=np.float32)
+    if spec.obs_high is not None:
+        high = np.array(spec.obs_high, dtype=np.float32)
         return gymnasium.spaces.Box(-high, high, dtype=np.float32), action_space
     return gymnasium.spaces.Box(-np.inf, np.inf, (spec.obs_dim,), np.float64), action_space
 
 
 def _provenance(dataset: Dataset, dataset_id: DatasetId, spec: EnvSpec) -> dict[str, Any]:
-    """Minari's fields about origin. Of a local file neither path nor text is copied: it may be personal."""
+    """Fill Minari's fields about origin. Of a local file neither path nor text is copied: it may be personal."""
     physics = dataset.metadata.get("physics")
     record = {"source": "local" if dataset_id.source == "local" else str(dataset_id), "sha256": dataset_hash(dataset)}
     fields: dict[str, Any] = {}
@@ -141,7 +139,7 @@ def _provenance(dataset: Dataset, dataset_id: DatasetId, spec: EnvSpec) -> dict[
 
 
 def _episodes(dataset: Dataset, next_obs: np.ndarray, progress: Progress | None) -> Iterator[Any]:
-    """Minari's EpisodeBuffer of every episode, made when it is asked for."""
+    """Yield Minari's EpisodeBuffer of every episode, made when it is asked for."""
     from minari.data_collector import EpisodeBuffer
 
     starts, ends = episode_bounds(dataset)

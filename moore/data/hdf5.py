@@ -22,9 +22,9 @@ import numpy as np
 
 from moore.base.errors import UserError
 from moore.base.files import replacing
-from moore.envs.spec import ENVIRONMENTS, EnvSpec, find_spec
+from moore.envs.env_spec import EnvSpec
+from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
-STATE_DIM = {"pendulum": 1, "inverted_double_pendulum": 3, "hopper": 6, "halfcheetah": 9, "walker2d": 9}  # nq = nv
 REQUIRED = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_TOLERANCE = 1e-5  # float32 rounding of actions at the bound
 
@@ -69,7 +69,7 @@ _KEYS = {  # Dataset field -> key in the file
 
 
 def dataset_hash(dataset: Dataset) -> str:
-    """Sha256 (hex) of the environment's name and of every array; metadata, file name and compression do not enter."""
+    """Hash (sha256, hex) the environment's name and every array; metadata, file name and compression do not enter."""
     digest = hashlib.sha256(dataset.env.encode())
     for name, key in _KEYS.items():
         values = getattr(dataset, name)
@@ -122,7 +122,7 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
 
 @contextmanager
 def _corrupt_is_user_error(path: Path) -> Iterator[None]:
-    """HDF5 reports truncation at opening and damaged chunks at reading, with messages of many lines."""
+    """Turn HDF5's errors into a UserError: truncation shows at opening, a damaged chunk at reading, in many lines."""
     try:
         yield
     except (OSError, RuntimeError, KeyError) as error:
@@ -135,16 +135,17 @@ def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None
     if env is None:
         if recorded is None:
             raise UserError(f"{path}: no 'metadata/env'; accepted: naming the environment, as in local:hopper:{path}")
-        if not isinstance(recorded, str) or recorded not in ENVIRONMENTS:
-            raise UserError(f"{path}: 'metadata/env' is {recorded!r}; accepted: {', '.join(ENVIRONMENTS)}")
-        return ENVIRONMENTS[recorded]
+        if not isinstance(recorded, str) or not (recorded in ENVIRONMENTS or recorded.startswith(GYMNASIUM)):
+            accepted = f"{', '.join(ENVIRONMENTS)}, {GYMNASIUM}ID"  # no plugin: a file must not choose what is imported
+            raise UserError(f"{path}: 'metadata/env' is {recorded!r}; accepted: {accepted}")
+        return find_spec(recorded)
     if isinstance(recorded, str) and recorded in ENVIRONMENTS and recorded != env:
         raise UserError(f"{path}: 'metadata/env' is {recorded!r}, not {env!r}; accepted: a file made for {env}")
     return find_spec(env)
 
 
 def _read_metadata(file: h5py.File, path: Path) -> dict[str, MetadataValue]:
-    """Scalars and vectors directly under metadata/; D4RL's copies of the behaviour policy (groups) are left out."""
+    """Read the scalars and vectors directly under metadata/; D4RL's copies of its policy (groups) are left out."""
     metadata: dict[str, MetadataValue] = {}
     group = file.get("metadata", {})
     if isinstance(group, h5py.Dataset):
@@ -162,8 +163,10 @@ def _read_metadata(file: h5py.File, path: Path) -> dict[str, MetadataValue]:
 
 
 def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.ndarray | None:
-    """One checked array in the dtype of `Dataset`, or None for an optional key that is missing."""
+    """Read one checked array in the dtype of `Dataset`, or None for an optional key that is missing."""
     key = _KEYS[name]
+    if name in ("qpos", "qvel") and spec.state_dim is None:
+        return None
     entry = file.get(key)
     if not isinstance(entry, h5py.Dataset) or entry.shape is None:
         if entry is None and key not in REQUIRED:
@@ -171,7 +174,7 @@ def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.nda
         raise UserError(f"{path}: no array {key!r}; accepted: the D4RL v2 schema ({', '.join(REQUIRED)})")
 
     width = {"obs": spec.obs_dim, "next_obs": spec.obs_dim, "action": spec.action_dim}
-    width |= {"qpos": STATE_DIM[spec.name], "qvel": STATE_DIM[spec.name]}
+    width |= {} if spec.state_dim is None else {"qpos": spec.state_dim, "qvel": spec.state_dim}
     expected = f"[rows, {width[name]}]" if name in width else "[rows]"
     if entry.ndim != 1 + (name in width) or (name in width and entry.shape[1] != width[name]):
         raise UserError(f"{path}: {key!r} has shape {list(entry.shape)}; accepted: {expected} for {spec.name}")

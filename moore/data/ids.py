@@ -4,7 +4,7 @@ self:<env>-<quality>       made here from shipped behaviour policies, e.g. self:
 d4rl:<env>-<quality>-v2    D4RL's own file in D4RL_DATASET_DIR (~/.d4rl/datasets), fetched by `moore data download`
 minari:<namespace>/<name>-v<N>   from the local Minari store; `moore data download` fetches Minari's own into it
 local:PATH                 any file in the D4RL v2 schema whose metadata/env names the environment
-local:<env>:PATH           the same for a file without metadata
+local:<env>:PATH           the same for a file without metadata; <env> may be gymnasium:<Id> or module:name, too
 """
 
 import difflib
@@ -15,10 +15,16 @@ from pathlib import Path
 from typing import Literal
 
 from moore.base.errors import UserError
+from moore.base.plugins import is_plugin
 from moore.data.d4rl import FILES
-from moore.data.make import QUALITIES
-from moore.envs.spec import ENVIRONMENTS
+from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
+DATA_DIR = Path("runs/data")  # of self-made sets and converted ones, unless another folder is given
+D4RL_QUALITIES = ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay")
+QUALITIES: dict[str, tuple[str, ...]] = dict.fromkeys(ENVIRONMENTS, D4RL_QUALITIES) | {
+    "pendulum": (*D4RL_QUALITIES, "low")
+}
+"""Of the self-made sets."""
 ACCEPTED = "self:ENV-QUALITY, d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN, local:PATH, local:ENV:PATH"
 MINARI_NAME = re.compile(r"(?!.*//)(?:[-\w][-\w/]*[-\w]/)?[-\w]+-v\d+", re.ASCII)  # Minari's rule, with a version
 
@@ -38,7 +44,7 @@ class DatasetId:
 
 
 def resolve(text: str) -> DatasetId:
-    """Take an id apart; nothing is opened. A wrong id is a UserError with the nearest valid one."""
+    """Take an id apart; no data is opened. A wrong id is a UserError with the nearest valid one."""
     source, colon, rest = text.partition(":")
     if source == "none":
         raise UserError(f"{text!r} stands for training without a dataset; accepted here: {ACCEPTED}")
@@ -59,9 +65,13 @@ def resolve(text: str) -> DatasetId:
 
 def _local(text: str, rest: str) -> DatasetId:
     first, colon, path = rest.partition(":")
+    second, another_colon, path_behind = path.partition(":")
     env = first if colon and first in ENVIRONMENTS else None
     if env is None:
         path = rest
+        two_parts = f"{first}:{second}"
+        if another_colon and (two_parts.startswith(GYMNASIUM) or is_plugin(two_parts)):
+            env, path = find_spec(two_parts).name, path_behind
     if not path:
         raise UserError(f"{text!r} names no file; accepted: local:PATH, local:ENV:PATH")
     file = Path(os.path.expanduser(path))  # Path's own would raise for an unknown user's home

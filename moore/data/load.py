@@ -1,5 +1,7 @@
 """From a dataset id to its rows; self-made sets are generated on first use and kept."""
 
+import hashlib
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +9,12 @@ from pathlib import Path
 from moore.base.errors import UserError
 from moore.base.lock import locked
 from moore.data.behaviours import BEHAVIOURS_DIR
-from moore.data.d4rl import d4rl_path
-from moore.data.defaults import DATA_DIR
+from moore.data.d4rl import d4rl_path, expected_path, file_stamp
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
-from moore.data.ids import DatasetId, resolve
-from moore.data.make import DEFAULT_TRANSITIONS, Progress, default_physics, make_self_dataset, recipe_hash
-from moore.data.minari import load_minari
+from moore.data.ids import DATA_DIR, DatasetId, resolve
+from moore.data.make import Progress, make_self_dataset, recipe_hash
+from moore.data.minari import load_minari, store_entry
+from moore.envs.spec import find_spec
 
 
 def load_dataset(
@@ -25,7 +27,7 @@ def load_dataset(
     behaviours_dir: Path = BEHAVIOURS_DIR,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The dataset with id `text`.
+    """Load the dataset with id `text`.
 
     transitions, seed and physics choose among self-made sets (defaults: see `make_self_dataset`), which are cached in
     `data_dir`; other sources are what they are, so giving transitions or physics there is an error. Minari datasets
@@ -68,11 +70,32 @@ def self_path(
     physics: str | None = None,
     behaviours_dir: Path = BEHAVIOURS_DIR,
 ) -> Path:
-    """Where a self-made set is cached; the name carries a hash of all that determines the content."""
+    """Name the file that a self-made set is cached in; the name carries a hash of all that determines the content."""
     env, quality = dataset_id.env, dataset_id.quality
     if dataset_id.source != "self" or env is None or quality is None:
         raise UserError(f"{dataset_id} is not made here; accepted: self:ENV-QUALITY")
-    if transitions is None:
-        transitions = DEFAULT_TRANSITIONS[env]
-    key = recipe_hash(env, quality, transitions, seed, physics or default_physics(env), behaviours_dir)
+    spec = find_spec(env)
+    transitions = spec.default_transitions if transitions is None else transitions
+    key = recipe_hash(env, quality, transitions, seed, physics or spec.default_physics, behaviours_dir)
     return data_dir / f"{env}-{quality}-{key[:16]}.hdf5"
+
+
+def data_identity(text: str, data_dir: Path, transitions: int | None = None, physics: str | None = None) -> str:
+    """Make a text that changes whenever the content of a dataset may have, without reading it.
+
+    It is the recipe of a self-made set, a hash of sizes and times of other files.
+
+    Raises UserError for an id of which there is no dataset, OSError for a file that is gone.
+    """
+    dataset = resolve(text)
+    if dataset.source == "self":
+        return self_path(dataset, data_dir, transitions, physics=physics).stem
+    if dataset.source == "minari":
+        folder = store_entry(text)
+        files = sorted(path for path in (folder / "data").rglob("*") if path.is_file())
+        stamps = [[path.relative_to(folder).as_posix(), file_stamp(path)] for path in files]
+    else:
+        path = expected_path(text) if dataset.source == "d4rl" else dataset.path
+        assert path is not None
+        stamps = [[path.name, file_stamp(path)]]
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]

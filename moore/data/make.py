@@ -28,27 +28,26 @@ import torch
 from moore.base.errors import UserError
 from moore.base.machine import copied_commit
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
-from moore.data.collect import Policy, Rows, collect, gaussian_policy, join, one_torch_thread, uniform_policy
+from moore.data.collect import (
+    Policy,
+    Rows,
+    actor_network,
+    collect,
+    gaussian_policy,
+    join,
+    one_torch_thread,
+    uniform_policy,
+)
 from moore.data.hdf5 import Dataset, MetadataValue
-from moore.envs import ENVIRONMENTS, EnvSpec, VectorEnv, make_env
+from moore.data.ids import D4RL_QUALITIES, QUALITIES
 from moore.envs.spec import check_physics, find_spec
+from moore.envs.vector_env import VectorEnv, make_env
 
 RECIPE_VERSION = 1  # raise it when the same arguments would give other data: cached files are then made anew
 NUM_SIMS = 16
 HANGING_NOISE = 0.1  # rad and rad/s: half width of the uniform distribution of `low`'s starts
 
-D4RL_QUALITIES = ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay")
 EXPERT_QUALITIES = ("medium-expert", "expert", "full-replay")  # only from a ladder that went on past medium
-QUALITIES: dict[str, tuple[str, ...]] = dict.fromkeys(ENVIRONMENTS, D4RL_QUALITIES) | {
-    "pendulum": (*D4RL_QUALITIES, "low")
-}
-DEFAULT_TRANSITIONS = {
-    "pendulum": 10_000,
-    "inverted_double_pendulum": 10_000,
-    "hopper": 250_000,
-    "halfcheetah": 250_000,
-    "walker2d": 250_000,
-}
 
 Progress = Callable[[int, int], None]
 """Told (rows so far, all rows)."""
@@ -57,16 +56,10 @@ Segment = tuple[int | None, int]
 """Rows that follow each other: (index of the snapshot that acts, None for uniform actions; number of rows)."""
 
 
-def default_physics(env: str) -> str:
-    """D4RL's physics where the environment has it, so that self-made and downloaded sets are comparable."""
-    physics = find_spec(env).physics
-    return "d4rl" if "d4rl" in physics else physics[0]
-
-
 def recipe_hash(
     env: str, quality: str, transitions: int, seed: int, physics: str, behaviours_dir: Path = BEHAVIOURS_DIR
 ) -> str:
-    """Sha256 (hex) of all that determines a self-made set. Raises as `make_self_dataset` does."""
+    """Hash (sha256, hex) all that determines a self-made set. Raises as `make_self_dataset` does."""
     behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
     recipe: dict[str, Any] = {
         "recipe_version": RECIPE_VERSION,
@@ -94,13 +87,13 @@ def make_self_dataset(
 ) -> Dataset:
     """Simulate `transitions` steps of `self:<env>-<quality>`; the same arguments give the same numbers.
 
-    Defaults: DEFAULT_TRANSITIONS[env] and default_physics(env). Raises UserError for an unknown environment, quality or
-    physics, a size below 1 (medium-expert: below two episodes), a negative seed, and where the behaviour policies that
-    the quality needs do not exist.
+    Defaults: the environment's default_transitions and default_physics. Raises UserError for an unknown environment,
+    quality or physics, a size below 1 (medium-expert: below two episodes), a negative seed, and where the behaviour
+    policies that the quality needs do not exist.
     """
     spec = find_spec(env)
-    transitions = DEFAULT_TRANSITIONS[env] if transitions is None else transitions
-    physics = physics or default_physics(env)
+    transitions = spec.default_transitions if transitions is None else transitions
+    physics = physics or spec.default_physics
     behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
     segments = recipe_segments(quality, behaviours, transitions)
     parts: list[Rows] = []
@@ -112,7 +105,8 @@ def make_self_dataset(
         sims = make_env(env, env_seeds, physics)
         report = functools.partial(_report, progress, made, transitions) if progress else None
         if snapshot is not None and behaviours is not None:
-            policy = gaussian_policy(behaviours.network, behaviours.params[snapshot], policy_seed)
+            actor = actor_network(spec, behaviours.hidden)
+            policy = gaussian_policy(actor, behaviours.params[snapshot], policy_seed)
         else:
             policy = uniform_policy(spec.action_dim, policy_seed)
         with one_torch_thread():
@@ -150,7 +144,7 @@ def make_self_dataset(
 
 
 def recipe_segments(quality: str, behaviours: Behaviours | None, transitions: int) -> list[Segment]:
-    """Who makes which rows, in order; their numbers sum to `transitions`. `behaviours`: see `_check_arguments`."""
+    """Tell who makes which rows, in order; their numbers sum to `transitions`. `behaviours`: see `_check_arguments`."""
     if behaviours is None:
         return [(None, transitions)]
     if quality == "medium":
@@ -184,7 +178,7 @@ def replay_segments(behaviours: Behaviours, last: int, transitions: int) -> list
 
 
 def whole_episodes(rows: Rows) -> Rows:
-    """The rows up to the last episode end, which is what D4RL's stitch_dataset.py keeps of its first file.
+    """Keep the rows up to the last episode end, which is what D4RL's stitch_dataset.py keeps of its first file.
 
     Raises ValueError where no episode ends.
     """
@@ -195,7 +189,7 @@ def whole_episodes(rows: Rows) -> Rows:
 
 
 def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: Callable[[int], None] | None) -> Rows:
-    """Pendulums that start hanging still, up to noise, and never show a row from above horizontal."""
+    """Simulate pendulums that start hanging still, up to noise, and never show a row from above horizontal."""
     rng = np.random.default_rng([seed, 1])
 
     def hang(ids: np.ndarray) -> np.ndarray:
@@ -211,13 +205,14 @@ def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: 
 def _check_arguments(
     env: str, quality: str, transitions: int, seed: int, physics: str, behaviours_dir: Path
 ) -> Behaviours | None:
-    """The behaviour policies that the recipe needs, if any, once the arguments are known to be good.
+    """Load the behaviour policies that the recipe needs, if any, once the arguments are known to be good.
 
     Those of EXPERT_QUALITIES are sure to have an expert snapshot.
     """
-    spec: EnvSpec = find_spec(env)
-    if quality not in QUALITIES[env]:
-        raise UserError(f"no quality {quality!r} of self:{env}; accepted: {', '.join(QUALITIES[env])}")
+    spec = find_spec(env)
+    qualities = QUALITIES.get(env, ())
+    if quality not in qualities:
+        raise UserError(f"no quality {quality!r} of self:{env}; accepted: {', '.join(qualities) or 'none'}")
     check_physics(spec, physics)
     if transitions < 1:
         raise UserError(f"transitions is {transitions}; accepted: 1 or more")
@@ -239,7 +234,7 @@ def _check_arguments(
 
 
 def _behaviour_metadata(behaviours: Behaviours, segments: list[Segment]) -> dict[str, MetadataValue]:
-    """Which policies made the rows, in order; uniform exploration is not among them."""
+    """Record which policies made the rows, in order; uniform exploration is not among them."""
     used = [snapshot for snapshot, _ in segments if snapshot is not None]
     return {
         "behaviour_sha256": behaviours.sha256,
@@ -259,7 +254,7 @@ def _report(progress: Progress, made: int, transitions: int, rows: int) -> None:
 
 @functools.cache
 def _git_commit() -> str:
-    """The commit of the checkout that this file is tracked in or was copied from; "unknown" without git."""
+    """Name the commit of the checkout that this file is tracked in or was copied from; "unknown" without git."""
     copied = copied_commit()
     if copied is not None:
         return copied

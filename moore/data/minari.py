@@ -24,9 +24,10 @@ from gymnasium.envs.registration import EnvSpec as GymSpec
 from moore.base.errors import UserError
 from moore.data.collect import Rows, join
 from moore.data.d4rl import file_sha256
-from moore.data.hdf5 import ACTION_TOLERANCE, STATE_DIM, Dataset, MetadataValue, read_dataset, write_dataset
+from moore.data.hdf5 import ACTION_TOLERANCE, Dataset, MetadataValue, read_dataset, write_dataset
 from moore.data.make import Progress
-from moore.envs.spec import ENVIRONMENTS, EnvSpec
+from moore.envs.env_spec import EnvSpec
+from moore.envs.spec import ENVIRONMENTS
 
 CONVERSION_VERSION = 1  # raise it when the same Minari files would give other data: cached files are then made anew
 EXPORT_KEY = "moore"  # in the metadata.json of a dataset that moore/data/export.py wrote
@@ -42,7 +43,7 @@ PASSIVE_WRAPPERS = ("RecordEpisodeStatistics", "RecordVideo")
 
 
 def load_minari(text: str, data_dir: Path, progress: Progress | None = None) -> Dataset:
-    """The dataset with id `text` from the local store, converted on first use and kept in `data_dir`.
+    """Load the dataset with id `text` from the local store, converted on first use and kept in `data_dir`.
 
     The kept file's name carries a hash of all that Minari has on disk, so a changed dataset is converted again.
     Raises UserError where Minari is not installed, and for an id that the store lacks, damaged files, an environment
@@ -86,7 +87,7 @@ def download(text: str) -> tuple[Path, bool]:
 
 
 def import_minari(text: str) -> ModuleType:
-    """The package minari. Raises UserError, naming `text` as what needs it, where it cannot be imported."""
+    """Import the package minari. Raises UserError, naming `text` as what needs it, where it cannot be imported."""
     try:
         import minari
     except ImportError as error:
@@ -97,7 +98,7 @@ def import_minari(text: str) -> ModuleType:
 
 
 def store_entry(text: str) -> Path:
-    """Folder of a dataset in the local store. Raises UserError, listing what the store has, where it is not there."""
+    """Find the folder of a dataset in the local store. Raises UserError, listing what there is, if it is not."""
     store, name = minari_store(text), _name(text)
     if not (store / name / "data").is_dir():
         found = (path.parents[1].relative_to(store).as_posix() for path in store.rglob("data/metadata.json"))
@@ -112,7 +113,7 @@ def store_entry(text: str) -> Path:
 
 
 def minari_store(text: str) -> Path:
-    """The local store's folder: MINARI_DATASETS_PATH, by default ~/.minari/datasets, made if need be.
+    """Find the local store's folder: MINARI_DATASETS_PATH, by default ~/.minari/datasets, made if need be.
 
     Raises UserError where it cannot be made, and where Minari is not installed.
     """
@@ -181,7 +182,7 @@ def _metadata(text: str, source: Any, spec: EnvSpec, digest: str) -> dict[str, M
 
 
 def _environment(text: str, source: Any) -> EnvSpec:
-    """Which of our environments the dataset is of; UserError if none, or if it was changed on the way."""
+    """Find which of our environments the dataset is of; UserError if none, or if it was changed on the way."""
     gym_spec: GymSpec | None = source.env_spec
     if gym_spec is None or gym_spec.id not in GYM_IDS:
         given = "no environment" if gym_spec is None else gym_spec.id
@@ -205,7 +206,7 @@ def _environment(text: str, source: Any) -> EnvSpec:
 
 
 def _episode_rows(text: str, spec: EnvSpec, episode: Any) -> Rows:
-    """The T rows of an episode.
+    """Convert the T rows of an episode.
 
     Gymnasium sets both flags on a fall at the time limit, which is `terminated` here. A flag before the last step ends
     an episode there; a last step without flags is where the recording was cut.
@@ -229,7 +230,8 @@ def _episode_rows(text: str, spec: EnvSpec, episode: Any) -> Rows:
         "truncated": truncated,
     }
     infos: dict[str, Any] = episode.infos or {}
-    width = STATE_DIM[spec.name]
+    width = spec.state_dim
+    assert width is not None  # all of GYM_IDS have one
     if all(np.shape(infos.get(key, ())) == (steps + 1, width) for key in ("qpos", "qvel")):
         for key in ("qpos", "qvel"):
             rows[key] = _checked(where, f"infos/{key}", infos[key][:-1], (steps, width), np.float64)
@@ -253,7 +255,7 @@ def _checked(where: str, key: str, values: Any, shape: tuple[int, ...], dtype: t
 
 @contextmanager
 def _damage_is_user_error(text: str, folder: Path) -> Iterator[None]:
-    """What Minari and its storages raise for files that are missing, cut short, of another version or not theirs."""
+    """Turn into a UserError what Minari and its storages raise for files missing, cut short or of another version."""
     try:
         yield
     except (
@@ -267,5 +269,5 @@ def _damage_is_user_error(text: str, folder: Path) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error's text, or its type's name."""
+    """Give the first line of an error's text, or its type's name."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

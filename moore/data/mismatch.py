@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 UNKNOWN = "unknown"
+REPLAY_ROWS = 2000  # of a dataset, replayed one step to find its physics
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class PhysicsMismatch:
     max: float | None
 
     def sentence(self, dataset: str) -> str:
-        """For a terminal or a caption; `dataset` is the id."""
+        """Say it for a terminal or a caption; `dataset` is the id."""
         if self.dataset_physics == UNKNOWN:
             what = f"{dataset} does not record its physics; its runs have physics {self.run_physics}"
         else:

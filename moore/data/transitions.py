@@ -6,7 +6,7 @@ import numpy as np
 
 from moore.base.errors import UserError
 from moore.data.hdf5 import Dataset
-from moore.envs.spec import ENVIRONMENTS
+from moore.envs.spec import find_spec
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ SUBSET_SEED = 0
 def to_transitions(
     dataset: Dataset, keep_timeouts: bool = False, limit: int | None = None, gamma: float | None = None
 ) -> Transitions:
-    """The transitions of a dataset; none bootstraps from another episode.
+    """Make the transitions of a dataset; none bootstraps from another episode.
 
     keep_timeouts=False repeats `d4rl.qlearning_dataset`, which published numbers are based on: next_obs is the
     observation of the file's next row, timeout rows are dropped (their next row starts another episode), and so is the
@@ -75,7 +75,7 @@ def to_transitions(
     else:
         assert isinstance(rows, np.ndarray)
         next_obs = dataset.obs[rows + 1]
-    action = dataset.action[rows] / np.float32(ENVIRONMENTS[dataset.env].action_high)
+    action = dataset.action[rows] / np.float32(find_spec(dataset.env).action_high)
     ends = dataset.terminated | dataset.truncated
     ends[-1] = True
     first = np.append(True, ends[:-1])
@@ -98,14 +98,14 @@ def to_transitions(
 
 
 def worst_return(reward: float, gamma: float) -> float:
-    """The return of `reward` for ever, if that is below 0, the return of an episode that ends at once."""
+    """Compute the return of `reward` for ever, if that is below 0, the return of an episode that ends at once."""
     if reward >= 0:
         return 0.0
     return reward / (1.0 - gamma) if gamma < 1 else -np.inf
 
 
 def returns_to_go(reward: np.ndarray, ends: np.ndarray, tail: np.ndarray, gamma: float) -> np.ndarray:
-    """Discounted sums float32 [N] of reward [N] from each row to its episode's end, and of tail [N] after it.
+    """Compute discounted sums float32 [N] of reward [N] from each row to its episode's end, and of tail [N] after it.
 
     ends [N] bool marks last rows, whose tail is the value of the state behind them.
     """

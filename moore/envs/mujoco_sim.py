@@ -4,32 +4,34 @@ import mujoco
 import mujoco.batch
 import numpy as np
 import torch
-from torch import Tensor
 
-from moore.envs.physics import build_model, skip_what_cannot_happen
-from moore.envs.tasks import Fields, mujoco_task
+from moore.envs.physics import build_model, disable_log_file, skip_what_cannot_happen
+from moore.envs.tasks import Fields, Task
 
 
 class MujocoSimulator:
-    """`num_sims` independent simulations; bit-equal to as many single ones, on any number of threads."""
+    """`num_sims` independent simulations, bit-equal to as many single ones, on any number of threads.
 
-    def __init__(self, name: str, physics: str, num_sims: int) -> None:
-        _disable_log_file()
-        self._task = mujoco_task(name, physics)
-        model = build_model(self._task.xml, legacy=physics == "d4rl")
+    legacy: with the dynamics of MuJoCo 2.1.0.
+    """
+
+    def __init__(self, task: Task, legacy: bool, num_sims: int) -> None:
+        disable_log_file()
+        self.task = task
+        model = build_model(task.xml, legacy)
         skip_what_cannot_happen(model)
         self._batch = mujoco.batch.Batch(model, num_sims, nthread=torch.get_num_threads())
-        self._dt = model.opt.timestep * self._task.frame_skip
+        self._dt = model.opt.timestep * self.task.frame_skip
         self._init_qpos, self._init_qvel = model.qpos0.copy(), np.zeros(model.nv)
         self.qpos, self.qvel = self._batch.bind("qpos"), self._batch.bind("qvel")  # live views of the state rows
         self._ctrl = self._batch.bind("ctrl")
-        self._outputs = {name: self._batch.bind(name) for name in self._task.outputs}
+        self._outputs = {name: self._batch.bind(name) for name in self.task.outputs}
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One initial (qpos [nq], qvel [nv]), with the draws in Gymnasium's order."""
-        noise = self._task.reset_noise
+        """Draw one initial (qpos [nq], qvel [nv]), with the draws in Gymnasium's order."""
+        noise = self.task.reset_noise
         qpos = self._init_qpos + rng.uniform(-noise, noise, size=self._init_qpos.shape)
-        if self._task.velocity_noise == "uniform":
+        if self.task.velocity_noise == "uniform":
             return qpos, self._init_qvel + rng.uniform(-noise, noise, size=self._init_qvel.shape)
         return qpos, self._init_qvel + noise * rng.standard_normal(self._init_qvel.shape)
 
@@ -39,37 +41,27 @@ class MujocoSimulator:
         self.qpos[ids] = qpos
         self.qvel[ids] = qvel
         self._batch.forward(ids)
-        return self._task.observe(self._fields(ids))
+        return self.task.observe(self._fields(ids))
 
     def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One environment step of `ids`: obs [k, obs_dim], reward [k], terminated [k]."""
+        """Make one environment step of `ids`: obs [k, obs_dim], reward [k], terminated [k]."""
         x_before = self.qpos[ids, 0]
         self._ctrl[ids] = action
-        self._batch.step(ids, nstep=self._task.frame_skip)
+        self._batch.step(ids, nstep=self.task.frame_skip)
         fields = self._fields(ids)
-        reward, terminated = self._task.outcome(x_before, fields, action, self._dt)
-        return self._task.observe(fields), reward, terminated
+        reward, terminated = self.task.outcome(x_before, fields, action, self._dt)
+        return self.task.observe(fields), reward, terminated
 
-    def state(self) -> Tensor:
-        """MuJoCo's full integration state [num_sims, nstate] float64, solver warm start included."""
-        return torch.from_numpy(self._batch.state.copy())
+    def state(self) -> np.ndarray:
+        """Copy MuJoCo's full integration state [num_sims, nstate] float64, solver warm start included."""
+        return self._batch.state.copy()
 
-    def load_state(self, state: Tensor) -> None:
+    def load_state(self, state: np.ndarray) -> None:
         """Continue from `state`, bit for bit."""
         if state.shape != self._batch.state.shape:
-            raise ValueError(f"saved state is {tuple(state.shape)}, this simulator has {self._batch.state.shape}")
-        self._batch.state[...] = state.numpy()
+            raise ValueError(f"saved state is {state.shape}, this simulator has {self._batch.state.shape}")
+        self._batch.state[...] = state
 
     def _fields(self, ids: np.ndarray) -> Fields:
         outputs = {name: values[ids] for name, values in self._outputs.items()}
         return {"qpos": self.qpos[ids], "qvel": self.qvel[ids], **outputs}
-
-
-def _disable_log_file() -> None:
-    """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory; an unstable simulation still warns on stderr.
-
-    The setting belongs to the process, as MuJoCo has no other.
-    """
-    config = mujoco.MjLogConfig.get()
-    config.logto_file = False
-    config.set()

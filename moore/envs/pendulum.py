@@ -1,9 +1,8 @@
 """Gymnasium's Pendulum-v1, written for many simulations at once and equal to it bit for bit."""
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from moore.envs.env_spec import EnvSpec, ReferenceScores, never
 from moore.envs.scalar_math import scalar_square
 
 GRAVITY, MASS, LENGTH = 10.0, 1.0, 1.0  # m/s², kg, m
@@ -20,7 +19,7 @@ class PendulumSimulator:
         self.qvel = np.zeros((num_sims, 1))
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One initial (qpos [1], qvel [1])."""
+        """Draw one initial (qpos [1], qvel [1])."""
         theta, theta_dot = rng.uniform(-INITIAL_HIGH, INITIAL_HIGH)
         return np.array([theta]), np.array([theta_dot])
 
@@ -31,7 +30,7 @@ class PendulumSimulator:
         return self._observe(ids)
 
     def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One step of `ids` under a torque [k, 1], clipped as in Gymnasium: obs [k, 3], reward [k], terminated [k]."""
+        """Step `ids` under a torque [k, 1], clipped as in Gymnasium: obs [k, 3], reward [k], terminated [k]."""
         theta, theta_dot = self.qpos[ids, 0], self.qvel[ids, 0]
         torque = np.clip(action[:, 0], -MAX_TORQUE, MAX_TORQUE)  # keeps the action's precision, as Gymnasium does
         angle = ((theta + np.pi) % (2 * np.pi)) - np.pi
@@ -42,18 +41,35 @@ class PendulumSimulator:
         self.qvel[ids, 0] = theta_dot
         return self._observe(ids), -cost, np.zeros(len(ids), dtype=bool)
 
-    def state(self) -> Tensor:
-        """Angle and angular velocity [num_sims, 2] float64."""
-        return torch.from_numpy(np.concatenate([self.qpos, self.qvel], axis=1))
+    def state(self) -> np.ndarray:
+        """Copy angle and angular velocity [num_sims, 2] float64."""
+        return np.concatenate([self.qpos, self.qvel], axis=1)
 
-    def load_state(self, state: Tensor) -> None:
+    def load_state(self, state: np.ndarray) -> None:
         """Continue from `state`, bit for bit."""
         if state.shape != (len(self.qpos), 2):
-            raise ValueError(f"saved state is {tuple(state.shape)}, this simulator has {(len(self.qpos), 2)}")
-        self.qpos[...] = state[:, :1].numpy()
-        self.qvel[...] = state[:, 1:].numpy()
+            raise ValueError(f"saved state is {state.shape}, this simulator has {(len(self.qpos), 2)}")
+        self.qpos[...] = state[:, :1]
+        self.qvel[...] = state[:, 1:]
 
     def _observe(self, ids: np.ndarray) -> np.ndarray:
         theta = self.qpos[ids]
         obs = np.concatenate([np.cos(theta), np.sin(theta), self.qvel[ids]], axis=1)
         return obs.astype(np.float32).astype(np.float64)  # Gymnasium's observations have float32 precision
+
+
+PENDULUM = EnvSpec(
+    name="pendulum",
+    gym_id="Pendulum-v1",
+    obs_dim=3,
+    action_dim=1,
+    action_high=MAX_TORQUE,
+    max_episode_steps=200,
+    simulator=lambda physics, num_sims: PendulumSimulator(num_sims),
+    terminated=never,
+    # 0: mean of 1000 episodes of uniform actions here (standard error 9.1). 100: the project's SAC at the end of
+    # training (moore/data/behaviours/pendulum.json): deterministic policy, last 8 snapshots x 100 episodes (3.1)
+    reference_scores=ReferenceScores(-1224.2, -145.3),
+    state_dim=1,
+    obs_high=(1.0, 1.0, MAX_SPEED),
+)

@@ -114,5 +114,15 @@ def legacy_masses(model: mujoco.MjModel) -> None:
             model.body_iquat[body] = orientation
 
 
+def disable_log_file() -> None:
+    """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory; an unstable simulation still warns on stderr.
+
+    The setting belongs to the process, as MuJoCo has no other.
+    """
+    config = mujoco.MjLogConfig.get()
+    config.logto_file = False
+    config.set()
+
+
 def _floor(model: mujoco.MjModel) -> int:
     return int(np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)[0])

@@ -1,53 +1,125 @@
-"""What each environment looks like from outside; available without building a simulation."""
+"""Environments by name: ours, `gymnasium:<Id>` for any of Gymnasium's, `package.module:name` for a user's own."""
 
-import difflib
-from dataclasses import dataclass
+from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from moore.base import plugins
 from moore.base.errors import UserError
+from moore.base.strict import nearest
+from moore.envs.double_pendulum import INVERTED_DOUBLE_PENDULUM
+from moore.envs.env_spec import EnvSpec, ReferenceScores
+from moore.envs.locomotion import HALFCHEETAH, HOPPER, WALKER2D
+from moore.envs.pendulum import PENDULUM
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-@dataclass(frozen=True)
-class EnvSpec:
-    """Sizes and limits of one environment.
-
-    `step` takes actions in [-1, 1]; they are multiplied by `action_high` before they reach the simulation.
-    """
-
-    name: str
-    gym_id: str
-    obs_dim: int
-    action_dim: int
-    action_high: float
-    max_episode_steps: int
-    physics: tuple[str, ...]
-
+GYMNASIUM = "gymnasium:"
 
 ENVIRONMENTS: dict[str, EnvSpec] = {
-    spec.name: spec
-    for spec in (
-        EnvSpec("pendulum", "Pendulum-v1", 3, 1, 2.0, 200, ("gymnasium",)),
-        EnvSpec("inverted_double_pendulum", "InvertedDoublePendulum-v5", 9, 1, 1.0, 1000, ("gymnasium",)),
-        EnvSpec("hopper", "Hopper-v5", 11, 3, 1.0, 1000, ("gymnasium", "d4rl")),
-        EnvSpec("halfcheetah", "HalfCheetah-v5", 17, 6, 1.0, 1000, ("gymnasium", "d4rl")),
-        EnvSpec("walker2d", "Walker2d-v5", 17, 6, 1.0, 1000, ("gymnasium", "d4rl")),
-    )
+    spec.name: spec for spec in (PENDULUM, INVERTED_DOUBLE_PENDULUM, HOPPER, HALFCHEETAH, WALKER2D)
 }
+"""Ours, which have their own simulation."""
 
 
 def find_spec(name: str) -> EnvSpec:
-    """The spec called `name`; a wrong name is a UserError that lists the right ones."""
-    if name not in ENVIRONMENTS:
-        raise UserError(f"unknown environment {name!r}; {_accepted(name, tuple(ENVIRONMENTS))}")
-    return ENVIRONMENTS[name]
+    """Return the spec called `name`, whose own name is then this one. UserError, listing the right ones, if none is."""
+    if name in ENVIRONMENTS:
+        return ENVIRONMENTS[name]
+    if name.startswith(GYMNASIUM):
+        return gymnasium_spec(name.removeprefix(GYMNASIUM))
+    if plugins.is_plugin(name):
+        spec: object = plugins.find(name, {}, "env")
+        if not isinstance(spec, EnvSpec):
+            raise UserError(
+                f"env: {name!r} is of type {type(spec).__name__}; accepted: an EnvSpec (moore/envs/README.md)"
+            )
+        return dataclasses.replace(spec, name=name)
+    words = list(ENVIRONMENTS)
+    raise UserError(
+        f"unknown environment {name!r}; {nearest(name, words)}accepted: {', '.join(words)}, gymnasium:ID, or"
+        " package.module:name"
+    )
+
+
+def gymnasium_spec(
+    gym_id: str,
+    *,
+    terminated: Callable[[Tensor], Tensor] | None = None,
+    reference_scores: tuple[float, float] | None = None,
+) -> EnvSpec:
+    """Describe an environment of Gymnasium with flat Box observations, Box actions and a time limit.
+
+    terminated: next_obs [..., obs_dim] -> bool [...], needed by methods with a model. reference_scores: the returns
+    that get the scores 0 and 100; without them scores are raw returns. Raises UserError for another environment.
+    """
+    scores = None if reference_scores is None else ReferenceScores(*reference_scores)
+    return dataclasses.replace(_gymnasium_spec(gym_id), terminated=terminated, reference_scores=scores)
+
+
+@functools.cache
+def _gymnasium_spec(gym_id: str) -> EnvSpec:
+    import gymnasium  # here, as nothing else needs it this early
+
+    from moore.envs.physics import disable_log_file
+
+    disable_log_file()
+
+    def accepted(given: object) -> UserError:
+        return UserError(
+            f"env: {GYMNASIUM}{gym_id}: {given}; accepted: an environment that gymnasium.make knows, with flat Box"
+            " observations, finite Box actions and a time limit"
+        )
+
+    try:
+        env = gymnasium.make(gym_id, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise accepted(" ".join(str(error).split())) from None
+    obs, action = env.observation_space, env.action_space
+    limit = None if env.spec is None else env.spec.max_episode_steps
+    env.close()
+    if not isinstance(obs, gymnasium.spaces.Box) or len(obs.shape) != 1:
+        raise accepted(f"its observations are {obs}")
+    if not isinstance(action, gymnasium.spaces.Box) or len(action.shape) != 1 or not action.is_bounded():
+        raise accepted(f"its actions are {action}")
+    if limit is None:
+        raise accepted("it has no max_episode_steps")
+    return EnvSpec(
+        name=f"{GYMNASIUM}{gym_id}",
+        gym_id=gym_id,
+        obs_dim=obs.shape[0],
+        action_dim=action.shape[0],
+        action_high=_bound(action),
+        max_episode_steps=limit,
+    )
+
+
+def _bound(action: Any) -> float:
+    """Return the bound of a Box [-b, b] in every direction, else 1: then files hold actions in [-1, 1]."""
+    high = float(action.high[0])
+    return high if (action.high == high).all() and (action.low == -high).all() else 1.0
 
 
 def check_physics(spec: EnvSpec, physics: str) -> None:
     """Raise a UserError unless `spec` can be simulated with `physics`."""
     if physics not in spec.physics:
-        raise UserError(f"{spec.name} has no physics {physics!r}; {_accepted(physics, spec.physics)}")
+        accepted = ", ".join(spec.physics)
+        raise UserError(f"{spec.name} has no physics {physics!r}; {nearest(physics, spec.physics)}accepted: {accepted}")
 
 
-def _accepted(given: str, choices: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(given, choices, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}accepted: {', '.join(choices)}"
+def terminated_fn(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the termination function of environment `name`: next_obs [..., obs_dim] -> bool [...].
+
+    Raises UserError where there is none, as imagined episodes would not end where real ones do.
+    """
+    terminated = find_spec(name).terminated
+    if terminated is None:
+        raise UserError(
+            f"env: {name} has no termination function, which a method with a model needs; accepted: a method without a"
+            " model, or an EnvSpec of yours with `terminated`, named package.module:name (moore/envs/README.md)"
+        )
+    return terminated

@@ -2,38 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.utils import seeding
-from torch import Tensor
 
+from moore.envs.env_spec import EnvSpec, Simulator
 from moore.envs.mujoco_sim import MujocoSimulator
-from moore.envs.pendulum import PendulumSimulator
-from moore.envs.spec import EnvSpec, check_physics, find_spec
-
-
-class Simulator(Protocol):
-    """The dynamics under a VectorEnv; `ids` [k] says which simulations a call is about."""
-
-    qpos: np.ndarray
-    qvel: np.ndarray
-
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One initial (qpos, qvel)."""
-
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Write the state, return obs [k, obs_dim]."""
-
-    def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """One environment step: obs [k, obs_dim], reward [k], terminated [k]."""
-
-    def state(self) -> Tensor:
-        """A copy of all that the next step depends on."""
-
-    def load_state(self, state: Tensor) -> None:
-        """Inverse of `state`."""
+from moore.envs.spec import check_physics, find_spec
 
 
 class VectorEnv:
@@ -55,12 +32,12 @@ class VectorEnv:
 
     @property
     def qpos(self) -> np.ndarray:
-        """Positions, a copy [n, nq] float64."""
+        """Copy the positions [n, nq] float64."""
         return self._simulator.qpos.copy()
 
     @property
     def qvel(self) -> np.ndarray:
-        """Velocities, a copy [n, nv] float64."""
+        """Copy the velocities [n, nv] float64."""
         return self._simulator.qvel.copy()
 
     def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | None = None) -> np.ndarray:
@@ -94,18 +71,16 @@ class VectorEnv:
         no future; Gymnasium's time-limit wrapper would set both flags there.
         """
         ids = self._ids(ids)
-        action = np.asarray(action)
-        if action.shape != (len(ids), self.spec.action_dim):
-            raise ValueError(f"action is {action.shape}, expected {(len(ids), self.spec.action_dim)}")
+        action = self._checked(action, ids)
         obs, reward, terminated = self._simulator.advance(action * self.spec.action_high, ids)
         self._elapsed[ids] += 1
         truncated = (self._elapsed[ids] >= self.spec.max_episode_steps) & ~terminated
         return obs, reward, terminated, truncated
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a bit-exact continuation needs, as tensors and strings (loads with `weights_only=True`)."""
+        """Return all that a bit-exact continuation needs, as tensors and strings (loads with `weights_only=True`)."""
         return {
-            "simulator": self._simulator.state(),
+            "simulator": torch.from_numpy(self._simulator.state()),
             "elapsed": torch.from_numpy(self._elapsed.copy()),
             "rngs": [json.dumps(rng.bit_generator.state) for rng in self._rngs],
         }
@@ -114,7 +89,7 @@ class VectorEnv:
         """Continue from `state_dict()` of a VectorEnv of the same environment, physics and size."""
         if len(state["rngs"]) != self.num_envs:
             raise ValueError(f"saved state has {len(state['rngs'])} simulations, this environment {self.num_envs}")
-        self._simulator.load_state(state["simulator"])
+        self._simulator.load_state(state["simulator"].numpy())
         self._elapsed[...] = state["elapsed"].numpy()
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = json.loads(saved)
@@ -122,6 +97,12 @@ class VectorEnv:
     def close(self) -> None:
         """Release the simulations; the environment cannot be used afterwards."""
         del self._simulator
+
+    def _checked(self, action: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        action = np.asarray(action)
+        if action.shape != (len(ids), self.spec.action_dim):
+            raise ValueError(f"action is {action.shape}, expected {(len(ids), self.spec.action_dim)}")
+        return action
 
     def _ids(self, ids: np.ndarray | None) -> np.ndarray:
         if ids is None:
@@ -134,7 +115,7 @@ class VectorEnv:
 
 
 def make_env(name: str, seeds: Sequence[int], physics: str) -> VectorEnv:
-    """One simulation of environment `name` per seed; call `reset` first.
+    """Make one simulation of environment `name` (see `find_spec`) per seed; call `reset` first.
 
     `physics="gymnasium"` equals Gymnasium's environment bit for bit; `"d4rl"` has the robots, contacts and rewards of
     D4RL's gym *-v2 tasks, for use with its datasets.
@@ -143,9 +124,13 @@ def make_env(name: str, seeds: Sequence[int], physics: str) -> VectorEnv:
     check_physics(spec, physics)
     if len(seeds) == 0:
         raise ValueError("make_env needs at least one seed")
-    if name == "pendulum":
-        return VectorEnv(spec, PendulumSimulator(len(seeds)), seeds)
-    return VectorEnv(spec, MujocoSimulator(name, physics, len(seeds)), seeds)
+    if spec.task is not None:
+        return VectorEnv(spec, MujocoSimulator(spec.task(physics), physics == "d4rl", len(seeds)), seeds)
+    if spec.simulator is not None:
+        return VectorEnv(spec, spec.simulator(physics, len(seeds)), seeds)
+    from moore.envs.gymnasium_env import GymnasiumEnv  # here, as it is a kind of VectorEnv
+
+    return GymnasiumEnv(spec, seeds)
 
 
 def _generator(seed: int) -> np.random.Generator:

@@ -1,6 +1,5 @@
 """Trains the behaviour policies behind `self:` datasets: SAC from scratch, a ladder of snapshots (D4RL's recipe).
 
-    python -m moore.run.behaviours halfcheetah --medium-score 41
     python -m moore.run.behaviours halfcheetah --medium-score 41 --max-steps 1000000
 
 D4RL's medium sets come from a SAC policy stopped early and its medium-replay sets from what that SAC saw until then
@@ -27,11 +26,10 @@ from moore.algorithm.evaluation import Evaluator
 from moore.algorithm.replay import RealBuffer
 from moore.base.errors import UserError
 from moore.base.lock import locked
-from moore.data.behaviours import BEHAVIOURS_DIR, save_behaviours
-from moore.data.make import default_physics
+from moore.data.behaviours import BEHAVIOURS_DIR, kept_snapshots, save_behaviours
 from moore.data.scores import normalized_score
-from moore.envs import make_env
 from moore.envs.spec import check_physics, find_spec
+from moore.envs.vector_env import make_env
 from moore.networks.batch import Batch
 from moore.networks.random import Streams, derive_seed, scale_to_index
 from moore.run.checkpoints import Checkpoints
@@ -54,7 +52,7 @@ LOWEST = {
 class BehaviourConfig:
     """How one behaviour ladder is trained."""
 
-    env: tyro.conf.Positional[str]  # one of moore.envs.ENVIRONMENTS, e.g. hopper
+    env: tyro.conf.Positional[str]  # one of moore.envs.spec.ENVIRONMENTS, e.g. hopper
     medium_score: float  # the first snapshot whose stochastic policy reaches this normalised score is `medium`
     max_steps: int = 0  # go on past medium to this many environment steps, for an expert; 0: stop at medium
     physics: str | None = None  # None: D4RL's where the environment has it
@@ -77,7 +75,7 @@ class BehaviourTraining:
         spec = find_spec(config.env)
         self.config, self.seeds, self.step = config, [config.seed], 0
         self.agent = SAC(config.sac, Setup(spec.obs_dim, spec.action_dim, self.seeds))
-        physics = config.physics or default_physics(config.env)
+        physics = config.physics or spec.default_physics
         self.env = make_env(config.env, [derive_seed(config.seed, "environment")], physics)
         self.buffer = RealBuffer([], [None], spec.obs_dim, spec.action_dim, MAX_STEPS)
         self.streams = {name: Streams(self.seeds, name) for name in ("exploration", "policy", "minibatch", "update")}
@@ -90,7 +88,7 @@ class BehaviourTraining:
         self.obs = self.env.reset()
 
     def train_step(self) -> None:
-        """One environment step and its updates."""
+        """Make one environment step and its updates."""
         config, spec = self.config, self.env.spec
         if self.step < config.exploration_steps:
             action = 2 * self.streams["exploration"].uniform(1, spec.action_dim).float() - 1
@@ -106,9 +104,8 @@ class BehaviourTraining:
         self.step += 1
         if self.step >= config.exploration_steps:
             for _ in range(config.updates_per_step):
-                index = scale_to_index(
-                    self.streams["minibatch"].uniform(config.sac.batch_size), self.buffer.online_size
-                )
+                uniform = self.streams["minibatch"].uniform(config.sac.batch_size)
+                index = scale_to_index(uniform, self.buffer.online_size)
                 size = (self.agent.noise_blocks, config.sac.batch_size, spec.action_dim)
                 noise = self.streams["update"].normal(*size).transpose(0, 1)
                 self.agent.update(self.buffer.gather(index + self.buffer.online_start[:, None]), noise)
@@ -132,11 +129,11 @@ class BehaviourTraining:
         return entry
 
     def state(self) -> dict[str, Any]:
-        """Everything that a continuation needs."""
+        """Collect everything that a continuation needs."""
         return {
-            "agent": {key: value.detach() for key, value in self.agent.state().items()},
+            "agent": self.agent.state(),
             "env": self.env.state_dict(),
-            "rows": self.buffer.state()["online_rows"],
+            "buffer": self.buffer.state(),
             "streams": {name: stream.state() for name, stream in self.streams.items()},
             "obs": torch.from_numpy(self.obs),
             "ladder": self.ladder,
@@ -150,7 +147,7 @@ class BehaviourTraining:
         """Restore what `state` returned."""
         self.agent.load(state["agent"])
         self.env.load_state_dict(state["env"])
-        self.buffer.load({"online_rows": state["rows"]})
+        self.buffer.load(state["buffer"])
         for name, stream in self.streams.items():
             stream.load(state["streams"][name])
         self.obs, self.ladder, self.step = state["obs"].numpy(), state["ladder"], state["step"]
@@ -159,7 +156,7 @@ class BehaviourTraining:
 
 
 def settings(config: BehaviourConfig) -> dict[str, Any]:
-    """What a continuation must not change; how far to go, what is medium and where files lie may."""
+    """List the settings that a continuation must not change: all but its end, what counts as medium, and folders."""
     free = ("medium_score", "max_steps", "ladder_size", "checkpoint", "out")
     return {key: value for key, value in json.loads(json.dumps(asdict(config), default=str)).items() if key not in free}
 
@@ -218,7 +215,8 @@ def _check_settings(path: Path, there: dict[str, Any], here: dict[str, Any]) -> 
 
 def check_config(config: BehaviourConfig) -> None:
     """Raise UserError for a setting that no training can have."""
-    check_physics(find_spec(config.env), config.physics or default_physics(config.env))
+    spec = find_spec(config.env)
+    check_physics(spec, config.physics or spec.default_physics)
     for key, lowest in LOWEST.items():
         if getattr(config, key) < lowest:
             raise UserError(f"--{key.replace('_', '-')} is {getattr(config, key)}; accepted: {lowest} or more")
@@ -227,25 +225,18 @@ def check_config(config: BehaviourConfig) -> None:
 
 
 def medium_index(training: BehaviourTraining) -> int | None:
-    """Position in the ladder of the first snapshot at the medium score, if there is one yet."""
+    """Find the position in the ladder of the first snapshot at the medium score, if there is one yet."""
     return next((i for i, e in enumerate(training.ladder) if e["score"] >= training.config.medium_score), None)
 
 
 def expert_index(training: BehaviourTraining) -> int | None:
-    """Position in the ladder of the highest score; None unless training went on past medium."""
+    """Find the position in the ladder of the highest score; None unless training went on past medium."""
     medium, scores = medium_index(training), [e["score"] for e in training.ladder]
     return None if medium is None or medium == len(scores) - 1 else int(np.argmax(scores))
 
 
-def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> list[int]:
-    """Which of `count` snapshots to keep: `size` up to medium, as many from there to the end, and the expert."""
-    spread = [np.linspace(0, medium, size), np.linspace(medium, count - 1, size)]
-    marked = [medium] if expert is None else [medium, expert]
-    return np.unique(np.concatenate([*spread, marked]).round().astype(int)).tolist()
-
-
 def command(config: BehaviourConfig) -> str:
-    """The shell command that repeats a training, with every setting that is not a default."""
+    """Write the shell command that repeats a training, with every setting that is not a default."""
     words = ["python -m moore.run.behaviours", config.env, f"--medium-score {config.medium_score}"]
     for prefix, given, default in (
         ("--", config, BehaviourConfig(config.env, config.medium_score)),
@@ -275,29 +266,20 @@ def export(training: BehaviourTraining) -> None:
         "git_commit": ", ".join(training.git_commits),
         **training.facts,
         "wall_seconds": round(training.wall_seconds, 1),
-        "physics": config.physics or default_physics(config.env),
+        "physics": config.physics or find_spec(config.env).default_physics,
         "random_steps": config.exploration_steps,
         "curve": [[e["env_steps"], round(e["return"], 2), round(e["score"], 2)] for e in ladder],
         "medium": kept.index(medium),
     }
     if expert is not None:
         provenance["expert"] = kept.index(expert)
-    columns = {key: [ladder[i][key] for i in kept] for key in ("env_steps", "return", "score")}
     params = np.stack([ladder[i]["params"].numpy() for i in kept])
-    save_behaviours(
-        config.env,
-        params,
-        config.sac.hidden,
-        columns["env_steps"],
-        columns["return"],
-        columns["score"],
-        provenance,
-        config.out,
-    )
+    steps, returns, scores = ([ladder[i][key] for i in kept] for key in ("env_steps", "return", "score"))
+    save_behaviours(config.env, params, config.sac.hidden, steps, returns, scores, provenance, config.out)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command line; returns the exit code."""
     try:
         config = tyro.cli(BehaviourConfig, prog="python -m moore.run.behaviours", description=__doc__, args=arguments)
         torch.set_num_threads(1)

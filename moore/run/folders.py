@@ -12,9 +12,8 @@ from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.data.hdf5 import Dataset, dataset_hash
-from moore.data.identity import data_identity
 from moore.data.ids import resolve
-from moore.data.load import load_dataset
+from moore.data.load import data_identity, load_dataset
 from moore.studies.identity import offline_config, offline_run_id, run_id
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from moore.algorithm.config import RunConfig, differences, offline_part
 from moore.algorithm.sampling import CONSUMERS
 from moore.base.plugins import is_plugin, source_hash
+from moore.envs.spec import find_spec
 
 OFFLINE_FORMAT = 5  # raise it when a change of the code changes what the offline stage computes
 
@@ -43,7 +44,7 @@ def run_id(config: RunConfig) -> str:
 
 def dataset_label(config: RunConfig) -> str:
     """Return the dataset column: the id, or none:<env> for a run from scratch."""
-    return config.dataset or f"none:{config.env}"
+    return config.dataset or f"none:{find_spec(config.env).label}"
 
 
 def offline_method(config: RunConfig) -> str:

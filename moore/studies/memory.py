@@ -19,7 +19,6 @@ from moore.algorithm.config import RunConfig
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
-from moore.data.make import DEFAULT_TRANSITIONS
 from moore.envs.spec import EnvSpec, find_spec
 
 FLOAT = 4  # bytes
@@ -74,7 +73,7 @@ def cohort_memory(runs: Sequence[RunConfig], device: str = "cpu", transitions: i
 
 def transitions_of(run: RunConfig) -> int:
     """Transitions of a run's dataset, as far as its configuration tells: a file may have fewer."""
-    return run.dataset_transitions or (DEFAULT_TRANSITIONS[run.env] if run.dataset else 0)
+    return run.dataset_transitions or (find_spec(run.env).default_transitions if run.dataset else 0)
 
 
 def checkpoint_bytes(config: RunConfig, spec: EnvSpec) -> int:

@@ -16,8 +16,8 @@ from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.algorithm.draws import ALL
 from moore.data.transitions import Transitions
-from moore.envs import make_env
 from moore.envs.spec import find_spec
+from moore.envs.vector_env import make_env
 
 MOMENT, LEAST = 0.2, 2  # seconds and calls of a measurement, at least
 # start states of a timed rollout, over all runs: the members predict in chunks, more is proportional

@@ -21,8 +21,8 @@ from moore.data.behaviours import load_behaviours
 from moore.data.hdf5 import read_dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.data.transitions import to_transitions
-from moore.envs import ENVIRONMENTS, make_env
-from moore.envs.spec import find_spec
+from moore.envs.spec import ENVIRONMENTS, find_spec
+from moore.envs.vector_env import make_env
 from moore.networks.batch import Batch, BatchWithReturns
 from moore.networks.graphs import caller
 from moore.run.checkpoints import Checkpoints

@@ -14,7 +14,7 @@ from moore.data.check import broken_rows, check_dataset, episode_bounds, long_ep
 from moore.data.describe import describe_dataset
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
-from moore.envs import ENVIRONMENTS
+from moore.envs.spec import ENVIRONMENTS
 
 Flags = list[tuple[bool, bool]]
 """(terminated, truncated) of every row."""
@@ -184,3 +184,39 @@ def test_check_names_rows_with_both_flags(edge: str) -> None:
     (found,) = [fault for fault in check_dataset(laid_out(EDGES[edge])).faults if "not both" in fault] or [""]
     assert found.endswith(f"not so in {len(both)} rows, first in row {both[0]}" if both else "")
     assert bool(found) == bool(both)
+
+
+@settings(max_examples=150, deadline=None)
+@given(flags=LAYOUTS, keep_timeouts=st.booleans(), limit=st.none() | st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
+def test_episode_return(flags: Flags, keep_timeouts: bool, limit: int | None, seed: int) -> None:
+    """Breaks if a row has another episode's return, only the kept rows count, or a subset loses its order."""
+    reward = np.random.default_rng(seed).normal(size=len(flags)).astype(np.float32)
+    dataset = replace(laid_out(flags), reward=reward)
+    try:
+        result = to_transitions(dataset, keep_timeouts, limit)
+    except UserError:
+        assert not keep_timeouts
+        return
+    returns: dict[float, float] = {}
+    for row in range(len(dataset)):  # of the whole file, dropped rows too
+        episode = float(dataset.obs[row, 0])
+        returns[episode] = returns.get(episode, 0.0) + float(reward[row])
+    assert result.episode_return is not None
+    assert result.episode_return.dtype == np.float32
+    assert len(result) == min(len(to_transitions(dataset, keep_timeouts)), limit or len(dataset))
+    np.testing.assert_allclose(result.episode_return, [returns[float(e)] for e in result.obs[:, 0]], rtol=1e-5)
+
+
+def test_types_and_action_scale() -> None:
+    result = to_transitions(laid_out([NONE] * 4 + [TIMEOUT]), keep_timeouts=True)
+    for name in ("obs", "action", "reward", "next_obs"):
+        assert getattr(result, name).dtype == np.float32, name
+    assert result.terminated.dtype == bool
+    np.testing.assert_allclose(result.action[:, 0], np.linspace(-1, 1, 5), rtol=1e-6)  # torques of +-2 in the file
+
+
+def test_keep_timeouts_needs_stored_next_observations() -> None:
+    bare = replace(laid_out([NONE, NONE, TIMEOUT]), next_obs=None)
+    assert len(to_transitions(bare)) == 2
+    with pytest.raises(UserError, match="next_observations"):
+        to_transitions(bare, keep_timeouts=True)

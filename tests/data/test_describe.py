@@ -1,13 +1,15 @@
 """What `moore data describe` prints of a dataset beside what is known of D4RL's."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from moore.data.describe import D4RL_SETS, describe_dataset, format_description
 from moore.data.hdf5 import Dataset
-from moore.data.make import D4RL_QUALITIES
+from moore.data.ids import D4RL_QUALITIES
+from moore.data.make import make_self_dataset
 from moore.data.scores import normalized_score
 
 
@@ -44,11 +46,8 @@ def test_d4rl_values_stand_at_the_end_of_the_lines() -> None:
 @pytest.mark.parametrize(
     ("quality", "known"),
     [
-        ("random", {"rows": "about 1000000", "return": "18.4 ± 17.0", "score": "1.2 ± 0.5"}),
         ("medium-replay", {"rows": "about 402000", "episodes": "about 2040", "return": "467.0", "score": "15.0"}),
         ("medium-expert", {"rows": "about 2000000"}),
-        ("full-replay", {"rows": "about 1000000"}),
-        ("low", {}),
         (None, {}),
     ],
 )
@@ -58,10 +57,12 @@ def test_what_is_not_known_stays_absent(quality: str | None, known: dict[str, st
     assert {name: values[0] for name, values in found.items() if values} == known
 
 
-def test_d4rl_values_of_a_set_without_a_whole_episode() -> None:
-    lines = lines_of(hopper_set([]), "expert")
-    assert lines["return"] == "return        none: no whole episode [D4RL: 3511.0 ± 329.0]"
-    assert lines["score"] == "score         none: no whole episode [D4RL: 108.5 ± 10.1]"
+def test_a_file_that_does_not_say_its_physics_is_tried_with_all() -> None:
+    dataset = make_self_dataset("walker2d", "random", 400)
+    assert [replay.physics for replay in describe_dataset(dataset).replay] == ["d4rl"]
+    errors = {replay.physics: replay.median for replay in describe_dataset(replace(dataset, metadata={})).replay}
+    assert errors["d4rl"] < 1e-6 < 1e-2 < errors["gymnasium"]
+    assert "return        none: no whole episode" in format_description(describe_dataset(hopper_set([])), "title")
 
 
 def test_table_of_d4rl_sets() -> None:

@@ -16,8 +16,7 @@ from moore.data.hdf5 import Dataset, dataset_hash, write_dataset
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
 from moore.data.make import make_self_dataset
-from moore.data.scores import REFERENCE_SCORES
-from moore.envs import ENVIRONMENTS
+from moore.envs.spec import ENVIRONMENTS
 from tests.support.minari_store import ARRAYS, ID, NAME, create, data_folder, one_line, roll_out
 
 
@@ -66,7 +65,7 @@ def test_exported_datasets_come_back_equal(env: str, physics: str, store: Path, 
     assert sum(len(episode) for episode in theirs) == len(ours)
     assert all(episode.truncations[-1] != episode.terminations[-1] for episode in theirs)
     assert str(theirs[0]).startswith("EpisodeData(")
-    assert minari.get_normalized_score(theirs, np.array(REFERENCE_SCORES[env])).tolist() == [0.0, 1.0]
+    assert minari.get_normalized_score(theirs, np.array(ENVIRONMENTS[env].reference_scores)).tolist() == [0.0, 1.0]
     recovered = theirs.recover_environment()
     assert recovered.spec is not None
     assert recovered.spec.id == spec.gym_id

@@ -26,7 +26,7 @@ from moore.data.hdf5 import dataset_hash
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS, download
-from moore.envs import ENVIRONMENTS
+from moore.envs.spec import ENVIRONMENTS
 from tests.support.minari_store import ARRAYS, ID, NAME, Episode, create, data_folder, edit_metadata, one_line, roll_out
 
 
@@ -173,13 +173,6 @@ def test_converted_once_and_again_when_the_dataset_changes(
         load_dataset(ID, tmp_path / "data")
 
 
-def test_arrow_storage(hopper: list[Episode], tmp_path: Path) -> None:
-    buffers = [episode.buffer() for episode in hopper]
-    create("arrow-v0", "Hopper-v5", buffers, data_format="arrow")
-    create(NAME, "Hopper-v5", buffers)
-    assert dataset_hash(load_dataset("minari:arrow-v0", tmp_path)) == dataset_hash(load_dataset(ID, tmp_path))
-
-
 @pytest.mark.parametrize(("gym_id", "physics"), [("HalfCheetah-v4", "gymnasium"), ("Hopper-v4", "Hopper-v4")])
 def test_older_environments(hopper: list[Episode], gym_id: str, physics: str, tmp_path: Path) -> None:
     """Hopper-v4 pays the alive bonus on a fall too, HalfCheetah-v4 is v5."""
@@ -215,22 +208,13 @@ def test_id_that_the_store_lacks(store: Path, tmp_path: Path, hopper: list[Episo
     ("text", "fragment"),
     [
         ("minari:mujoco/hopper/medium", "did you mean 'minari:mujoco/hopper/medium-v0'?"),
-        ("minari:", "is no Minari id"),
         ("minari:../hopper-v0", "is no Minari id"),
-        ("minari:/hopper-v0", "is no Minari id"),
         ("minari:a//b/hopper-v0", "is no Minari id"),
-        ("minari", "unknown dataset id"),
         ("minary:mujoco/hopper/medium-v0", "minari:NAMESPACE/NAME-vN"),
     ],
 )
 def test_malformed_ids(text: str, fragment: str) -> None:
     one_line(lambda: resolve(text), fragment)
-
-
-def test_resolve() -> None:
-    found = resolve("minari:mujoco/hopper/medium-v0")
-    assert (found.source, found.env, found.quality, found.path) == ("minari", None, None, None)
-    assert str(resolve("minari:plain_name-v12")) == "minari:plain_name-v12"
 
 
 def test_minari_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,19 +244,13 @@ def write(name: str, text: str) -> Callable[[Path], None]:
 
 DAMAGE: dict[str, Callable[[Path], None]] = {
     "cut file": cut,
-    "empty file": write("main_data.hdf5", ""),
     "no file": lambda folder: (folder / "main_data.hdf5").unlink(),
     "no metadata": lambda folder: (folder / "metadata.json").unlink(),
     "metadata is not JSON": write("metadata.json", "{"),
-    "metadata is a list": write("metadata.json", "[]"),
-    "metadata without keys": write("metadata.json", "{}"),
     "future version": lambda folder: edit_metadata(folder.parents[3], minari_version="99.0"),
-    "no version": lambda folder: edit_metadata(folder.parents[3], minari_version=None),
     "unknown format": lambda folder: edit_metadata(folder.parents[3], data_format="csv"),
-    "broken env_spec": lambda folder: edit_metadata(folder.parents[3], env_spec="{}"),
     "broken space": lambda folder: edit_metadata(folder.parents[3], observation_space="Box"),
     "more episodes than there are": lambda folder: edit_metadata(folder.parents[3], total_episodes=9),
-    "fewer episodes than there are": lambda folder: edit_metadata(folder.parents[3], total_episodes=2),
     "no episodes": lambda folder: edit_metadata(folder.parents[3], total_episodes=0, total_steps=0),
 }
 
@@ -303,16 +281,11 @@ def replaced(key: str, values: Any) -> Callable[[h5py.Group], None]:
 
 BAD_EPISODES: dict[str, tuple[Callable[[h5py.Group], None], list[str]]] = {
     "NaN observation": (changed("observations", (2, 4), np.nan), ["'observations'", "NaN", "step 2"]),
-    "NaN last observation": (changed("observations", (-1, 0), np.nan), ["'observations'", "NaN"]),
     "infinite reward": (changed("rewards", 1, np.inf), ["'rewards'", "infinite", "step 1"]),
-    "too large for float32": (changed("rewards", 1, 1e300), ["'rewards'", "infinite", "step 1"]),
     "NaN state": (changed("infos/qvel", (1, 2), np.nan), ["'infos/qvel'", "NaN", "step 1"]),
     "action out of bounds": (changed("actions", (0, 1), -1.5), ["'actions'", "1.5", "[-1, 1]"]),
     "no first observation": (replaced("observations", np.zeros((5, 11))), ["'observations'", "[5, 11]", "[6, 11]"]),
-    "observation width": (replaced("observations", np.zeros((6, 12))), ["'observations'", "[6, 12]", "[6, 11]"]),
     "text": (replaced("rewards", np.array([b"a"] * 5)), ["'rewards'", "numbers of shape [5]"]),
-    "flags as numbers": (replaced("terminations", np.zeros(5)), ["'terminations'", "bool of shape [5]"]),
-    "too few flags": (replaced("truncations", np.zeros(4, bool)), ["'truncations'", "[4]", "[5]"]),
     "a missing array": (replaced("actions", None), ["is damaged", "actions"]),
 }
 
@@ -428,16 +401,6 @@ def test_download_that_breaks_off(
     shutil.rmtree(store / NAME)
     assert main(["data", "download", ID]) == 0
     assert load_dataset(ID, tmp_path).env == "hopper"
-
-
-@pytest.mark.usefixtures("remote")
-def test_download_of_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "download", "minari:test/hopper/none-v0"]) == 2
-    assert "Couldn't find any version" in capsys.readouterr().err
-    assert main(["data", "download", "minari:test/hopper/few-v7"]) == 2
-    error = capsys.readouterr().err
-    assert "test/hopper/few-v0" in error
-    assert error.count("\n") == 1
 
 
 def test_downloader_without_its_packages(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,15 +9,15 @@ import torch
 
 from moore.base.errors import UserError
 from moore.data import commands
-from moore.data.behaviours import actor_network, load_behaviours, save_behaviours
+from moore.data.behaviours import load_behaviours, save_behaviours
 from moore.data.check import episode_bounds, replay_error
-from moore.data.collect import collect, gaussian_policy, one_torch_thread, uniform_policy
-from moore.data.describe import describe_dataset, format_description
+from moore.data.collect import actor_network, collect, one_torch_thread, uniform_policy
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
-from moore.data.ids import resolve
+from moore.data.ids import QUALITIES, resolve
 from moore.data.load import load_dataset, self_path
-from moore.data.make import QUALITIES, make_self_dataset, recipe_hash, replay_segments
-from moore.envs import ENVIRONMENTS, make_env
+from moore.data.make import make_self_dataset, recipe_hash
+from moore.envs.spec import ENVIRONMENTS
+from moore.envs.vector_env import make_env
 
 HIDDEN = (8,)
 ENV_STEPS = [100, 200, 400, 600]
@@ -105,21 +105,6 @@ def test_episodes_are_in_the_order_in_which_they_began() -> None:
     np.testing.assert_array_equal(rows["obs"][first], np.array(begun[: len(first)], np.float32))
 
 
-def test_one_simulation_and_many_have_the_same_mix_of_episode_lengths() -> None:
-    """Whole episodes, cut at N: a batch must not prefer short ones at the cut."""
-    lengths = {}
-    for sims in (1, 16):
-        found = []
-        for seed in range(40):
-            env = make_env("hopper", range(100 * seed, 100 * seed + sims), "d4rl")
-            rows = collect(env, uniform_policy(3, seed), 200)
-            found.append(int(rows["terminated"].sum()))
-        lengths[sims] = np.array(found)
-    difference = lengths[1].mean() - lengths[16].mean()
-    standard_error = np.sqrt(lengths[1].var(ddof=1) / 40 + lengths[16].var(ddof=1) / 40)
-    assert abs(difference) < 4 * standard_error
-
-
 def test_whole_trajectories_then_a_cut(behaviours_dir: Path) -> None:
     long = make_self_dataset("halfcheetah", "random", 2500)
     starts, ends = episode_bounds(long)
@@ -131,57 +116,17 @@ def test_whole_trajectories_then_a_cut(behaviours_dir: Path) -> None:
     assert short.terminated[ends[:-1] - 1].all()
 
 
-def test_medium_replay_split(behaviours_dir: Path) -> None:
-    behaviours = load_behaviours("hopper", behaviours_dir)  # snapshots at 100, 200, 400 (medium), 600
-    segments = replay_segments(behaviours, behaviours.medium, 4000)
-    # midpoints 150 and 300: uniform until 100, then the nearest snapshot
-    assert segments == [(None, 1000), (0, 500), (1, 1500), (2, 1000)]
-    behaviours.provenance["random_steps"] = 200
-    assert replay_segments(behaviours, behaviours.medium, 4000) == [(None, 2000), (1, 1000), (2, 1000)]
-    for n in (1, 7, 999):
-        assert sum(rows for _, rows in replay_segments(behaviours, behaviours.medium, n)) == n
-
-
-def test_medium_replay_is_in_training_order(behaviours_dir: Path, tmp_path: Path) -> None:
-    """Snapshots that always push -0.9, 0 and 0.9 show which of them acted where."""
-    spec = ENVIRONMENTS["pendulum"]
-    network = actor_network(spec, HIDDEN)
-    params = np.zeros((3, network.num_params), np.float32)
-    params[:, -2] = np.arctanh([-0.9, 0.0, 0.9])  # the last bias: mean, log standard deviation
-    params[:, -1] = -10.0
-    provenance = load_behaviours("pendulum", behaviours_dir).provenance | {"medium": 2, "expert": 2}
-    save_behaviours("pendulum", params, HIDDEN, [100, 200, 400], [0] * 3, [0, 10, 20], provenance, tmp_path)
-    dataset = make_self_dataset("pendulum", "medium-replay", 4000, behaviours_dir=tmp_path)
-    action = dataset.action[:, 0] / 2
-    assert action[:1000].std() == pytest.approx(1 / np.sqrt(3), abs=0.05)  # uniform
-    np.testing.assert_allclose(action[1000:1500], -0.9, atol=1e-3)
-    np.testing.assert_allclose(action[1500:3000], 0.0, atol=1e-3)
-    np.testing.assert_allclose(action[3000:], 0.9, atol=1e-3)
-    assert dataset.truncated[[999, 1499, 2999]].all()  # no transition from one policy's episode to another's
-    assert np.asarray(dataset.metadata["behaviour_scores"]).tolist() == [0, 10, 20]
-    assert dataset.metadata["random_rows"] == 1000
-
-
 def test_medium_acts_with_the_medium_snapshot(behaviours_dir: Path) -> None:
     dataset = make_self_dataset("hopper", "medium", 1500, behaviours_dir=behaviours_dir)
     behaviours = load_behaviours("hopper", behaviours_dir)
-    head = behaviours.network(torch.from_numpy(behaviours.params[2])[None], torch.from_numpy(dataset.obs)[None])[0]
+    head = actor_network(ENVIRONMENTS["hopper"], HIDDEN)(
+        torch.from_numpy(behaviours.params[2])[None], torch.from_numpy(dataset.obs)[None]
+    )[0]
     mean, log_std = head.chunk(2, dim=-1)
     noise = (torch.atanh(torch.from_numpy(dataset.action)) - mean) / log_std.exp()
     assert noise.mean().item() == pytest.approx(0.0, abs=0.08)  # standard normal again
     assert noise.std().item() == pytest.approx(1.0, abs=0.08)
     assert np.asarray(dataset.metadata["behaviour_env_steps"]).tolist() == [400]
-
-
-def test_gaussian_policy_repeats() -> None:
-    network = actor_network(ENVIRONMENTS["hopper"], HIDDEN)
-    params = network.init([torch.Generator().manual_seed(0)])[0].numpy()
-    obs = np.random.default_rng(0).normal(size=(4, 11))
-    a, b, c = (gaussian_policy(network, params, seed)(obs) for seed in (0, 0, 1))
-    assert a.shape == (4, 3)
-    assert a.dtype == np.float32
-    np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(a, c)
 
 
 def test_pendulum_low_never_starts_above_horizontal() -> None:
@@ -211,12 +156,6 @@ def test_bad_arguments(arguments: dict[str, Any], fragment: str) -> None:
     with pytest.raises(UserError) as caught:
         make_self_dataset(**(good | arguments))
     assert fragment in str(caught.value)
-
-
-def test_without_behaviours(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="existing: none"):
-        make_self_dataset("hopper", "medium", 10, behaviours_dir=tmp_path)
-    make_self_dataset("hopper", "random", 10, behaviours_dir=tmp_path)  # needs none
 
 
 def test_cache(behaviours_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,62 +195,6 @@ def test_cache_name_follows_the_behaviour_policies(behaviours_dir: Path, tmp_pat
     assert recipe_hash("hopper", "random", 1, 0, "d4rl") != recipe_hash("hopper", "random", 1, 0, "gymnasium")
 
 
-def test_describe(behaviours_dir: Path) -> None:
-    dataset = make_self_dataset("hopper", "medium", 600, behaviours_dir=behaviours_dir)
-    facts = describe_dataset(dataset, "medium")
-    starts, ends = episode_bounds(dataset)
-    returns = [dataset.reward[a:b].sum(dtype=np.float64) for a, b in zip(starts, ends, strict=True)]
-    whole = returns if dataset.terminated[-1] else returns[:-1]
-    assert facts.rows == 600
-    assert facts.episodes == len(whole)
-    assert facts.return_mean == pytest.approx(np.mean(whole))
-    assert facts.return_std == pytest.approx(np.std(whole, ddof=1))
-    assert (facts.return_min, facts.return_max) == pytest.approx((min(whole), max(whole)))
-    assert facts.broken_rows == 0
-    assert [replay.physics for replay in facts.replay] == ["d4rl"]
-    text = format_description(facts, "title")
-    for fragment in ("[D4RL: 1422.1 ± 379.0]", "[D4RL: 44.3 ± 11.6]", "behaviour_scores", "physics d4rl", "600"):
-        assert fragment in text
-
-
-def test_describe_leaves_out_returns_of_cut_episodes(behaviours_dir: Path) -> None:
-    dataset = make_self_dataset("pendulum", "medium-replay", 1500, behaviours_dir=behaviours_dir)
-    starts, ends = episode_bounds(dataset)
-    whole = ends - starts == 200
-    assert 0 < whole.sum() < len(whole)  # some ended where the next snapshot's rows begin
-    facts = describe_dataset(dataset)
-    assert (facts.episodes, facts.cut_episodes) == (whole.sum(), (~whole).sum())
-    returns = [dataset.reward[a:b].sum(dtype=np.float64) for a, b in zip(starts[whole], ends[whole], strict=True)]
-    assert facts.return_max == pytest.approx(max(returns))
-
-
-def test_describe_tells_physics_apart_and_finds_broken_rows(behaviours_dir: Path) -> None:
-    dataset = make_self_dataset("walker2d", "random", 400)
-    unlabelled = Dataset(**(vars(dataset) | {"metadata": {}}))
-    errors = {replay.physics: replay.median for replay in describe_dataset(unlabelled).replay}
-    assert errors["d4rl"] < 1e-6 < 1e-2 < errors["gymnasium"]
-    order = np.random.default_rng(0).permutation(400)
-    assert dataset.next_obs is not None
-    shuffled = Dataset(**(vars(dataset) | {"obs": dataset.obs[order], "next_obs": dataset.next_obs[order]}))
-    broken = describe_dataset(shuffled).broken_rows
-    assert broken is not None
-    assert broken > 300
-
-
-def test_describe_without_states_or_whole_episodes() -> None:
-    dataset = make_self_dataset("halfcheetah", "random", 50)
-    bare = Dataset(**(vars(dataset) | {"qpos": None, "qvel": None, "next_obs": None}))
-    facts = describe_dataset(bare)
-    assert facts.replay == ()
-    assert (facts.episodes, facts.cut_episodes, facts.broken_rows) == (0, 1, None)
-    assert "not possible" in format_description(facts, "title")
-    no_next = Dataset(**(vars(dataset) | {"next_obs": None}))
-    replay = replay_error(no_next, "d4rl")
-    assert replay is not None
-    assert replay.rows == 49
-    assert replay.max < 2e-6
-
-
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "copy.hdf5"
     assert commands.make("self:pendulum-random", transitions=300, out=out, data_dir=tmp_path / "data") == out
@@ -319,6 +202,8 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands.make("self:pendulum-random", transitions=300, data_dir=tmp_path / "data")
     assert "cached" in capsys.readouterr().out
     commands.describe(f"local:{out}", data_dir=tmp_path / "data")
-    assert "physics gymnasium" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "physics gymnasium, 300 rows" in said
+    assert "  recipe_hash " in said  # and all other metadata
     with pytest.raises(UserError, match="not made here"):
         commands.make("d4rl:hopper-medium-v2", data_dir=tmp_path)

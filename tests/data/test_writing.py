@@ -14,7 +14,7 @@ from moore.data.make import make_self_dataset
 
 FULL = """
 import resource, signal, sys
-from moore.cli import main
+from moore.cli.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 sys.exit(main(["data", "make", "self:pendulum-random", "--transitions", "2000", "--data-dir", sys.argv[1]]))

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moore.envs import make_env
 from moore.envs.physics import build_model
+from moore.envs.vector_env import make_env
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mujoco210"
 ROBOTS = ["hopper", "halfcheetah", "walker2d"]

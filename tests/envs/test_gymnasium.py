@@ -7,8 +7,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from moore.envs import ENVIRONMENTS, EnvSpec, make_env
+from moore.envs.env_spec import EnvSpec
 from moore.envs.physics import ASSETS, build_model
+from moore.envs.spec import ENVIRONMENTS
+from moore.envs.vector_env import make_env
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from moore.envs import ENVIRONMENTS
 from moore.envs.mujoco_sim import MujocoSimulator
 from moore.envs.physics import build_model, can_collide
-from moore.envs.tasks import mujoco_task
+from moore.envs.spec import ENVIRONMENTS
 
 CONTACT, ISLAND = mujoco.mjtDisableBit.mjDSBL_CONTACT, mujoco.mjtDisableBit.mjDSBL_ISLAND
 ALL_PHYSICS = [(name, physics) for name, spec in ENVIRONMENTS.items() if name != "pendulum" for physics in spec.physics]
@@ -23,8 +22,14 @@ EPISODES, STEPS, SUBSTEPS = 12, 40, 15
 def model_of(name: str, physics: str) -> mujoco.MjModel:
     """The model that `MujocoSimulator` steps."""
     with patch("mujoco.batch.Batch") as batch:
-        MujocoSimulator(name, physics, 1)
+        simulator(name, physics)
     return batch.call_args.args[0]
+
+
+def simulator(name: str, physics: str) -> MujocoSimulator:
+    task = ENVIRONMENTS[name].task
+    assert task is not None
+    return MujocoSimulator(task(physics), physics == "d4rl", 1)
 
 
 def trajectory(model: mujoco.MjModel) -> tuple[np.ndarray, int]:
@@ -49,7 +54,7 @@ def test_trajectories_are_the_same_to_the_last_bit(name: str, physics: str) -> N
     12 x 600 steps of random controls, in which the robots fall, lie and hit their joints' limits.
     """
     model, plain = model_of(name, physics), model_of(name, physics)
-    plain.opt.disableflags = build_model(mujoco_task(name, physics).xml, legacy=physics == "d4rl").opt.disableflags
+    plain.opt.disableflags = build_model(simulator(name, physics).task.xml, physics == "d4rl").opt.disableflags
     got, contacts = trajectory(model)
     expected, expected_contacts = trajectory(plain)
     assert np.isfinite(expected).all()

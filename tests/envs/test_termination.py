@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from moore.base.errors import UserError
-from moore.envs import ENVIRONMENTS, make_env, terminated_fn
+from moore.envs.spec import ENVIRONMENTS, terminated_fn
+from moore.envs.vector_env import make_env
 
 
 @pytest.mark.parametrize(("name", "spec"), ENVIRONMENTS.items())

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from moore.base.errors import UserError
-from moore.envs import ENVIRONMENTS, VectorEnv, make_env
+from moore.envs.spec import ENVIRONMENTS
+from moore.envs.vector_env import VectorEnv, make_env
 
 ALL_PHYSICS = [(name, physics) for name, spec in ENVIRONMENTS.items() for physics in spec.physics]
 all_physics = pytest.mark.parametrize(("name", "physics"), ALL_PHYSICS)
@@ -204,7 +205,7 @@ def test_no_seeds_are_refused() -> None:
 def test_loading_leaves_terminal_and_folder_clean(tmp_path: Path) -> None:
     """MuJoCo warns about half_cheetah.xml as Gymnasium ships it, and logs unstable simulations to a file."""
     program = (
-        "import numpy as np; from moore.envs import make_env\n"
+        "import numpy as np; from moore.envs.vector_env import make_env\n"
         "for physics in ('gymnasium', 'd4rl'):\n"
         "    env = make_env('halfcheetah', [0], physics); env.reset(); env.step(np.zeros((1, 6)))\n"
         "print('loaded', flush=True)\n"

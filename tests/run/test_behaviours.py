@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from moore.agents.sac import SACConfig
 from moore.base.errors import UserError
-from moore.data.behaviours import load_behaviours
+from moore.data.behaviours import kept_snapshots, load_behaviours
 from moore.data.make import make_self_dataset
 from moore.run.behaviours import (
     BehaviourConfig,
@@ -23,7 +23,6 @@ from moore.run.behaviours import (
     check_config,
     command,
     export,
-    kept_snapshots,
     main,
     train,
 )
@@ -137,7 +136,7 @@ def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     assert "python -m moore.run.behaviours halfcheetah --medium-score 41" in text
     for field in fields(BehaviourConfig):
         if field.name == "env":
-            assert "one of moore.envs.ENVIRONMENTS" in text
+            assert "one of moore.envs.spec.ENVIRONMENTS" in text
         elif field.name != "sac":
             option = f"--{field.name.replace('_', '-')}"
             assert re.search(rf"{option} \S+ [^()]{{10,}}.*?\((default|required)", text), option

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import moore.data.identity
+import moore.data.load
 from moore.data.d4rl import FILES
-from moore.data.identity import data_identity
+from moore.data.load import data_identity
 
 
 def changes(identity: Callable[[], str], file: Path) -> None:
@@ -43,7 +43,7 @@ def test_minaris_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     folder = tmp_path / "store" / "some" / "set-v0"
     (folder / "data" / "deep").mkdir(parents=True)
     (folder / "data" / "other").write_text("")
-    monkeypatch.setattr(moore.data.identity, "store_entry", lambda text: folder)
+    monkeypatch.setattr(moore.data.load, "store_entry", lambda text: folder)
     identity = lambda: data_identity("minari:some/set-v0", tmp_path)  # noqa: E731
     changes(identity, folder / "data" / "deep" / "main.hdf5")
     before = identity()

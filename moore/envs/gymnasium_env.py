@@ -1,0 +1,130 @@
+"""Any environment of Gymnasium with flat Box observations and Box actions behind the interface of VectorEnv."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from moore.base.errors import UserError
+from moore.envs.env_spec import EnvSpec
+from moore.envs.physics import disable_log_file
+from moore.envs.vector_env import VectorEnv
+
+NOT_STATE = ("env", "model", "mujoco_renderer")  # attributes of an environment that no step changes, or another layer
+
+
+class GymnasiumEnv(VectorEnv):
+    """n environments made by `gymnasium.make(spec.gym_id)`; they give Gymnasium's numbers, bit for bit.
+
+    Actions in [-1, 1] are mapped to the Box. States cannot be set. A checkpoint holds the attributes of the environment
+    and its wrappers, pickled (those of MuJoCo include its whole mjData), random streams and time limit among them.
+    """
+
+    def __init__(self, spec: EnvSpec, seeds: Sequence[int]) -> None:
+        disable_log_file()
+        self.spec, self.num_envs = spec, len(seeds)
+        self._all = np.arange(self.num_envs)
+        self._envs = [
+            gymnasium.make(spec.gym_id, max_episode_steps=spec.max_episode_steps, disable_env_checker=True)
+            for _ in seeds
+        ]
+        self._seeds: list[int | None] = [int(seed) for seed in seeds]  # those that the next reset starts from
+        box = self._envs[0].action_space
+        assert isinstance(box, gymnasium.spaces.Box)  # find_spec has checked it
+        low, high = box.low.astype(np.float64), box.high.astype(np.float64)
+        symmetric = bool((high == spec.action_high).all() and (low == -spec.action_high).all())
+        self._box = None if symmetric else (low, high)
+
+    @property
+    def qpos(self) -> np.ndarray:
+        """Raise UserError: not every environment of Gymnasium has positions."""
+        raise self._stateless()
+
+    @property
+    def qvel(self) -> np.ndarray:
+        """Raise UserError, as `qpos`."""
+        raise self._stateless()
+
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
+        """Raise UserError, as `qpos`."""
+        raise self._stateless()
+
+    def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | None = None) -> np.ndarray:
+        """Start new episodes; return obs [k, obs_dim] float64. With `seeds` the random streams start again."""
+        ids = self._ids(ids)
+        if seeds is not None:
+            for i, seed in zip(ids, seeds, strict=True):
+                self._seeds[i] = int(seed)
+        obs = []
+        for i in ids:
+            obs.append(self._envs[i].reset(seed=self._seeds[i])[0])
+            self._seeds[i] = None
+        return np.stack(obs).astype(np.float64)
+
+    def step(
+        self, action: np.ndarray, ids: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Advance the environments `ids` only: obs [k, obs_dim] float64, reward [k] float64, terminated, truncated [k].
+
+        At most one of the two flags is set: a fall at the time limit counts as `terminated`.
+        """
+        ids = self._ids(ids)
+        action = self._in_box(self._checked(action, ids))
+        steps = [self._envs[i].step(row) for i, row in zip(ids, action, strict=True)]
+        obs, reward, terminated, truncated = (np.array(part) for part in list(zip(*steps, strict=True))[:4])
+        terminated, truncated = terminated.astype(bool), truncated.astype(bool)
+        return obs.astype(np.float64), reward.astype(np.float64), terminated, truncated & ~terminated
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a bit-exact continuation needs. Raises UserError where an environment cannot be pickled."""
+        try:
+            saved = [pickle.dumps([_attributes(layer) for layer in _layers(env)]) for env in self._envs]
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise UserError(
+                f"env: {self.spec.name} cannot be checkpointed ({error}); accepted: an environment whose attributes can"
+                " be pickled"
+            ) from None
+        envs = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in saved]
+        return {"envs": envs, "seeds": list(self._seeds)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict()` of as many environments with the same id."""
+        if len(state["envs"]) != self.num_envs:
+            raise ValueError(f"saved state has {len(state['envs'])} simulations, this environment {self.num_envs}")
+        for env, saved in zip(self._envs, state["envs"], strict=True):
+            for layer, attributes in zip(_layers(env), pickle.loads(saved.numpy().tobytes()), strict=True):
+                vars(layer).update(attributes)
+        self._seeds = list(state["seeds"])
+
+    def close(self) -> None:
+        """Release the environments."""
+        for env in self._envs:
+            env.close()
+
+    def _in_box(self, action: np.ndarray) -> np.ndarray:
+        if self._box is None:
+            return action * self.spec.action_high  # keeps the precision of the action
+        low, high = self._box
+        return low + (action + 1.0) / 2.0 * (high - low)
+
+    def _stateless(self) -> UserError:
+        return UserError(
+            f"env: {self.spec.name} has no states to set; accepted: an environment with its own simulation"
+        )
+
+
+def _layers(env: Any) -> Iterator[Any]:
+    """Yield the wrappers from outside, then the environment itself."""
+    while env is not env.unwrapped:
+        yield env
+        env = env.env
+    yield env
+
+
+def _attributes(layer: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(layer).items() if key not in NOT_STATE}

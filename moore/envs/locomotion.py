@@ -1,0 +1,143 @@
+"""Hopper, HalfCheetah and Walker2d: Gymnasium's v5 tasks, or D4RL's older *-v2 ones with physics "d4rl"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from moore.envs.env_spec import EnvSpec, ReferenceScores, finite, never
+from moore.envs.tasks import Fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VELOCITY_CLIP = 10.0  # of the observations of Hopper and Walker2d
+
+
+@dataclass(frozen=True)
+class Locomotion:
+    """Run forward, stay healthy, spend little control.
+
+    alive_on_terminal: the step that ends an episode gets the alive bonus, too, the *-v2 rule that D4RL used.
+    """
+
+    xml: str
+    frame_skip: int
+    reset_noise: float
+    velocity_noise: Literal["uniform", "normal"]
+    control_cost: float
+    velocity_clip: float
+    healthy: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None  # None: the robot cannot fall
+    alive_on_terminal: bool = False
+    outputs: tuple[str, ...] = ()
+
+    def observe(self, fields: Fields) -> np.ndarray:
+        """Give all positions but x, then the clipped velocities."""
+        velocity = np.clip(fields["qvel"], -self.velocity_clip, self.velocity_clip)
+        return np.concatenate([fields["qpos"][:, 1:], velocity], axis=1)
+
+    def outcome(self, x_before: np.ndarray, fields: Fields, action: np.ndarray, dt: float) -> tuple[np.ndarray, ...]:
+        """Pay forward speed + alive bonus - control cost; the control cost is of the action as given, not clipped."""
+        reward = (fields["qpos"][:, 0] - x_before) / dt
+        terminated = np.zeros(len(reward), dtype=bool)
+        if self.healthy is not None:
+            terminated = ~self.healthy(fields["qpos"], fields["qvel"])
+            reward = reward + (1.0 if self.alive_on_terminal else ~terminated * 1.0)
+        # in the action's own precision, as Gymnasium does: float32 actions have a float32 cost
+        return reward - self.control_cost * np.sum(np.square(action), axis=1), terminated
+
+
+def _hopper_healthy(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+    z, angle = qpos[:, 1], qpos[:, 2]
+    state = np.concatenate([qpos[:, 2:], qvel], axis=1)
+    bounded = np.all(np.abs(state) < 100.0, axis=1)
+    return bounded & (z > 0.7) & (z < np.inf) & (np.abs(angle) < 0.2)
+
+
+def _walker2d_healthy(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+    z, angle = qpos[:, 1], qpos[:, 2]
+    return (z > 0.8) & (z < 2.0) & (np.abs(angle) < 1.0)
+
+
+def _hopper(physics: str) -> Locomotion:
+    alive = physics == "d4rl"
+    return Locomotion("hopper.xml", 4, 5e-3, "uniform", 1e-3, VELOCITY_CLIP, _hopper_healthy, alive_on_terminal=alive)
+
+
+def _halfcheetah(physics: str) -> Locomotion:
+    return Locomotion("half_cheetah.xml", 5, 0.1, "normal", control_cost=0.1, velocity_clip=np.inf)
+
+
+def _walker2d(physics: str) -> Locomotion:
+    # v5 gave both feet the friction 1.9; the older file has 0.9 on the right one
+    d4rl = physics == "d4rl"
+    xml = "walker2d.xml" if d4rl else "walker2d_v5.xml"
+    return Locomotion(xml, 4, 5e-3, "uniform", 1e-3, VELOCITY_CLIP, _walker2d_healthy, alive_on_terminal=d4rl)
+
+
+def hopper_terminated(next_obs: Tensor) -> Tensor:
+    """Tell from next_obs [..., 11] whether the robot fell or its state exploded: bool [...].
+
+    The simulation's |state| < 100 sees velocities that the observation has clipped to 10.
+    """
+    height, angle = next_obs[..., 0], next_obs[..., 1]
+    bounded = (next_obs[..., 1:].abs() < 100.0).all(-1)
+    return ~(finite(next_obs) & bounded & (height > 0.7) & (angle.abs() < 0.2))
+
+
+def walker2d_terminated(next_obs: Tensor) -> Tensor:
+    """Tell from next_obs [..., 17] whether the robot fell: bool [...]."""
+    height, angle = next_obs[..., 0], next_obs[..., 1]
+    return ~(finite(next_obs) & (height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
+
+
+# reference scores: D4RL's infos.py (REF_MIN_SCORE, REF_MAX_SCORE), the same for versions v0 to v2: a random policy, a
+# SAC expert
+HOPPER = EnvSpec(
+    name="hopper",
+    gym_id="Hopper-v5",
+    obs_dim=11,
+    action_dim=3,
+    action_high=1.0,
+    max_episode_steps=1000,
+    physics=("gymnasium", "d4rl"),
+    task=_hopper,
+    terminated=hopper_terminated,
+    reference_scores=ReferenceScores(-20.272305, 3234.3),
+    state_dim=6,
+    default_transitions=250_000,
+    velocity_clip=VELOCITY_CLIP,
+    hidden_beyond=VELOCITY_CLIP,
+)
+HALFCHEETAH = EnvSpec(
+    name="halfcheetah",
+    gym_id="HalfCheetah-v5",
+    obs_dim=17,
+    action_dim=6,
+    action_high=1.0,
+    max_episode_steps=1000,
+    physics=("gymnasium", "d4rl"),
+    task=_halfcheetah,
+    terminated=never,
+    reference_scores=ReferenceScores(-280.178953, 12135.0),
+    state_dim=9,
+    default_transitions=250_000,
+)
+WALKER2D = EnvSpec(
+    name="walker2d",
+    gym_id="Walker2d-v5",
+    obs_dim=17,
+    action_dim=6,
+    action_high=1.0,
+    max_episode_steps=1000,
+    physics=("gymnasium", "d4rl"),
+    task=_walker2d,
+    terminated=walker2d_terminated,
+    reference_scores=ReferenceScores(1.629008, 4592.3),
+    state_dim=9,
+    default_transitions=250_000,
+    velocity_clip=VELOCITY_CLIP,
+)
