@@ -120,6 +120,7 @@ def test_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a group of cases, a phase, a part or a panel is lost on the way to the page."""
     first = {case.group: case for case in reversed([*all_cases("cpu", (1,), (8,), ("float32",))])}
     monkeypatch.setattr(bench, "all_cases", lambda *_: first.values())
+    monkeypatch.setattr(bench, "in_own_process", lambda device, function, *arguments: function(*arguments))  # quicker
     bench.main(tmp_path, "cpu", 0.002, (1,), (8,), ("float32",), 1, 0.004, envs=("pendulum",), matmul_rows=64)
     clock = Clock("cpu")
     clock.seconds["offline", "policy updates"], clock.calls["offline", "policy updates"] = 2.0, 1000
