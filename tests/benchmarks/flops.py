@@ -6,6 +6,8 @@ something in front of them learns. All numbers are for one row of a minibatch un
 
 from __future__ import annotations
 
+from typing import Any
+
 from moore.agents.actor_critic import Agent, Setup
 from moore.agents.balanced_replay import BalancedReplay
 from moore.agents.cql import CQL
@@ -34,7 +36,7 @@ def through(net: MLP, columns: int) -> int:
     return 2 * forward(net) - 2 * (n_in - columns) * n_out
 
 
-def update_row(agent: Agent, config: RunConfig) -> int:
+def update_row(agent: Any, config: RunConfig) -> int:
     """Count an update with every part of it (the actor's and the targets', too), for a row of each agent's batch."""
     if isinstance(agent, BalancedReplay):  # online the agents share their rows, but each has its own networks
         return agent.num_agents * update_row(agent.agents, config)
@@ -55,13 +57,13 @@ def update_row(agent: Agent, config: RunConfig) -> int:
     return plain
 
 
-def actor_row(agent: Agent, config: RunConfig) -> int:
+def actor_row(agent: Any, config: RunConfig) -> int:
     """Count what the actor's step adds to an update of SAC's relatives or TD3+BC, which may take it less often."""
     critics = 1 if config.algorithm == "td3_bc" else config.agent.num_critics
     return training(agent.actor) + critics * through(agent.critic, agent.action_dim)
 
 
-def rollout_row(agent: Agent, model: Ensemble) -> int:
+def rollout_row(agent: Any, model: Ensemble) -> int:
     """Count one imagined transition: the policy once and every member of the ensemble."""
     return forward(agent.actor) + model.config.ensemble_size * forward(model.net)
 
@@ -75,7 +77,8 @@ def make_agent(config: RunConfig, runs: int, stage: str, device: str = "cpu") ->
 
 def part_flops(config: RunConfig, stage: str) -> dict[str, float]:
     """Count one call of each part of a stage, in one run; the parts are those of `counts`."""
-    spec, agent = find_spec(config.env), make_agent(config, 1, stage)
+    spec = find_spec(config.env)
+    agent: Any = make_agent(config, 1, stage)
     many = isinstance(agent, BalancedReplay)
     policy = agent.num_agents * forward(agent.agents.actor) if many else forward(agent.actor)
     row = float(update_row(agent, config))

@@ -19,6 +19,7 @@ import torch
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
 from moore.cli.options import check_device, find_study
+from moore.networks.mlp import Precision
 from moore.studies.cost import TIMED, counts, study_costs
 from moore.studies.timing import times, weights_seconds
 from tests.benchmarks.projection import column, study_report
@@ -97,7 +98,7 @@ def main(
     transitions: tuple[int, ...] = (10_000, 100_000, 1_000_000),
     branches: tuple[int, ...] = (1000, 5000, 20_000, 50_000, 100_000),
     widths: tuple[int, ...] = (50, 100, 200, 400),
-    precision: str = "float32",
+    precision: Precision = "float32",
     study: str = "main_table",
     scale: str = "paper",
 ) -> None:
