@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -209,25 +212,6 @@ def test_priorities_of_the_drawn_rows() -> None:
     assert any(size < max(OFFLINE) for size in ratio._buffer.offline_size)  # rows beyond a smaller dataset stay out
 
 
-def test_online_looking_transitions_are_preferred() -> None:
-    """Breaks if w is larger offline, or priorities do not follow it: a sign in the loss or in the exponent."""
-    ratio = make(DensityRatioConfig(hidden=(16,), lr=1e-2, batch_size=64), [0, 1], mean=0.5)
-    streams = Streams([0, 1], "ratio")
-    step_online(ratio, CAPACITY, mean=0.5)
-    ratio.add_online()
-    for step in range(150):
-        ratio.update(drawn(ratio, step, 32), streams)
-    for run, size in enumerate(OFFLINE):
-        everything = ratio._buffer.all_of(run)
-        w = ratio.ratio(ratio.params, Batch(*(x[None].expand(2, *x.shape) for x in everything)))[run]
-        offline = ratio.priorities[run, :size]
-        assert w[size:].mean() > 2 * w[:size].mean()
-        assert ratio.priorities[run, ratio.width :].mean() > 1.5 * offline.mean()
-        alike = everything.obs[:size].mean(-1) + everything.action[:size, 0]
-        far, near = alike < alike.quantile(0.3), alike > alike.quantile(0.7)
-        assert offline[near].mean() > 1.3 * offline[far].mean()
-
-
 def test_training_for_model_data_weighs_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a row keeps an old priority, gets another's, or one is written where a run has no row.
 
@@ -271,15 +255,22 @@ def test_training_for_model_data_weighs_every_row(monkeypatch: pytest.MonkeyPatc
         assert metrics["train/ratio_loss"][2].item() == pytest.approx(loss.item(), abs=1e-6)  # of the last step
 
 
-def test_model_data_that_look_online_are_preferred() -> None:
-    """Breaks if rows that were never in a batch of w do not follow it, or w prefers what looks offline."""
-    config = DensityRatioConfig(hidden=(16,), lr=1e-2, batch_size=64, model_updates=150)
-    ratio = make(config, [0, 1], mean=0.5)
+@pytest.mark.parametrize("for_model", [False, True])
+def test_online_looking_transitions_are_preferred(for_model: bool) -> None:
+    """Breaks if w is larger offline, or priorities do not follow it: a sign in the loss or in the exponent."""
+    ratio = make(DensityRatioConfig(hidden=(16,), lr=1e-2, batch_size=64, model_updates=150), [0, 1], mean=0.5)
+    streams = Streams([0, 1], "ratio")
     step_online(ratio, CAPACITY, mean=0.5)
     ratio.add_online()
-    ratio.train(Streams([0, 1], "ratio"))
+    if for_model:
+        ratio.train(streams)
+    else:
+        for step in range(150):
+            ratio.update(drawn(ratio, step, 32), streams)
     for run, size in enumerate(OFFLINE):
         offline, everything = ratio.priorities[run, :size], ratio._buffer.all_of(run)
+        w = ratio.ratio(ratio.params, Batch(*(x[None].expand(2, *x.shape) for x in everything)))[run]
+        assert w[size:].mean() > 2 * w[:size].mean()
         assert ratio.priorities[run, ratio.width :].mean() > 1.5 * offline.mean()
         alike = everything.obs[:size].mean(-1) + everything.action[:size, 0]
         far, near = alike < alike.quantile(0.3), alike > alike.quantile(0.7)
@@ -294,7 +285,7 @@ def test_cohort_is_single_runs_and_load_continues(for_model: bool) -> None:
     # a first share so small that later priorities are larger than the first ones
     config = DensityRatioConfig(hidden=(8,), lr=1e-2, batch_size=16, first_share=0.01, model_updates=2)
 
-    def train(ratio: DensityRatio, streams: Streams, first_run: int, steps: range) -> dict[str, Tensor]:
+    def train(ratio: DensityRatio, streams: Streams, first_run: int, steps: range) -> dict[str, Any]:
         for step in steps:
             step_online(ratio, 3, first_run=first_run)
             ratio.add_online()
@@ -302,27 +293,28 @@ def test_cohort_is_single_runs_and_load_continues(for_model: bool) -> None:
                 ratio.train(streams)
             else:
                 ratio.update(drawn(ratio, step, 8, first_run), streams)
-        return {key: value.detach().clone() for key, value in tensors(ratio).items()}
+        return copy.deepcopy(ratio.state())
 
     dataset_of = [1, 0, 1]
     together, streams = make(config, dataset_of), Streams([0, 1, 2], "ratio")
     half = train(together, streams, 0, range(5))
-    online, generators = together._buffer.state(), streams.state()
+    online, generators = copy.deepcopy((together._buffer.state(), streams.state()))
     whole = train(together, streams, 0, range(5, 10))
 
     restored, streams = make(config, dataset_of), Streams([7, 8, 9], "ratio")
     restored._buffer.load(online)
     restored.load(half)
     streams.load(generators)
-    for key, value in train(restored, streams, 0, range(5, 10)).items():
-        assert torch.equal(value, whole[key]), key
+    known = tensors(whole)
+    for key, value in tensors(train(restored, streams, 0, range(5, 10))).items():
+        assert torch.equal(value, known[key]), key
+    assert whole["known_online"] == 30
 
     for run, dataset in enumerate(dataset_of):
         buffer = RealBuffer([rows(dataset, OFFLINE[dataset])], [0], OBS, ACT, CAPACITY)
-        alone = train(DensityRatio(config, buffer, ACT, STEPS, [run]), Streams([run], "ratio"), run, range(10))
+        alone = tensors(train(DensityRatio(config, buffer, ACT, STEPS, [run]), Streams([run], "ratio"), run, range(10)))
         n = OFFLINE[dataset]
-        assert whole.pop("known_online") == 30 if run == 0 else "known_online" not in whole
-        for key, value in whole.items():
+        for key, value in known.items():
             cut = torch.cat([value[run, :n], value[run, max(OFFLINE) :]]) if key == "priorities" else value[run]
             torch.testing.assert_close(cut, alone[key][0], rtol=1e-7, atol=1e-9)
 
