@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, chisquare
 from torch import Tensor
 
 import moore.algorithm.density_ratio
@@ -24,7 +23,6 @@ from tests.support.state import tensors
 
 OBS, ACT, WIDTH = 2, 1, 7
 OFFLINE, CAPACITY, STEPS = [60, 100], 40, 20  # rows of the two datasets, online budget, steps of an epoch
-FALSE_ALARM = 1e-4  # rate at which each statistical test below would fail for correct code with another seed
 many = settings(max_examples=30, deadline=None)
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -110,40 +108,32 @@ def test_defaults_are_the_authors() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.75])
 def test_share_of_the_first_epoch(share: float) -> None:
-    """Breaks if the first epoch's transitions together do not get share f, or a source is drawn from unevenly.
-
-    Binomial and chi-square tests on 20000 draws of every run.
-    """
+    """Breaks if the first epoch's transitions together do not get share f, or a source is drawn from unevenly."""
     ratio = make(DensityRatioConfig(hidden=(8,), first_share=share), [0, 1])
     step_online(ratio, STEPS)
     ratio.add_online()
-    index = drawn(ratio, 0, 20_000)
-    for run, size in enumerate(OFFLINE):
-        first = int(ratio._buffer.online_start[run])
-        online = index[run] >= first
-        assert binomtest(int(online.sum()), len(online), share).pvalue > FALSE_ALARM
-        assert chisquare(np.bincount(index[run][online] - first, minlength=STEPS)).pvalue > FALSE_ALARM
-        inside = index[run][~online] - ratio._buffer.offline_start[run]
-        assert chisquare(np.bincount(inside, minlength=size)).pvalue > FALSE_ALARM
+    for run in range(2):
+        mix = ratio.mixture(run)
+        assert float(mix.online_share) == pytest.approx(share)
+        assert mix.offline_weights is not None
+        assert mix.online_weights is not None
+        assert len(set(mix.offline_weights.tolist())) == len(set(mix.online_weights.tolist())) == 1
 
 
-def test_draws_follow_the_priorities() -> None:
-    """Breaks if a row is not drawn in proportion to its priority over both sources (chi-square on 50000 draws)."""
+def test_mixture_is_the_priorities() -> None:
+    """Breaks if a run is drawn by another run's or source's priorities, or by those of rows that it does not have."""
     ratio = make(DensityRatioConfig(hidden=(8,)), [1, 0])
     step_online(ratio, 15)
     ratio.add_online()
     ratio.priorities[:] = 10 ** Streams([5, 6], "priorities").normal(ratio.priorities.shape[1])
-    index = drawn(ratio, 1, 50_000)
     for run, size in enumerate([OFFLINE[1], OFFLINE[0]]):
-        table = ratio.priorities[run]
-        weights = torch.cat([table[:size], table[ratio.width : ratio.width + 15]])
-        start = torch.stack([ratio._buffer.offline_start[run], ratio._buffer.online_start[run]])
-        row = torch.where(index[run] >= start[1], size + index[run] - start[1], index[run] - start[0])
-        expected = (len(row) * weights / weights.sum()).numpy()
-        counts, often = np.bincount(row, minlength=size + 15), expected > 5
-        assert often.sum() > 20
-        observed = np.append(counts[often], counts[~often].sum())
-        assert chisquare(observed, np.append(expected[often], expected[~often].sum())).pvalue > FALSE_ALARM
+        mix, table = ratio.mixture(run), ratio.priorities[run]
+        offline, online = table[:size], table[max(OFFLINE) : max(OFFLINE) + 15]
+        assert mix.offline_weights is not None
+        assert mix.online_weights is not None
+        assert torch.equal(mix.offline_weights, offline)
+        assert torch.equal(mix.online_weights, online)
+        assert float(mix.online_share) == pytest.approx(float(online.sum() / (online.sum() + offline.sum())))
 
 
 def test_update_is_one_adam_step_on_uniform_batches() -> None:

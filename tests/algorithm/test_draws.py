@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import moore.algorithm.draws
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.draws import ALL, Draws, Split, running_sum
+from moore.algorithm.draws import ALL, Draws, Split
 from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO, STRATEGIES, Mixture
 from moore.networks.batch import unpack
@@ -109,29 +108,6 @@ def test_every_consumer_has_its_own_strategy() -> None:
     grid = ((torch.arange(214) + 0.5) / 214).double().expand(2, 2, -1)  # 100 offline rows, 7 online
     found = [cohort.draws.rows(consumer, 1, grid, ALL)[1].tolist() for consumer in CONSUMERS]
     assert found == [[0.5, 1.0], [1.0, pytest.approx(7 / 107)], [0.5, 0.5]]
-
-
-def test_a_million_rows_are_summed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if the offline rows are summed anew for a draw, a step or a consumer that has the same strategy."""
-    cohort = cohort_of([["model_error"] * 3, ["on_policy", "model_error", "on_policy"]])
-    happen(cohort, "steps", 1)
-    cohort.refresh_weights()
-    summed: list[tuple[int, int]] = []
-
-    def counted(run: int, weights: Tensor) -> Tensor:
-        summed.append((run, len(weights)))
-        return running_sum(run, weights)
-
-    monkeypatch.setattr(moore.algorithm.draws, "running_sum", counted)
-    uniforms = torch.rand(2, 2, COUNT, dtype=torch.float64)
-    for _ in range(3):
-        happen(cohort, "step", 1)
-        for consumer in CONSUMERS:
-            for split in SPLITS[consumer] * 2:
-                cohort.draws.rows(consumer, 1, uniforms, split)
-    offline = [entry for entry in summed if entry[1] > 20]
-    # the training part, which a draw for the model takes, and all rows, for both other consumers where they agree
-    assert sorted(offline) == [(0, 94), (0, 100), (1, 94), (1, 100), (1, 100)]
 
 
 @pytest.mark.parametrize("strategy", EVERY_STRATEGY)
