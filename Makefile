@@ -7,11 +7,12 @@ SCALE ?= mini
 STUDY ?= paper-methods
 DEVICE ?= cpu
 ARGS ?=
+BENCH_OUT ?= build/benchmarks
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations figures check-readme
-.PHONY: bench-details bench-scaling bench-slice claims report notebooks submit clean
+.PHONY: bench-scaling bench-slice claims report notebooks submit clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -42,24 +43,19 @@ test: $(READY)   ## the fast tests, under ten minutes on two cores
 	$(BIN)/python -m pytest
 
 test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make test`
-	KILLS=50 $(BIN)/python -m pytest tests/test_resume_kill.py
+	KILLS=50 $(BIN)/python -m pytest tests/run/test_kill.py
 
 test-slurm: $(READY) ## the launcher on a real Slurm, started on this machine and ended again (tests/cluster/install.sh installs it)
 	$(BIN)/python -m pytest -rs tests/cluster
 
-bench: $(READY)  ## speed and memory against R, a mini run by phase: tests/benchmarks/results/bench.md (DEVICE=cpu|cuda, ARGS=--whole)
-	$(BIN)/python -m tests.benchmarks --out tests/benchmarks/results --device $(DEVICE) $(ARGS)
-
-bench-details: $(READY) ## more of data, checkpoints, tables and figures (ARGS="--out FOLDER" writes the reports)
-	$(BIN)/python -m tests.benchmarks.data $(ARGS)
-	$(BIN)/python -m tests.benchmarks.checkpoint $(ARGS)
-	$(BIN)/python -m tests.benchmarks.analysis $(ARGS)
+bench: $(READY)  ## speed and memory against R, a mini run by phase (DEVICE=cpu|cuda, ARGS="--share 1")
+	$(BIN)/python -m tests.benchmarks bench --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
 
 bench-scaling: $(READY) ## cost against R, N_off, rollout batch and ensemble width, and of a paper study (DEVICE=cpu|cuda)
-	$(BIN)/python -m tests.benchmarks.scaling --out tests/benchmarks/results --device $(DEVICE) $(ARGS)
+	$(BIN)/python -m tests.benchmarks scaling --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
 
-bench-slice: $(READY) ## a slice of 20 runs at the paper's scale in 8 minutes of a GPU (DEVICE=cuda; SLICE="--runs 2 ..." for less)
-	$(BIN)/python -m tests.benchmarks.slice --out tests/benchmarks/results --device $(DEVICE) $(SLICE) $(ARGS)
+bench-slice: $(READY) ## a slice of 20 runs at the paper's scale in 8 minutes of a GPU (DEVICE=cuda; ARGS="--runs 2 ..." for less)
+	$(BIN)/python -m tests.benchmarks slice --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
 
 reproduce-table: $(READY) ## train what is missing, print table and curves (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)

@@ -25,14 +25,14 @@ class Interaction(State):
 
     def __init__(self, config: RunConfig, seeds: Sequence[int], gamma: float, return_floor: Sequence[float]) -> None:
         env_seeds = [derive_seed(seed, "online", "environment") for seed in seeds]
-        self._env = make_env(config.env, env_seeds, config.physics)
+        self.env = make_env(config.env, env_seeds, config.physics)
         self._explore, self._gamma, self._floor = config.online.exploration_steps, gamma, return_floor
-        self.obs = self._env.reset()  # [R, obs_dim]
+        self.obs = self.env.reset()  # [R, obs_dim]
         self.episode_start = np.zeros(len(env_seeds), dtype=np.int64)  # number of its first online transition
 
     def step(self, agent: Agent, buffer: RealBuffer, streams: Mapping[str, Streams]) -> None:
         """Take one real transition in every run and add it to D_on."""
-        device, action_dim = buffer.rows.device, self._env.spec.action_dim
+        device, action_dim = buffer.rows.device, self.env.spec.action_dim
         as_tensor = lambda x: torch.as_tensor(x, dtype=torch.float32, device=device)  # noqa: E731
         obs = as_tensor(self.obs)
         if buffer.online_size < self._explore:
@@ -41,7 +41,7 @@ class Interaction(State):
             noise = streams["policy"].normal(1, action_dim)
             # a run that diverged is recorded as such and goes on with finite actions, so that the others can
             action = agent.act(obs[:, None], noise)[:, 0].nan_to_num()
-        next_obs, reward, terminated, truncated = self._env.step(action.cpu().numpy())
+        next_obs, reward, terminated, truncated = self.env.step(action.cpu().numpy())
         buffer.append(Batch(obs, action, as_tensor(reward), as_tensor(next_obs), as_tensor(terminated)))
         ended = np.flatnonzero(terminated | truncated)
         for run in ended.tolist():
@@ -51,14 +51,14 @@ class Interaction(State):
         self.obs = next_obs
         if len(ended):
             self.obs = next_obs.copy()
-            self.obs[ended] = self._env.reset(ended)
+            self.obs[ended] = self.env.reset(ended)
 
     def state(self) -> dict[str, Any]:
         """Return the simulations' state, too."""
-        return super().state() | {"env": self._env.state_dict()}
+        return super().state() | {"env": self.env.state_dict()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
         own = dict(state)
-        self._env.load_state_dict(own.pop("env"))
+        self.env.load_state_dict(own.pop("env"))
         super().load(own)

@@ -17,7 +17,14 @@ from torch import Tensor
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.diagnostics import COVERAGES, MAX_STEPS, Look, rank_correlation, relative_change, unseen_errors
+from moore.algorithm.diagnostics import (
+    COVERAGES,
+    MAX_STEPS,
+    look_before,
+    rank_correlation,
+    relative_change,
+    unseen_errors,
+)
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.penalty import uncertainty
 from moore.networks.batch import Batch
@@ -215,23 +222,23 @@ class Trainings:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[int, Ensemble, Ensemble]] = []
-        self.looks: list[Look] = []
-        train, look = Cohort.train_model, Look.__init__
+        self.looks = 0
+        train = Cohort.train_model
 
-        def train_model(cohort: Cohort, t: int) -> None:
+        def train_model(cohort: Cohort, t: int, *more: Any) -> None:
             before = copy.deepcopy(cohort.ensemble)
-            train(cohort, t)
+            train(cohort, t, *more)
             after = copy.deepcopy(cohort.ensemble)
             assert before is not None
             assert after is not None
             self.seen.append((cohort.real_buffer.online_size, before, after))
 
-        def init(one: Look, *arguments: Any) -> None:
-            self.looks.append(one)
-            look(one, *arguments)
+        def look(*arguments: Any) -> dict[str, Any]:
+            self.looks += 1
+            return look_before(*arguments)
 
         monkeypatch.setattr(Cohort, "train_model", train_model)
-        monkeypatch.setattr(Look, "__init__", init)
+        monkeypatch.setattr("moore.algorithm.train_model.look_before", look)
 
 
 def online_rows(configs: list[RunConfig], root: Path) -> tuple[Cohort, pd.DataFrame]:
@@ -270,7 +277,7 @@ def test_measured_once_an_epoch_before_the_ensemble_has_seen_them(
     ]
     cohort, rows = online_rows(runs, tmp_path)
     assert sorted(set(rows.loc[rows["metric"].map(is_look), "env_steps"])) == [20, 40]
-    assert len(trainings.looks) == 2
+    assert trainings.looks == 2
     sizes = [size for size, _, _ in trainings.seen]
     held_out = cohort.real_buffer.gather(torch.arange(80, 100).expand(2, -1))  # max_holdout = 20 of 100 rows
     for epoch in (1, 2):
@@ -308,7 +315,7 @@ def test_looking_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Breaks if a look draws random numbers, trains or moves anything: all other rows are equal to the last bit."""
     runs = [tiny(seed=seed, online={"epochs": 2}) for seed in range(2)]
     _, with_look = online_rows(runs, tmp_path / "with")
-    monkeypatch.setattr(Cohort, "_last_training", lambda *_: False)
+    monkeypatch.setattr("moore.algorithm.train_model.is_last", lambda *_: False)
     _, without = online_rows(runs, tmp_path / "without")
     looks = with_look["metric"].map(is_look)
     assert looks.sum() == 2 * 2 * (10 + 4 + 1 + 20)

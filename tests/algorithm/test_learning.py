@@ -15,7 +15,7 @@ from tests.support.core import run_online
 def curve(tmp_path: Path, seeds: int, precision: str = "float32") -> pd.DataFrame:
     """Scores of SAC from scratch on the pendulum, by environment step and seed."""
     scale = yaml.safe_load((ABLATIONS_DIR / "scales" / "mini.yaml").read_text())
-    values = merge(scale["defaults"], {"real_ratio": 1.0, **scale["methods"]["sac"]})
+    values = merge(scale["defaults"], {"algorithm": "sac", **scale["methods"]["sac"]})
     values = merge(values, {"env": "pendulum", "eval_episodes": 5, "online": {"epochs": 12}, "precision": precision})
     configs = [from_mapping(merge(values, {"seed": seed}), "mini") for seed in range(seeds)]
     _, rows = run_online(configs, tmp_path)

@@ -53,7 +53,7 @@ def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         original = getattr(Cohort, name)
 
         def wrapped(self: Cohort, t: int, *more: Any) -> None:
-            calls.append((name, t, self.real_buffer.online_size, *more))
+            calls.append((name, t, self.online_size, *(x for x in more if isinstance(x, int))))
             original(self, t, *more)
 
         monkeypatch.setattr(Cohort, name, wrapped)
@@ -92,7 +92,7 @@ def test_evaluation_schedule(tmp_path: Path) -> None:
 
 def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
     """Breaks if a run from scratch trains while it explores, or its first steps are not uniform."""
-    config = tiny(dataset=None, real_ratio=1.0, online={"exploration_steps": 40, "epochs": 3})
+    config = tiny(dataset=None, algorithm="sac", online={"exploration_steps": 40, "epochs": 3})
     stage, _ = run_online([config], tmp_path)
     assert stage.cohort.updates == 21  # steps 40 to 60
     action = stage.cohort.real_buffer.all_of(0).action[:40]
@@ -102,7 +102,7 @@ def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
 
 def test_offline_stage_without_a_model(tmp_path: Path) -> None:
     """Breaks if a run whose batches are all real trains or asks a model."""
-    config = tiny(real_ratio=1.0)
+    config = tiny(algorithm="sac")
     stage = make_stage([config], "offline")
     rows = run_stage(stage, tmp_path)
     assert stage.cohort.updates == 20
@@ -115,7 +115,7 @@ def test_time_limit_is_no_termination() -> None:
     stage = online_stage([tiny(), tiny(seed=1)])
     stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([198, 100])})
     for _ in range(4):
-        stage._environment_step()
+        stage.cohort.interact()
     rows = [stage.cohort.real_buffer.all_of(run) for run in range(2)]
     for batch, ends in zip(rows, ([1], []), strict=True):
         assert batch.terminated.sum() == 0
@@ -128,10 +128,10 @@ def test_time_limit_is_no_termination() -> None:
 
 def test_termination_is_stored() -> None:
     """Breaks if a fall is not stored, or the next row does not start a new episode."""
-    config = tiny(env="inverted_double_pendulum", dataset=None, real_ratio=1.0, online={"exploration_steps": 60})
+    config = tiny(env="inverted_double_pendulum", dataset=None, algorithm="sac", online={"exploration_steps": 60})
     stage = online_stage([config], {})
     for _ in range(60):
-        stage._environment_step()
+        stage.cohort.interact()
     batch = stage.cohort.real_buffer.all_of(0)
     joined = (batch.next_obs[:-1] == batch.obs[1:]).all(-1)
     assert batch.terminated.sum() >= 2

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,15 +15,17 @@ from torch import Tensor
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.dynamics import Ensemble
-from moore.algorithm.penalty import SCHEDULES, UNCERTAINTIES, PenaltyCoef, PenaltyConfig, penalty_coef
+from moore.algorithm.penalty import UNCERTAINTIES, PenaltyCoef, PenaltyConfig, Schedule, penalty_coef
 from moore.algorithm.replay import ModelBuffer
 from moore.algorithm.rollout import rollout
 from moore.networks.batch import Batch, unpack
+from moore.networks.state import joined, runs_of
 from moore.studies.identity import offline_config, offline_key
 from tests.support.core import make_cohort, run_online, tiny
 from tests.support.dynamics import numpy_uncertainty
 from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, fell, make
-from tests.support.state import tensors
+
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 
 @given(st.floats(0, 10), st.floats(0, 10), st.integers(1, 100), st.integers(1, 100))
@@ -31,7 +34,8 @@ def test_schedules(coef: float, factor: float, epochs: int, t: int) -> None:
     shares = {"constant": (1.0, 1.0), "zero_online": (0.0, 0.0), "adaptive": (1.0, 1.0)}
     shares["linear_decay"] = (max(0, epochs - t) / epochs, 0.0)  # in epoch t and in the last one
     assert shares.keys() == set(SCHEDULES)
-    for schedule, (share, last) in shares.items():
+    for schedule in SCHEDULES:
+        share, last = shares[schedule]
         config = PenaltyConfig(coef, schedule=schedule, online_factor=factor)
         assert penalty_coef(config, 0, epochs) == coef
         assert penalty_coef(config, min(t, epochs), epochs) == pytest.approx(coef * factor * share, abs=1e-12)
@@ -178,11 +182,12 @@ def test_scale_is_carried_to_the_online_stage(monkeypatch: pytest.MonkeyPatch) -
     penalty = {"uncertainty": "ensemble_std", "rescale": True}
     cohort, _ = offline_cohort([penalty, penalty | {"rescale": False}], monkeypatch)
     assert cohort.ensemble is not None
-    saved = {key: value.clone() for key, value in tensors(cohort.ensemble).items()}
+    saved = copy.deepcopy(cohort.ensemble.state())
     forks = [1, 0, 0]
     online = make_cohort([tiny(penalty=penalty, online={"epochs": 2})] * 3, "online")
     assert online.ensemble is not None
-    online.ensemble.load({key: value[forks] for key, value in saved.items()})
+    online.ensemble.load(joined([runs_of(saved, fork) for fork in forks]))
+    online.ensemble.fitted = True
     expected = saved["uncertainty_scale"][forks]
     assert torch.equal(online.ensemble.uncertainty_scale, expected)
     assert expected[0] == 1.0

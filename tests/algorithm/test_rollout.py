@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moore.agents.sac import SAC
 from moore.algorithm.dynamics import Ensemble
-from moore.algorithm.penalty import PenaltyConfig, penalty_coef, uncertainty
+from moore.algorithm.penalty import uncertainty
 from moore.algorithm.replay import ModelBuffer
 from moore.algorithm.rollout import rollout
 from moore.networks.batch import Batch, pack
@@ -29,14 +29,6 @@ def test_uncertainty_in_numpy() -> None:
             expected = numpy_uncertainty(kind, mean[run, :, i].numpy(), std[run, :, i].numpy())
             assert float(u[run, i]) == pytest.approx(expected, rel=1e-5)
         torch.testing.assert_close(uncertainty([kind] * 3, mean, std)[run], u[run])
-
-
-def test_penalty_schedules() -> None:
-    """Breaks if a schedule acts offline, or linear decay does not end at zero."""
-    constant, zero, linear = (PenaltyConfig(2.0, schedule=s) for s in ("constant", "zero_online", "linear_decay"))
-    assert [penalty_coef(constant, t, 4) for t in range(5)] == [2.0] * 5
-    assert [penalty_coef(zero, t, 4) for t in range(5)] == [2.0, 0.0, 0.0, 0.0, 0.0]
-    assert [penalty_coef(linear, t, 4) for t in range(5)] == [2.0, 1.5, 1.0, 0.5, 0.0]
 
 
 def plain_rollout(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from moore.agents.sac import SAC, SACConfig
 from moore.algorithm.draws import ALL
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.replay import RealBuffer
-from moore.algorithm.row_weights import Priorities, model_error_weights, on_policy_weights, return_weights
+from moore.algorithm.row_weights import ROW_STRATEGIES, Rows, RowWeights, model_error, on_policy, return_prioritized
 from moore.algorithm.sampling import Moment, SamplingConfig
 from moore.data.transitions import to_transitions
 from moore.networks.batch import Batch, pack, unpack
@@ -60,7 +62,7 @@ def make_agent(normalize_obs: bool = True) -> SAC:
     agent = SAC(SACConfig(hidden=(8,), normalize_obs=normalize_obs), Setup(OBS, ACT, [0, 1, 2]))
     agent.actor_params *= 2
     for run in range(3):
-        agent.set_normalizer(run, torch.full((OBS,), 0.3 * run), torch.full((OBS,), 0.5 + run))
+        agent.obs_mean[run], agent.obs_std[run] = 0.3 * run, 0.5 + run
     return agent
 
 
@@ -73,6 +75,19 @@ def make_ensemble(buffer: RealBuffer) -> Ensemble:
     for run in range(3):
         ensemble.fit_scaler(run, buffer.all_of(run))
     return ensemble
+
+
+def weigh(
+    strategy: Callable[[Rows], Tensor],
+    run: int,
+    batch: Batch,
+    agent: SAC | None = None,
+    ensemble: Any = None,
+    returns: Tensor | None = None,
+    **settings: Any,
+) -> Tensor:
+    """What a strategy makes of a run's rows."""
+    return strategy(Rows(batch, len(batch.reward), returns, agent, ensemble, run, SamplingConfig(**settings)))
 
 
 def literal_on_policy(agent: SAC, run: int, rows: Batch, temperature: float) -> list[float]:
@@ -110,7 +125,9 @@ def test_on_policy_is_the_loop(normalize_obs: bool, monkeypatch: pytest.MonkeyPa
     for run in range(3):
         rows = buffer.all_of(run)
         expected = literal_on_policy(agent, run, rows, 2.0 + run)
-        np.testing.assert_allclose(on_policy_weights(agent, run, rows, 2.0 + run), expected, rtol=1e-8)
+        np.testing.assert_allclose(
+            weigh(on_policy, run, rows, agent, on_policy_temperature=2.0 + run), expected, rtol=1e-8
+        )
         found.append((min(expected) == math.exp(-12 / (2 + run)), len(set(expected))))
     assert any(clipped for clipped, _ in found)
     assert all(different > 5 for _, different in found)
@@ -123,7 +140,7 @@ def test_on_policy_at_the_bounds_of_the_actions() -> None:
     agent.actor_params.zero_()
     action = torch.tensor([[1.0, -1.0], [0.9, -0.9], [0.0, 0.0]])
     rows = Batch(torch.zeros(3, OBS), action, torch.zeros(3), torch.zeros(3, OBS), torch.zeros(3))
-    bound, near, middle = on_policy_weights(agent, 0, rows, 5.0).tolist()
+    bound, near, middle = weigh(on_policy, 0, rows, agent).tolist()
     torch.set_default_dtype(torch.float64)
     assert bound == pytest.approx(math.exp(-12 / 5))  # far beyond the range that counts
     assert near == pytest.approx(math.exp((-(math.atanh(0.9) ** 2) / 2 - math.log(2 * math.pi) / 2) / 5), rel=1e-5)
@@ -138,15 +155,18 @@ def test_model_error_is_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     for run, exponent in enumerate((0.6, 1.0, 0.0)):
         rows = buffer.all_of(run)
         expected = literal_model_error(ensemble, run, rows, exponent)
-        np.testing.assert_allclose(model_error_weights(ensemble, run, rows, exponent), expected, rtol=1e-8)
+        np.testing.assert_allclose(
+            weigh(model_error, run, rows, None, ensemble, error_exponent=exponent), expected, rtol=1e-8
+        )
         assert len(set(expected)) == (1 if exponent == 0 else len(rows.reward))
 
 
 def test_return_weights() -> None:
     """Breaks if returns are not scaled to 0-1, the base is missing, or equal returns are not equal weights."""
-    weights = return_weights(torch.tensor([-30.0, 10.0, -30.0, -20.0]), 0.1)
+    rows = unpack(transitions(0, 4), OBS)
+    weights = weigh(return_prioritized, 0, rows, returns=torch.tensor([-30.0, 10.0, -30.0, -20.0]))
     np.testing.assert_allclose(weights, [0.1, 1.1, 0.1, 0.35], rtol=1e-12)
-    np.testing.assert_allclose(return_weights(torch.full((4,), 7.0), 0.1), [0.1] * 4)
+    np.testing.assert_allclose(weigh(return_prioritized, 0, rows, returns=torch.full((4,), 7.0)), [0.1] * 4)
 
 
 @pytest.mark.parametrize("keep_timeouts", [False, True])
@@ -174,7 +194,7 @@ def test_returns_reach_their_rows(keep_timeouts: bool, limit: int | None) -> Non
     np.testing.assert_allclose(mix.offline_weights, expected, rtol=1e-6)
 
 
-def make_priorities(buffer: RealBuffer) -> Priorities:
+def make_priorities(buffer: RealBuffer) -> RowWeights:
     """Three runs with different strategies for different consumers."""
     configs = [
         SamplingConfig("on_policy", "model_error", on_policy_temperature=2.0),
@@ -182,7 +202,7 @@ def make_priorities(buffer: RealBuffer) -> Priorities:
         SamplingConfig("half_half", "prioritized", "on_policy"),
     ]
     returns = [torch.arange(size, dtype=torch.float32) for size in buffer.offline_size]
-    return Priorities(configs, buffer, returns)
+    return RowWeights(configs, buffer, returns)
 
 
 def test_each_run_weighs_by_its_own() -> None:
@@ -265,7 +285,7 @@ def test_every_row_strategy_has_a_weight() -> None:
     """Breaks if a strategy is added without its weights."""
     buffer = make_buffer()
     for name in ROW_STRATEGIES:
-        priorities = Priorities([SamplingConfig(name, name, name)] * 3, buffer, [torch.arange(11.0)] * 3)
+        priorities = RowWeights([SamplingConfig(name, name, name)] * 3, buffer, [torch.arange(11.0)] * 3)
         priorities.refresh(make_agent(), make_ensemble(buffer))
         assert [*priorities.offline] == [f"{run}/{name}" for run in range(3)]
 

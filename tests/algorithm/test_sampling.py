@@ -1,7 +1,5 @@
 """Draws from D_off ∪ D_on: the shares, the distribution, and which rows train the ensemble."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from moore.algorithm.sampling import CONSUMERS, STRATEGIES, Mixture, Moment, SamplingConfig, Split, mixture
+from moore.algorithm.draws import ALL, Split
+from moore.algorithm.sampling import STRATEGIES, Mixture, Moment, SamplingConfig, oorb, prioritized
+from tests.support.core import make_cohort, random_data, tiny
 from tests.support.draws import draw, filled, uniforms
 
 SHARES = st.floats(0.0, 1.0)
@@ -20,7 +20,7 @@ SHARES = st.floats(0.0, 1.0)
 def test_prioritized_share_in_closed_form(alpha: float, t: int) -> None:
     """Breaks if the priority is not 1 / (alpha t), is given to the wrong source or t is off by one."""
     s, n = 250, 10_000
-    share = mixture(SamplingConfig(decay_rate=alpha), "model_batches", Moment(t, n, s * t)).online_share
+    share = prioritized(SamplingConfig(decay_rate=alpha), Moment(t, n, s * t)).online_share
     assert share == pytest.approx(alpha * s * t**2 / (alpha * s * t**2 + n))
 
 
@@ -28,16 +28,16 @@ def test_alpha_one_starts_uniform() -> None:
     """Breaks if t starts at 0 or the exponent does not act on the priority."""
     for config in (SamplingConfig(), SamplingConfig(decay_rate=10, priority_exponent=0)):
         t = 1 if config.priority_exponent else 9
-        assert mixture(config, "start_states", Moment(t, 900, 100)).online_share == pytest.approx(0.1)
+        assert prioritized(config, Moment(t, 900, 100)).online_share == pytest.approx(0.1)
 
 
 def share_of(config: SamplingConfig, strategy: str, now: Moment) -> float:
     """The online share of one strategy, asked for by its name."""
-    return float(mixture(dataclasses.replace(config, start_states=strategy), "start_states", now).online_share)
+    return float(STRATEGIES[strategy](config, now).online_share)
 
 
-def test_strategies_and_consumers() -> None:
-    """Breaks if a strategy's share changes or a consumer reads another one's setting."""
+def test_strategies() -> None:
+    """Breaks if a strategy's share changes."""
     config, now = SamplingConfig(online_ratio=0.3), Moment(5, n_off=300, n_on=100, epochs=20, epoch_steps=20)
     shares = {name: share_of(config, name, now) for name in STRATEGIES}
     assert shares == pytest.approx(
@@ -52,10 +52,6 @@ def test_strategies_and_consumers() -> None:
             "oorb": 0.9 + 0.1 * 100 / 400,
         }
     )
-    for first, second, third in zip(STRATEGIES, [*STRATEGIES][1:], [*STRATEGIES][2:], strict=False):
-        config = dataclasses.replace(config, model_batches=first, start_states=second, real_batches=third)
-        got = [mixture(config, consumer, now).online_share for consumer in CONSUMERS]
-        assert got == [shares[first], shares[second], shares[third]]
 
 
 @given(SHARES, st.integers(1, 100), st.integers(1, 1000), st.integers(1, 1000))
@@ -117,8 +113,8 @@ def test_oorb_is_the_two_stage_draw(fresh_share: float, n_on: int, window: float
     chi-square at level 1e-4 on a fixed seed.
     """
     n_off, count = 20, 20_000
-    config = SamplingConfig("oorb", fresh_share=fresh_share, fresh_window=window)
-    mix = mixture(config, "model_batches", Moment(1, n_off, n_on, epochs=4, epoch_steps=10))
+    config = SamplingConfig(fresh_share=fresh_share, fresh_window=window)
+    mix = oorb(config, Moment(1, n_off, n_on, epochs=4, epoch_steps=10))
     expected = np.full(n_off + n_on, (1 - fresh_share) / (n_off + n_on))
     for row in range(n_off + n_on - rows, n_off + n_on):
         expected[row] += fresh_share / rows
@@ -135,16 +131,15 @@ def test_oorb_is_the_two_stage_draw(fresh_share: float, n_on: int, window: float
 
 
 @pytest.mark.parametrize("strategy", list(STRATEGIES))
-def test_an_empty_source_gets_no_draws(strategy: str) -> None:
+@pytest.mark.parametrize(("dataset", "steps"), [("some", 0), (None, 6)])
+def test_an_empty_source_gets_no_draws(strategy: str, dataset: str | None, steps: int) -> None:
     """Breaks if pure_online draws from an empty D_on, or a run from scratch from an empty D_off."""
-    config = SamplingConfig(strategy, strategy, strategy)
-    for n_off, n_on in (([6], 0), ([None], 6)):
-        buffer = filled([*n_off], n_on)
-        mix = mixture(config, "start_states", Moment(1, n_off[0] or 0, n_on))
-        index, share = draw(buffer, [mix], uniforms(1, 200))
-        assert mix.online_share == (n_on > 0)
-        assert set(index.flatten().tolist()) == set(range(6))
-        assert share.item() == (n_on > 0)
+    cohort = make_cohort([tiny(dataset=dataset, sampling={"start_states": strategy})], "online", random_data(n=6))
+    for _ in range(steps):
+        cohort.interact()
+    index, share = cohort.draws.rows("start_states", 1, uniforms(1, 200), ALL)
+    assert set(index.flatten().tolist()) == set(range(6))
+    assert share.item() == (steps > 0)
 
 
 @pytest.mark.parametrize(("exponent", "seed"), [(1.0, 0), (0.6, 1)])
@@ -153,7 +148,7 @@ def test_two_buckets_are_the_explicit_distribution(exponent: float, seed: int) -
     n_off, n_on, t, count = [40, 25], 30, 3, 40_000
     config = SamplingConfig(decay_rate=2.0, priority_exponent=exponent)
     buffer = filled([*n_off], n_on)
-    mixes = [mixture(config, "model_batches", Moment(t, n, n_on)) for n in n_off]
+    mixes = [prioritized(config, Moment(t, n, n_on)) for n in n_off]
     index, share = draw(buffer, mixes, uniforms(2, count, seed))
     for run, n in enumerate(n_off):
         priority = np.concatenate([np.full(n, 1 / (2.0 * t)), np.ones(n_on)]) ** exponent

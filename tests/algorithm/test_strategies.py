@@ -1,6 +1,6 @@
 """Every sampling strategy in the online stage: runs alone and together, told the clock, killed and resumed."""
 
-import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +10,12 @@ import torch
 
 import moore.algorithm.draws
 from moore.algorithm.config import RunConfig
-from moore.algorithm.sampling import (
-    CONSUMERS,
-    DENSITY_RATIO,
-    ROW_STRATEGIES,
-    STRATEGIES,
-    Mixture,
-    Moment,
-    SamplingConfig,
-    mixture,
-)
-from moore.run import sealed
+from moore.algorithm.row_weights import ROW_STRATEGIES
+from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO, STRATEGIES, Mixture, Moment, SamplingConfig
 from tests.support.core import (
     EVERY_STRATEGY,
-    make_recorder,
     online_stage,
     random_data,
-    rows_of,
     run_online,
     run_stage,
     sampled,
@@ -54,7 +43,10 @@ def test_cohort_is_single_runs(configs: list[RunConfig], tmp_path: Path) -> None
             for t, share in enumerate(mine["value"], 1):
                 moments = [Moment(t, n_off=100, n_on=n, epochs=3, epoch_steps=20) for n in (20 * t - 10, 20 * t)]
                 expected = np.mean(
-                    [float(mixture(config.sampling, "model_batches", now).online_share) for now in moments]
+                    [
+                        float(STRATEGIES[config.sampling.model_batches](config.sampling, now).online_share)
+                        for now in moments
+                    ]
                 )
                 assert abs(share - expected) <= 4.9 * np.sqrt(expected * (1 - expected) / 288) + 1e-6
 
@@ -68,11 +60,14 @@ def test_strategies_are_told_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
     data = random_data() | {"few": random_data(n=70)["some"]}
     told: set[tuple[str, Moment]] = set()
 
-    def spy(config: SamplingConfig, consumer: str, now: Moment) -> Mixture:
-        told.add((consumer, now))
-        return mixture(config, consumer, now)
+    def spied(name: str, key: str) -> Callable[[SamplingConfig, Moment], Mixture]:
+        def spy(config: SamplingConfig, now: Moment) -> Mixture:
+            told.add((key.removeprefix("sampling."), now))
+            return STRATEGIES[name](config, now)
 
-    monkeypatch.setattr(moore.algorithm.draws, "mixture", spy)
+        return spy
+
+    monkeypatch.setattr(moore.algorithm.draws, "find_strategy", spied)
     run_stage(online_stage(configs, data), tmp_path)
     expected = set()
     for step in range(10, 41):
@@ -80,41 +75,6 @@ def test_strategies_are_told_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
             now = Moment(1 if step <= 20 else 2, n_off, step, epochs=2, epoch_steps=20)
             expected |= {(consumer, now) for consumer in (CONSUMERS if step % 10 == 0 else ["real_batches"])}
     assert told == expected
-
-
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-@pytest.mark.parametrize("configs", EVERY_STRATEGY.values(), ids=EVERY_STRATEGY)
-def test_killed_stage_continues_bit_for_bit(configs: list[RunConfig], tmp_path: Path) -> None:
-    """Breaks if a checkpoint misses weights, what learns them, or what the adaptive penalty remembers.
-
-    In the epoch after the checkpoint, batches are drawn by the weights of the training before it.
-    """
-    configs = [
-        dataclasses.replace(config, penalty=dataclasses.replace(config.penalty, schedule="adaptive"))
-        for config in configs
-    ]
-    _, uninterrupted = run_online(configs, tmp_path / "uninterrupted")
-    recorder = make_recorder(configs, tmp_path / "killed")
-    killed, resumed = (online_stage(configs) for _ in range(2))
-
-    def save_and_die() -> None:
-        if killed.epoch < 1:
-            return
-        sealed.save(tmp_path / "state.pt", {"stage": killed.state(), "recorder": recorder.state()})
-        raise Killed
-
-    with pytest.raises(Killed):
-        killed.run(recorder, save_and_die)
-    saved = sealed.load(tmp_path / "state.pt")
-    resumed.load(saved["stage"])
-    recorder.rewind(saved["recorder"])
-    assert resumed.epoch == 1
-    resumed.run(recorder, lambda: None)
-    one, other = (frame.drop(columns="wall_seconds") for frame in (uninterrupted, rows_of(recorder)))
-    pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 @pytest.mark.parametrize("name", [*ROW_STRATEGIES, DENSITY_RATIO])

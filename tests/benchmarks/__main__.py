@@ -1,14 +1,18 @@
-"""`python -m tests.benchmarks`: the report. Child processes import the main module again, except one of this name."""
+"""`python -m tests.benchmarks bench|slice|scaling`. Child processes import a main module again, except of this name."""
 
+import os
 import sys
 
 import tyro
 
 from moore.base.errors import UserError
-from tests.benchmarks.bench import main
+from moore.run.work import KEEP_MEMORY
+from tests.benchmarks import bench, scaling, slice
 
+if not KEEP_MEMORY.items() <= os.environ.items():  # as in the processes that train; read when a process starts
+    os.execve(sys.executable, [sys.executable, "-m", "tests.benchmarks", *sys.argv[1:]], os.environ | KEEP_MEMORY)
 try:
-    tyro.cli(main)
+    tyro.extras.subcommand_cli_from_dict({"bench": bench.main, "slice": slice.main, "scaling": scaling.main})
 except UserError as error:
     print(f"moore: {error}", file=sys.stderr)
     sys.exit(error.exit_code)

@@ -1,38 +1,78 @@
-"""Speed, memory and arithmetic of everything that training is made of, against R, and a mini run split by phase.
-
-    python -m tests.benchmarks --out tests/benchmarks/results
-    python -m tests.benchmarks --out tests/benchmarks/results --device cuda
-
-Nothing but the processes that are timed should run on the machine; what others take shows in CPU/wall and in the peak.
-"""
+"""Speed, memory and arithmetic of everything that training is made of, against R, and a mini run split by phase."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from analysis.figures import save
-from moore.algorithm.config import check_choice
 from moore.base.errors import UserError
 from moore.base.machine import available_cores
 from moore.cli.options import check_device, check_writable
-from moore.networks.mlp import PRECISIONS
-from moore.studies.study import ABLATIONS_DIR, find_yaml
-from tests.benchmarks.cases import Case, all_cases
-from tests.benchmarks.drawing import CAPTION, cost_against_runs
-from tests.benchmarks.phases import cohort_of, epoch, trained
+from tests.benchmarks.cases import UPDATES, Case, all_cases, prepared, update_flops
+from tests.benchmarks.phases import trained, unit_of
 from tests.benchmarks.report import report_facts, write_report
-from tests.benchmarks.running import LeftOut, Runner, Settings
-from tests.benchmarks.tables import explanation, group_tables, left_out, phase_tables
+from tests.benchmarks.tables import bench_report
+from tests.benchmarks.timing import DTYPES, held_mb, is_gpu, measure, peak, peak_mb
 
 MEASURED = {"cpu": ("float32", "bf16"), "cuda": ("float32", "tf32", "bf16")}
 RUNS = {"cpu": (1, 4, 8, 32), "cuda": (1, 4, 8, 32, 64)}
 MINUTES = {"cpu": 60.0, "cuda": 7.5}  # after which nothing new begins
-ENVS = ("pendulum", "inverted_double_pendulum")
+MOST_FLOPS = {"cpu": 3.5e11, "cuda": 1e14}  # of one call: more would be timed for half a minute and need gigabytes
+
+
+class LeftOut(Exception):
+    """Why a case has no row."""
+
+
+def run_case(case: Case, device: str, threads: int, seconds: float, matmul_rows: int | None = None) -> dict[str, Any]:
+    """Measure a case in this process: vars(case) and the columns of its row."""
+    if not is_gpu(device):
+        torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"  # as a cohort has it
+    before, peaks = held_mb(device), list[float]()
+    with prepared(case, device) as work:
+        work.call()  # warms up
+        row = vars(case) | {"mb": peak_mb(device) - before}  # now, before the matrices of the matmul peak
+
+        def look_at_peak() -> None:
+            if work.flops:
+                peaks.append(peak(seconds / 4, device, case.precision, matmul_rows))
+
+        look_at_peak()
+        timing = measure(work.call, seconds, device)
+        look_at_peak()  # a shared machine drifts: the better of both sides
+        row |= {"rate": work.amount / timing.wall, "seconds": timing.wall, "cpu_per_wall": timing.cpu / timing.wall}
+        if work.flops:
+            row |= {"flops": work.flops / work.amount, "flops_per_s": work.flops / timing.wall, "peak": max(peaks)}
+            row["peak_share"] = row["flops_per_s"] / row["peak"]
+        return row
+
+
+def in_own_process(device: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call function(*arguments), on a CPU in a fresh process, so that its peak memory is its own.
+
+    Raises LeftOut if that process is killed, or memory is short on the device.
+    """
+    if is_gpu(device):  # every process would make a context of its own on the device: seconds each
+        try:
+            return function(*arguments)
+        except torch.cuda.OutOfMemoryError:
+            raise LeftOut("the device's memory does not hold it") from None
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, context) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise LeftOut("its process was killed") from None
 
 
 def main(
@@ -43,99 +83,50 @@ def main(
     widths: tuple[int, ...] = (64, 256),
     precisions: tuple[str, ...] = (),
     threads: int = 0,
-    whole: bool = False,
+    share: float = 0.1,
     minutes: float | None = None,
-    scale: str = "mini",
-    envs: tuple[str, ...] = ENVS,
-    rows: int = 100_000,
+    envs: tuple[str, ...] = ("pendulum", "inverted_double_pendulum"),
     matmul_rows: int | None = None,
 ) -> None:
-    """Print the numbers; with --out, write bench.md, bench.json and bench.png there (bench-cuda.* of a GPU).
+    """Print the numbers; with --out, write bench.md and bench.json there (bench-cuda.* of a GPU).
 
     seconds: for each measurement; runs, precisions: none means those of the device; threads: 0 is all cores (a mini
-    run has one, as every unit does on a CPU); whole: train whole mini units too; minutes: nothing new begins after
-    them; scale, envs: of the runs that are split by phase; rows: of the dataset that is loaded; matmul_rows: of the
-    product that is the peak.
+    run has one, as every unit does on a CPU); share: of a mini unit that is trained and split by phase; minutes:
+    nothing new begins after them; matmul_rows: of the product that is the peak.
     """
     check_device(device)
-    runs = runs or RUNS[torch.device(device).type]
+    kind = torch.device(device).type
     if out is not None:
         check_writable("--out", out)
-    for key, counts in (("--runs", runs), ("--widths", widths)):
-        if not counts or min(counts) < 1:
-            raise UserError(f"{key}: {counts} is not accepted; expected numbers from 1")
-    settings = Settings(device, threads or available_cores(), seconds, matmul_rows)
-    precisions = precisions or MEASURED[settings.kind]
-    for precision in precisions:
-        check_choice("--precisions", precision, PRECISIONS)
-    load, start, runner = os.getloadavg()[0], time.monotonic(), Runner(settings)
-    limit = start + 60 * (MINUTES[settings.kind] if minutes is None else minutes)
+    if min(runs, default=1) < 1:
+        raise UserError(f"--runs: {runs} is not accepted; expected numbers from 1")
+    if unknown := set(precisions) - set(DTYPES):
+        raise UserError(f"--precisions: {', '.join(unknown)} is not accepted; expected {', '.join(DTYPES)}")
+    load, start, threads = os.getloadavg()[0], time.monotonic(), threads or available_cores()
+    limit = start + 60 * (MINUTES[kind] if minutes is None else minutes)
     found: list[dict[str, Any]] = []
-    phases: list[dict[str, Any]] = []
-    missing: list[tuple[Case | str, str]] = []
+    missing: list[str] = []
 
-    def attempt(what: Case | str, call: Any, *arguments: Any) -> Any:
-        """The result; None, and a line in the report, where there is none."""
+    def attempt(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the result; None, and a line in the report, where there is none."""
         try:
             if time.monotonic() > limit:
                 raise LeftOut("the time was up")
-            return call(*arguments)
-        except (LeftOut, UserError) as reason:
-            missing.append((what, str(reason)))
-            print(f"left out: {left_out(missing[-1:])[0]}", flush=True)
+            return in_own_process(device, function, *arguments)
+        except LeftOut as reason:
+            missing.append(f"{what}: {reason}")
             return None
 
-    cohorts = {env: cohort_of(env, find_yaml(scale, ABLATIONS_DIR / "scales")) for env in envs}
-    unit_threads = 1 if settings.kind == "cpu" else settings.threads
-    for split, label in ((epoch, "an epoch"), *(((trained, "a whole unit"),) if whole else ())):
-        for env, cohort in cohorts.items():
-            split_rows = attempt(f"{label} of {env}", runner.call, split, cohort, device, unit_threads)
-            phases += split_rows or []
-            for row in split_rows or []:
-                print(f"{env:>28} {row['of']:<28} {row['phase']:<32} {row['seconds']:>9.2f} s", flush=True)
-    for case in all_cases(device, runs, widths, precisions, rows):
-        row = attempt(case, runner.row, case)
+    for env, unit in {env: unit_of(env) for env in envs}.items():
+        print(f"a mini unit of {env}", flush=True)
+        found += attempt(f"a mini unit of {env}", trained, unit, share, device, 1 if kind == "cpu" else threads) or []
+    for case in all_cases(device, runs or RUNS[kind], widths, precisions or MEASURED[kind]):
+        if case.group in UPDATES and (flops := update_flops(case)) > MOST_FLOPS[kind]:
+            missing.append(f"{case.name}: a call is {flops / 1e9:,.0f} GFLOP")
+            continue
+        row = attempt(case.name, run_case, case, device, threads, seconds, matmul_rows)
         if row is not None:
             found.append(row)
-            share = f"  {100 * row['peak_share']:.0f} % of peak" if "peak_share" in row else ""
-            print(f"{case.name + f', R = {case.runs}':>66} {row['rate']:>14,.1f}/s{share}", flush=True)
-    facts = report_facts(
-        load,
-        device=device,
-        threads=settings.threads,
-        seconds=seconds,
-        minutes=(time.monotonic() - start) / 60,
-        left_out=left_out(missing),
-    )
-    if out is not None:
-        name = "bench" if settings.kind == "cpu" else f"bench-{settings.kind}"
-        if found:
-            save(cost_against_runs(found), out / name, CAPTION)  # its caption's file becomes the report, which has it
-        write_report(out, name, facts, found + phases, _text(name, facts, found, phases))
-
-
-def _text(
-    name: str,
-    facts: dict[str, Any],
-    found: list[dict[str, Any]],
-    phases: list[dict[str, Any]],
-) -> str:
-    lines = explanation(facts)
-    if phases:
-        lines += [
-            "## Where the time of a mini run goes",
-            "",
-            "One unit of the study `sampling`: four strategies, five seeds, one process"
-            f"{', one thread' if facts['device'] == 'cpu' else ', waiting for the GPU after every call'}. The epoch "
-            "has one evaluation and one checkpoint. From its parts: the time of an epoch and of a piece of the offline "
-            "stage, multiplied by how often everything happens; there, all evaluations play full episodes with the "
-            "shipped behaviour policy, an upper bound, as a unit's own policies may fall early, and the first training "
-            "of the ensemble counts with its cap. Lines with `of it` are parts of the evaluation.",
-            "",
-            *phase_tables(phases),
-        ]
-    if found:
-        lines += [*group_tables(found), "## Cost against R", "", f"![Cost against R]({name}.png)", "", CAPTION, ""]
-    if facts["left_out"]:
-        lines += ["## Left out", "", *(f"- {line}" for line in facts["left_out"]), ""]
-    return "\n".join(lines).rstrip() + "\n"
+            print(f"{case.name:>72} {row['rate']:>14,.1f}/s", flush=True)
+    facts = report_facts(device, load, start, threads=threads, seconds=seconds, left_out=missing)
+    write_report(out, "bench", facts, found, bench_report(facts, found))

@@ -7,30 +7,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 
 from moore.agents.actor_critic import ActorCritic
-from moore.agents.registry import make_agent
+from moore.agents.registry import METHODS
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping
+from moore.base.strict import read_yaml
+from moore.cli.options import find_study
 from moore.data.behaviours import load_behaviours
-from moore.data.hdf5 import read_dataset, write_dataset
-from moore.data.make import make_self_dataset
-from moore.data.transitions import to_transitions
+from moore.data.transitions import Transitions
 from moore.envs.spec import ENVIRONMENTS, find_spec
 from moore.envs.vector_env import make_env
 from moore.networks.batch import Batch, BatchWithReturns
 from moore.networks.graphs import caller
 from moore.run.checkpoints import Checkpoints
 from moore.studies.axes import merge
-from moore.studies.study import METHODS
-from moore.studies.timing import random_transitions
-from tests.benchmarks.arithmetic import rollout_row, training, update_row
-from tests.benchmarks.checkpoint import filled_stage, scale_run
+from tests.benchmarks.flops import make_agent, rollout_row, training, update_row
+from tests.benchmarks.timing import is_gpu
 
 ENV, BATCH = "halfcheetah", 256
 LENGTH = 5  # steps of a rollout
@@ -58,9 +55,9 @@ UNITS = {  # group, a table of the report -> what is counted
     "evaluation": "environment steps",
     "checkpoint": "run-checkpoints",
     "environment steps": "environment steps",
-    "data loading": "transitions",
 }
 LEARNING = ("SAC updates", "ensemble training", "rollouts")
+UPDATES = ("SAC updates", "other methods")
 
 
 @dataclass(frozen=True)
@@ -68,19 +65,18 @@ class Case:
     """One line of the report."""
 
     group: str
-    what: str  # method, environment or file
+    what: str  # method, environment or scale
     runs: int  # R
-    width: int | None = None  # of hidden layers
+    width: int = 0  # of hidden layers
     stage: str = "online"
     precision: str = "float32"
-    rows: int | None = None  # of a dataset
 
     @property
     def name(self) -> str:
-        """The case in words, without R."""
+        """The case in words."""
         words = [self.group, self.what, self.stage if self.group == "other methods" else ""]
         words += [f"width {self.width}" if self.width else "", self.precision if self.precision != "float32" else ""]
-        return ", ".join(filter(None, words))
+        return ", ".join(filter(None, [*words, f"R = {self.runs}"]))
 
 
 class Prepared(NamedTuple):
@@ -89,13 +85,10 @@ class Prepared(NamedTuple):
     call: Callable[[], object]
     amount: float  # in the group's unit
     flops: float = 0.0  # matrix products
-    physics: bool = False  # whether the simulator's own share is of interest
 
 
-def all_cases(
-    device: str, runs: Sequence[int], widths: Sequence[int], precisions: Sequence[str], rows: int
-) -> Iterator[Case]:
-    """Every line of the report on a device, table by table; rows: of the dataset that is loaded."""
+def all_cases(device: str, runs: Sequence[int], widths: Sequence[int], precisions: Sequence[str]) -> Iterator[Case]:
+    """Every line of the report on a device, table by table."""
     for group in LEARNING:
         for precision in precisions:
             for width in widths:
@@ -103,10 +96,9 @@ def all_cases(
     for env in EVALUATED:
         yield from (Case("evaluation", env, count) for count in runs)
     yield from (Case("checkpoint", "mini", count) for count in runs)
-    if torch.device(device).type == "cpu":
+    if not is_gpu(device):
         for env in ENVIRONMENTS:
             yield from (Case("environment steps", env, count) for count in runs)
-        yield Case("data loading", "hopper-medium", 1, rows=rows)
     for method, stage in METHOD_STAGES:
         for width in widths:
             yield from (Case("other methods", method, count, width, stage) for count in runs)
@@ -115,56 +107,46 @@ def all_cases(
 @contextmanager
 def prepared(case: Case, device: str) -> Iterator[Prepared]:
     """The call of a case; its files are deleted in the end."""
-    match case.group:
-        case "SAC updates" | "other methods":
-            yield update(case, device)
-        case "ensemble training":
-            yield ensemble(case, device)
-        case "rollouts":
-            yield imagination(case, device)
-        case "evaluation":
-            yield evaluation(case, device)
-        case "environment steps":
-            yield environment(case)
-        case "checkpoint":
-            with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        match case.group:
+            case "SAC updates" | "other methods":
+                yield update(case, device)
+            case "ensemble training":
+                yield ensemble(case, device)
+            case "rollouts":
+                yield imagination(case, device)
+            case "evaluation":
+                yield evaluation(case, device)
+            case "environment steps":
+                yield environment(case)
+            case "checkpoint":
                 yield checkpoint(case, device, Path(folder))
-        case "data loading":
-            with tempfile.TemporaryDirectory() as folder:
-                yield loading(case, Path(folder))
-        case other:
-            raise ValueError(f"no such group: {other}")
+            case other:
+                raise ValueError(f"no such group: {other}")
 
 
 def update_flops(case: Case) -> float:
     """Matrix products of one call of an update, before anything large is built."""
     config = configuration(case)
-    agent = make_agent(config, [0], case.stage)
-    return float(case.runs * config.sac.batch_size * update_row(agent, config))
+    return float(case.runs * BATCH * update_row(make_agent(config, 1, case.stage), config))
 
 
 def configuration(case: Case) -> RunConfig:
     """The method's own settings at paper scale, with networks of the case's width."""
-    assert case.width is not None
-    known = yaml.safe_load(METHODS.read_text())[case.what]
+    known = read_yaml(METHODS)[case.what]
     values = {key: value for key, value in known.items() if key not in ("online", "offline", "dataset")}
-    task = {
-        "env": ENV,
-        "dataset": "local:some.hdf5",
-        "precision": case.precision,
-        "sac": {"hidden": [case.width] * 2, "batch_size": BATCH},
-    }
+    agent = {"hidden": [case.width] * 2, "batch_size": BATCH}
+    task = {"env": ENV, "dataset": "local:some.hdf5", "precision": case.precision, "agent": agent}
     return from_mapping(merge(values, task), case.what)
 
 
 def update(case: Case, device: str) -> Prepared:
     """One update of every run: critics, actor, targets and what else the method has."""
     config = configuration(case)
-    agent = make_agent(config, range(case.runs), case.stage, device)
+    agent = make_agent(config, case.runs, case.stage, device)
     plain = batch(case.runs, agent.batch_size, device)
     data = BatchWithReturns(*plain, torch.zeros_like(plain.reward)) if config.reads_returns else plain
-    shape = agent.noise_blocks, case.runs, agent.batch_size, agent.action_dim
-    noise = torch.randn(*shape, device=device)
+    noise = torch.randn(agent.noise_blocks, case.runs, agent.batch_size, find_spec(ENV).action_dim, device=device)
     call = caller(torch.device(device))
     step = lambda noise, *fields: agent.update(type(data)(*fields), noise)  # noqa: E731
     return Prepared(lambda: call("update", step, noise, *data), case.runs, update_flops(case))
@@ -191,35 +173,41 @@ def imagination(case: Case, device: str) -> Prepared:
 
 def model_cohort(case: Case, device: str) -> Cohort:
     """MOORe's cohort in its offline stage, with members of the case's width and random data."""
-    branches = BRANCHES[torch.device(device).type]
     config = configuration(replace(case, what="moore"))
+    branches = BRANCHES[torch.device(device).type]
     config = replace(
         config,
         eval_episodes=1,
-        dynamics=replace(config.dynamics, hidden=(case.width or 0,) * 4),
+        dynamics=replace(config.dynamics, hidden=(case.width,) * 4),
         rollout=replace(config.rollout, length=LENGTH, batch_size=branches, retain=1),
     )
-    data = {str(config.dataset): random_transitions(ENV, 10_000)}
-    return Cohort([replace(config, seed=seed) for seed in range(case.runs)], data, "offline", device)
+    return cohort_of(config, case.runs, "offline", device)
+
+
+def cohort_of(config: RunConfig, runs: int, stage: str, device: str, rows: int = 10_000) -> Cohort:
+    """Make so many runs of a configuration on random data."""
+    data = {} if config.dataset is None else {config.dataset: random_transitions(config.env, rows)}
+    return Cohort([replace(config, seed=seed) for seed in range(runs)], data, stage, device)
+
+
+def random_transitions(env: str, count: int, seed: int = 0) -> Transitions:
+    """Draw standard normal transitions in the shapes of an environment; no episode terminates."""
+    spec, generator = find_spec(env), np.random.default_rng(seed)
+    normal = lambda *shape: generator.standard_normal((count, *shape), dtype=np.float32)  # noqa: E731
+    obs, next_obs, action = normal(spec.obs_dim), normal(spec.obs_dim), np.tanh(normal(spec.action_dim))
+    known: dict[str, Any] = {"return_to_go": normal(), "return_range": 1.0, "return_floor": 0.0}
+    return Transitions(obs, action, normal(), next_obs, np.zeros(count, bool), **known)
 
 
 def evaluation(case: Case, device: str) -> Prepared:
     """The evaluation of all runs, 10 episodes each, playing the environment's last behaviour policy."""
-    config = replace(RunConfig(case.what), algorithm="sac", real_ratio=1.0)
-    hidden = load_behaviours(case.what).hidden
-    config = replace(config, sac=replace(config.sac, hidden=hidden), online=replace(config.online, epochs=1))
-    cohort = Cohort([replace(config, seed=seed) for seed in range(case.runs)], {}, "online", device)
-    play_behaviour(cohort)
-    steps = find_spec(case.what).max_episode_steps
-    return Prepared(cohort.evaluate, case.runs * config.eval_episodes * steps, physics=True)
-
-
-def play_behaviour(cohort: Cohort) -> None:
-    """Give all runs the last snapshot of their environment's behaviour policy, which sees observations as they are."""
+    hidden = list(load_behaviours(case.what).hidden)
+    values = {"env": case.what, "algorithm": "sac", "agent": {"hidden": hidden}, "online": {"epochs": 1}}
+    cohort = cohort_of(from_mapping(values, case.what), case.runs, "online", device)
     assert isinstance(cohort.agent, ActorCritic)
-    cohort.agent.actor_params.detach()[...] = torch.as_tensor(load_behaviours(cohort.spec.name).params[-1])
-    cohort.agent.obs_mean.zero_()
-    cohort.agent.obs_std.fill_(1.0)
+    cohort.agent.actor_params.detach()[...] = torch.as_tensor(load_behaviours(case.what).params[-1])
+    steps = find_spec(case.what).max_episode_steps
+    return Prepared(cohort.evaluate, case.runs * cohort.shared.eval_episodes * steps)
 
 
 def environment(case: Case) -> Prepared:
@@ -239,26 +227,21 @@ def environment(case: Case) -> Prepared:
 
 
 def checkpoint(case: Case, device: str, folder: Path) -> Prepared:
-    """The checkpoint of R runs at the end of scale mini's online stage, one rollout after the last."""
-    config = scale_run(case.what)
-    stage = filled_stage(config, case.runs, device)
-    buffer = stage.cohort.model_buffer
+    """The checkpoint of R runs at the end of a scale's online stage, one rollout after the last."""
+    config = replace(find_study("sampling", case.what).runs[0], dataset="some")
+    cohort = cohort_of(config, case.runs, "online", device)
+    cohort.real_buffer.rows.normal_()
+    cohort.real_buffer.online_size = cohort.shared.online_steps
+    cohort.model_buffer.rows.normal_()
+    cohort.model_buffer.written.fill_(cohort.model_buffer.capacity)
     checkpoints = Checkpoints(folder / "unit.pt", device, print)
-    checkpoints.save(stage.state())  # all of D_model, once
+    checkpoints.save({"cohort": cohort.state()})  # all of D_model, once
 
     def call() -> None:
-        buffer.written += stage.cohort.rollout_length * config.rollout.batch_size
-        checkpoints.save(stage.state())
+        cohort.model_buffer.written += config.rollout.length * config.rollout.batch_size
+        checkpoints.save({"cohort": cohort.state()})
 
     return Prepared(call, case.runs)
-
-
-def loading(case: Case, folder: Path) -> Prepared:
-    """Reading a dataset from the page cache and making transitions of it."""
-    assert case.rows is not None
-    path = folder / "data.hdf5"
-    write_dataset(path, make_self_dataset("hopper", "medium", case.rows))
-    return Prepared(lambda: to_transitions(read_dataset(path), keep_timeouts=True), case.rows)
 
 
 def batch(runs: int, rows: int, device: str) -> Batch:

@@ -1,4 +1,4 @@
-"""From the measured parts of a slice to the hours of MOORe's whole column at the paper's scale."""
+"""What the paper's studies would take: from the measured parts of a slice, or of every method timed for a moment."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from moore.agents.balanced_replay import BalancedReplay
-from moore.agents.registry import make_agent
 from moore.algorithm.config import RunConfig
-from moore.algorithm.dynamics import Ensemble
-from moore.base.machine import short
 from moore.cli.options import find_study
-from moore.cli.show import duration
-from moore.envs.spec import find_spec
-from moore.studies.cost import counts
-from tests.benchmarks.arithmetic import actor_row, forward, rollout_row, training, update_row
-from tests.benchmarks.report import table
+from moore.studies.cost import Line, counts
+from tests.benchmarks.flops import part_flops
+from tests.benchmarks.report import hours, table, where
 
-Part = tuple[str, str]  # (stage, what) of `moore.studies.cost.counts`
+Part = tuple[str, str]  # (stage, what), a key of `counts`
+DEVICES = (1, 4, 16)
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Projected:
     calls: int  # measured
     seconds: float  # measured
     flops: float  # of one call, all runs: matrix products
-    count: int  # calls of a cohort at the paper's scale
+    count: int  # calls of a unit at the paper's scale
 
     @property
     def each(self) -> float | None:
@@ -40,50 +35,23 @@ class Projected:
 
     @property
     def total(self) -> float | None:
-        """Seconds of a cohort at the paper's scale."""
+        """Seconds of a unit at the paper's scale."""
         return None if self.each is None else self.each * self.count
 
 
 def projection(
     configs: Sequence[RunConfig], seconds: Mapping[Part, float], calls: Mapping[Part, int]
 ) -> list[Projected]:
-    """Every part of a cohort of these runs, with the paper scale's number of calls."""
-    flops = {stage: part_flops(configs[0], stage) for stage in ("offline", "online")}
+    """Every part of a unit of these runs, with the paper scale's number of calls; its shapes stay."""
+    paper, config = column()[0], configs[0]
+    caps = {key: getattr(paper.dynamics, key) for key in ("offline_max_updates", "online_max_updates")}
+    full = replace(config, offline=paper.offline, online=paper.online, eval_episodes=paper.eval_episodes)
+    full = replace(full, dynamics=replace(config.dynamics, **caps))
+    flops = {stage: part_flops(config, stage) for stage in ("offline", "online")}
     return [
-        Projected(
-            stage,
-            what,
-            calls.get((stage, what), 0),
-            seconds.get((stage, what), 0.0),
-            len(configs) * flops[stage][what],
-            count,
-        )
-        for (stage, what), count in counts(_paper(configs[0])).items()
+        Projected(*part, calls.get(part, 0), seconds.get(part, 0.0), len(configs) * flops[part[0]][part[1]], count)
+        for part, count in counts(full).items()
     ]
-
-
-def part_flops(config: RunConfig, stage: str) -> dict[str, float]:
-    """Floating-point operations of one call of a part, in one run: matrix products alone, counted from the shapes."""
-    spec, agent = find_spec(config.env), make_agent(config, [0], stage)
-    policy = (
-        agent.num_agents * forward(agent.agents.actor) if isinstance(agent, BalancedReplay) else forward(agent.actor)
-    )
-    interval, row = config.actor_interval(stage), float(update_row(agent, config))
-    if interval > 1:
-        row -= actor_row(agent, config) * (1 - 1 / interval)
-    found: dict[str, float] = {
-        "policy updates": config.sac.batch_size * row,
-        "environment steps": policy,
-        "evaluation steps": policy,
-    }
-    if config.uses_model:
-        model, length = Ensemble(config.dynamics, spec.obs_dim, spec.action_dim, [0]), config.rollout.length
-        if stage == "online" and config.online.rollout_length is not None:
-            length = config.online.rollout_length
-        members = config.dynamics.ensemble_size * config.dynamics.batch_size
-        found["ensemble updates"] = members * training(model.net)
-        found["rollouts"] = config.rollout.batch_size * length * rollout_row(agent, model)
-    return {part: float(count) for part, count in found.items()}
 
 
 @cache
@@ -92,68 +60,98 @@ def column() -> tuple[RunConfig, ...]:
     return tuple(run for run in find_study("main_table", "paper").runs if run.method == "moore")
 
 
-def markdown(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
+def slice_report(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
     """The report: what was measured, peak memory, and the projection line by line."""
-    runs, memory = facts["size"]["runs"], facts["memory"]
-    cohorts = len(column()) / runs
-    changed = {key: value for key, value in facts["size"].items() if value != facts["full"][key]}
-    device = facts.get("gpu", {}).get("name", facts["machine"]) if facts["device"] == "cuda" else facts["machine"]
-    held = ", ".join(f"{key} {value / 2**30:.2f} GiB" for key, value in memory.items())
-    lines = [
-        f"# A slice of the paper's scale on {device}",
-        "",
-        f"{facts['date']}, {facts['minutes']:.1f} minutes, {facts['threads']} threads, load {facts['load_before']:.1f} "
-        f"before, torch {facts['packages']['torch']}, precision "
-        f"{facts['size']['precision']}, commit {short(facts['git_commit'])}. {runs} runs of MOORe (halfcheetah) in one "
-        f"process; random data, on which every training of the ensemble goes to its cap.",
-        "",
-        "All shapes are the paper scale's."
-        if not changed
-        else f"Not the paper scale's slice: {', '.join(f'{k} {v}' for k, v in changed.items())}.",
-        "",
-        f"Peak memory: {held}.",
-        "",
-        *table(
-            ("stage", "part", "calls", "time (s)", "each (ms)", "TFLOP/s"),
-            [
-                (
-                    row.stage,
-                    row.what,
-                    f"{row.calls:,}" if row.calls else "not reached",
-                    f"{row.seconds:.1f}",
-                    "" if row.each is None else f"{1e3 * row.each:.3f}",
-                    f"{row.flops / row.each / 1e12:.2f}" if row.each else "",
-                )
-                for row in rows
-            ],
-            words=2,
-        ),
-        "",
-        f"## Projection: {len(column())} runs of MOORe, {cohorts:g} cohorts of {runs}, all priced as halfcheetah",
-        "",
-        *(
-            f"- {row.stage}, {row.what}: {row.count:,} x "
-            + (f"{1e3 * row.each:.3f} ms = {duration(row.total)}" if row.each and row.total else "? (not reached)")
-            for row in rows
-        ),
+    runs = facts["size"]["runs"]
+    units = len(column()) / runs
+    changed = ", ".join(f"{key} {value}" for key, value in facts["size"].items() if value != facts["full"][key])
+    measured = [
+        (
+            row.stage,
+            row.what,
+            f"{row.calls:,}" if row.calls else "not reached",
+            f"{row.seconds:.1f}",
+            "" if row.each is None else f"{1e3 * row.each:.3f}",
+            f"{row.flops / row.each / 1e12:.2f}" if row.each else "",
+        )
+        for row in rows
     ]
     totals = [row.total for row in rows]
     known = sum(total for total in totals if total is not None)
-    if None in totals:
-        lines.append(f"- a cohort: more than {duration(known)}; the slice did not reach every part")
-    else:
-        lines.append(f"- a cohort: {duration(known)}; {cohorts:g} one after the other: {duration(cohorts * known)}")
-    return "\n".join(lines) + "\n"
+    whole = f"{hours(known)}; {units:g} one after the other: {hours(units * known)}"
+    return "\n".join(
+        [
+            f"# A slice of the paper's scale on {facts['device_name']}",
+            "",
+            f"{where(facts)} Precision {facts['size']['precision']}. {runs} runs of MOORe (halfcheetah) in one "
+            "process; random data, on which every training of the ensemble goes to its cap.",
+            "",
+            f"Not the paper scale's slice: {changed}." if changed else "All shapes are the paper scale's.",
+            "",
+            f"Peak memory: {', '.join(f'{key} {value / 2**30:.2f} GiB' for key, value in facts['memory'].items())}.",
+            "",
+            *table(("stage", "part", "calls", "time (s)", "each (ms)", "TFLOP/s"), measured, words=2),
+            "",
+            f"## Projection: {len(column())} runs of MOORe, {units:g} units of {runs}, all priced as halfcheetah",
+            "",
+            *(
+                f"- {row.stage}, {row.what}: {row.count:,} x "
+                + (
+                    "? (not reached)"
+                    if row.total is None
+                    else f"{1e3 * row.total / row.count:.3f} ms = {hours(row.total)}"
+                )
+                for row in rows
+            ),
+            f"- a unit: more than {hours(known)}; the slice did not reach every part"
+            if None in totals
+            else f"- a unit: {whole}",
+            "",
+        ]
+    )
 
 
-def _paper(config: RunConfig) -> RunConfig:
-    """The configuration with the paper scale's numbers of calls; its shapes stay."""
-    paper = column()[0]
-    dynamics = replace(
-        config.dynamics,
-        offline_max_updates=paper.dynamics.offline_max_updates,
-        online_max_updates=paper.dynamics.online_max_updates,
-    )
-    return replace(
-        config, dynamics=dynamics, offline=paper.offline, online=paper.online, eval_episodes=paper.eval_episodes
-    )
+def makespan(seconds: Sequence[float], devices: int) -> float:
+    """When the last device is done, if each takes the longest job that is left as soon as it is free.
+
+    That is at most 4/3 - 1/(3 devices) of the best possible (Graham, 1969).
+    """
+    free = [0.0] * devices
+    for job in sorted(seconds, reverse=True):
+        free[free.index(min(free))] += job
+    return max(free)
+
+
+def study_report(name: str, units: Sequence[tuple[Sequence[RunConfig], Sequence[Line]]]) -> list[str]:
+    """Lines of Markdown: every part of every method of a study with its arithmetic, and the makespans.
+
+    units: runs, and what they cost.
+    """
+    calls: dict[tuple[str, ...], float] = {}
+    seconds, flops = dict.fromkeys(calls, 0.0), dict.fromkeys(calls, 0.0)
+    for runs, lines in units:
+        work = {stage: part_flops(runs[0], stage) for stage in ("offline", "online")}
+        for line in lines:
+            key = ", ".join(dict.fromkeys(run.method for run in runs)), line.stage, line.what
+            number = line.runs * line.count
+            calls[key] = calls.get(key, 0.0) + number
+            seconds[key] = seconds.get(key, 0.0) + line.total
+            flops[key] = flops.get(key, 0.0) + number * work[line.stage].get(line.what, 0.0)
+    rows = [
+        (*k, f"{calls[k]:,.0f}", f"{seconds[k] / calls[k]:.3g}", f"{seconds[k] / 3600:,.2f}", f"{flops[k] / 1e15:,.4g}")
+        for k in calls
+    ]
+    jobs = [sum(line.total for line in lines) for _, lines in units]
+    return [
+        f"## The study {name}, {sum(len(runs) for runs, _ in units)} runs",
+        "",
+        "Calls of all runs x seconds of one call (for one run, as part of a unit; the mean over the study's tasks) = "
+        "process hours. The ensemble's trainings count with their caps. FLOP: matrix products alone.",
+        "",
+        *table(("methods", "stage", "part", "calls", "seconds", "hours", "PFLOP"), rows, words=3),
+        "",
+        f"{len(jobs)} units of {hours(min(jobs))} to {hours(max(jobs))}; the longest that is left goes to the device "
+        "that is free first.",
+        "",
+        *(f"- on {devices}: {hours(makespan(jobs, devices))}" for devices in DEVICES),
+    ]

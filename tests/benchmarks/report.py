@@ -6,25 +6,39 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moore.base.machine import short
 from moore.networks.graphs import SWITCH
 from moore.run.facts import environment_facts
 
 
-def report_facts(load_before: float, **more: Any) -> dict[str, Any]:
-    """Code, packages, machine (not its name), date, and the load before and after; more: the benchmark's own."""
+def report_facts(device: str, load_before: float, start: float, **more: Any) -> dict[str, Any]:
+    """Collect code, packages, machine (not its name), date, minutes since `start` (monotonic) and the load."""
     facts = {key: value for key, value in environment_facts().items() if key != "host"}
+    facts["device"] = device
+    facts["device_name"] = facts["gpu"]["name"] if device.startswith("cuda") else facts["machine"]
     return facts | {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "cuda_graphs": os.environ.get(SWITCH) == "1",
+        "minutes": (time.monotonic() - start) / 60,
         **more,
         "load_before": load_before,
         "load_after": os.getloadavg()[0],
     }
+
+
+def where(facts: Mapping[str, Any]) -> str:
+    """Say in one line where and how the numbers were measured."""
+    return (
+        f"{facts['date']}, {facts['minutes']:.1f} minutes, {facts['threads']} threads, load {facts['load_before']:.1f} "
+        f"before and {facts['load_after']:.1f} after, torch {facts['packages']['torch']}, mujoco "
+        f"{facts['packages']['mujoco']}, Python {facts['python']}, CUDA graphs "
+        f"{'on' if facts['cuda_graphs'] else 'off'}, commit {short(facts['git_commit'])}."
+    )
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> list[str]:
@@ -33,9 +47,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1)
     return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
 
 
-def write_report(out: Path | None, name: str, facts: dict[str, Any], rows: list[dict[str, Any]], text: str) -> None:
-    """Write <name>.json and <name>.md into a folder, if there is one."""
+def hours(seconds: float) -> str:
+    """Say a time in hours, or in days from 100 hours on."""
+    return f"{seconds / 3600:.2f} h" if seconds < 360_000 else f"{seconds / 86_400:.1f} days"
+
+
+def write_report(out: Path | None, name: str, facts: Mapping[str, Any], rows: Sequence[Any], text: str) -> None:
+    """Print a report; with a folder, write <name>.md and .json there (<name>-cuda of a GPU)."""
+    print(text)
     if out is not None:
+        name = f"{name}-cuda" if facts["device"].startswith("cuda") else name
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{name}.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
         (out / f"{name}.md").write_text(text)

@@ -1,40 +1,42 @@
-"""What a run costs against R, N_off, rollout batch and ensemble width, and a whole paper study (`make bench-scaling`).
-
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.scaling --out tests/benchmarks/results
+"""What a run costs against R, N_off, rollout batch and ensemble width, and what a whole paper study would take.
 
 MOORe on halfcheetah with the settings of the scale `paper`. Shapes are never scaled down, only counts: single calls of
-each part are timed on random data of that size and multiplied by how often they happen. One thread
-on a CPU, as every unit has.
+each part are timed on random data of that size and multiplied by how often they happen. One thread on a CPU, as every
+unit has.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from analysis.figures import save
-from analysis.scaling import PANELS, caption, cost_table, figure
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
 from moore.cli.options import check_device, find_study
-from moore.studies.cost import TIMED, counts
-from moore.studies.memory import cohort_memory
+from moore.networks.mlp import Precision
+from moore.studies.cost import TIMED, counts, study_costs
 from moore.studies.timing import times, weights_seconds
-from tests.benchmarks.process import run
-from tests.benchmarks.projection import column
-from tests.benchmarks.report import report_facts, write_report
-from tests.benchmarks.whole_study import study_report
+from tests.benchmarks.projection import column, study_report
+from tests.benchmarks.report import report_facts, table, where, write_report
 
-ENV = "halfcheetah"
 MOST_BRANCHES = {"cpu": 20_000, "cuda": 10**7}  # start states of a timed rollout: on a CPU more take minutes
 RUNS = {"cpu": (1, 2, 4, 8, 16, 32), "cuda": (1, 2, 4, 8, 16, 32, 64)}
 BASE_RUNS = {"cpu": 4, "cuda": 16}
-PART = {"policy updates": "policy updates", "ensemble updates": "ensemble training", "rollouts": "rollouts"}
+NAMES = {"policy updates": "policy updates", "ensemble updates": "ensemble training", "rollouts": "rollouts"}
+WEIGHTS = "weights by model_error"
+PARTS = (*NAMES.values(), "the rest", WEIGHTS)
+PANELS = {  # what is varied -> its name
+    "runs": "R, runs in one process",
+    "transitions": "N_off, offline transitions",
+    "branches": "start states of a rollout",
+    "width": "units of the ensemble's layers",
+}
 
 
 @dataclass(frozen=True)
@@ -45,122 +47,87 @@ class Point:
     transitions: int
     branches: int
     width: int
-    precision: str
 
 
-def measured(point: Point, panel: str, device: str) -> dict[str, Any]:
-    """One row: seconds of one run for one environment step, by part, and the memory that is estimated for it."""
-    config, kind = configuration(point), torch.device(device).type
-    one = times(cohort_key(config), "online", point.runs, device, point.transitions, MOST_BRANCHES[kind])
-    seconds = dict.fromkeys((*PART.values(), "the rest"), 0.0)
-    happens = counts(config)
-    for what, field in TIMED.items():
-        count = happens["online", what] / config.online_steps
-        seconds[PART.get(what, "the rest")] += count * getattr(one, field)
-    if panel == "transitions":  # what weights of single transitions would add
-        weighed = replace(config, sampling=replace(config.sampling, model_batches="model_error"))
-        rows = point.transitions + config.online_steps // 2
-        trainings = happens["online", "rollouts"] / config.online_steps
-        seconds["weights by model_error"] = trainings * weights_seconds(weighed, rows, device)
-    memory = cohort_memory([config] * point.runs, device, point.transitions)
-    return {
-        "panel": panel,
-        **asdict(point),
-        "seconds": seconds,
-        "memory_run": memory.runs[0],
-        "shared": memory.shared,
-    }
-
-
-def configuration(point: Point) -> RunConfig:
-    """MOORe at the paper's scale with the sizes of a point."""
-    paper = paper_run()
-    return replace(
+def measured(point: Point, panel: str, device: str, paper: RunConfig) -> dict[str, Any]:
+    """One row: seconds of one run for one environment step, by part."""
+    config = replace(
         paper,
         dynamics=replace(paper.dynamics, hidden=(point.width,) * len(paper.dynamics.hidden)),
         rollout=replace(paper.rollout, batch_size=point.branches),
-        precision=point.precision,
     )
+    most = MOST_BRANCHES[torch.device(device).type]
+    one = times(cohort_key(config), "online", point.runs, device, point.transitions, most)
+    seconds, happens = dict.fromkeys(PARTS[:4], 0.0), counts(config)
+    for what, field in TIMED.items():
+        each = happens["online", what] / config.online_steps
+        seconds[NAMES.get(what, "the rest")] += each * getattr(one, field)
+    if panel == "transitions":  # what weights of single transitions would add
+        weighed = replace(cohort_key(config), sampling=replace(config.sampling, model_batches="model_error"))
+        rows = point.transitions + config.online_steps // 2
+        trainings = happens["online", "rollouts"] / config.online_steps
+        seconds[WEIGHTS] = trainings * weights_seconds(weighed, rows, device)
+    return {"panel": panel, **asdict(point), "seconds": seconds}
 
 
-def paper_run() -> RunConfig:
-    """The run whose sizes are varied."""
-    return next(run for run in column() if run.env == ENV)
-
-
-def points(
-    base: Point,
-    runs: Sequence[int],
-    transitions: Sequence[int],
-    branches: Sequence[int],
-    widths: Sequence[int],
-) -> Iterator[tuple[str, Point]]:
+def points(base: Point, panels: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Point]]:
     """Every panel's points: one number is varied, the others stay."""
-    for panel, values in zip(PANELS, (runs, transitions, branches, widths), strict=True):
-        for value in values:
-            yield panel, Point(**asdict(base) | {panel: value})
+    for panel, values in panels.items():
+        yield from ((panel, Point(**asdict(base) | {panel: value})) for value in values)
+
+
+def cost_table(rows: Sequence[Mapping[str, Any]], panel: str) -> list[str]:
+    """Milliseconds of one run for one environment step, by part; the sum is without the weights of single rows."""
+    here = sorted((row for row in rows if row["panel"] == panel), key=lambda row: row[panel])
+    parts = [part for part in PARTS if any(part in row["seconds"] for row in here)]
+    body = [
+        [
+            f"{row[panel]:,}",
+            *(f"{1e3 * row['seconds'][part]:.4g}" for part in parts),
+            f"{1e3 * sum(row['seconds'][part] for part in PARTS[:4]):.4g}",
+        ]
+        for row in here
+    ]
+    return table([PANELS[panel], *(f"{part} (ms)" for part in parts), "all (ms)"], body, words=0)
 
 
 def main(
     out: Path | None = None,
     device: str = "cpu",
     runs: tuple[int, ...] = (),
-    base_runs: int | None = None,
     transitions: tuple[int, ...] = (10_000, 100_000, 1_000_000),
     branches: tuple[int, ...] = (1000, 5000, 20_000, 50_000, 100_000),
     widths: tuple[int, ...] = (50, 100, 200, 400),
-    precision: str = "float32",
+    precision: Precision = "float32",
     study: str = "main_table",
     scale: str = "paper",
 ) -> None:
-    """Print the tables; with --out, write scaling.md, .json, .png and .pdf there (scaling-cuda.* of a GPU).
+    """Print the tables; with --out, write scaling.md and scaling.json there (scaling-cuda.* of a GPU).
 
-    runs: none means all that the device has; base_runs: R where it is not varied; study, scale: whose cost on 1, 4 and
-    16 devices is worked out, measured like the panels and with its own precision.
+    runs: none means all that the device has; study, scale: whose cost on 1, 4 and 16 devices is worked out.
     """
     check_device(device)
     torch.set_num_threads(int(threads(device, 1)["OMP_NUM_THREADS"]))
-    load, kind, paper = os.getloadavg()[0], torch.device(device).type, paper_run()
-    name = "scaling" if kind == "cpu" else f"scaling-{kind}"
-    sizes = max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0]
-    base = Point(base_runs or BASE_RUNS[kind], *sizes, precision)
-    rows = []
-    for panel, point in points(base, runs or RUNS[kind], transitions, branches, widths):
-        row = measured(point, panel, device)
-        print(f"{panel:>12} {row[panel]:>9,}: " + ", ".join(f"{k} {1e3 * v:.3g} ms" for k, v in row["seconds"].items()))
-        rows.append(row)
-    lines, whole = study_report(find_study(study, scale), device)
-    facts = report_facts(
-        load,
-        device=kind,
-        threads=torch.get_num_threads(),
-        base=asdict(base),
-        precision=precision,
-        utd_ratio=paper.online.utd_ratio,
-        retrain_interval=paper.online.retrain_interval,
-        retrain_updates=paper.dynamics.online_max_updates,
-        length=paper.rollout.length,
-        most_branches=MOST_BRANCHES[kind],
-        study=whole,
-    )
-    facts["device_name"] = facts["gpu"]["name"] if kind == "cuda" else facts["machine"]
-    text = "\n".join(
-        [
-            f"# Cost against size on {facts['device_name']}",
-            "",
-            caption(facts),
-            *(line for panel in PANELS for line in ("", f"## {PANELS[panel]}", "", *cost_table(rows, panel))),
-            "",
-            *lines,
-            "",
-        ]
-    )
-    print(text)
-    write_report(out, name, facts, rows, text)
-    if out is not None:
-        save(figure(rows), out / name, caption(facts))
-        (out / f"{name}.md").write_text(text, encoding="utf-8")  # `save` has put the caption there
-
-
-if __name__ == "__main__":
-    run(main, "tests.benchmarks.scaling")
+    load, start, kind = os.getloadavg()[0], time.monotonic(), torch.device(device).type
+    paper = replace(next(run for run in column() if run.env == "halfcheetah"), precision=precision)
+    base = Point(BASE_RUNS[kind], max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0])
+    panels = dict(zip(PANELS, (runs or RUNS[kind], transitions, branches, widths), strict=True))
+    rows = [measured(point, panel, device, paper) for panel, point in points(base, panels)]
+    units = [(cost.runs, cost.estimate.lines) for cost in study_costs(find_study(study, scale).cohorts(), device)]
+    facts = report_facts(device, load, start, threads=torch.get_num_threads(), base=asdict(base), precision=precision)
+    text = [
+        f"# Cost against size on {facts['device_name']}",
+        "",
+        f"{where(facts)} Precision {precision}.",
+        "",
+        "One run for one environment step of MOORe's online stage with everything that belongs to it: halfcheetah at "
+        f"the scale `paper` ({paper.online.utd_ratio} policy updates a step; {paper.dynamics.online_max_updates:,} "
+        f"ensemble updates and a rollout of {paper.rollout.length} steps every {paper.online.retrain_interval} steps). "
+        f"What a table does not vary: R {base.runs}, N_off {base.transitions:,}, {base.branches:,} start states, width "
+        f"{base.width}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start states in all.",
+        "",
+        *(line for panel in PANELS for line in (f"## {PANELS[panel]}", "", *cost_table(rows, panel), "")),
+        *study_report(f"{study}-{scale}", units),
+        "",
+    ]
+    write_report(out, "scaling", facts, rows, "\n".join(text))

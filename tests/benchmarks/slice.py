@@ -1,20 +1,13 @@
-"""A slice of MOORe at the paper's scale, and what the whole column would take (`make bench-slice DEVICE=cuda`).
+"""A slice of the paper's scale: both stages of one unit, in its shapes, cut by counts, and what the whole would take.
 
-    python -m tests.benchmarks.slice --device cuda --out tests/benchmarks/results
-    python -m tests.benchmarks.slice --device cpu --runs 1 --branches 500 --offline-updates 50 --online-steps 260
-
-20 runs of halfcheetah in one process, four sampling strategies with five seeds each, every strategy on a dataset of its
-own. The column's 60 runs are projected as three such cohorts, priced as halfcheetah's; the suite itself trains a
-process for each dataset. Networks, buffers, rollouts and intervals are the paper scale's; there are fewer of
-everything. The data are random numbers, on which no ensemble converges, so that every training goes to its cap. The
-clock includes the first calls, which compile and allocate.
+The runs are those of the study `sampling` on halfcheetah-medium, each strategy on a random dataset of its own, on which
+every training of the ensemble goes to its cap.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -28,19 +21,18 @@ import tyro
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
-from moore.algorithm.moore import OnlineStage
-from moore.algorithm.mopo import offline_stage
+from moore.algorithm.moore import moore
+from moore.algorithm.mopo import mopo
 from moore.base.errors import UserError
 from moore.base.machine import peak_bytes, threads
 from moore.cli.options import check_device, find_study
 from moore.data.transitions import Transitions
-from moore.run.recorder import Recorder
 from moore.studies.axes import merge
-from moore.studies.memory import cohort_memory
-from moore.studies.timing import random_transitions, synchronize
-from tests.benchmarks.process import run
-from tests.benchmarks.projection import Part, markdown, projection
+from tests.benchmarks.cases import random_transitions
+from tests.benchmarks.phases import Silent
+from tests.benchmarks.projection import Part, projection, slice_report
 from tests.benchmarks.report import report_facts, write_report
+from tests.benchmarks.timing import is_gpu, synchronize
 
 DATASET = "d4rl:halfcheetah-medium-v2"  # the task whose settings the runs have
 OFFLINE_SHARE = 0.5  # of the time: what is left then belongs to the online stage
@@ -81,7 +73,7 @@ def configurations(size: Size) -> list[RunConfig]:
     runs = [run for run in find_study("sampling", "paper").runs if run.dataset == DATASET]
     strategies = list(dict.fromkeys(run.method for run in runs))
     values: dict[str, Any] = {
-        "sac": {"hidden": [size.width] * len(runs[0].sac.hidden)},
+        "agent": {"hidden": [size.width] * len(runs[0].agent.hidden)},
         "dynamics": {
             "hidden": [size.model_width] * len(runs[0].dynamics.hidden),
             "patience": NEVER,
@@ -97,16 +89,13 @@ def configurations(size: Size) -> list[RunConfig]:
     }
     if not 1 <= size.runs <= len(runs):
         raise UserError(f"--runs: {size.runs} is not accepted; expected 1 to {len(runs)}")
-    return [
-        from_mapping(
-            merge(to_mapping(run), values | {"dataset": f"random:{strategies.index(run.method)}"}), "the slice"
-        )
-        for run in sorted(runs, key=lambda run: run.seed)[: size.runs]
-    ]
+    own = lambda run: values | {"dataset": f"random:{strategies.index(run.method)}"}  # noqa: E731
+    chosen = sorted(runs, key=lambda run: run.seed)[: size.runs]
+    return [from_mapping(merge(to_mapping(run), own(run)), "the slice") for run in chosen]
 
 
 class Clock:
-    """Seconds and calls of each part, a (stage, what) of `moore.studies.cost.counts`.
+    """Seconds and calls of each part, a (stage, what) of `counts`.
 
     A part lasts until another one begins, and only there a GPU is waited for: inside of a part its queue stays full.
     """
@@ -119,7 +108,7 @@ class Clock:
         self._since = 0.0
 
     def turn(self, part: Part | None) -> None:
-        """From now on this part is under way, or none."""
+        """Say that from now on this part is under way, or none."""
         if part == self._part:
             return
         synchronize(self._device)
@@ -141,88 +130,54 @@ class Clock:
 
         setattr(owner, name, timed)
 
-    def watch_cohort(self, cohort: Cohort, cap: int) -> None:
-        """Time the moves of a cohort; cap: updates of a training of the ensemble that is not cut off."""
+    def watch_cohort(self, cohort: Cohort) -> None:
+        """Time the moves of a cohort."""
         stage, ensemble, config = cohort.stage, cohort.ensemble, cohort.shared
         assert ensemble is not None
-        trained = lambda t: cap if ensemble.training is None else ensemble.training.done  # noqa: E731
         episodes = cohort.spec.max_episode_steps * config.eval_episodes  # halfcheetah's all last so long
-        self.watch(cohort, "train_model", (stage, "ensemble updates"), trained)
+        self.watch(cohort, "train_model", (stage, "ensemble updates"), lambda *_: ensemble.training.done)
         self.watch(cohort, "imagine", (stage, "rollouts"), lambda t: 1)
         self.watch(cohort, "update_policy", (stage, "policy updates"), lambda t, count: count)
         self.watch(cohort, "evaluate", (stage, "evaluation steps"), lambda: episodes)
+        if stage == "online":
+            self.watch(cohort, "interact", (stage, "environment steps"), lambda: 1)
 
 
 def run_slice(
     configs: Sequence[RunConfig], data: Mapping[str, Transitions], size: Size, device: str, seconds: float
 ) -> Clock:
-    """Both stages, as a unit runs them, until all is done or the time is up; the second starts where the first ends."""
+    """Run both stages, as a unit does, until all is done or the time is up; the second starts where the first ends."""
     clock, end = Clock(device), time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as folder:
-        state = _offline(configs, data, size, device, clock, Path(folder), end - (1 - OFFLINE_SHARE) * seconds)
+    state: list[dict[str, Any]] = []
+    for stage, loop in (("offline", mopo), ("online", moore)):
+        cohort = Cohort(configs, data, stage, device)
+        ensemble, limit = cohort.ensemble, end - ((1 - OFFLINE_SHARE) * seconds if stage == "offline" else 0)
+        assert ensemble is not None
+        for part, saved in zip((cohort.agent, ensemble), state, strict=False):
+            part.load(saved)
+        ensemble.fitted = stage == "online"
+        clock.watch_cohort(cohort)
+
+        def safe_point(cohort: Cohort = cohort, stage: str = stage, limit: float = limit) -> None:
+            steps = (cohort.clock.t - 1) * cohort.shared.online.epoch_steps + cohort.clock.tau - 1
+            enough = cohort.updates >= size.offline_updates if stage == "offline" else steps >= size.online_steps
+            if enough or time.monotonic() > limit:
+                raise Enough
+
+        with suppress(Enough):
+            loop(cohort, Silent(), safe_point)
+        clock.turn(None)
+        state = [cohort.agent.state(), ensemble.state()]
+        del cohort
         gc.collect()  # the offline cohort, which the clock has tied into circles
-        _online(configs, data, size, device, clock, Path(folder), end, state)
     return clock
-
-
-def _offline(
-    configs: Sequence[RunConfig],
-    data: Mapping[str, Transitions],
-    size: Size,
-    device: str,
-    clock: Clock,
-    folder: Path,
-    end: float,
-) -> list[dict[str, torch.Tensor]]:
-    cohort = Cohort(configs, data, "offline", device)
-    clock.watch_cohort(cohort, size.model_updates)
-
-    def safe_point() -> None:
-        if cohort.updates >= size.offline_updates or time.monotonic() > end:
-            raise Enough
-
-    with suppress(Enough):
-        offline_stage(cohort, Recorder(folder / "offline", "slice", configs), safe_point)
-    clock.turn(None)
-    assert cohort.ensemble is not None
-    return [cohort.agent.state(), cohort.ensemble.state()]
-
-
-def _online(
-    configs: Sequence[RunConfig],
-    data: Mapping[str, Transitions],
-    size: Size,
-    device: str,
-    clock: Clock,
-    folder: Path,
-    end: float,
-    state: Sequence[dict[str, torch.Tensor]],
-) -> None:
-    cohort = Cohort(configs, data, "online", device)
-    assert cohort.ensemble is not None
-    cohort.agent.load(state[0])
-    cohort.ensemble.load(state[1])
-    stage = OnlineStage(cohort)
-    clock.watch_cohort(cohort, size.retrain_updates)
-    clock.watch(stage, "_environment_step", ("online", "environment steps"), lambda: 1)
-
-    def safe_point() -> None:
-        done = stage.epoch * cohort.shared.online.epoch_steps + stage.tau
-        if done >= size.online_steps or time.monotonic() > end:
-            raise Enough
-
-    with suppress(Enough):
-        stage.run(Recorder(folder / "online", "slice", configs), safe_point)
-    clock.turn(None)
 
 
 def peak_memory(device: str) -> dict[str, int]:
     """Bytes: of a GPU what its tensors took at most and what the allocator held for them, else of the process."""
-    if torch.device(device).type == "cuda":
-        return {
-            "allocated": torch.cuda.max_memory_allocated(device),
-            "reserved": torch.cuda.max_memory_reserved(device),
-        }
+    if is_gpu(device):
+        held = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+        return dict(zip(("allocated", "reserved"), held, strict=True))
     return {"resident": peak_bytes()}
 
 
@@ -237,27 +192,13 @@ def main(
     minutes: after which it stops, wherever it is, and projects from what was done; a single rollout is not cut off.
     """
     check_device(device)
-    start, load, kind = time.monotonic(), os.getloadavg()[0], torch.device(device).type
+    start, load = time.monotonic(), os.getloadavg()[0]
     torch.set_num_threads(int(threads(device, 1)["OMP_NUM_THREADS"]))
     configs = configurations(size)
     names = dict.fromkeys(config.dataset for config in configs)
     data = {str(name): random_transitions(configs[0].env, size.transitions, seed) for seed, name in enumerate(names)}
     clock = run_slice(configs, data, size, device, 60 * minutes - (time.monotonic() - start))
-    memory = peak_memory(device) | {"estimate": cohort_memory(configs, device, size.transitions).total}
     rows = projection(configs, clock.seconds, clock.calls)
-    facts = report_facts(
-        load,
-        device=kind,
-        threads=torch.get_num_threads(),
-        minutes=(time.monotonic() - start) / 60,
-        memory=memory,
-        size=asdict(size),
-        full=asdict(Size()),
-    )
-    text = markdown(facts, rows)
-    print(text)
-    write_report(out, "slice" if kind == "cpu" else f"slice-{kind}", facts, [asdict(row) for row in rows], text)
-
-
-if __name__ == "__main__":
-    run(main, "tests.benchmarks.slice")
+    more = {"memory": peak_memory(device), "size": asdict(size), "full": asdict(Size())}
+    facts = report_facts(device, load, start, threads=torch.get_num_threads(), **more)
+    write_report(out, "slice", facts, [asdict(row) for row in rows], slice_report(facts, rows))

@@ -1,5 +1,6 @@
 """Networks, Adam and random streams on the run axis, against torch's own modules run by run."""
 
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,6 @@ from moore.networks.fast_mlp import NARROW
 from moore.networks.gaussian import deterministic_action, squashed_gaussian
 from moore.networks.mlp import MLP
 from moore.networks.random import Streams, derive_seed, scale_to_index
-from tests.support.state import tensors
 
 SEEDS = [3, 4, 5]
 
@@ -146,22 +146,6 @@ def test_run_adam_is_separate_adams() -> None:
     assert ours.steps.tolist() == [5.0, 2.0, 0.0]
 
 
-def test_run_adam_state_continues() -> None:
-    """Breaks if `state` misses something that the next step depends on."""
-    grads = torch.randn(6, 2, 3, generator=torch.Generator().manual_seed(3))
-    params = torch.zeros(2, 3)
-    whole = RunAdam(params, lr=0.1)
-    for grad in grads[:3]:
-        whole.step(grad)
-    copy = params.clone()
-    resumed = RunAdam(copy, lr=0.1)
-    resumed.load({key: value.clone() for key, value in tensors(whole).items()})
-    for grad in grads[3:]:
-        whole.step(grad)
-        resumed.step(grad)
-    assert torch.equal(params, copy)
-
-
 def test_streams_do_not_know_the_cohort() -> None:
     """Breaks if one generator serves several runs or purposes."""
     for kind in ("normal", "uniform"):
@@ -171,17 +155,6 @@ def test_streams_do_not_know_the_cohort() -> None:
             assert torch.equal(getattr(alone, kind)(40, 2)[0], together[run])
             assert not torch.equal(getattr(Streams([seed], "offline", "policy"), kind)(40, 2)[0], together[run])
     assert together.dtype == torch.float64
-
-
-def test_streams_state_continues() -> None:
-    """Breaks if a resumed stream repeats or skips numbers."""
-    stream = Streams(SEEDS, "x")
-    stream.normal(5)
-    saved = stream.state()["generators"].clone()
-    expected = stream.uniform(7)
-    other = Streams([9, 9, 9], "y")
-    other.load({"generators": saved})
-    assert torch.equal(other.uniform(7), expected)
 
 
 def test_derived_seeds_are_distinct() -> None:

@@ -19,6 +19,7 @@ from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.algorithm.sampling import DENSITY_RATIO, STRATEGIES, SamplingConfig
 from moore.data.transitions import Transitions
 from moore.envs.spec import ENVIRONMENTS
+from moore.envs.vector_env import VectorEnv
 from moore.run.recorder import Recorder
 from moore.studies.axes import merge
 
@@ -79,6 +80,11 @@ class Stage:
 
     def __init__(self, cohort: Cohort) -> None:
         self.cohort = cohort
+
+    @property
+    def env(self) -> VectorEnv:
+        assert self.cohort.interaction is not None
+        return self.cohort.interaction.env
 
     def run(self, recorder: Recorder, safe_point: Callable[[], None]) -> None:
         loop = mopo if self.cohort.stage == "offline" else moore

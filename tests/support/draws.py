@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moore.algorithm.draws import ALL, Mixture, Split, part_of, plan
+from moore.algorithm.draws import ALL, Split, part_of, plan
 from moore.algorithm.replay import RealBuffer
+from moore.algorithm.sampling import Mixture
 from moore.networks.batch import unpack
 from moore.networks.random import Streams
 

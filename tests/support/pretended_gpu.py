@@ -13,9 +13,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
+from moore.algorithm.train_model import draw_batch
 from moore.networks.mlp import MLP
 from moore.networks.random import Streams
 from tests.support.agents import METHODS, three_strategies
+from tests.support.state import tensors
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +78,10 @@ def test_nothing_waits_for_the_gpu(name: str, stage: str, precision: str, device
         if made.ensemble is not None:
             made.ensemble.fitted = True
             made.imagine(t)
-            split = made._split("train")
-            data = made.real_buffer.gather(made._draw("model_batches", t, "model_batches", 3 * 8, split))
-            made.ensemble._update(data, [True, False, True])
+            made.ensemble._update(draw_batch(made, t, "model_batches", 3 * 8, "train"), [True, False, True])
         made.update_policy(t, 3)
     assert not copies
-    for key, tensor in made.agent.state().items():
+    for key, tensor in tensors(made.agent).items():
         assert tensor.device.type == device, key
 
 

@@ -16,11 +16,9 @@ import moore.algorithm.cohort
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.dynamics import Ensemble
-from moore.algorithm.moore import OnlineStage
 from moore.algorithm.replay import ModelBuffer, RealBuffer
 from moore.envs.pendulum import PendulumSimulator
-from moore.run.checkpoints import Checkpoints
-from moore.studies.timing import synchronize
+from tests.benchmarks.timing import synchronize
 
 Point = tuple[Any, str, str]  # where a function is found, its name, what its time counts as
 
@@ -34,13 +32,12 @@ ACTIVITIES: tuple[Point, ...] = (
     (Cohort, "train_model", "ensemble"),
     (Cohort, "imagine", "rollouts"),
     (Cohort, "evaluate", "evaluation"),
-    (OnlineStage, "_environment_step", "environment"),
-    (Checkpoints, "save", "checkpoint"),
+    (Cohort, "interact", "environment"),
 )
 PARTS: tuple[Point, ...] = (
     (SAC, "update", "SAC"),
     (Ensemble, "_update", "gradient"),
-    (Cohort, "_draw", "draw"),
+    (Cohort, "draw", "draw"),
     (RealBuffer, "gather", "gather"),
     (ModelBuffer, "gather", "gather"),
     (moore.algorithm.cohort, "concatenate", "gather"),
@@ -63,7 +60,7 @@ class Clocks:
         self._open: list[list[Any]] = []  # [activity, seconds of the calls inside] of the calls under way
 
     def wrap(self, call: Callable[..., Any], label: str, is_activity: bool) -> Callable[..., Any]:
-        """The same function with a clock."""
+        """Return the same function with a clock."""
 
         @functools.wraps(call)
         def timed(*args: Any, **more: Any) -> Any:
@@ -88,20 +85,10 @@ class Clocks:
 
     @contextmanager
     def watching(self, activities: Sequence[Point] = ACTIVITIES, parts: Sequence[Point] = PARTS) -> Iterator[None]:
-        """While it lasts, calls of these functions are timed. AttributeError for one that is not there any more."""
+        """Time calls of these functions while it lasts. AttributeError for one that is not there any more."""
         with ExitStack() as stack:
             for points, is_activity in ((activities, True), (parts, False)):
                 for owner, name, label in points:
                     timed = self.wrap(getattr(owner, name), label, is_activity)
                     stack.enter_context(mock.patch.object(owner, name, timed))
             yield
-
-
-def physics_share(call: Callable[[], object]) -> float:
-    """Share of a call's wall time that is spent inside of the simulator."""
-    clocks = Clocks()
-    with clocks.watching((), SIMULATORS):
-        start = time.perf_counter()
-        call()
-        total = time.perf_counter() - start
-    return clocks.seconds["", "physics"] / total
