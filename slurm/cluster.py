@@ -127,12 +127,17 @@ def _minutes(text: str) -> float:
 
 
 def test_only(script: str) -> str:
-    """What `sbatch --test-only` says of a script: where and when it could start. Raises UserError if it is refused."""
-    done = _run(["sbatch", "--test-only", *options(script)], script)
-    words = " ".join((done.stdout + done.stderr).split())
-    if done.returncode:
-        raise UserError(f"sbatch refuses this: {words}; nothing was submitted")
-    return words
+    """Return what `sbatch --test-only` says of a script: where and when it could start.
+
+    Raises UserError if it is refused.
+    """
+    done = _sbatch(script, "--test-only")
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def sbatch(script: str) -> str:
+    """Submit a script; returns the job's number. Raises UserError with sbatch's words if it is refused."""
+    return _sbatch(script, "--parsable").stdout.strip().partition(";")[0]
 
 
 def options(script: str) -> list[str]:
@@ -150,6 +155,18 @@ def cancel(jobs: Sequence[str]) -> None:
         if done.returncode:
             words = " ".join(done.stderr.split())
             raise UserError(f"scancel failed: {words}; {begin} of {len(jobs)} tasks were cancelled before")
+
+
+def _sbatch(script: str, flag: str) -> subprocess.CompletedProcess[str]:
+    """Give sbatch a script. Its options are on the command line, too: there they count more than SBATCH_... variables.
+
+    Raises UserError with sbatch's words if it refuses.
+    """
+    done = _run(["sbatch", flag, *options(script)], script)
+    if done.returncode:
+        words = " ".join((done.stdout + done.stderr).split())
+        raise UserError(f"sbatch refuses this: {words}; nothing was submitted")
+    return done
 
 
 def _ask(*command: str) -> str:

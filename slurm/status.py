@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from moore.base.errors import UserError
-from moore.cli.show import duration
+from moore.base.words import duration
 from moore.run.folders import read_manifest
 from moore.studies.study import Study
 from slurm.states import STATES, StudyView
@@ -111,7 +111,7 @@ def _display(facts: dict[str, Any]) -> Group:
         eta = "-" if run["eta"] is None else duration(run["eta"])
         table.add_row(run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, reason)
     if any(run["eta"] is not None for run in facts["runs"]):
-        lines.append("ETA: what is left of the run's cohort, at its pace since its process began")
+        lines.append("ETA: what is left of the run's unit, at its pace since its process began")
     again = counts["stopped"] + counts["todo"]
     if again:
         lines.append(f"the next `moore study submit` takes {again} of these runs")

@@ -26,22 +26,25 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from moore.base.files import write_json
 from moore.run.claim import read_claim
+from moore.run.display import Log
+from moore.run.failures import read_failure, record_failure
 from moore.run.sealed import Damaged, read_seal
 from moore.run.stop import STOPPED
-from moore.run.work import Work
+from moore.run.units import UnitProcess
+from moore.run.worker import Worker
 from slurm import start
 from slurm.profile import Profile
 from slurm.queue import read_record
-from slurm.worker import Worker, read_failure, record_failure, say
 
 REQUEUE_SECONDS = 120.0  # in which a requeue ends this process
 
+say = Log().say
 _worker: Worker | None = None  # of this process; a pickled task has none
 _terminated = False  # whether this process was told to end
 
 
 @dataclass
-class Task:
+class ArrayTask:
     """Element `index` of array `array` of a submission; called by submitit on a node."""
 
     submission: str  # its folder
@@ -68,7 +71,7 @@ class Task:
         slots = slot_environments(profile)
         say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
         todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
-        _worker = Worker(todo, slots, profile.attempts, manifest["stamp"], manifest["needs"])
+        _worker = Worker(todo, slots, Log(), profile.attempts, manifest["stamp"], manifest["needs"])
         if not _worker.run():
             sys.exit(STOPPED)
 
@@ -85,10 +88,10 @@ class Task:
         self._count_requeue("the time limit came", units, manifest["profile"]["stalled_requeues"])
         return submitit.helpers.DelayedSubmission(self)
 
-    def _units(self, manifest: dict[str, Any]) -> list[Work]:
+    def _units(self, manifest: dict[str, Any]) -> list[UnitProcess]:
         folder = Path(self.submission).parent.parent / "units"
         names = manifest["arrays"][self.array]["tasks"][self.index]
-        return [part for name in names for part in Work.read(folder / f"{name}.json").parts()]
+        return [part for name in names for part in UnitProcess.read(folder / f"{name}.json").parts()]
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         """Preempted or cancelled: whoever did it says whether the task comes back."""
@@ -99,14 +102,14 @@ class Task:
             _worker.stop(signal.SIGTERM)
         leave()
 
-    def _requeue_for(self, lacking: str, units: list[Work], most: int) -> None:
+    def _requeue_for(self, lacking: str, units: list[UnitProcess], most: int) -> None:
         """Give the task back: another node may have what was promised."""
         say(f"{lacking}; nothing is trained here")
         self._count_requeue(lacking, units, most, "resources")
         subprocess.run(["scontrol", "requeue", element()], check=True, timeout=60)
         time.sleep(REQUEUE_SECONDS)
 
-    def _count_requeue(self, why: str, units: list[Work], most: int, kind: str = "no progress") -> None:
+    def _count_requeue(self, why: str, units: list[UnitProcess], most: int, kind: str = "no progress") -> None:
         """Leave, without a requeue, where the last `most` brought nothing on or there is no scontrol on this node."""
         path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
         now = progress(units)
@@ -162,7 +165,7 @@ def preempted() -> bool:
     return re.search(r"\bPreemptTime=\d", answer) is not None and "JobState=CANCELLED" not in answer
 
 
-def progress(units: list[Work]) -> list[int]:
+def progress(units: list[UnitProcess]) -> list[int]:
     """A list that grows with all that is trained and kept: finished units, offline stages, checkpoints of a stage."""
     checkpoints = 0
     for path in [path for unit in units for path in unit.checkpoint_files() if path.suffix == ".pt"]:

@@ -27,8 +27,8 @@ from moore.networks.batch import Batch, BatchWithReturns
 from moore.networks.graphs import caller
 from moore.run.checkpoints import Checkpoints
 from moore.studies.axes import merge
+from moore.studies.estimate import random_transitions
 from moore.studies.study import METHODS
-from moore.studies.timing import random_transitions
 from tests.benchmarks.arithmetic import rollout_row, training, update_row
 from tests.benchmarks.checkpoint import filled_stage, scale_run
 

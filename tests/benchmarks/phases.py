@@ -28,7 +28,7 @@ from moore.run.checkpoints import Checkpoints
 from moore.run.recorder import Recorder
 from moore.run.unit import CHECKPOINT_SECONDS, Unit
 from moore.run.unit_data import UnitData
-from moore.run.work import Work
+from moore.run.units import UnitProcess
 from moore.studies.identity import offline_config, offline_run_id
 from moore.studies.study import ABLATIONS_DIR, load_study
 from tests.benchmarks.cases import play_behaviour
@@ -196,7 +196,7 @@ def trained(runs: Sequence[RunConfig], device: str, threads: int) -> list[dict[s
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         UnitData(root).load(runs, lambda label: None)
-        work = Work(STUDY, list(runs), root, device)
+        work = UnitProcess(STUDY, list(runs), root, device)
         work.write_spec()
         unit, clocks = Unit(json.loads(work.spec_path.read_text()), work.spec_path), Clocks(device)
         start = time.perf_counter()

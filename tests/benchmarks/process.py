@@ -10,7 +10,7 @@ from typing import Any
 import tyro
 
 from moore.base.errors import UserError
-from moore.run.work import KEEP_MEMORY
+from moore.run.units import KEEP_MEMORY
 
 
 def run(main: Callable[..., Any], module: str) -> None:

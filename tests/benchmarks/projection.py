@@ -12,14 +12,14 @@ from moore.agents.registry import make_agent
 from moore.algorithm.config import RunConfig
 from moore.algorithm.dynamics import Ensemble
 from moore.base.machine import short
+from moore.base.words import duration
 from moore.cli.options import find_study
-from moore.cli.show import duration
 from moore.envs.spec import find_spec
-from moore.studies.cost import counts
+from moore.studies.estimate import counts
 from tests.benchmarks.arithmetic import actor_row, forward, rollout_row, training, update_row
 from tests.benchmarks.report import table
 
-Part = tuple[str, str]  # (stage, what) of `moore.studies.cost.counts`
+Part = tuple[str, str]  # (stage, what) of `moore.studies.estimate.counts`
 
 
 @dataclass(frozen=True)

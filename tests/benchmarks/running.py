@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from moore.run.work import KEEP_MEMORY
+from moore.run.units import KEEP_MEMORY
 from tests.benchmarks.cases import Case, Prepared, prepared, update_flops
 from tests.benchmarks.memory import held_mb, peak_mb
 from tests.benchmarks.speed import measure, peak

@@ -22,9 +22,7 @@ from analysis.scaling import PANELS, caption, cost_table, figure
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
 from moore.cli.options import check_device, find_study
-from moore.studies.cost import TIMED, counts
-from moore.studies.memory import cohort_memory
-from moore.studies.timing import times, weights_seconds
+from moore.studies.estimate import TIMED, counts, times, weights_seconds
 from tests.benchmarks.process import run
 from tests.benchmarks.projection import column
 from tests.benchmarks.report import report_facts, write_report
@@ -49,7 +47,7 @@ class Point:
 
 
 def measured(point: Point, panel: str, device: str) -> dict[str, Any]:
-    """One row: seconds of one run for one environment step, by part, and the memory that is estimated for it."""
+    """One row: seconds of one run for one environment step, by part."""
     config, kind = configuration(point), torch.device(device).type
     one = times(cohort_key(config), "online", point.runs, device, point.transitions, MOST_BRANCHES[kind])
     seconds = dict.fromkeys((*PART.values(), "the rest"), 0.0)
@@ -62,14 +60,7 @@ def measured(point: Point, panel: str, device: str) -> dict[str, Any]:
         rows = point.transitions + config.online_steps // 2
         trainings = happens["online", "rollouts"] / config.online_steps
         seconds["weights by model_error"] = trainings * weights_seconds(weighed, rows, device)
-    memory = cohort_memory([config] * point.runs, device, point.transitions)
-    return {
-        "panel": panel,
-        **asdict(point),
-        "seconds": seconds,
-        "memory_run": memory.runs[0],
-        "shared": memory.shared,
-    }
+    return {"panel": panel, **asdict(point), "seconds": seconds}
 
 
 def configuration(point: Point) -> RunConfig:

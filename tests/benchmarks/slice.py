@@ -36,8 +36,7 @@ from moore.cli.options import check_device, find_study
 from moore.data.transitions import Transitions
 from moore.run.recorder import Recorder
 from moore.studies.axes import merge
-from moore.studies.memory import cohort_memory
-from moore.studies.timing import random_transitions, synchronize
+from moore.studies.estimate import random_transitions, synchronize
 from tests.benchmarks.process import run
 from tests.benchmarks.projection import Part, markdown, projection
 from tests.benchmarks.report import report_facts, write_report
@@ -106,7 +105,7 @@ def configurations(size: Size) -> list[RunConfig]:
 
 
 class Clock:
-    """Seconds and calls of each part, a (stage, what) of `moore.studies.cost.counts`.
+    """Seconds and calls of each part, a (stage, what) of `moore.studies.estimate.counts`.
 
     A part lasts until another one begins, and only there a GPU is waited for: inside of a part its queue stays full.
     """
@@ -243,7 +242,7 @@ def main(
     names = dict.fromkeys(config.dataset for config in configs)
     data = {str(name): random_transitions(configs[0].env, size.transitions, seed) for seed, name in enumerate(names)}
     clock = run_slice(configs, data, size, device, 60 * minutes - (time.monotonic() - start))
-    memory = peak_memory(device) | {"estimate": cohort_memory(configs, device, size.transitions).total}
+    memory = peak_memory(device)
     rows = projection(configs, clock.seconds, clock.calls)
     facts = report_facts(
         load,

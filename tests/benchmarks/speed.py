@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from moore.studies.timing import synchronize
+from moore.studies.estimate import synchronize
 
 MATMUL = {"cpu": 2048, "cuda": 8192}  # rows of the square product that saturates the device
 BURST = 0.02  # s of work queued on a GPU between two looks at the clock: a wait for each call would be timed instead

@@ -23,7 +23,7 @@ from moore.algorithm.mopo import offline_stage
 from moore.base.errors import UserError
 from moore.networks.mlp import MLP
 from moore.run.recorder import Recorder
-from moore.studies.timing import random_transitions
+from moore.studies.estimate import random_transitions
 from tests.benchmarks import tracing
 from tests.benchmarks.bench import main
 from tests.benchmarks.cases import METHOD_STAGES, UNITS, Case, configuration, evaluation, prepared, update_flops
@@ -131,7 +131,7 @@ def test_clocks_give_every_second_to_one_owner(monkeypatch: pytest.MonkeyPatch) 
     """Breaks if a part's time counts for its activity too, or for the activity around that activity."""
     now = 0.0
 
-    class Work:
+    class UnitProcess:
         def outer(self) -> None:
             spend(1)
             self.part()
@@ -151,10 +151,10 @@ def test_clocks_give_every_second_to_one_owner(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(tracing.time, "perf_counter", lambda: now)
     clocks = Clocks()
-    with clocks.watching([(Work, "outer", "out"), (Work, "inner", "in")], [(Work, "part", "p")]):
-        Work().outer()
-        Work().part()
-    Work().outer()  # not watched any more
+    with clocks.watching([(UnitProcess, "outer", "out"), (UnitProcess, "inner", "in")], [(UnitProcess, "part", "p")]):
+        UnitProcess().outer()
+        UnitProcess().part()
+    UnitProcess().outer()  # not watched any more
     assert clocks.seconds == {("out", ""): 3, ("out", "p"): 100, ("in", ""): 10, ("in", "p"): 100, ("", "p"): 100}
     assert clocks.calls == dict.fromkeys(clocks.seconds, 1)
 

@@ -19,9 +19,8 @@ from moore.algorithm.config import cohort_key
 from moore.algorithm.dynamics import DynamicsConfig
 from moore.base.errors import UserError
 from moore.cli.options import find_study
-from moore.studies import cost
-from moore.studies.cost import CohortCost, Estimate, Line
-from moore.studies.timing import Times, random_transitions
+from moore.studies import estimate
+from moore.studies.estimate import Line, Times, UnitCost, random_transitions
 from tests.benchmarks import scaling, slice
 from tests.benchmarks.projection import Projected, column, markdown, part_flops, projection
 from tests.benchmarks.slice import Clock, Size, configurations, run_slice
@@ -123,14 +122,14 @@ def test_parts_wait_for_the_device_only_where_they_change(monkeypatch: pytest.Mo
     monkeypatch.setattr(slice, "synchronize", synchronize)
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
 
-    class Work:
+    class UnitProcess:
         def first(self) -> None:
             now[0] += 1.0
 
         def second(self, count: int) -> None:
             now[0] += 10.0
 
-    clock, work = Clock("cpu"), Work()
+    clock, work = Clock("cpu"), UnitProcess()
     clock.watch(work, "first", ("online", "a"), lambda: 1)
     clock.watch(work, "second", ("online", "b"), lambda count: count)
     for _ in range(3):
@@ -146,7 +145,7 @@ def test_parts_wait_for_the_device_only_where_they_change(monkeypatch: pytest.Mo
 def test_projection_by_hand() -> None:
     """Breaks if a part is multiplied by the slice's own counts in place of the paper's."""
     configs = configurations(TINY)
-    parts = [(stage, what) for stage in ("offline", "online") for what in cost.TIMED]
+    parts = [(stage, what) for stage in ("offline", "online") for what in estimate.TIMED]
     rows = projection(configs, dict.fromkeys(parts, 6.0), dict.fromkeys(parts, 3))
     found = {(row.stage, row.what): row.count for row in rows}
     assert found == {
@@ -215,7 +214,7 @@ def test_a_study_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a cohort is left out of a method's lines, or the schedule has other jobs than the cohorts."""
     study = find_study("where", "mini")
     lines = (Line("offline", "policy updates", 5, 100, 2.0), Line("online", "rollouts", 20, 10, 0.5))
-    costs = [CohortCost(runs, 5, False, Estimate(lines, 0)) for runs in study.cohorts()]
+    costs = [UnitCost(runs, 5, False, lines) for runs in study.cohorts()]
     assert len(costs) == 2
     rows = part_rows(costs)
     assert [row[1:6] for row in rows] == [
@@ -344,9 +343,9 @@ def test_readmes_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_scaling_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if the command does not write what the block reads, or the tables are lost under the caption."""
-    monkeypatch.setattr("moore.studies.timing.MOMENT", 0.0)
+    monkeypatch.setattr("moore.studies.estimate.MOMENT", 0.0)
     monkeypatch.setattr(scaling, "weights_seconds", lambda config, rows, device: 1.0)
-    monkeypatch.setattr("moore.studies.cost.times", lambda *_: Times(1.0, 1.0, 1.0, 1.0, 1.0))
+    monkeypatch.setattr("moore.studies.estimate.times", lambda *_: Times(1.0, 1.0, 1.0, 1.0, 1.0))
     out = tmp_path / drawn.RESULTS
     monkeypatch.setattr(scaling, "MOST_BRANCHES", {"cpu": 10})
     monkeypatch.setattr(scaling, "configuration", lambda point: small_paper_run())
@@ -375,7 +374,7 @@ def test_slice_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slice.main(TINY, tmp_path, "cpu")
     found = json.loads((tmp_path / "slice.json").read_text())
     assert Projected(**found["rows"][2]).total == pytest.approx(2e-3 * 10**6)
-    assert found["facts"]["memory"].keys() == {"resident", "estimate"}
+    assert found["facts"]["memory"].keys() == {"resident"}
     assert "| offline | policy updates | 1,000 | 2.0 | 2.000 |" in (tmp_path / "slice.md").read_text()
 
 

@@ -20,7 +20,7 @@ from moore.algorithm.moore import OnlineStage
 from moore.algorithm.replay import ModelBuffer, RealBuffer
 from moore.envs.pendulum import PendulumSimulator
 from moore.run.checkpoints import Checkpoints
-from moore.studies.timing import synchronize
+from moore.studies.estimate import synchronize
 
 Point = tuple[Any, str, str]  # where a function is found, its name, what its time counts as
 

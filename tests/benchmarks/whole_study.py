@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from moore.cli.show import duration
-from moore.studies.cost import CohortCost, study_costs
+from moore.base.words import duration
+from moore.studies.estimate import UnitCost, study_costs
 from moore.studies.study import Study
 from tests.benchmarks.projection import part_flops
 from tests.benchmarks.report import table
@@ -28,7 +28,7 @@ def makespan(seconds: Sequence[float], devices: int) -> float:
 def study_report(study: Study, device: str) -> tuple[list[str], dict[str, Any]]:
     """Lines of Markdown: every part of every method with its arithmetic, and the makespans; and these as facts."""
     costs = list(study_costs(study.cohorts(), device))
-    seconds = [cost.estimate.seconds("offline") + cost.estimate.seconds("online") for cost in costs]
+    seconds = [cost.seconds("offline") + cost.seconds("online") for cost in costs]
     lines = [
         f"## The study {study.name}, {len(study.runs)} runs",
         "",
@@ -55,7 +55,7 @@ def study_report(study: Study, device: str) -> tuple[list[str], dict[str, Any]]:
     return lines, {"name": study.name, "runs": len(study.runs), "cohorts": len(costs), "hours": hours}
 
 
-def part_rows(costs: Sequence[CohortCost]) -> list[tuple[str, ...]]:
+def part_rows(costs: Sequence[UnitCost]) -> list[tuple[str, ...]]:
     """Cells of each method's parts, summed over its cohorts."""
     calls: dict[tuple[str, str, str], float] = {}
     seconds, flops = dict.fromkeys(calls, 0.0), dict.fromkeys(calls, 0.0)
@@ -63,7 +63,7 @@ def part_rows(costs: Sequence[CohortCost]) -> list[tuple[str, ...]]:
         methods = ", ".join(dict.fromkeys(run.method for run in cost.runs))
         config = cost.runs[0]
         work = {stage: part_flops(config, stage) for stage in ("offline", "online")}
-        for line in cost.estimate.lines:
+        for line in cost.lines:
             key = (methods, line.stage, line.what)
             number = line.runs * line.count
             calls[key] = calls.get(key, 0.0) + number

@@ -25,7 +25,7 @@ PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
-class Work:
+class UnitProcess:
     """One unit as a process of its own; offline_only: its runs' offline stages and no more."""
 
     def __init__(self, study: str, runs: list[RunConfig], root: Path, device: str, offline_only: bool = False) -> None:
@@ -43,12 +43,12 @@ class Work:
         self._finished = False  # once finished, the display need not look again
 
     @staticmethod
-    def read(path: Path) -> Work:
+    def read(path: Path) -> UnitProcess:
         """The unit of a spec file. Raises UserError for a file that is not there or not one."""
         try:
             spec = json.loads(path.read_text())
             runs = [from_mapping(values, str(path)) for values in spec["runs"]]
-            return Work(spec["study"], runs, Path(spec["root"]), spec["device"], spec["offline_only"])
+            return UnitProcess(spec["study"], runs, Path(spec["root"]), spec["device"], spec["offline_only"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is not the spec of a unit ({error}); accepted: the same submit again") from None
 
@@ -108,14 +108,14 @@ class Work:
         for path in self.checkpoint_files():
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def halves(self) -> list[Work]:
+    def halves(self) -> list[UnitProcess]:
         """The same runs as two units; a seed's runs stay together, as they share an offline stage."""
         runs = sorted(self.runs, key=lambda run: run.seed)
         middle = len(runs) // 2
         parts = (runs[:middle], runs[middle:]) if middle else (runs,)
-        return [Work(self.study, part, self.root, self.device, self.offline_only) for part in parts]
+        return [UnitProcess(self.study, part, self.root, self.device, self.offline_only) for part in parts]
 
-    def parts(self) -> list[Work]:
+    def parts(self) -> list[UnitProcess]:
         """Itself, or what it has been split into."""
         if len(self.runs) == 1 or not self.split_path.exists():
             return [self]
@@ -198,15 +198,15 @@ class Work:
         return f"{self.name} failed: {killed}{last} (log: {path})"
 
 
-def study_units(study: Study, root: Path, device: str, live: Collection[str] = ()) -> list[Work]:
+def study_units(study: Study, root: Path, device: str, live: Collection[str] = ()) -> list[UnitProcess]:
     """The units of a study: its cohorts, or the part of a cohort that a larger study adds, halved where it did not fit.
 
     live: ids of runs that somebody trains; they are in no unit. A cohort of which all runs are finished is one, too.
     """
-    return [unit for cohort in study.cohorts() for unit in _units(Work(study.name, cohort, root, device), live)]
+    return [unit for cohort in study.cohorts() for unit in _units(UnitProcess(study.name, cohort, root, device), live)]
 
 
-def _units(cohort: Work, live: Collection[str]) -> Iterator[Work]:
+def _units(cohort: UnitProcess, live: Collection[str]) -> Iterator[UnitProcess]:
     for whole in cohort.parts():
         rest = [run for run in whole.runs if not is_finished(whole.runs_root / run_id(run), run)]
         free = [run for run in rest if run_id(run) not in live]
@@ -214,7 +214,7 @@ def _units(cohort: Work, live: Collection[str]) -> Iterator[Work]:
         if not rest or len(free) == len(whole.runs) or begun:
             yield whole
         elif free:
-            yield from _units(Work(whole.study, free, whole.root, whole.device), live)
+            yield from _units(UnitProcess(whole.study, free, whole.root, whole.device), live)
 
 
 def _update_cost(run: RunConfig, cql_coef: str) -> float:
