@@ -10,7 +10,7 @@ ARGS ?=
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations figures check-readme
+.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations publish figures check-readme
 .PHONY: bench-details bench-scaling bench-slice claims report notebooks submit clean
 
 help:            ## this list
@@ -27,9 +27,10 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps d4rl==1.1
 	touch $@
 
-lint: $(READY)   ## ruff
+lint: $(READY)   ## ruff, and that imports go down the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
@@ -42,7 +43,7 @@ test: $(READY)   ## the fast tests, under ten minutes on two cores
 	$(BIN)/python -m pytest
 
 test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make test`
-	KILLS=50 $(BIN)/python -m pytest tests/test_resume_kill.py
+	KILLS=50 $(BIN)/python -m pytest tests/run/test_kill.py
 
 test-slurm: $(READY) ## the launcher on a real Slurm, started on this machine and ended again (tests/cluster/install.sh installs it)
 	$(BIN)/python -m pytest -rs tests/cluster
@@ -61,7 +62,7 @@ bench-scaling: $(READY) ## cost against R, N_off, rollout batch and ensemble wid
 bench-slice: $(READY) ## a slice of 20 runs at the paper's scale in 8 minutes of a GPU (DEVICE=cuda; SLICE="--runs 2 ..." for less)
 	$(BIN)/python -m tests.benchmarks.slice --out tests/benchmarks/results --device $(DEVICE) $(SLICE) $(ARGS)
 
-reproduce-table: $(READY) ## train what is missing, print table and curves (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
+reproduce-table: $(READY) ## train what is missing, print the table; rows and figures go to build/ (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
 
 reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (SCALE=mini|laptop|paper)
@@ -70,6 +71,9 @@ reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (S
 submit: $(READY) ## submit what is left of GRID to SLURM (GRID=sampling PROFILE=my-cluster.yaml SCALE=mini|laptop|paper)
 	$(BIN)/moore study submit $(or $(GRID),$(error GRID is missing: a study, by name or path)) --scale $(SCALE) \
 		--profile $(or $(PROFILE),$(error PROFILE is missing: a file in slurm/profiles, by name or path)) $(ARGS)
+
+publish: $(READY) ## copy the rows of a finished study to analysis/results (STUDY=... SCALE=...): the one target that changes files in git
+	$(BIN)/moore study publish $(STUDY) --scale $(SCALE) $(ARGS)
 
 figures: $(READY) ## tables, figures and README's generated blocks again, from the rows in analysis/results
 	$(BIN)/python -m analysis.report
@@ -86,5 +90,6 @@ report: $(READY) ## one page with all tables, figures, claims, provenance and co
 notebooks: $(READY) ## execute analysis/notebooks into build/notebooks
 	$(BIN)/python -m analysis.run_notebooks $(ARGS)
 
-clean:           ## remove generated runs and caches (results in git stay)
-	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+clean:           ## remove generated runs, what was built from them, and caches (what is in git stays)
+	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info MUJOCO_LOG.TXT
+	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +

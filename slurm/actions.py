@@ -136,7 +136,7 @@ def _failure(view: StudyView, unit: UnitProcess) -> dict[str, Any]:
 
 
 def _runs(view: StudyView, unit: UnitProcess) -> list[str]:
-    """Unfinished runs of a unit; of an offline unit: those that wait for it."""
+    """Return the unfinished runs of a unit; of an offline unit: those that wait for it."""
     units = view.dependants(unit) if unit.offline_only else [unit]
     return [run for one in units for run in view.unfinished(one)]
 
@@ -146,7 +146,7 @@ def _unfinished(view: StudyView, name: str) -> list[str]:
 
 
 def _trainers(view: StudyView, run: str) -> Iterator[UnitProcess]:
-    """The units with a log that have trained a run or its offline stage, the latest last."""
+    """Yield the units with a log that have trained a run or its offline stage, the latest last."""
     config = next(config for config in view.study.runs if run_id(config) == run)
     stage = offline_run_id(config) if config.dataset is not None else None
     logs = sorted((view.folder / "units").glob("*.log"), key=lambda path: path.stat().st_mtime)

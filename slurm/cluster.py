@@ -61,12 +61,12 @@ class QueuedTask:
 
 
 def has_slurm() -> bool:
-    """Whether this machine can ask and submit."""
+    """Tell whether this machine can ask and submit."""
     return shutil.which("squeue") is not None and shutil.which("sbatch") is not None
 
 
 def our_tasks() -> list[QueuedTask]:
-    """Every task of any submission of this user that waits or runs, in any partition.
+    """Return every task of any submission of this user that waits or runs, in any partition.
 
     Raises UserError if squeue is missing, fails or says what cannot be read: that never means that nothing runs.
     """
@@ -88,7 +88,10 @@ def _task(line: str) -> QueuedTask:
 
 
 def max_array_size() -> int:
-    """How many elements an array may have. Raises UserError if scontrol cannot be asked, or arrays are switched off."""
+    """Return how many elements an array may have.
+
+    Raises UserError if scontrol cannot be asked, or arrays are switched off.
+    """
     answer = _ask("scontrol", "show", "config")
     limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", answer, re.MULTILINE)
     sizes = [int(size or tasks) for size, tasks in limits]
@@ -98,7 +101,7 @@ def max_array_size() -> int:
 
 
 def partition_max_minutes(partition: str | None) -> float:
-    """MaxTime of a partition, of the longest of several (`a,b`), or of the default one; inf if it has none.
+    """Return MaxTime of a partition, of the longest of several (`a,b`), or of the default one; inf if it has none.
 
     Raises UserError for a partition that is not there, and if scontrol cannot be asked.
     """
@@ -118,7 +121,7 @@ def partition_max_minutes(partition: str | None) -> float:
 
 
 def _minutes(text: str) -> float:
-    """Scontrol's times: UNLIMITED, or [days-]hours:minutes:seconds."""
+    """Read scontrol's times: UNLIMITED, or [days-]hours:minutes:seconds."""
     if text == "UNLIMITED":
         return float("inf")
     days, _, clock = text.rpartition("-")
@@ -141,7 +144,7 @@ def sbatch(script: str) -> str:
 
 
 def options(script: str) -> list[str]:
-    """The options in a script's #SBATCH lines, for a command line: there the environment cannot override them."""
+    """Return the options in a script's #SBATCH lines: on a command line the environment cannot override them."""
     lines = script.splitlines()
     return [
         word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line.removeprefix("#SBATCH "))

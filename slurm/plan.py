@@ -41,12 +41,12 @@ class Submission:
     todo: int = 0
 
     def units(self) -> list[UnitProcess]:
-        """All units of the arrays."""
+        """List all units of the arrays."""
         return [unit for array in self.arrays for task in array.tasks for unit in task]
 
 
 def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_array: int) -> Submission:
-    """Submission what is left; queue: what tasks of SLURM have already. Nothing is written.
+    """Plan what is left; queue: what tasks of SLURM have already. Nothing is written.
 
     Raises UserError where finished runs are of another configuration.
     """
@@ -132,14 +132,14 @@ def _split(unit: UnitProcess, profile: Profile, plan: Submission) -> list[UnitPr
 
 
 def _pack(units: list[UnitProcess], size: int) -> list[tuple[UnitProcess, ...]]:
-    """Tasks of `size` units; long ones first, so that the last to start are short."""
+    """Pack tasks of `size` units; long ones first, so that the last to start are short."""
     ordered = sorted(units, key=lambda unit: -unit.cost)
     count = -(-len(ordered) // size)
     return [tuple(ordered[number::count]) for number in range(count)]
 
 
 def describe(plan: Submission, runs: int) -> Mapping[str, int]:
-    """How many runs are where."""
+    """Count how many runs are where."""
     return {
         "runs": runs,
         "done": plan.done,

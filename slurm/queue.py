@@ -24,20 +24,26 @@ class Queue:
     units: list[UnitProcess] = field(default_factory=list)  # each once
 
     def runs(self) -> set[str]:
-        """Ids of the runs that live tasks have. Names of units do not do: the study may pack its runs otherwise now."""
+        """Return the ids of the runs that live tasks have.
+
+        Names of units do not do: the study may pack its runs otherwise now.
+        """
         return {run_id(run) for unit in self.units if not unit.offline_only for run in unit.runs}
 
     def stages(self) -> set[str]:
-        """Ids of the offline stages that are missing and that live tasks train or wait for."""
+        """Return the ids of the offline stages that are missing and that live tasks train or wait for."""
         return {stage for unit in self.units for stage in unit.missing_stages()}
 
     def all_stages(self) -> set[str]:
-        """Ids of the offline stages of live tasks, missing or not."""
+        """Return the ids of the offline stages of live tasks, missing or not."""
         return {offline_run_id(run) for unit in self.units for run in unit.runs if run.dataset is not None}
 
 
 def ask_queue(folder: Path) -> Queue:
-    """The queue of the study in this folder. Raises UserError if SLURM does not say, or a record cannot be read."""
+    """Ask for the queue of the study in this folder.
+
+    Raises UserError if SLURM does not say, or a record cannot be read.
+    """
     tasks: dict[str, list[QueuedTask]] = {}
     names: dict[str, list[str]] = {}
     units: dict[str, UnitProcess] = {}
@@ -54,7 +60,7 @@ def ask_queue(folder: Path) -> Queue:
 
 
 def task_units(path: Path, array: int, task: int) -> list[str]:
-    """Names of the units of a task, by the record of its submission."""
+    """Return the names of the units of a task, by the record of its submission."""
     try:
         return read_record(path)["arrays"][array]["tasks"][task]
     except (LookupError, TypeError) as error:
@@ -65,7 +71,7 @@ def task_units(path: Path, array: int, task: int) -> list[str]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record of a submission."""
+    """Read the record of a submission."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

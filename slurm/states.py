@@ -67,19 +67,19 @@ class StudyView:
         self.unit_of = {run_id(run): unit for unit in self.units for run in unit.runs}
 
     def unfinished(self, unit: UnitProcess) -> list[str]:
-        """Ids of the runs of a unit that are not finished."""
+        """Return the ids of the runs of a unit that are not finished."""
         return [name for name in map(run_id, unit.runs) if name not in self.done and name in self.unit_of]
 
     def stage_makers(self, unit: UnitProcess) -> list[UnitProcess]:
-        """The offline units that train what a unit still lacks."""
+        """Return the offline units that train what a unit still lacks."""
         return [maker for maker in self.offline_units if self._lacks(maker) & self._lacks(unit)]
 
     def dependants(self, maker: UnitProcess) -> list[UnitProcess]:
-        """The units that lack what an offline unit trains."""
+        """Return the units that lack what an offline unit trains."""
         return [unit for unit in self.units if self._lacks(maker) & self._lacks(unit)]
 
     def check(self, runs: Sequence[str]) -> None:
-        """UserError, with similar ids, for a run that the study has not."""
+        """Raise UserError, with similar ids, for a run that the study has not."""
         ids = [run_id(run) for run in self.study.runs]
         for run in runs:
             if run not in ids:
@@ -90,7 +90,7 @@ class StudyView:
                 )
 
     def state(self, unit: UnitProcess) -> State:
-        """Where a unit is that is not finished."""
+        """Tell where a unit is that is not finished."""
         state = self._by_itself(unit)
         if state.state in ("failed", "running", "claimed") or state.never_starts:
             return state
@@ -115,7 +115,7 @@ class StudyView:
         return state
 
     def _by_itself(self, unit: UnitProcess) -> State:
-        """Where a unit is, whatever it may wait for."""
+        """Tell where a unit is, whatever it may wait for."""
         failure, claim = read_failure(unit), read_claim(unit.claim_path)
         attempts = failure.get("attempts", 0)
         again = f"attempt {attempts + 1} after {failure.get('kind')}" if failure else ""
@@ -135,7 +135,7 @@ class StudyView:
         return State("stopped", again or "the next submit goes on", where, task_id(claim or failure))
 
     def _holder(self, unit: UnitProcess, claim: dict[str, Any]) -> State | None:
-        """The process that claims a unit, if it is there or nobody can tell."""
+        """Describe the process that claims a unit; None if it is certainly gone."""
         node, job = claim.get("node") or claim["host"], task_id(claim)
         state = State("running", str(unit.status().get("label", "")), node, job, eta=_eta(unit, claim))
         if job is None:
@@ -154,7 +154,7 @@ class StudyView:
         return None
 
     def _if_submitted(self, unit: UnitProcess) -> str | None:
-        """Where nobody can ask SLURM: whether some submission has a unit."""
+        """Name a submission that has a unit, where nobody can ask SLURM."""
         if self.asked:
             return None
         for path in sorted(self.folder.glob("submissions/*/manifest.json"), reverse=True):
@@ -169,14 +169,14 @@ class StudyView:
 
 
 def _offline_units(folder: Path) -> Iterator[UnitProcess]:
-    """The units of offline stages alone that any submission has made, unless they are finished."""
+    """Yield the units of offline stages alone that any submission has made, unless they are finished."""
     for path in sorted(folder.glob("*-offline-*.json")):
         if re.fullmatch(r".*-offline-[0-9a-f]{8}\.json", path.name):
             yield from (part for part in UnitProcess.read(path).parts() if not part.finished())
 
 
 def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> State:
-    """A unit that waits in SLURM's queue, or in a task that runs."""
+    """Describe a unit that waits in SLURM's queue, or in a task that runs."""
     before = bool(task.restarts) or (claim is not None and task_id(claim) == task.id)
     if task.state == "PENDING":
         reason = f"NEVER STARTS: {task.reason}" if task.never_starts else task.reason
@@ -197,7 +197,7 @@ def _with_silence(state: State, unit: UnitProcess, claim: dict[str, Any]) -> Sta
 
 
 def _eta(unit: UnitProcess, claim: dict[str, Any]) -> float | None:
-    """Seconds that the rest takes at the pace since the claim; None before there is one."""
+    """Estimate the seconds that the rest takes at the pace since the claim; None before there is one."""
     begun, status = claim.get("progress"), unit.status()
     if begun is None or status.get("time", 0) <= claim["since"]:
         return None
@@ -208,7 +208,7 @@ def _eta(unit: UnitProcess, claim: dict[str, Any]) -> float | None:
 
 
 def task_id(record: dict[str, Any]) -> str | None:
-    """The task of a claim or a failure; None for a process without SLURM."""
+    """Return the task of a claim or a failure; None for a process without SLURM."""
     if record.get("job") is None:
         return None
     return record["job"] if record.get("task") is None else f"{record['job']}_{record['task']}"

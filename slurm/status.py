@@ -49,7 +49,7 @@ def status(study: Study, root: Path, json: bool = False, watch: float | None = N
 
 
 def look(study: Study, root: Path) -> dict[str, Any]:
-    """Everything that `status` shows.
+    """Return everything that `status` shows.
 
     Keys: study; note, or None; counts, of which all = done + the states of slurm/states.py, and diverged are some of
     done; runs, those that are not finished, with run, unit, progress (share of the unit, 0 to 1) and the fields of

@@ -67,7 +67,7 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], co
 def _submit(
     study: Study, root: Path, folder: Path, profile: Profile, plan: Submission, files: dict[str, str], command: str
 ) -> None:
-    """The record first, then sbatch, then the jobs' numbers: whoever dies in between leaves nothing unaccounted for."""
+    """Write the record, call sbatch, record the jobs' numbers: whoever dies in between leaves no unknown job."""
     jobs: dict[str, str] = {}
     try:
         folder.mkdir(parents=True)
@@ -193,7 +193,10 @@ def batch_script(
 
 
 def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop: StopRequest) -> None:
-    """The same plan and the same worker, in processes of this machine. Raises Stopped and UserError as `submit`."""
+    """Train the same plan with the same worker in processes of this machine.
+
+    Raises UserError as `submit` does, and Stopped when `stop` was told.
+    """
     root = root.absolute()
     check_datasets(study, root)
     lacking = missing_resources(profile)
@@ -212,7 +215,10 @@ def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop:
 
 
 def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run: bool) -> Submission:
-    """What is left of a study, said; rows that nobody has and that are of other data are moved away first."""
+    """Plan what is left of a study, and print that.
+
+    Rows of other data, which no live task has, are moved away first.
+    """
     folder = root / study.name
     queue = ask_queue(folder) if cluster.has_slurm() and (folder / "submissions").exists() else Queue()
     if not dry_run:

@@ -76,7 +76,7 @@ class ArrayTask:
             sys.exit(STOPPED)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """Called by submitit on the warning signal: stop at checkpoints, and be requeued if that helps."""
+        """Stop at checkpoints, and be requeued if that helps; submitit calls it on the warning signal."""
         if _worker is not None:
             _worker.stop(signal.SIGUSR2)
         if _terminated:  # in the same moment
@@ -94,7 +94,7 @@ class ArrayTask:
         return [part for name in names for part in UnitProcess.read(folder / f"{name}.json").parts()]
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
-        """Preempted or cancelled: whoever did it says whether the task comes back."""
+        """Stop at checkpoints and end, as the task is preempted or cancelled; its sender says whether it comes back."""
         global _terminated
         _terminated = True
         say(f"told to stop by {signal.Signals(number).name}")
@@ -137,7 +137,7 @@ class ArrayTask:
 
 
 def element() -> str:
-    """This task for scontrol; the job's own number may stand for all tasks of its array."""
+    """Name this task for scontrol; the job's own number may stand for all tasks of its array."""
     return f"{os.environ.get('SLURM_ARRAY_JOB_ID', '')}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
 
 
@@ -155,7 +155,7 @@ def leave() -> NoReturn:
 
 
 def preempted() -> bool:
-    """Whether SLURM is about to take this task's node for others; not where scontrol is missing or does not say."""
+    """Tell whether SLURM is about to take this task's node for others; False where scontrol does not say."""
     try:
         answer = subprocess.run(
             ["scontrol", "show", "job", element()], capture_output=True, text=True, timeout=30
@@ -166,7 +166,7 @@ def preempted() -> bool:
 
 
 def progress(units: list[UnitProcess]) -> list[int]:
-    """A list that grows with all that is trained and kept: finished units, offline stages, checkpoints of a stage."""
+    """Return a list that grows with all that is kept: finished units, offline stages, checkpoints of a stage."""
     checkpoints = 0
     for path in [path for unit in units for path in unit.checkpoint_files() if path.suffix == ".pt"]:
         with suppress(Damaged):
@@ -176,7 +176,7 @@ def progress(units: list[UnitProcess]) -> list[int]:
 
 
 def missing_resources(profile: Profile) -> str | None:
-    """What the profile promises and this task does not have: a GPU run must never train on a CPU."""
+    """Say what the profile promises and this task does not have: a GPU run must never train on a CPU."""
     if profile.gpus:
         if len(visible_gpus()) < profile.gpus:
             return f"promised {profile.gpus} GPUs, {len(visible_gpus())} are visible"
@@ -193,7 +193,7 @@ def missing_resources(profile: Profile) -> str | None:
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; all where it is not set."""
+    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; all where it is not set."""
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return [str(number) for number in range(torch.cuda.device_count())]
@@ -201,7 +201,7 @@ def visible_gpus() -> list[str]:
 
 
 def slot_environments(profile: Profile) -> list[dict[str, str]]:
-    """The environment of every place for a unit: places are dealt to the GPUs in turn, CPUs are shared evenly."""
+    """Return the environment of every slot: slots are dealt to the GPUs in turn, CPUs are shared evenly."""
     count = profile.slot_count
     threads = {"OMP_NUM_THREADS": str(max(1, profile.cpus // count))}
     if not profile.gpus:

@@ -79,11 +79,11 @@ def import_curves(
 
 
 def study(command: tyro.conf.Positional[str]) -> None:
-    """Studies: show, submit, status, failures, retry, cancel, logs, collect, publish (`moore study --help`)."""
+    """Handle studies: show, submit, status, failures, retry, cancel, logs, collect, publish (`moore study --help`)."""
 
 
 def data(command: tyro.conf.Positional[str]) -> None:
-    """Datasets: make, describe, check, download, export (`moore data --help`)."""
+    """Handle datasets: make, describe, check, download, export (`moore data --help`)."""
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -96,7 +96,7 @@ GROUPS = {"study": cli_study.COMMANDS, "data": cli_data.COMMANDS}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = GROUPS.get(words[0], {}) if words else {}
     prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)

@@ -46,6 +46,7 @@ class Worker:
         self.left = False  # whether a unit is left to a later call
         self._slots, self._view, self._attempts = slots, view, attempts
         self._submission, self._needs = submission, needs or {}
+        self._told = False  # to stop
         self._stopping: list[UnitProcess] = []
         self._log_sizes: dict[str, int] = {}
         self._kills = oom_kills()
@@ -56,11 +57,9 @@ class Worker:
         stop: looked at where no signal handler calls `stop`; the units then write their checkpoints before this
         returns. Whatever is raised in here, a second Ctrl-C above all, ends the running units first.
         """
-        told = False
         try:
             while self.waiting or self.running:
-                if stop is not None and stop.signal is not None and not told:
-                    told = True
+                if stop is not None and stop.signal is not None and not self._told:
                     self._tell(stop.signal)
                     said = f"{len(self.running)} units write a checkpoint; a second Ctrl-C stops at once"
                     self._view.say(f"{stop.reason}: {said}")
@@ -71,7 +70,7 @@ class Worker:
                     if unit.process is not None and unit.process.poll() is not None:
                         self.running.pop(slot, None)
                         self._ended(unit, unit.process.returncode)
-                if told:
+                if self._told:
                     self.waiting.clear()  # nothing is tried again now
                 if self.waiting and not self.running and not self._ready():
                     break  # those that wait for a stage wait for another task
@@ -101,7 +100,7 @@ class Worker:
     def raise_for_failures(self) -> None:
         """Raise UserError naming every unit that has failed, how, and its log; after a stop, only those given up."""
         failed = [unit for unit in self.units if not unit.finished() and read_failure(unit)]
-        if self._stopping:
+        if self._told:
             failed = [unit for unit in failed if read_failure(unit)["final"]]
         if failed:
             count = f"{len(failed)} of {len(self.units)} units failed"
@@ -113,6 +112,7 @@ class Worker:
 
     def _tell(self, number: signal.Signals) -> None:
         """Send the running units a signal, and start no more."""
+        self._told = True
         if not self._stopping:
             self.left = self.left or bool(self.waiting or self.running)
             self._stopping = [unit for unit in self.running.values() if unit.process is not None]
@@ -156,7 +156,7 @@ class Worker:
             unit.failed_path.unlink(missing_ok=True)
             self._view.say(f"{unit.name}: finished", routine=True)
         elif unit.was_stopped(code) or code is None:
-            self._view.say(f"{unit.name}: stopped at a checkpoint", routine=bool(self._stopping))
+            self._view.say(f"{unit.name}: stopped at a checkpoint", routine=self._told)
             self.left = True
         else:
             self._failed(unit, code)

@@ -11,7 +11,7 @@ import pytest
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.sampling import ROW_STRATEGIES
+from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.base.words import duration
 from moore.cli.main import main
 from moore.studies import estimate as timing
@@ -127,7 +127,8 @@ def test_times_are_of_one_call_of_one_run(stage: str, monkeypatch: pytest.Monkey
     run = dataclasses.replace(
         run,
         rollout=dataclasses.replace(run.rollout, batch_size=400, length=3),
-        online=dataclasses.replace(run.online, actor_interval=4, rollout_length=5),
+        online=dataclasses.replace(run.online, rollout_length=5),
+        agent=dataclasses.replace(run.agent, online_actor_interval=4),
     )
     got = times.__wrapped__(run, stage, 3, "cpu", 500, 120)
     interval, length = (4, 5) if stage == "online" else (1, 3)

@@ -72,7 +72,7 @@ def test_hosts_stay_out_of_collected_results(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("platform.node", lambda: "node-17-of-a-site")
     facts = environment_facts()
     assert facts["host"] == "node-17-of-a-site"
-    runs = [RunConfig("pendulum", method="sac", real_ratio=1.0, seed=seed) for seed in (0, 1)]
+    runs = [RunConfig("pendulum", method="sac", algorithm="sac", seed=seed) for seed in (0, 1)]
     study = Study("toy", "mini", runs, None, {})
     for run in runs:
         row = ["toy", "sac", "none:pendulum", run.seed, run_id(run), "online", 0, 0, 0.0, "eval/score", 1.0]

@@ -158,12 +158,12 @@ def wait_at_gate(path: Path) -> None:
     """Make this process do that."""
     progress = Recorder.progress
 
-    def wait(recorder: Recorder, done: int, total: int, label: str) -> None:
-        progress(recorder, done, total, label)
-        while gate_of(path).exists() and label.startswith(gate_of(path).read_text()):
+    def wait(recorder: Recorder, phase: str, done: int, total: int) -> None:
+        progress(recorder, phase, done, total)
+        while gate_of(path).exists() and f"{phase}: {recorder.methods[0]}".startswith(gate_of(path).read_text()):
             time.sleep(0.005)
 
-    Recorder.progress = wait  # type: ignore[assignment]
+    Recorder.progress = wait  # type: ignore[method-assign, assignment]
 
 
 def _main(path: Path, seconds: float, stuck: bool) -> None:
