@@ -11,6 +11,7 @@ from typing import Any
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import write_json
+from moore.base.strict import dotted
 from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.identity import data_identity
 from moore.data.ids import resolve
@@ -41,7 +42,7 @@ def is_finished(folder: Path, config: RunConfig) -> bool:
 
 def check_same(where: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise UserError naming every key in which two configurations differ."""
-    old, new = _flat(there), _flat(here)
+    old, new = dotted(there), dotted(here)
     changes = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
         for key in dict.fromkeys([*old, *new])
@@ -111,10 +112,3 @@ def _choices(config: RunConfig) -> dict[str, Any]:
     if resolve(_id(config)).source != "self":
         return {}
     return {"transitions": config.dataset_transitions, "physics": config.physics}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -196,21 +196,12 @@ def test_this_checkout_runs_from_its_copy(tmp_path: Path) -> None:
 
 def test_code_that_is_no_checkout(checkout: Path, tmp_path: Path) -> None:
     shutil.rmtree(checkout / ".git")
+    git(tmp_path, "init", "-q")  # installed inside some repository, whose commit is not its own
     write(checkout, {"moore/__pycache__/a.pyc": "x", "runs/big.bin": "x"})
     assert snapshot(tmp_path / "code", checkout=checkout) == CodeState("unknown", False)
     copied = contents(tmp_path / "code")
     assert sorted(copied) == sorted(name for name in FILES if name.startswith(("moore", "slurm", "analysis", "abl")))
     assert (tmp_path / "code" / COMMIT_FILE).read_text() == "unknown\n"
-
-
-def test_code_that_lies_in_another_projects_checkout(checkout: Path, tmp_path: Path) -> None:
-    """Breaks if a package that is installed inside some repository takes that repository's commit for its own."""
-    shutil.rmtree(checkout / ".git")
-    git(tmp_path, "init", "-q")
-    write(tmp_path, {"theirs.txt": "x"})
-    git(tmp_path, "add", "theirs.txt")
-    git(tmp_path, "commit", "-q", "-m", "theirs")
-    assert snapshot(tmp_path / "code", checkout=checkout) == CodeState("unknown", False)
 
 
 def test_a_checkout_inside_another_repository(checkout: Path, tmp_path: Path) -> None:
