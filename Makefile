@@ -11,7 +11,7 @@ BENCH_OUT ?= build/benchmarks
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations figures check-readme
+.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations publish figures check-readme
 .PHONY: bench-scaling bench-slice claims report notebooks submit clean
 
 help:            ## this list
@@ -28,9 +28,10 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps d4rl==1.1
 	touch $@
 
-lint: $(READY)   ## ruff
+lint: $(READY)   ## ruff, and that imports go down the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 format: $(READY) ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
@@ -57,7 +58,7 @@ bench-scaling: $(READY) ## cost against R, N_off, rollout batch and ensemble wid
 bench-slice: $(READY) ## a slice of 20 runs at the paper's scale in 8 minutes of a GPU (DEVICE=cuda; ARGS="--runs 2 ..." for less)
 	$(BIN)/python -m tests.benchmarks slice --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
 
-reproduce-table: $(READY) ## train what is missing, print table and curves (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
+reproduce-table: $(READY) ## train what is missing, print the table; rows and figures go to build/ (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
 
 reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (SCALE=mini|laptop|paper)
@@ -66,6 +67,9 @@ reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (S
 submit: $(READY) ## submit what is left of GRID to SLURM (GRID=sampling PROFILE=my-cluster.yaml SCALE=mini|laptop|paper)
 	$(BIN)/moore study submit $(or $(GRID),$(error GRID is missing: a study, by name or path)) --scale $(SCALE) \
 		--profile $(or $(PROFILE),$(error PROFILE is missing: a file in slurm/profiles, by name or path)) $(ARGS)
+
+publish: $(READY) ## copy the rows of a finished study to analysis/results (STUDY=... SCALE=...): the one target that changes files in git
+	$(BIN)/moore study publish $(STUDY) --scale $(SCALE) $(ARGS)
 
 figures: $(READY) ## tables, figures and README's generated blocks again, from the rows in analysis/results
 	$(BIN)/python -m analysis.report
@@ -82,5 +86,6 @@ report: $(READY) ## one page with all tables, figures, claims, provenance and co
 notebooks: $(READY) ## execute analysis/notebooks into build/notebooks
 	$(BIN)/python -m analysis.run_notebooks $(ARGS)
 
-clean:           ## remove generated runs and caches (results in git stay)
-	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+clean:           ## remove generated runs, what was built from them, and caches (what is in git stays)
+	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info MUJOCO_LOG.TXT
+	find . -name __pycache__ -not -path "./.venv/*" -prune -exec rm -rf {} +

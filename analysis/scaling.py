@@ -37,28 +37,37 @@ def total(row: Row) -> float:
     return sum(row["seconds"][part] for part in PARTS[:4])
 
 
+MEMORY = {"memory_run": "memory of a run", "shared": "shared"}  # bytes that older reports estimated, too
+
+
+def _held(rows: Sequence[Row]) -> list[str]:
+    """Keys of MEMORY that all rows have."""
+    return [key for key in MEMORY if all(key in row for row in rows)]
+
+
 def cost_table(rows: Sequence[Row], panel: str) -> list[str]:
     """Lines of a Markdown table: milliseconds of one run for one environment step, by part, and MiB a run."""
     here = points(rows, panel)
     parts = [part for part in PARTS if any(part in row["seconds"] for row in here)]
-    head = [PANELS[panel], *(f"{part} (ms)" for part in parts), "all (ms)", "memory of a run (MiB)", "shared (MiB)"]
+    head = [PANELS[panel], *(f"{part} (ms)" for part in parts), "all (ms)"]
+    head += [f"{MEMORY[key]} (MiB)" for key in _held(rows)]
     lines = [f"| {' | '.join(head)} |", f"|{' ---: |' * len(head)}"]
     for row in here:
         cells = [f"{row[panel]:,}"]
         cells += [_milliseconds(row["seconds"][part]) if part in row["seconds"] else "" for part in parts]
-        cells += [_milliseconds(total(row)), f"{row['memory_run'] / 2**20:,.0f}", f"{row['shared'] / 2**20:,.0f}"]
+        cells += [_milliseconds(total(row)), *(f"{row[key] / 2**20:,.0f}" for key in _held(rows))]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def growth_table(rows: Sequence[Row]) -> list[str]:
     """The same from the least to the most of what a panel varies, a line for each panel."""
-    head = ["what grows", "", *PARTS[:4], "all", "memory of a run", "shared"]
+    head = ["what grows", "", *PARTS[:4], "all", *(MEMORY[key] for key in _held(rows))]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * 2}{' ---: |' * (len(head) - 2)}"]
     for panel, title in PANELS.items():
         low, high = points(rows, panel)[0], points(rows, panel)[-1]
         costs = [[row["seconds"][part] for part in PARTS[:4]] + [total(row)] for row in (low, high)]
-        sizes = [[row[key] / 2**20 for key in ("memory_run", "shared")] for row in (low, high)]
+        sizes = [[row[key] / 2**20 for key in _held(rows)] for row in (low, high)]
         cells = [title, f"{low[panel]:,} → {high[panel]:,}"]
         cells += [f"{_milliseconds(a)} → {_milliseconds(b)} ms" for a, b in zip(*costs, strict=True)]
         cells += [f"{a:,.0f} → {b:,.0f} MiB" for a, b in zip(*sizes, strict=True)]
@@ -73,7 +82,7 @@ def _milliseconds(seconds: float) -> str:
 
 def study_line(study: Mapping[str, Any]) -> str:
     """How long a whole study takes on several devices like this one."""
-    from moore.cli.show import duration
+    from moore.base.words import duration
 
     spans = ", ".join(f"{duration(3600 * hours)} on {devices}" for devices, hours in study["hours"].items())
     return (

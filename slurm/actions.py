@@ -10,12 +10,12 @@ from typing import Any
 
 from moore.base.errors import UserError
 from moore.run.claim import read_claim
-from moore.run.work import Work
+from moore.run.failures import LOG_LINES, read_failure, tail
+from moore.run.units import UnitProcess
 from moore.studies.identity import offline_run_id, run_id
 from moore.studies.study import Study
 from slurm import cluster
 from slurm.states import StudyView, task_id
-from slurm.worker import LOG_LINES, read_failure, tail
 
 
 def failures(study: Study, root: Path, json: bool = False) -> None:
@@ -117,12 +117,12 @@ def logs(study: Study, root: Path, run: str, lines: int = 40) -> None:
                 print("".join(deque(file, lines)).rstrip("\n"), end="\n\n")
 
 
-def _failed(view: StudyView) -> list[Work]:
+def _failed(view: StudyView) -> list[UnitProcess]:
     units = [*view.offline_units, *(unit for unit in view.units if view.unfinished(unit))]
     return [unit for unit in units if read_failure(unit)]
 
 
-def _failure(view: StudyView, unit: Work) -> dict[str, Any]:
+def _failure(view: StudyView, unit: UnitProcess) -> dict[str, Any]:
     failure = read_failure(unit)
     return {
         "unit": unit.name,
@@ -135,8 +135,8 @@ def _failure(view: StudyView, unit: Work) -> dict[str, Any]:
     }
 
 
-def _runs(view: StudyView, unit: Work) -> list[str]:
-    """Unfinished runs of a unit; of an offline unit: those that wait for it."""
+def _runs(view: StudyView, unit: UnitProcess) -> list[str]:
+    """Return the unfinished runs of a unit; of an offline unit: those that wait for it."""
     units = view.dependants(unit) if unit.offline_only else [unit]
     return [run for one in units for run in view.unfinished(one)]
 
@@ -145,13 +145,13 @@ def _unfinished(view: StudyView, name: str) -> list[str]:
     return [run for unit in [*view.units, *view.offline_units] if unit.name == name for run in _runs(view, unit)]
 
 
-def _trainers(view: StudyView, run: str) -> Iterator[Work]:
-    """The units with a log that have trained a run or its offline stage, the latest last."""
+def _trainers(view: StudyView, run: str) -> Iterator[UnitProcess]:
+    """Yield the units with a log that have trained a run or its offline stage, the latest last."""
     config = next(config for config in view.study.runs if run_id(config) == run)
     stage = offline_run_id(config) if config.dataset is not None else None
     logs = sorted((view.folder / "units").glob("*.log"), key=lambda path: path.stat().st_mtime)
     for path in logs:
-        unit = Work.read(path.with_suffix(".json"))
+        unit = UnitProcess.read(path.with_suffix(".json"))
         stages = {offline_run_id(one) for one in unit.runs if unit.offline_only and one.dataset is not None}
         if run in map(run_id, unit.runs) if not unit.offline_only else stage in stages:
             yield unit

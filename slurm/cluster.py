@@ -61,12 +61,12 @@ class QueuedTask:
 
 
 def has_slurm() -> bool:
-    """Whether this machine can ask and submit."""
+    """Tell whether this machine can ask and submit."""
     return shutil.which("squeue") is not None and shutil.which("sbatch") is not None
 
 
 def our_tasks() -> list[QueuedTask]:
-    """Every task of any submission of this user that waits or runs, in any partition.
+    """Return every task of any submission of this user that waits or runs, in any partition.
 
     Raises UserError if squeue is missing, fails or says what cannot be read: that never means that nothing runs.
     """
@@ -88,7 +88,10 @@ def _task(line: str) -> QueuedTask:
 
 
 def max_array_size() -> int:
-    """How many elements an array may have. Raises UserError if scontrol cannot be asked, or arrays are switched off."""
+    """Return how many elements an array may have.
+
+    Raises UserError if scontrol cannot be asked, or arrays are switched off.
+    """
     answer = _ask("scontrol", "show", "config")
     limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", answer, re.MULTILINE)
     sizes = [int(size or tasks) for size, tasks in limits]
@@ -98,7 +101,7 @@ def max_array_size() -> int:
 
 
 def partition_max_minutes(partition: str | None) -> float:
-    """MaxTime of a partition, of the longest of several (`a,b`), or of the default one; inf if it has none.
+    """Return MaxTime of a partition, of the longest of several (`a,b`), or of the default one; inf if it has none.
 
     Raises UserError for a partition that is not there, and if scontrol cannot be asked.
     """
@@ -118,7 +121,7 @@ def partition_max_minutes(partition: str | None) -> float:
 
 
 def _minutes(text: str) -> float:
-    """Scontrol's times: UNLIMITED, or [days-]hours:minutes:seconds."""
+    """Read scontrol's times: UNLIMITED, or [days-]hours:minutes:seconds."""
     if text == "UNLIMITED":
         return float("inf")
     days, _, clock = text.rpartition("-")
@@ -127,16 +130,21 @@ def _minutes(text: str) -> float:
 
 
 def test_only(script: str) -> str:
-    """What `sbatch --test-only` says of a script: where and when it could start. Raises UserError if it is refused."""
-    done = _run(["sbatch", "--test-only", *options(script)], script)
-    words = " ".join((done.stdout + done.stderr).split())
-    if done.returncode:
-        raise UserError(f"sbatch refuses this: {words}; nothing was submitted")
-    return words
+    """Return what `sbatch --test-only` says of a script: where and when it could start.
+
+    Raises UserError if it is refused.
+    """
+    done = _sbatch(script, "--test-only")
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def sbatch(script: str) -> str:
+    """Submit a script; returns the job's number. Raises UserError with sbatch's words if it is refused."""
+    return _sbatch(script, "--parsable").stdout.strip().partition(";")[0]
 
 
 def options(script: str) -> list[str]:
-    """The options in a script's #SBATCH lines, for a command line: there the environment cannot override them."""
+    """Return the options in a script's #SBATCH lines: on a command line the environment cannot override them."""
     lines = script.splitlines()
     return [
         word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line.removeprefix("#SBATCH "))
@@ -150,6 +158,18 @@ def cancel(jobs: Sequence[str]) -> None:
         if done.returncode:
             words = " ".join(done.stderr.split())
             raise UserError(f"scancel failed: {words}; {begin} of {len(jobs)} tasks were cancelled before")
+
+
+def _sbatch(script: str, flag: str) -> subprocess.CompletedProcess[str]:
+    """Give sbatch a script. Its options are on the command line, too: there they count more than SBATCH_... variables.
+
+    Raises UserError with sbatch's words if it refuses.
+    """
+    done = _run(["sbatch", flag, *options(script)], script)
+    if done.returncode:
+        words = " ".join((done.stdout + done.stderr).split())
+        raise UserError(f"sbatch refuses this: {words}; nothing was submitted")
+    return done
 
 
 def _ask(*command: str) -> str:

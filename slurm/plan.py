@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moore.algorithm.config import RunConfig, cohort_key
+from moore.run.failures import read_failure
 from moore.run.folders import is_finished
-from moore.run.work import Work, study_units
-from moore.studies.cost import device_bytes
+from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import offline_config, offline_run_id, run_id
-from moore.studies.memory import transitions_of
 from moore.studies.study import Study
 from slurm.profile import Profile
 from slurm.queue import Queue
-from slurm.worker import read_failure
 
 
 @dataclass(frozen=True)
@@ -25,12 +23,12 @@ class Array:
 
     number: int
     stage: str  # "offline": stages that several units need; "online": the units
-    tasks: tuple[tuple[Work, ...], ...]
+    tasks: tuple[tuple[UnitProcess, ...], ...]
     dependency: tuple[int, ...] = ()
 
 
 @dataclass
-class Plan:
+class Submission:
     """The arrays to submit, how many runs are not in them and why, and units that are split first."""
 
     arrays: list[Array] = field(default_factory=list)
@@ -42,17 +40,17 @@ class Plan:
     waiting: int = 0  # for an offline stage that a live task trains, or that failed
     todo: int = 0
 
-    def units(self) -> list[Work]:
-        """All units of the arrays."""
+    def units(self) -> list[UnitProcess]:
+        """List all units of the arrays."""
         return [unit for array in self.arrays for task in array.tasks for unit in task]
 
 
-def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_array: int) -> Plan:
+def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_array: int) -> Submission:
     """Plan what is left; queue: what tasks of SLURM have already. Nothing is written.
 
     Raises UserError where finished runs are of another configuration.
     """
-    plan = Plan()
+    plan = Submission()
     live = queue.runs()
     units = [
         part for unit in study_units(study, root, profile.torch_device, live) for part in _split(unit, profile, plan)
@@ -61,7 +59,7 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
     plan.live = sum(
         run_id(run) in live and not is_finished(root / study.name / "runs" / run_id(run), run) for run in study.runs
     )
-    todo: list[Work] = []
+    todo: list[UnitProcess] = []
     for unit in units:
         if unit.finished():
             continue
@@ -75,7 +73,7 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
     plan.todo = sum(len(unit.runs) for unit in online)
     for stage, members in (("offline", offline), ("online", online)):
         before = tuple(array.number for array in plan.arrays)
-        tasks = _pack(members, profile.cohorts_per_task)
+        tasks = _pack(members, profile.units_per_task)
         # of online units, those that need no array before them do not wait for it
         free = [task for task in tasks if not any(unit.name in plan.needs for unit in task)]
         bound = [task for task in tasks if task not in free]
@@ -86,7 +84,9 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
     return plan
 
 
-def _shared_stages(unfinished: list[Work], todo: list[Work], plan: Plan, queue: Queue) -> tuple[list[Work], list[Work]]:
+def _shared_stages(
+    unfinished: list[UnitProcess], todo: list[UnitProcess], plan: Submission, queue: Queue
+) -> tuple[list[UnitProcess], list[UnitProcess]]:
     """Offline units for the stages that several units need, and the online units that can be submitted."""
     missing = {unit.name: unit.missing_stages() for unit in unfinished}
     counts = Counter(stage for stages in missing.values() for stage in stages)
@@ -103,13 +103,13 @@ def _shared_stages(unfinished: list[Work], todo: list[Work], plan: Plan, queue: 
         part
         for stages in runs.values()
         if first is not None
-        for part in Work(first.study, list(stages.values()), first.root, first.device, offline_only=True).parts()
+        for part in UnitProcess(first.study, list(stages.values()), first.root, first.device, offline_only=True).parts()
     ]
     # what a live task trains, or has failed for good, no other one trains
     closed = busy | {stage for m in makers if read_failure(m).get("final") for stage in m.missing_stages()}
     open_makers = [m for m in makers if not m.missing_stages() & closed]
     coming = {stage for maker in open_makers for stage in maker.missing_stages()}
-    ready: list[Work] = []
+    ready: list[UnitProcess] = []
     for unit in todo:
         if missing[unit.name] & closed or any(counts[s] > 1 and s not in coming for s in missing[unit.name]):
             plan.waiting += len(unit.runs)
@@ -122,32 +122,24 @@ def _shared_stages(unfinished: list[Work], todo: list[Work], plan: Plan, queue: 
     return [maker for maker in open_makers if maker.missing_stages() & wanted], ready
 
 
-def _split(unit: Work, profile: Profile, plan: Plan) -> list[Work]:
-    """A unit, or its parts where the profile wants smaller cohorts or the memory of a GPU does not hold it."""
-    if len(unit.runs) == 1 or unit.finished() or unit.checkpoint_files():
+def _split(unit: UnitProcess, profile: Profile, plan: Submission) -> list[UnitProcess]:
+    """Return a unit, or its parts where the profile wants smaller ones."""
+    most = profile.unit_runs
+    if most is None or len(unit.runs) <= max(1, most) or unit.finished() or unit.checkpoint_files():
         return [unit]
-    reason = None
-    if profile.cohort_runs is not None and len(unit.runs) > profile.cohort_runs:
-        reason = f"cohort_runs is {profile.cohort_runs}"
-    elif profile.gpu_memory_bytes is not None:
-        needed = device_bytes(unit.runs, transitions_of(unit.runs[0])) * profile.cohorts_per_gpu
-        if needed > profile.gpu_memory_bytes:
-            reason = f"estimated to need {needed / 1e9:.1f} GB of gpu_memory {profile.gpu_memory_bytes / 1e9:.1f} GB"
-    if reason is None:
-        return [unit]
-    plan.splits[unit.split_path] = reason
+    plan.splits[unit.split_path] = f"unit_runs is {most}"
     return [part for half in unit.halves() for part in _split(half, profile, plan)]
 
 
-def _pack(units: list[Work], size: int) -> list[tuple[Work, ...]]:
-    """Tasks of `size` units; long ones first, so that the last to start are short."""
+def _pack(units: list[UnitProcess], size: int) -> list[tuple[UnitProcess, ...]]:
+    """Pack tasks of `size` units; long ones first, so that the last to start are short."""
     ordered = sorted(units, key=lambda unit: -unit.cost)
     count = -(-len(ordered) // size)
     return [tuple(ordered[number::count]) for number in range(count)]
 
 
-def describe(plan: Plan, runs: int) -> Mapping[str, int]:
-    """How many runs are where."""
+def describe(plan: Submission, runs: int) -> Mapping[str, int]:
+    """Count how many runs are where."""
     return {
         "runs": runs,
         "done": plan.done,

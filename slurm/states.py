@@ -14,14 +14,14 @@ from typing import Any
 from moore.base.errors import UserError
 from moore.base.files import is_alive
 from moore.run.claim import read_claim
+from moore.run.failures import read_failure
 from moore.run.folders import is_finished
-from moore.run.work import Work, study_units
+from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import run_id
 from moore.studies.study import Study
 from slurm import cluster
 from slurm.cluster import QueuedTask
 from slurm.queue import Queue, ask_queue
-from slurm.worker import read_failure
 
 SILENT_SECONDS = 600.0  # without a word of a unit that is said to train
 STATES = ("running", "claimed", "pending", "requeued", "waiting", "stopped", "todo", "failed")  # of an unfinished run
@@ -66,20 +66,20 @@ class StudyView:
         self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
         self.unit_of = {run_id(run): unit for unit in self.units for run in unit.runs}
 
-    def unfinished(self, unit: Work) -> list[str]:
-        """Ids of the runs of a unit that are not finished."""
+    def unfinished(self, unit: UnitProcess) -> list[str]:
+        """Return the ids of the runs of a unit that are not finished."""
         return [name for name in map(run_id, unit.runs) if name not in self.done and name in self.unit_of]
 
-    def stage_makers(self, unit: Work) -> list[Work]:
-        """The offline units that train what a unit still lacks."""
+    def stage_makers(self, unit: UnitProcess) -> list[UnitProcess]:
+        """Return the offline units that train what a unit still lacks."""
         return [maker for maker in self.offline_units if self._lacks(maker) & self._lacks(unit)]
 
-    def dependants(self, maker: Work) -> list[Work]:
-        """The units that lack what an offline unit trains."""
+    def dependants(self, maker: UnitProcess) -> list[UnitProcess]:
+        """Return the units that lack what an offline unit trains."""
         return [unit for unit in self.units if self._lacks(maker) & self._lacks(unit)]
 
     def check(self, runs: Sequence[str]) -> None:
-        """UserError, with similar ids, for a run that the study has not."""
+        """Raise UserError, with similar ids, for a run that the study has not."""
         ids = [run_id(run) for run in self.study.runs]
         for run in runs:
             if run not in ids:
@@ -89,8 +89,8 @@ class StudyView:
                     f"{run!r} is no run of {self.study.name}; {hint}accepted: ids as `moore study status` has them"
                 )
 
-    def state(self, unit: Work) -> State:
-        """Where a unit is that is not finished."""
+    def state(self, unit: UnitProcess) -> State:
+        """Tell where a unit is that is not finished."""
         state = self._by_itself(unit)
         if state.state in ("failed", "running", "claimed") or state.never_starts:
             return state
@@ -114,8 +114,8 @@ class StudyView:
                 return replace(state, state="waiting", reason=f"offline stage: {other.name} trains it")
         return state
 
-    def _by_itself(self, unit: Work) -> State:
-        """Where a unit is, whatever it may wait for."""
+    def _by_itself(self, unit: UnitProcess) -> State:
+        """Tell where a unit is, whatever it may wait for."""
         failure, claim = read_failure(unit), read_claim(unit.claim_path)
         attempts = failure.get("attempts", 0)
         again = f"attempt {attempts + 1} after {failure.get('kind')}" if failure else ""
@@ -134,8 +134,8 @@ class StudyView:
         where = (claim or {}).get("node") or (claim or {}).get("host") or failure.get("host")
         return State("stopped", again or "the next submit goes on", where, task_id(claim or failure))
 
-    def _holder(self, unit: Work, claim: dict[str, Any]) -> State | None:
-        """The process that claims a unit, if it is there or nobody can tell."""
+    def _holder(self, unit: UnitProcess, claim: dict[str, Any]) -> State | None:
+        """Describe the process that claims a unit; None if it is certainly gone."""
         node, job = claim.get("node") or claim["host"], task_id(claim)
         state = State("running", str(unit.status().get("label", "")), node, job, eta=_eta(unit, claim))
         if job is None:
@@ -153,8 +153,8 @@ class StudyView:
                     return replace(state, reason=f"{task.state}; {state.reason}", eta=None)
         return None
 
-    def _if_submitted(self, unit: Work) -> str | None:
-        """Where nobody can ask SLURM: whether some submission has a unit."""
+    def _if_submitted(self, unit: UnitProcess) -> str | None:
+        """Name a submission that has a unit, where nobody can ask SLURM."""
         if self.asked:
             return None
         for path in sorted(self.folder.glob("submissions/*/manifest.json"), reverse=True):
@@ -162,21 +162,21 @@ class StudyView:
                 return f"submitted ({path.parent.name})"
         return None
 
-    def _lacks(self, unit: Work) -> set[str]:
+    def _lacks(self, unit: UnitProcess) -> set[str]:
         if unit.name not in self._missing:
             self._missing[unit.name] = set() if unit.finished() else unit.missing_stages()
         return self._missing[unit.name]
 
 
-def _offline_units(folder: Path) -> Iterator[Work]:
-    """The units of offline stages alone that any submission has made, unless they are finished."""
+def _offline_units(folder: Path) -> Iterator[UnitProcess]:
+    """Yield the units of offline stages alone that any submission has made, unless they are finished."""
     for path in sorted(folder.glob("*-offline-*.json")):
         if re.fullmatch(r".*-offline-[0-9a-f]{8}\.json", path.name):
-            yield from (part for part in Work.read(path).parts() if not part.finished())
+            yield from (part for part in UnitProcess.read(path).parts() if not part.finished())
 
 
 def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> State:
-    """A unit that waits in SLURM's queue, or in a task that runs."""
+    """Describe a unit that waits in SLURM's queue, or in a task that runs."""
     before = bool(task.restarts) or (claim is not None and task_id(claim) == task.id)
     if task.state == "PENDING":
         reason = f"NEVER STARTS: {task.reason}" if task.never_starts else task.reason
@@ -189,15 +189,15 @@ def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> State
     )
 
 
-def _with_silence(state: State, unit: Work, claim: dict[str, Any]) -> State:
+def _with_silence(state: State, unit: UnitProcess, claim: dict[str, Any]) -> State:
     path = unit.folder / f"{unit.name}.progress.json"
     spoke = max(claim["since"], path.stat().st_mtime if path.exists() else 0.0)
     silent = time.time() - spoke
     return replace(state, silent=silent) if silent >= SILENT_SECONDS else state
 
 
-def _eta(unit: Work, claim: dict[str, Any]) -> float | None:
-    """Seconds that the rest takes at the pace since the claim; None before there is one."""
+def _eta(unit: UnitProcess, claim: dict[str, Any]) -> float | None:
+    """Estimate the seconds that the rest takes at the pace since the claim; None before there is one."""
     begun, status = claim.get("progress"), unit.status()
     if begun is None or status.get("time", 0) <= claim["since"]:
         return None
@@ -208,7 +208,7 @@ def _eta(unit: Work, claim: dict[str, Any]) -> float | None:
 
 
 def task_id(record: dict[str, Any]) -> str | None:
-    """The task of a claim or a failure; None for a process without SLURM."""
+    """Return the task of a claim or a failure; None for a process without SLURM."""
     if record.get("job") is None:
         return None
     return record["job"] if record.get("task") is None else f"{record['job']}_{record['task']}"

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from moore.base.errors import UserError
-from moore.cli.show import duration
+from moore.base.words import duration
 from moore.run.folders import read_manifest
 from moore.studies.study import Study
 from slurm.states import STATES, StudyView
@@ -49,7 +49,7 @@ def status(study: Study, root: Path, json: bool = False, watch: float | None = N
 
 
 def look(study: Study, root: Path) -> dict[str, Any]:
-    """Everything that `status` shows.
+    """Return everything that `status` shows.
 
     Keys: study; note, or None; counts, of which all = done + the states of slurm/states.py, and diverged are some of
     done; runs, those that are not finished, with run, unit, progress (share of the unit, 0 to 1) and the fields of
@@ -111,7 +111,7 @@ def _display(facts: dict[str, Any]) -> Group:
         eta = "-" if run["eta"] is None else duration(run["eta"])
         table.add_row(run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, reason)
     if any(run["eta"] is not None for run in facts["runs"]):
-        lines.append("ETA: what is left of the run's cohort, at its pace since its process began")
+        lines.append("ETA: what is left of the run's unit, at its pace since its process began")
     again = counts["stopped"] + counts["todo"]
     if again:
         lines.append(f"the next `moore study submit` takes {again} of these runs")

@@ -7,68 +7,33 @@ import shutil
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import submitit
-from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError, JobPaths
+from submitit.core.utils import DelayedSubmission, JobPaths
+from submitit.slurm.slurm import SlurmJobEnvironment
 
 from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.base.lock import locked
+from moore.run.display import Display
 from moore.run.folders import set_aside_other_data
 from moore.run.local import check_datasets
 from moore.run.stop import StopRequest
-from moore.studies.identity import offline_run_id, run_id
+from moore.run.worker import Worker
+from moore.studies.identity import offline_run_id, plugins, run_id
 from moore.studies.study import Study
 from slurm import cluster
-from slurm.plan import Array, Plan, describe, make_plan
+from slurm.plan import Array, Submission, describe, make_plan
 from slurm.profile import Profile
 from slurm.queue import Queue, ask_queue
 from slurm.snapshot import snapshot
-from slurm.task import Task, missing_resources, slot_environments
-from slurm.worker import Worker
+from slurm.task import ArrayTask, missing_resources, slot_environments
 
 REQUEUES = 10**6  # submitit's own limit; ours is stalled_requeues, which counts those that bring nothing on
-
-
-class Executor(submitit.SlurmExecutor):
-    """submitit's, which always submits an array, and names a wckey only where the profile does.
-
-    submitit 1.5 asks for the wckey "submitit" always, which clusters that check wckeys refuse.
-    """
-
-    def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Any]:
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
-        pickles = []
-        for delayed in delayed_submissions:
-            delayed.set_timeout(self.parameters["time"], self.max_num_timeout)
-            pickles.append(Path(self.folder) / f"{uuid.uuid4().hex}.pkl")
-            delayed.dump(pickles[-1])
-        self.parameters["map_count"] = len(pickles)
-        first = self._submit_command(self._submitit_command_str)
-        for index, path in enumerate(pickles):
-            JobPaths(self.folder, f"{first.job_id}_{index}").move_temporary_file(path, "submitted_pickle")
-        return [first]
-
-    @property
-    def _submitit_command_str(self) -> str:
-        return f"{self.python} -m slurm.start {shlex.quote(str(self.folder))}"
-
-    def _make_submission_file_text(self, command: str, uid: str) -> str:
-        lines = super()._make_submission_file_text(command, uid).splitlines(keepends=True)
-        return "".join(line for line in lines if line != "#SBATCH --wckey=submitit\n")
-
-    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-        """The script's options again: on the command line they count more than SBATCH_... of the environment."""
-        return ["sbatch", *cluster.options(submission_file_path.read_text()), str(submission_file_path)]
-
-    def script(self, tasks: int) -> str:
-        """What sbatch gets for an array of so many tasks."""
-        self.parameters["map_count"] = tasks
-        return self._make_submission_file_text(self._submitit_command_str, "0")
 
 
 def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], command: str, dry_run: bool) -> None:
@@ -90,10 +55,8 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], co
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
         plan = _prepare(study, root, profile, most, dry_run)
-        scripts = [
-            _executor(folder, study, profile, stamp, array, plan, {}).script(len(array.tasks)) for array in plan.arrays
-        ]
-        for array, script in zip(plan.arrays, scripts, strict=True):
+        for array in plan.arrays:
+            script = batch_script(folder, study.name, profile, array, plan, {})
             verdict = cluster.test_only(script)
             if dry_run:
                 print(f"\n# array {array.number}: {len(array.tasks)} tasks, {array.stage}\n{script}\n# {verdict}")
@@ -102,13 +65,13 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], co
 
 
 def _submit(
-    study: Study, root: Path, folder: Path, profile: Profile, plan: Plan, files: dict[str, str], command: str
+    study: Study, root: Path, folder: Path, profile: Profile, plan: Submission, files: dict[str, str], command: str
 ) -> None:
-    """The record first, then sbatch, then the jobs' numbers: whoever dies in between leaves nothing unaccounted for."""
+    """Write the record, call sbatch, record the jobs' numbers: whoever dies in between leaves no unknown job."""
     jobs: dict[str, str] = {}
     try:
         folder.mkdir(parents=True)
-        state = snapshot(folder / "code")
+        state = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
         if state.dirty:
             print(
                 f"moore: warning: the code has uncommitted changes; they are in {folder / 'diff.patch'}",
@@ -124,6 +87,7 @@ def _submit(
             "profile": asdict(profile),
             "commit": state.commit,
             "dirty": state.dirty,
+            "directory": str(Path.cwd()),
             "command": command,
             "time": time.time(),
             "arrays": [
@@ -135,8 +99,8 @@ def _submit(
         }
         write_json(folder / "manifest.json", manifest)
         for array in plan.arrays:
-            executor = _executor(folder, study, profile, folder.name, array, plan, jobs)
-            jobs[str(array.number)] = _sbatch(executor, folder, array)
+            script = batch_script(folder, study.name, profile, array, plan, jobs)
+            jobs[str(array.number)] = _sbatch(script, folder, profile, array)
             write_json(folder / "manifest.json", manifest)
             print(f"array {array.number}: job {jobs[str(array.number)]}, {len(array.tasks)} tasks, {array.stage}")
     except BaseException:
@@ -156,52 +120,83 @@ def _withdraw(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sbatch(executor: Executor, folder: Path, array: Array) -> str:
-    """Submit an array; its job number. Raises UserError with sbatch's words."""
-    tasks = [DelayedSubmission(Task(str(folder), array.number, index)) for index in range(len(array.tasks))]
-    try:
-        (first,) = executor._internal_process_submissions(tasks)
-        return str(first.job_id)
-    except (FailedJobError, FailedSubmissionError) as error:
-        words = " ".join(str(error).split("error:")[-1].split())
-        raise UserError(f"sbatch refused array {array.number}: {words}; nothing was submitted") from None
+def _sbatch(script: str, folder: Path, profile: Profile, array: Array) -> str:
+    """Submit an array; returns its job number. Raises UserError with sbatch's words.
+
+    A task of submitit waits a minute for its pickle, which is named after the job.
+    """
+    jobs = folder / "jobs"
+    jobs.mkdir(exist_ok=True)
+    for index in range(len(array.tasks)):
+        task = DelayedSubmission(ArrayTask(str(folder), array.number, index))
+        task.set_timeout(profile.minutes, REQUEUES)
+        task.dump(jobs / f"{index}.pkl")
+    (jobs / f"array-{array.number}.sh").write_text(script)
+    job = cluster.sbatch(script)
+    for index in range(len(array.tasks)):
+        JobPaths(jobs, f"{job}_{index}").move_temporary_file(jobs / f"{index}.pkl", "submitted_pickle")
+    return job
 
 
-def _executor(
-    folder: Path, study: Study, profile: Profile, stamp: str, array: Array, plan: Plan, jobs: dict[str, str]
-) -> Executor:
-    """submitit's settings for one array."""
-    paths = f"{shlex.quote(str(folder / 'code'))}${{PYTHONPATH:+:$PYTHONPATH}}"
-    executor = Executor(folder / "jobs", max_num_timeout=REQUEUES, python=profile.python)
+def batch_script(
+    folder: Path, study: str, profile: Profile, array: Array, plan: Submission, jobs: Mapping[str, str]
+) -> str:
+    """Return the script that sbatch gets for an array: it starts submitit, which calls the array's `ArrayTask`s.
+
+    jobs: job numbers of the arrays before it, by their number; empty where there are none yet.
+    """
     together = sum(other.dependency == array.dependency for other in plan.arrays)
-    more: dict[str, Any] = {"requeue": True} | profile.sbatch
-    if array.dependency and jobs:
-        more["dependency"] = "afterany:" + ":".join(jobs[str(other)] for other in array.dependency)
-    settings = {
-        "job_name": f"moore-{study.name}",
-        "comment": f"moore:{stamp}:{array.number}",
+    most = max(1, profile.parallel // together) if profile.parallel else len(array.tasks)
+    after = [jobs[str(number)] for number in array.dependency if jobs]
+    options: dict[str, Any] = {
+        "job-name": f"moore-{study}",
+        "comment": f"moore:{folder.name}:{array.number}",
+        "array": f"0-{len(array.tasks) - 1}%{min(most, len(array.tasks))}",
+        "nodes": 1,
         "time": profile.minutes,
         "partition": profile.partition,
         "account": profile.account,
         "qos": profile.qos,
         "constraint": profile.constraint,
-        "cpus_per_task": profile.cpus,
+        "cpus-per-task": profile.cpus,
         "mem": profile.memory,
         "gres": profile.gres,
-        "signal_delay_s": profile.signal_seconds,
-        "array_parallelism": max(1, profile.parallel // together) if profile.parallel else len(array.tasks),
-        # python -m would find the packages of the folder it starts in, the checkout, before those of the snapshot
-        "setup": [*profile.setup, "export PYTHONSAFEPATH=1", f"export PYTHONPATH={paths}"],
-        # since 22.05 srun takes one CPU whatever sbatch was asked for
-        "srun_args": [f"--cpus-per-task={profile.cpus}"],
-        "additional_parameters": more,
+        "signal": f"{SlurmJobEnvironment.USR_SIG}@{profile.signal_seconds}",
+        "dependency": "afterany:" + ":".join(after) if after else None,
+        "output": JobPaths(folder / "jobs", "%A_%a").stdout,
+        "error": JobPaths(folder / "jobs", "%A_%a").stderr,
+        "open-mode": "append",
+        "requeue": True,
+        **profile.sbatch,
     }
-    executor.parameters = {key: value for key, value in settings.items() if value is not None}
-    return executor
+    given = {name: value for name, value in options.items() if value is not None}
+    lines = [f"--{name}" if value is True else f"--{name}={shlex.quote(str(value))}" for name, value in given.items()]
+    python = profile.python or shlex.quote(sys.executable)
+    # what is edited meanwhile is not seen; the submitter's folder comes last, for modules that a plugin imports
+    path = f"{shlex.quote(str(folder / 'code'))}:{shlex.quote(str(Path.cwd()))}${{PYTHONPATH:+:$PYTHONPATH}}"
+    # since 22.05 srun takes one CPU whatever sbatch was asked for
+    streams = ("--output", str(options["output"]), "--error", str(options["error"]))
+    srun = shlex.join(("srun", "--unbuffered", *streams, f"--cpus-per-task={profile.cpus}"))
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *(f"#SBATCH {line}" for line in lines),
+            *profile.setup,
+            # python -m would find the packages of the folder it starts in, the checkout, before those of the snapshot
+            "export PYTHONSAFEPATH=1",
+            f"export PYTHONPATH={path}",
+            "export SUBMITIT_EXECUTOR=slurm",
+            f"{srun} {python} -m slurm.start {shlex.quote(str(folder / 'jobs'))}",
+            "",
+        ]
+    )
 
 
 def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop: StopRequest) -> None:
-    """The same plan and the same worker, in processes of this machine. Raises Stopped and UserError as `submit`."""
+    """Train the same plan with the same worker in processes of this machine.
+
+    Raises UserError as `submit` does, and Stopped when `stop` was told.
+    """
     root = root.absolute()
     check_datasets(study, root)
     lacking = missing_resources(profile)
@@ -213,13 +208,17 @@ def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop:
             _mark_splits(plan)
             for array in plan.arrays:
                 units = [unit for task in array.tasks for unit in task]
-                with stop.deferred():
-                    Worker(units, slot_environments(profile), profile.attempts, None, plan.needs).run(stop)
+                slots = slot_environments(profile)
+                with stop.deferred(), Display(units, len(slots)) as display:
+                    Worker(units, slots, display, profile.attempts, None, plan.needs).run(stop)
                 stop.check()
 
 
-def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run: bool) -> Plan:
-    """What is left of a study, said; rows that nobody has and that are of other data are moved away first."""
+def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run: bool) -> Submission:
+    """Plan what is left of a study, and print that.
+
+    Rows of other data, which no live task has, are moved away first.
+    """
     folder = root / study.name
     queue = ask_queue(folder) if cluster.has_slurm() and (folder / "submissions").exists() else Queue()
     if not dry_run:
@@ -236,14 +235,14 @@ def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run
     return plan
 
 
-def _mark_splits(plan: Plan) -> None:
+def _mark_splits(plan: Submission) -> None:
     for path, reason in plan.splits.items():
         write_json(path, {"reason": reason})
         # whoever may still train the whole, unknown to SLURM, must not: nobody holds its claim now
         path.with_name(path.name.replace(".split.json", ".claim.json")).unlink(missing_ok=True)
 
 
-def _say_plan(study: Study, plan: Plan) -> None:
+def _say_plan(study: Study, plan: Submission) -> None:
     counts = describe(plan, len(study.runs))
     print(
         f"{study.name}: "
@@ -254,6 +253,6 @@ def _say_plan(study: Study, plan: Plan) -> None:
     for array in plan.arrays:
         units = [unit for task in array.tasks for unit in task]
         after = f", after array {', '.join(map(str, array.dependency))}" if array.dependency else ""
-        print(f"  array {array.number}, {array.stage}: {len(array.tasks)} tasks, {len(units)} cohorts{after}")
+        print(f"  array {array.number}, {array.stage}: {len(array.tasks)} tasks, {len(units)} units{after}")
         for unit in units:
             print(f"    {unit.name}: {len(unit.runs)} runs")

@@ -26,22 +26,25 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from moore.base.files import write_json
 from moore.run.claim import read_claim
+from moore.run.display import Log
+from moore.run.failures import read_failure, record_failure
 from moore.run.sealed import Damaged, read_seal
 from moore.run.stop import STOPPED
-from moore.run.work import Work
+from moore.run.units import UnitProcess
+from moore.run.worker import Worker
 from slurm import start
 from slurm.profile import Profile
 from slurm.queue import read_record
-from slurm.worker import Worker, read_failure, record_failure, say
 
 REQUEUE_SECONDS = 120.0  # in which a requeue ends this process
 
+say = Log().say
 _worker: Worker | None = None  # of this process; a pickled task has none
 _terminated = False  # whether this process was told to end
 
 
 @dataclass
-class Task:
+class ArrayTask:
     """Element `index` of array `array` of a submission; called by submitit on a node."""
 
     submission: str  # its folder
@@ -68,12 +71,12 @@ class Task:
         slots = slot_environments(profile)
         say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
         todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
-        _worker = Worker(todo, slots, profile.attempts, manifest["stamp"], manifest["needs"])
+        _worker = Worker(todo, slots, Log(), profile.attempts, manifest["stamp"], manifest["needs"])
         if not _worker.run():
             sys.exit(STOPPED)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """Called by submitit on the warning signal: stop at checkpoints, and be requeued if that helps."""
+        """Stop at checkpoints, and be requeued if that helps; submitit calls it on the warning signal."""
         if _worker is not None:
             _worker.stop(signal.SIGUSR2)
         if _terminated:  # in the same moment
@@ -85,13 +88,13 @@ class Task:
         self._count_requeue("the time limit came", units, manifest["profile"]["stalled_requeues"])
         return submitit.helpers.DelayedSubmission(self)
 
-    def _units(self, manifest: dict[str, Any]) -> list[Work]:
+    def _units(self, manifest: dict[str, Any]) -> list[UnitProcess]:
         folder = Path(self.submission).parent.parent / "units"
         names = manifest["arrays"][self.array]["tasks"][self.index]
-        return [part for name in names for part in Work.read(folder / f"{name}.json").parts()]
+        return [part for name in names for part in UnitProcess.read(folder / f"{name}.json").parts()]
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
-        """Preempted or cancelled: whoever did it says whether the task comes back."""
+        """Stop at checkpoints and end, as the task is preempted or cancelled; its sender says whether it comes back."""
         global _terminated
         _terminated = True
         say(f"told to stop by {signal.Signals(number).name}")
@@ -99,14 +102,14 @@ class Task:
             _worker.stop(signal.SIGTERM)
         leave()
 
-    def _requeue_for(self, lacking: str, units: list[Work], most: int) -> None:
+    def _requeue_for(self, lacking: str, units: list[UnitProcess], most: int) -> None:
         """Give the task back: another node may have what was promised."""
         say(f"{lacking}; nothing is trained here")
         self._count_requeue(lacking, units, most, "resources")
         subprocess.run(["scontrol", "requeue", element()], check=True, timeout=60)
         time.sleep(REQUEUE_SECONDS)
 
-    def _count_requeue(self, why: str, units: list[Work], most: int, kind: str = "no progress") -> None:
+    def _count_requeue(self, why: str, units: list[UnitProcess], most: int, kind: str = "no progress") -> None:
         """Leave, without a requeue, where the last `most` brought nothing on or there is no scontrol on this node."""
         path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
         now = progress(units)
@@ -134,7 +137,7 @@ class Task:
 
 
 def element() -> str:
-    """This task for scontrol; the job's own number may stand for all tasks of its array."""
+    """Name this task for scontrol; the job's own number may stand for all tasks of its array."""
     return f"{os.environ.get('SLURM_ARRAY_JOB_ID', '')}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
 
 
@@ -152,7 +155,7 @@ def leave() -> NoReturn:
 
 
 def preempted() -> bool:
-    """Whether SLURM is about to take this task's node for others; not where scontrol is missing or does not say."""
+    """Tell whether SLURM is about to take this task's node for others; False where scontrol does not say."""
     try:
         answer = subprocess.run(
             ["scontrol", "show", "job", element()], capture_output=True, text=True, timeout=30
@@ -162,8 +165,8 @@ def preempted() -> bool:
     return re.search(r"\bPreemptTime=\d", answer) is not None and "JobState=CANCELLED" not in answer
 
 
-def progress(units: list[Work]) -> list[int]:
-    """A list that grows with all that is trained and kept: finished units, offline stages, checkpoints of a stage."""
+def progress(units: list[UnitProcess]) -> list[int]:
+    """Return a list that grows with all that is kept: finished units, offline stages, checkpoints of a stage."""
     checkpoints = 0
     for path in [path for unit in units for path in unit.checkpoint_files() if path.suffix == ".pt"]:
         with suppress(Damaged):
@@ -173,7 +176,7 @@ def progress(units: list[Work]) -> list[int]:
 
 
 def missing_resources(profile: Profile) -> str | None:
-    """What the profile promises and this task does not have: a GPU run must never train on a CPU."""
+    """Say what the profile promises and this task does not have: a GPU run must never train on a CPU."""
     if profile.gpus:
         if len(visible_gpus()) < profile.gpus:
             return f"promised {profile.gpus} GPUs, {len(visible_gpus())} are visible"
@@ -190,7 +193,7 @@ def missing_resources(profile: Profile) -> str | None:
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; all where it is not set."""
+    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; all where it is not set."""
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
         return [str(number) for number in range(torch.cuda.device_count())]
@@ -198,7 +201,7 @@ def visible_gpus() -> list[str]:
 
 
 def slot_environments(profile: Profile) -> list[dict[str, str]]:
-    """The environment of every place for a unit: places are dealt to the GPUs in turn, CPUs are shared evenly."""
+    """Return the environment of every slot: slots are dealt to the GPUs in turn, CPUs are shared evenly."""
     count = profile.slot_count
     threads = {"OMP_NUM_THREADS": str(max(1, profile.cpus // count))}
     if not profile.gpus:

@@ -26,7 +26,10 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_bytes() -> int:
-    """Since the process began its program. What getrusage says may be its parent's, from before (Linux)."""
+    """Return the most memory since the process began its program, in bytes.
+
+    What getrusage says may be its parent's, from before (Linux).
+    """
     lines = STATUS.read_text().splitlines() if STATUS.exists() else []
     for line in lines:
         if line.startswith("VmHWM:"):
@@ -36,12 +39,12 @@ def peak_bytes() -> int:
 
 
 def threads(device: str, workers: int) -> dict[str, str]:
-    """Environment of each of `workers` processes: one thread, or beside a GPU its share of the cores, as environments
-    step on them."""
+    """Return the environment of each of `workers` processes: one thread, or beside a GPU its share of the cores, on
+    which environments step."""
     count = str(1 if device.startswith("cpu") else max(1, available_cores() // workers))
     return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

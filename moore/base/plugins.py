@@ -48,7 +48,7 @@ def source_hash(name: str) -> str:
 def _import(name: str, key: str) -> Any:
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())  # last: it replaces nothing of ours or of what is installed
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -24,15 +23,16 @@ def reproduce(
     study: str = "sampling",
     scale: str = "mini",
     root: Path = Path("runs"),
-    out: Path = Path("analysis/results"),
-    figures: Path = Path("analysis"),
+    out: Path = Path("build/results"),
+    figures: Path = Path("build"),
     workers: int = 0,
     device: str = "cpu",
 ) -> None:
     """Run a study from data to table: train what is missing, write rows, tables and curves, print the table.
 
-    SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 end it at the next checkpoint with exit code 75, a second SIGINT at once. The
-    same command goes on.
+    A unit that fails does not stop the others; the exit code is 2 then. SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 end it at
+    the next checkpoint with exit code 75, a second SIGINT at once. The same command goes on. No tracked file changes:
+    `moore study publish` puts the rows among those in git.
 
     Args:
         study: a file in ablations/, by name or path.
@@ -49,16 +49,13 @@ def reproduce(
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
 
-    from analysis.report import print_report, report
-    from moore.run.collect import collect
+    from moore.cli.report import write_report, write_rows
     from moore.run.local import run_study
 
     with StopRequest().listening() as stop:
         run_study(loaded, root, count, device, stop)
-        command = f"moore reproduce --study {shlex.quote(study)} --scale {shlex.quote(scale)}"
-        folder = collect(loaded, root, out, command)
-        report([folder], figures, root / loaded.name / "drawn.json")
-        print_report(folder)
+        folder = write_rows(loaded, (study, scale), root, out)
+        write_report(folder, figures, root / loaded.name / "drawn.json")
 
 
 def import_curves(
@@ -82,11 +79,11 @@ def import_curves(
 
 
 def study(command: tyro.conf.Positional[str]) -> None:
-    """Studies: show, submit, status, failures, retry, cancel, logs, collect (`moore study --help`)."""
+    """Handle studies: show, submit, status, failures, retry, cancel, logs, collect, publish (`moore study --help`)."""
 
 
 def data(command: tyro.conf.Positional[str]) -> None:
-    """Datasets: make, describe, check, download, export (`moore data --help`)."""
+    """Handle datasets: make, describe, check, download, export (`moore data --help`)."""
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -99,7 +96,7 @@ GROUPS = {"study": cli_study.COMMANDS, "data": cli_data.COMMANDS}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = GROUPS.get(words[0], {}) if words else {}
     prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)

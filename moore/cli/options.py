@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what brings torch is imported by the command that needs it,
 
 
 def find_study(study: str, scale: str) -> Study:
-    """The study of these two files in ablations/, by name or path; says which variants are left out."""
+    """Load the study of these two files in ablations/, by name or path; says which variants are left out."""
     from moore.studies.study import ABLATIONS_DIR, find_yaml, load_study
 
     loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
@@ -25,7 +25,7 @@ def find_study(study: str, scale: str) -> Study:
 
 
 def trained_study(study: str, scale: str, root: Path) -> Study:
-    """As `find_study`, if anything of it is below root."""
+    """Load a study as `find_study` does. Raises UserError if nothing of it is below root."""
     loaded = find_study(study, scale)
     if not (root / loaded.name).is_dir():
         raise UserError(f"{root / loaded.name}: is not there; accepted: the --root that the study was submitted with")
@@ -33,14 +33,14 @@ def trained_study(study: str, scale: str, root: Path) -> Study:
 
 
 def number_of_workers(workers: int, device: str = "cpu") -> int:
-    """What --workers says: 0 is one process for each core, or one for a GPU. UserError for a negative number."""
+    """Return the number of processes; 0 is one for each core, or one for a GPU. Raises UserError below 0."""
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (one for each core or GPU) or more")
     return workers or (available_cores() if _is_cpu(device) else 1)
 
 
 def check_device(device: str) -> None:
-    """UserError unless torch has this device."""
+    """Raise UserError unless torch has this device."""
     import torch
 
     try:
@@ -56,7 +56,7 @@ def _is_cpu(device: str) -> bool:
 
 
 def check_writable(key: str, folder: Path) -> None:
-    """UserError naming the option unless files can be made in `folder`."""
+    """Raise UserError naming the option unless files can be made in `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,20 +1,23 @@
-"""The commands `moore study ...`: what is typed; what they do is in moore/cli/show.py and slurm/."""
+"""The commands `moore study ...`: what is typed; what they do is in moore/cli and slurm/."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from moore.base.errors import UserError
 from moore.cli.options import check_device, find_study, number_of_workers, trained_study
 
+NO_LIMIT = "365-00:00:00"  # time of a profile that no job sees
 RunIds = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint="")]
 
 
 def study_show(study: tyro.conf.Positional[str], scale: str = "mini", workers: int = 0, device: str = "cpu") -> None:
-    """Print a study's runs, the cohorts they pack into, shared offline stages and what it would cost on this machine.
+    """Print a study's runs, the units they pack into, shared offline stages and what it would cost on this machine.
 
     Args:
         study: a file in ablations/, by name or path.
@@ -48,20 +51,40 @@ def study_submit(
         root: folder of datasets, checkpoints and rows, which all nodes see; by default the profile's scratch, or runs.
         local: no SLURM; a profile is not needed then.
         workers: with --local and no profile, processes with one thread each; 0 is the number of cores.
-        dry_run: print runs, cohorts, arrays, scripts and SLURM's verdict; write and submit nothing.
+        dry_run: print runs, units, arrays, scripts and SLURM's verdict; write and submit nothing.
     """
-    from slurm import commands
+    from moore.cli.report import finished_runs
+    from moore.run.stop import StopRequest
+    from moore.studies.study import find_yaml
+    from slurm.profile import PROFILES, Profile, load_profile
+    from slurm.submit import run_locally, submit
 
     count = number_of_workers(workers)
-    commands.study_submit(find_study(study, scale), (study, scale), profile, root, local, count, dry_run)
+    loaded = find_study(study, scale)
+    settings = load_profile(find_yaml(profile, PROFILES)) if profile is not None else None
+    if settings is None and not local:
+        raise UserError("--profile: missing; accepted: a file in slurm/profiles/, by name or path, or --local")
+    settings = settings or Profile(time=NO_LIMIT, cpus=count)
+    root = root or Path(settings.scratch or "runs")
+    if not local:
+        files = {"study": study, "scale": scale, "profile": str(profile)}
+        command = ["moore", "study", "submit", study, "--scale", scale, "--profile", str(profile)]
+        submit(loaded, root, settings, files, shlex.join(command), dry_run)
+        return
+    with StopRequest().listening() as stop:
+        run_locally(loaded, root, settings, dry_run, stop)
+    left = len(loaded.runs) - len(finished_runs(loaded, root))
+    if left and not dry_run:
+        command = ["moore", "study", "failures", study, "--scale", scale]
+        raise UserError(f"{left} runs are not finished: `{shlex.join(command)}` says why")
 
 
 def study_collect(
     study: tyro.conf.Positional[str],
     scale: str = "mini",
     root: Path = Path("runs"),
-    out: Path = Path("analysis/results"),
-    figures: Path = Path("analysis"),
+    out: Path = Path("build/results"),
+    figures: Path = Path("build"),
     partial: bool = False,
 ) -> None:
     """Write a study's finished rows, tables and curves, and print the table, as `moore reproduce` does at its end.
@@ -74,9 +97,24 @@ def study_collect(
         figures: folder that receives tables/ and figures/.
         partial: a table of the finished runs, although others are missing.
     """
-    from slurm import commands
+    from moore.cli.report import write_report, write_rows
 
-    commands.study_collect(trained_study(study, scale, root), (study, scale), root, out, figures, partial)
+    loaded = trained_study(study, scale, root)
+    folder = write_rows(loaded, (study, scale), root, out, partial)
+    write_report(folder, figures, root / loaded.name / "drawn.json")
+
+
+def study_publish(study: tyro.conf.Positional[str], scale: str = "mini", root: Path = Path("runs")) -> None:
+    """Copy a study's rows to analysis/results, once all runs are finished: no other command changes files in git.
+
+    Args:
+        study: a file in ablations/, by name or path.
+        scale: a file in ablations/scales/, by name or path.
+        root: folder that the study was trained in.
+    """
+    from moore.cli.report import publish
+
+    publish(trained_study(study, scale, root), (study, scale), root)
 
 
 def study_status(
@@ -105,7 +143,7 @@ def study_status(
 def study_failures(
     study: tyro.conf.Positional[str], scale: str = "mini", root: Path = Path("runs"), json: bool = False
 ) -> None:
-    """Print how each cohort of a study has failed: exit code, node, last log lines, where config and log are.
+    """Print how each unit of a study has failed: exit code, node, last log lines, where config and log are.
 
     Args:
         study: a file in ablations/, by name or path.
@@ -157,7 +195,7 @@ def study_logs(
     root: Path = Path("runs"),
     lines: int = 40,
 ) -> None:
-    """Print the ends of a run's logs: of the cohorts that have trained it, and of the task that had it last.
+    """Print the ends of a run's logs: of the units that have trained it, and of the task that had it last.
 
     Args:
         study: a file in ablations/, by name or path.
@@ -180,4 +218,5 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "cancel": study_cancel,
     "logs": study_logs,
     "collect": study_collect,
+    "publish": study_publish,
 }

@@ -55,12 +55,12 @@ class Claim:
             raise Stopped(f"the claim {self.path.name} is held by {by} now")
 
     def give_back(self) -> None:
-        """The work is done."""
+        """Remove the claim: the unit is done."""
         self.path.unlink(missing_ok=True)
 
 
 def read_claim(path: Path) -> dict[str, Any] | None:
-    """A unit's claim; None without one."""
+    """Read a unit's claim; None without one."""
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

@@ -11,6 +11,7 @@ from typing import Any
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import write_json
+from moore.base.strict import dotted
 from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.ids import resolve
 from moore.data.load import data_identity, load_dataset
@@ -18,7 +19,7 @@ from moore.studies.identity import offline_config, offline_run_id, run_id
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run, which is written last; None without one."""
+    """Read the manifest of a run, which is written last; None without one."""
     try:
         return json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError):
@@ -26,7 +27,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
-    """Whether a folder has the manifest of this run and the rows that belong to it.
+    """Tell whether a folder has the manifest of this run and the rows that belong to it.
 
     Raises UserError, naming the keys, if they are of another configuration.
     """
@@ -39,8 +40,8 @@ def is_finished(folder: Path, config: RunConfig) -> bool:
 
 
 def check_same(where: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """UserError naming every key in which two configurations differ."""
-    old, new = _flat(there), _flat(here)
+    """Raise UserError naming every key in which two configurations differ."""
+    old, new = dotted(there), dotted(here)
     changes = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
         for key in dict.fromkeys([*old, *new])
@@ -91,12 +92,12 @@ def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Pa
 
 
 def run_dataset(config: RunConfig, root: Path) -> Dataset:
-    """The dataset of a run; a self-made one is generated on first use. Raises as `load_dataset` does."""
+    """Load the dataset of a run; a self-made one is generated on first use. Raises as `load_dataset` does."""
     return load_dataset(_id(config), root / "data", **_choices(config))
 
 
 def run_data_identity(config: RunConfig, root: Path) -> str:
-    """`data_identity` of a run's dataset."""
+    """Return `data_identity` of a run's dataset."""
     return data_identity(_id(config), root / "data", **_choices(config))
 
 
@@ -106,14 +107,7 @@ def _id(config: RunConfig) -> str:
 
 
 def _choices(config: RunConfig) -> dict[str, Any]:
-    """Size and physics of a self-made set; files are what they are."""
+    """Return size and physics of a self-made set; files are what they are."""
     if resolve(_id(config)).source != "self":
         return {}
     return {"transitions": config.dataset_transitions, "physics": config.physics}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

@@ -49,7 +49,7 @@ class StopRequest:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """The block has safe points, which look at `reason`."""
+        """Remember signals during the block, whose safe points look at `reason`."""
         self._deferred = True
         try:
             yield
@@ -57,7 +57,7 @@ class StopRequest:
             self._deferred = False
 
     def tell(self, number: signal.Signals) -> None:
-        """As if the signal had come, for the next safe point."""
+        """Stop at the next safe point, as if the signal had come."""
         self.signal = self.signal or number
 
     def check(self) -> None:
@@ -90,7 +90,7 @@ class SafePoints:
         self._due = time.monotonic() + seconds
 
     def __call__(self) -> None:
-        """A safe point. Raises Stopped, after a checkpoint, if a signal came or the parent process is gone."""
+        """Save if that is due. Raises Stopped, after a checkpoint, if a signal came or the parent process is gone."""
         reason = self._stop.reason
         if self._parent is not None and os.getppid() != self._parent:
             reason = "the parent process is gone"

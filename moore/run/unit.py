@@ -37,7 +37,7 @@ from moore.run.recorder import Recorder, missing_rows
 from moore.run.sealed import Damaged
 from moore.run.stop import STOPPED, SafePoints, Stopped, StopRequest
 from moore.run.unit_data import UnitData
-from moore.run.work import PARENT
+from moore.run.units import PARENT
 from moore.studies import identity
 from moore.studies.identity import offline_method, run_id
 

@@ -45,11 +45,11 @@ class UnitData:
             self.hashes[name], self.identities[name] = dataset_hash(dataset), identity
 
     def warnings(self) -> list[str]:
-        """What a user has to know of the data."""
+        """Return what a user has to know of the data."""
         return [mismatch.sentence(name) for name, mismatch in self.mismatches.items()]
 
     def facts(self, config: RunConfig) -> dict[str, Any]:
-        """What a run's manifest says of its data."""
+        """Return what a run's manifest says of its data."""
         name = config.dataset
         if name is None:
             return {"physics_mismatch": None, "dataset": None, "data_identity": None}

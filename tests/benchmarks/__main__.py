@@ -6,7 +6,7 @@ import sys
 import tyro
 
 from moore.base.errors import UserError
-from moore.run.work import KEEP_MEMORY
+from moore.run.units import KEEP_MEMORY
 from tests.benchmarks import bench, scaling, slice
 
 if not KEEP_MEMORY.items() <= os.environ.items():  # as in the processes that train; read when a process starts

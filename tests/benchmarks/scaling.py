@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from moore.studies.cost import TIMED, counts, study_costs
+from moore.studies.timing import times, weights_seconds
 
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
 from moore.cli.options import check_device, find_study
 from moore.networks.mlp import Precision
-from moore.studies.cost import TIMED, counts, study_costs
-from moore.studies.timing import times, weights_seconds
 from tests.benchmarks.projection import column, study_report
 from tests.benchmarks.report import report_facts, table, where, write_report
 

@@ -9,7 +9,7 @@ import pytest
 from moore.base.errors import UserError
 from moore.base.machine import available_cores, threads
 from moore.cli.options import number_of_workers
-from moore.run.work import Work
+from moore.run.units import UnitProcess
 from tests.support.core import tiny
 
 
@@ -25,8 +25,8 @@ def test_threads_by_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Breaks if processes on cores get more than one thread, or environments beside GPUs not the cores there are."""
     found: list[dict[str, str]] = []
     monkeypatch.setattr(subprocess, "Popen", lambda command, env, **more: found.append(env))
-    monkeypatch.setattr("moore.cli.options.available_cores", lambda: 16)
-    work: Any = Work("study", [tiny()], tmp_path, "cpu")
+    monkeypatch.setattr("moore.base.machine.available_cores", lambda: 16)
+    work: Any = UnitProcess("study", [tiny()], tmp_path, "cpu")
     work.start()
     for device, workers in (("cpu", 16), ("cuda", 1), ("cuda", 3), ("cuda", 40)):
         work.start(environment=threads(device, workers))

@@ -27,7 +27,7 @@ def test_help_and_bad_commands_import_nothing_heavy(words: list[str], code: int,
     """Breaks if a module that the command line imports at its top imports torch, MuJoCo, pandas or the like."""
     script = (
         "import sys\n"
-        "from moore.cli import main\n"
+        "from moore.cli.main import main\n"
         "try:\n"
         f"    code = main({words!r})\n"
         "except SystemExit as end:\n"  # the option parser's

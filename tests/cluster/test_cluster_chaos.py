@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from moore.run.work import Work
+from moore.run.units import UnitProcess
 from tests.cluster.experiment import Experiment, same_rows
 from tests.cluster.local_slurm import Cluster, kill
 
@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {
         "fewer_updates": {"online": {"utd_ratio": 3}},  # a cohort of its own, from the same offline stages
     },
     "datasets": ("self:pendulum-medium", "self:pendulum-low"),
-    "profile": {"cohort_runs": 2, "cohorts_per_task": 2, "attempts": 20, "stalled_requeues": 20},
+    "profile": {"unit_runs": 2, "units_per_task": 2, "attempts": 20, "stalled_requeues": 20},
 }
 KINDS = ("process", "requeue", "cancel", "node")
 KILLS = 14  # each kind first once
@@ -87,5 +87,5 @@ def test_chaos(cluster: Callable[..., Cluster], tmp_path: Path, quiet: Callable[
     left = [
         path.name.rsplit(".", 2)[0] for end in ("claim", "failed") for path in experiment.units.glob(f"*.{end}.json")
     ]
-    assert all(Work.read(experiment.units / f"{name}.json").finished() for name in left), left
+    assert all(UnitProcess.read(experiment.units / f"{name}.json").finished() for name in left), left
     same_rows(experiment, quiet(experiment.slurm, **SETTINGS))

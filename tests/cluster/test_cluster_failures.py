@@ -25,7 +25,7 @@ def test_one_failing_unit_in_a_pack(
         "seeds": 2,
         "epochs": 12,
         "variants": {"prioritized": {}, "diverging": {"agent": {"actor_lr": 1e30, "hidden": [9]}}},
-        "profile": {"cohort_runs": 1, "cohorts_per_task": 4, "slots": 2, "cpus": 2, "memory": "3G"},
+        "profile": {"unit_runs": 1, "units_per_task": 4, "slots": 2, "cpus": 2, "memory": "3G"},
     }
     experiment = Experiment(tmp_path, cluster(), **settings)
     assert experiment.submit() == 4

@@ -66,7 +66,7 @@ def test_time_limit(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
 
 def test_node_dies(cluster: Callable[..., Cluster], tmp_path: Path, quiet: Callable[..., Experiment]) -> None:
     """Breaks if what ran on a node that lost its power is not finished on another one."""
-    settings = ONE_UNIT | {"profile": {"cohort_runs": 1}}
+    settings = ONE_UNIT | {"profile": {"unit_runs": 1}}
     slurm = cluster(fresh=True, NODES=3, CPUS_PER_NODE=1, EXTRA_CONF="SlurmdTimeout=5")
     experiment = Experiment(tmp_path, slurm, **settings)
     experiment.submit()

@@ -12,7 +12,7 @@ import pytest
 from tests.cluster.experiment import Experiment, same_rows
 from tests.cluster.local_slurm import Cluster
 
-FOUR_UNITS: dict[str, Any] = {"seeds": 4, "epochs": 20, "profile": {"cohort_runs": 1}}
+FOUR_UNITS: dict[str, Any] = {"seeds": 4, "epochs": 20, "profile": {"unit_runs": 1}}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_refused(small: Cluster, tmp_path: Path, profile: dict[str, Any], words:
 
 def test_dry_run_of_what_is_fine(small: Cluster, tmp_path: Path) -> None:
     """Breaks if a dry run writes or submits, or does not show the script that sbatch would get."""
-    experiment = Experiment(tmp_path, small, seeds=7, profile={"cohort_runs": 1, "partition": "scavenge"})
+    experiment = Experiment(tmp_path, small, seeds=7, profile={"unit_runs": 1, "partition": "scavenge"})
     before = everything(tmp_path)
     profile = ("--profile", str(tmp_path / "profile.yaml"), "--dry-run")
     code, out, err = experiment.moore("submit", *profile)
@@ -69,7 +69,7 @@ def test_dry_run_of_what_is_fine(small: Cluster, tmp_path: Path) -> None:
 
 def test_arrays_are_split_and_collected(small: Cluster, tmp_path: Path, quiet: Callable[..., Experiment]) -> None:
     """Breaks if an array is longer than the cluster takes, if a unit is lost at the seam, or the table is another."""
-    settings: dict[str, Any] = {"seeds": 7, "epochs": 1, "profile": {"cohort_runs": 1}}
+    settings: dict[str, Any] = {"seeds": 7, "epochs": 1, "profile": {"unit_runs": 1}}
     experiment = Experiment(tmp_path, small, **settings)
     assert experiment.submit() == 7
     queue = small.queue()
@@ -92,7 +92,7 @@ def test_cancelled_elements_stay_cancelled_and_are_taken_again(
     """Breaks if a submit takes what a live task has, if a cancelled task comes back by itself, or if the next submit
     misses an element that was cancelled, running or pending.
     """
-    experiment = Experiment(tmp_path, small, **FOUR_UNITS | {"profile": {"cohort_runs": 1, "parallel": 3}})
+    experiment = Experiment(tmp_path, small, **FOUR_UNITS | {"profile": {"unit_runs": 1, "parallel": 3}})
     assert experiment.submit() == 4
     assert experiment.submit() == 0
     unit = experiment.wait_online(2, epochs=2)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ defaults:
   dataset_transitions: 600
   real_ratio: 0.25
   eval_episodes: 2
-  sac: {hidden: [8], batch_size: 16}
+  agent: {hidden: [8], batch_size: 16}
   dynamics: {ensemble_size: 2, num_elites: 1, hidden: [8], weight_decay: [0.0, 0.0], batch_size: 16,
              epoch_updates: 5, offline_max_updates: 10, online_max_updates: 5}
   rollout: {length: 2, batch_size: 20, retain: 2}
@@ -34,16 +35,14 @@ methods:
 
 def reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a folder of its own, as a user would."""
-    command = [sys.executable, "-m", "moore.cli.main", "reproduce", "--scale", "tiny.yaml"]
-    places = ["--root", "runs", "--out", "results", "--figures", "out"]
-    return subprocess.run(
-        [*command, *places, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )
+    return moore(folder, "reproduce", "--scale", "tiny.yaml", *arguments)
+
+
+def moore(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `moore` in a folder."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "moore.cli.main", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def test_table_rows_and_curves(finished: tuple[Path, str]) -> None:
     folder, printed = finished
     for method in ("prioritized", "uniform", "half_half", "pure_online", "sac", "mbpo"):
         assert method in printed
-    rows = pd.read_parquet(folder / "results" / "sampling-tiny" / "rows.parquet")
+    rows = pd.read_parquet(folder / "build" / "results" / "sampling-tiny" / "rows.parquet")
     online = rows[(rows["phase"] == "online") & (rows["metric"] == "eval/score")]
     # J_0, S/4 and S/2 in the first tenth (10 of 100 steps), then every S = 20
     steps = [0, 5, 10, 20, 40, 60, 80, 100]
@@ -70,16 +69,37 @@ def test_table_rows_and_curves(finished: tuple[Path, str]) -> None:
     offline = rows[(rows["phase"] == "offline") & (rows["metric"] == "eval/score")]
     assert set(offline["method"]) == {"mopo"}
     assert sorted(offline["updates"].unique()) == [0, 20, 40]
-    for suffix in ("pdf", "png"):
-        assert (folder / "out" / "figures" / "sampling-tiny" / f"curves.{suffix}").stat().st_size > 1000
-    manifest = json.loads((folder / "results" / "sampling-tiny" / "manifest.json").read_text())
+    (curves,) = (folder / "build").rglob("curves.png")
+    assert curves.stat().st_size > 1000
+    manifest = json.loads((folder / "build" / "results" / "sampling-tiny" / "manifest.json").read_text())
     assert manifest["online_steps"] == 100
     assert manifest["cpu_seconds"] > 0
 
 
+def test_nothing_is_written_elsewhere_until_it_is_published(finished: tuple[Path, str]) -> None:
+    """Breaks if a user's own run changes a file that git tracks, or publishing copies other rows, or says nothing."""
+    folder, _ = finished
+    assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "runs", "build"}
+    words = ("study", "publish", "sampling", "--scale", "tiny.yaml")
+    assert moore(folder, *words).returncode == 2  # no checkout
+    (folder / "analysis" / "results").mkdir(parents=True)
+    done = moore(folder, *words)
+    assert done.returncode == 0, done.stderr
+    for name in ("rows.parquet", "manifest.json"):
+        path = Path("analysis", "results", "sampling-tiny", name)
+        assert (folder / path).read_bytes() == (folder / "build" / "results" / "sampling-tiny" / name).read_bytes()
+        assert f"{path}: " in done.stdout
+    lost = next((folder / "runs" / "sampling-tiny" / "runs").glob("sac-*-s1-*")) / "manifest.json"
+    content = lost.read_bytes()
+    lost.unlink()
+    assert moore(folder, *words).returncode == 2  # a run is missing
+    lost.write_bytes(content)
+    shutil.rmtree(folder / "analysis")
+
+
 def test_variants_start_from_the_same_offline_run(finished: tuple[Path, str]) -> None:
     """Breaks if a fork copies the wrong run: all strategies of a seed have one J_0."""
-    rows = pd.read_parquet(finished[0] / "results" / "sampling-tiny" / "rows.parquet")
+    rows = pd.read_parquet(finished[0] / "build" / "results" / "sampling-tiny" / "rows.parquet")
     first = rows[(rows["env_steps"] == 0) & (rows["phase"] == "online") & (rows["metric"] == "eval/return")]
     for dataset, group in first.groupby("dataset"):
         by_seed = group.groupby("seed")["value"]
@@ -92,38 +112,35 @@ def test_variants_start_from_the_same_offline_run(finished: tuple[Path, str]) ->
 def test_second_call_trains_nothing_and_gives_the_same_bytes(finished: tuple[Path, str]) -> None:
     """Breaks if finished runs are trained again or the derived files depend on anything but the rows."""
     folder, _ = finished
-    names = ("results/sampling-tiny/rows.parquet", "results/sampling-tiny/manifest.json",
-             "out/figures/sampling-tiny/curves.pdf")  # fmt: skip
-    before = {name: (folder / name).read_bytes() for name in names}
+    before = {path: path.read_bytes() for path in (folder / "build").rglob("*.*") if path.is_file()}
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "runs" / "sampling-tiny" / "runs").rglob("*.csv")}
-    stamps |= {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.*")}
-    (folder / "results" / "another").mkdir()
-    (folder / "results" / "another" / "rows.parquet").write_text("of no concern here")
+    (folder / "build" / "results" / "another").mkdir()
+    (folder / "build" / "results" / "another" / "rows.parquet").write_text("of no concern here")
     done = reproduce(folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout == finished[1]
-    assert {name: (folder / name).read_bytes() for name in names} == before
+    assert {path: path.read_bytes() for path in before} == before
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
 def test_a_lost_figure_is_drawn_again(finished: tuple[Path, str]) -> None:
     """Breaks if tables and figures are taken for drawn where one is gone, or come back as others."""
     folder, _ = finished
-    figures = folder / "out" / "figures" / "sampling-tiny"
-    before = {path.name: path.read_bytes() for path in figures.iterdir()}
-    (figures / "curves.pdf").unlink()
+    (curves,) = (folder / "build").rglob("curves.png")
+    before = {path: path.read_bytes() for path in curves.parent.iterdir()}
+    curves.unlink()
     assert reproduce(folder).returncode == 0
-    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
+    assert {path: path.read_bytes() for path in curves.parent.iterdir()} == before
 
 
 def test_a_lost_run_is_trained_again_and_nothing_else(finished: tuple[Path, str]) -> None:
     """Breaks if resuming depends on anything but each run's manifest, or if a repeated cohort gives other rows."""
     folder, _ = finished
-    before = pd.read_parquet(folder / "results" / "sampling-tiny" / "rows.parquet")
+    before = pd.read_parquet(folder / "build" / "results" / "sampling-tiny" / "rows.parquet")
     lost = next((folder / "runs" / "sampling-tiny" / "runs").glob("sac-*-s1-*"))
     (lost / "manifest.json").unlink()
     assert reproduce(folder).returncode == 0
-    after = pd.read_parquet(folder / "results" / "sampling-tiny" / "rows.parquet")
+    after = pd.read_parquet(folder / "build" / "results" / "sampling-tiny" / "rows.parquet")
     columns = [column for column in before.columns if column != "wall_seconds"]
     pd.testing.assert_frame_equal(before[columns], after[columns])
 

@@ -110,7 +110,7 @@ def test_an_orphan_stops(monkeypatch: pytest.MonkeyPatch) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from moore.lock import locked
+from moore.base.lock import locked
 with locked(Path(sys.argv[1]), "the study"):
     print("held", flush=True)
     time.sleep(60)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ import yaml
 
 import moore.run.folders
 import moore.run.unit
-import moore.run.work
+import moore.run.units
 from moore.algorithm.config import to_mapping
 from moore.base.errors import UserError
 from moore.base.lock import locked
@@ -31,7 +32,7 @@ from moore.run.folders import is_finished, read_manifest, set_aside_other_data
 from moore.run.local import run_study
 from moore.run.stop import STOPPED
 from moore.run.unit import Unit
-from moore.run.work import Work
+from moore.run.units import UnitProcess
 from moore.studies.identity import run_id
 from moore.studies.study import Study, load_study
 from tests.support.resume_units import FORKS, RUN, gate_of, wait_at_gate, wait_for
@@ -49,7 +50,7 @@ def write_study(folder: Path, dataset: str = "self:pendulum-medium", **variants:
 def train(study: Study, root: Path) -> None:
     """The units of a study in this process."""
     for runs in study.cohorts():
-        name = Work(study.name, runs, root, "cpu").name
+        name = UnitProcess(study.name, runs, root, "cpu").name
         values = {"study": study.name, "name": name, "root": str(root), "device": "cpu"}
         Unit(values | {"runs": [to_mapping(run) for run in runs]}, root / "spec.json").run()
 
@@ -90,7 +91,7 @@ class Forked:
 
 def _parent(folder: Path) -> None:
     """`moore reproduce` without tables and figures."""
-    moore.run.work.subprocess = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
+    moore.run.units.subprocess = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
     sys.modules["analysis.report"] = SimpleNamespace(report=_nothing, print_report=_nothing)  # type: ignore[assignment]
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for stream in (1, 2):
@@ -133,7 +134,9 @@ class Running:
 
     def pid(self) -> int:
         (file,) = self.units.glob("*.lock")
-        return int(json.loads(file.read_text())["pid"])
+        with suppress(ValueError):  # it signs at this moment
+            return int(json.loads(file.read_text())["pid"])
+        return 0
 
     def end(self) -> int | None:
         """Let it go and wait for its end."""
@@ -187,14 +190,36 @@ def test_stopped_killed_and_started_twice(tmp_path: Path) -> None:
 
 
 def test_a_unit_that_is_killed_is_a_failure(tmp_path: Path) -> None:
-    """Breaks if a process that was killed for its memory is taken for one that was told to stop."""
+    """Breaks if a process that was killed for its memory is taken for one that was told to stop, is not tried again, or
+    is tried for ever.
+    """
     write_study(tmp_path)
     running = Running(tmp_path)
+    killed = running.pid()
+    os.kill(killed, signal.SIGKILL)
+    assert wait_for(lambda: running.pid() not in (0, killed), running.process)  # the second attempt
     os.kill(running.pid(), signal.SIGKILL)
     assert running.end() == 2
     last = (tmp_path / "log").read_text().splitlines()[-1]
+    assert last.startswith("moore: 1 of 1 units failed; ")
     assert "-prioritized-" in last
-    assert "failed: killed by SIGKILL; " in last
+    assert "killed by SIGKILL; " in last
+
+
+def test_a_failing_unit_does_not_stop_the_others(tmp_path: Path) -> None:
+    """Breaks if the units behind a failing one are not trained, or the next call does not try it again."""
+    study, root = write_study(tmp_path, fails={"online": {"utd_ratio": 2}}, trains={}), tmp_path / "runs"
+    folder = root / study.name / "runs"
+    failing = next(run for run in study.runs if run.method == "fails")
+    (folder / run_id(failing)).mkdir(parents=True)
+    (folder / run_id(failing) / "rows.csv").mkdir()  # rows cannot be written there
+    with pytest.raises(UserError, match=r"1 of 2 units failed; .*-fails-"):
+        run_study(study, root, 1)
+    finished = [run.method for run in study.runs if is_finished(folder / run_id(run), run)]
+    assert finished == ["trains", "trains"]
+    (folder / run_id(failing) / "rows.csv").rmdir()
+    run_study(study, root, 1)
+    assert all(is_finished(folder / run_id(run), run) for run in study.runs)
 
 
 def test_ctrl_c_twice_stops_at_once(tmp_path: Path) -> None:
@@ -217,7 +242,7 @@ def test_an_edited_study_has_no_rows_of_the_old_one(tmp_path: Path) -> None:
     train(old, root)
     assert set(rows(old, root)["method"]) == {"mopo", "prioritized", "uniform"}
     new = write_study(tmp_path, prioritized={"sampling": {"decay_rate": 3.0}})
-    units = [Work(new.name, runs, root, "cpu") for runs in new.cohorts()]
+    units = [UnitProcess(new.name, runs, root, "cpu") for runs in new.cohorts()]
     assert [unit.finished() for unit in units] == [False]
     assert units[0].missing_stages() == set()  # the offline stages are the same
     train(new, root)
@@ -258,7 +283,7 @@ def test_other_data_under_finished_runs(tmp_path: Path, monkeypatch: pytest.Monk
         path.name.rpartition("-")[0]: (path / "rows.csv").read_bytes() for path in (folder / "other-data").iterdir()
     }
     assert moved == kept
-    assert not any(Work(study.name, runs, root, "cpu").finished() for runs in study.cohorts())
+    assert not any(UnitProcess(study.name, runs, root, "cpu").finished() for runs in study.cohorts())
     train(study, root)
     fresh = tmp_path / "fresh"
     train(study, fresh)
@@ -280,7 +305,7 @@ def test_what_a_kill_left_of_finished_runs(tmp_path: Path) -> None:
     study, root = write_study(tmp_path), tmp_path / "runs"
     train(study, root)
     folder, (runs,) = root / study.name / "checkpoints", study.cohorts()
-    name = Work(study.name, runs, root, "cpu").name
+    name = UnitProcess(study.name, runs, root, "cpu").name
     (folder / f"{name}.rows").mkdir(parents=True)
     for left in (f"{name}.pt", f"{name}.rows/1.rows", f"{name}2.pt"):
         (folder / left).write_text("")
@@ -306,7 +331,7 @@ def test_finished_means_manifest_and_rows_of_this_run(tmp_path: Path) -> None:
     assert manifest is not None
     (folder / "manifest.json").write_text(json.dumps(manifest)[:-1])
     assert not is_finished(folder, run)
-    manifest["config"]["sac"]["gamma"] = 0.5
+    manifest["config"]["agent"]["gamma"] = 0.5
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=r"is of another run: sac\.gamma is 0\.5 there and 0\.99 here; accepted"):
+    with pytest.raises(UserError, match=r"is of another run: agent\.gamma is 0\.5 there and 0\.99 here; accepted"):
         is_finished(folder, run)

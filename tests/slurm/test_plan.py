@@ -9,17 +9,15 @@ from typing import Any
 
 import pytest
 
-import slurm.plan
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.base.files import write_json
-from moore.run.work import Work, study_units
-from moore.studies.cost import device_bytes
+from moore.run.failures import record_failure
+from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import offline_config, offline_run_id, run_id
 from moore.studies.study import Study
-from slurm.plan import Plan, make_plan
+from slurm.plan import Submission, make_plan
 from slurm.profile import Profile
 from slurm.queue import Queue
-from slurm.worker import record_failure
 from tests.support.resume_units import RUN
 
 PROFILE = Profile(time="60")
@@ -59,15 +57,17 @@ def finish_stage(root: Path, config: RunConfig) -> None:
     finish(root, offline_run_id(config), offline_config(config))
 
 
-def plan(root: Path, what: Study, profile: Profile = PROFILE, live: Sequence[Work] = (), most: int = 99) -> Plan:
+def plan(
+    root: Path, what: Study, profile: Profile = PROFILE, live: Sequence[UnitProcess] = (), most: int = 99
+) -> Submission:
     return make_plan(what, root, profile, Queue(units=list(live)), most)
 
 
-def counts(made: Plan) -> tuple[int, int, int, int, int]:
+def counts(made: Submission) -> tuple[int, int, int, int, int]:
     return made.todo, made.done, made.live, made.failed, made.waiting
 
 
-def shape(made: Plan) -> list[tuple[str, list[list[int]], tuple[int, ...]]]:
+def shape(made: Submission) -> list[tuple[str, list[list[int]], tuple[int, ...]]]:
     """Stage, runs of each unit of each task, and dependency of every array."""
     return [(a.stage, [[len(u.runs) for u in task] for task in a.tasks], a.dependency) for a in made.arrays]
 
@@ -136,7 +136,7 @@ def test_tasks_and_arrays_are_cut_to_size(tmp_path: Path) -> None:
         if not (tmp_path / "plan-tiny" / "runs" / offline_run_id(config)).exists():
             finish_stage(tmp_path, config)
     assert [len(array.tasks) for array in plan(tmp_path, what, most=5).arrays] == [5, 5, 1]
-    made = plan(tmp_path, what, replace(PROFILE, cohorts_per_task=4), most=2)
+    made = plan(tmp_path, what, replace(PROFILE, units_per_task=4), most=2)
     assert [[len(task) for task in array.tasks] for array in made.arrays] == [[4, 4], [3]]
     first = made.arrays[0].tasks[0][0]
     assert first.cost == max(unit.cost for unit in made.units())  # the longest is not the last to start
@@ -151,7 +151,7 @@ def test_cohorts_are_halved(tmp_path: Path) -> None:
             (("a", {}), ("b", {"model_batches": "uniform"})) for seed in range(4)]  # fmt: skip
     what = study(*runs)
     assert [len(unit.runs) for unit in study_units(what, tmp_path, "cpu")] == [8]
-    made = plan(tmp_path, what, replace(PROFILE, cohort_runs=2))
+    made = plan(tmp_path, what, replace(PROFILE, unit_runs=2))
     assert [sorted({config.seed for config in unit.runs}) for unit in made.units()] == [[0], [1], [2], [3]]
     assert {config for unit in made.units() for config in unit.runs} == set(runs)
     assert len(made.splits) == 3  # the whole, and two halves of it
@@ -165,26 +165,6 @@ def test_cohorts_are_halved(tmp_path: Path) -> None:
     assert names == [unit.name for unit in made.units()[1:]]
 
 
-def test_a_gpu_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a cohort is started that does not fit, or the cohorts that share a GPU are counted one by one."""
-    what = study(*(run("a", seed) for seed in range(4)))
-    monkeypatch.setattr(slurm.plan, "device_bytes", lambda runs, transitions: len(runs) * 2**30)
-    sizes = lambda **more: [len(unit.runs) for unit in plan(tmp_path, what, replace(PROFILE, **more)).units()]  # noqa: E731
-    assert sizes(gpus=1, gpu_memory="4G") == [4]
-    assert sizes(gpus=1, gpu_memory="2G") == [2, 2]
-    assert sizes(gpus=1, gpu_memory="4G", cohorts_per_gpu=2) == [2, 2]
-    assert sizes(gpus=1, gpu_memory="1M") == [1, 1, 1, 1]
-    reasons = set(plan(tmp_path, what, replace(PROFILE, gpus=1, gpu_memory="2G")).splits.values())
-    assert reasons == {"estimated to need 4.3 GB of gpu_memory 2.1 GB"}
-
-
-def test_device_bytes_grow_with_what_is_held() -> None:
-    large = run("a", 0, rollout={"length": 2, "batch_size": 1000, "retain": 3})
-    assert device_bytes([run("a", 0)] * 2, 1000) > device_bytes([run("a", 0)], 1000)
-    assert device_bytes([run("a", 0)], 10**6) - device_bytes([run("a", 0)], 0) == 4 * 10**6 * (2 * 3 + 1 + 2)
-    assert device_bytes([large], 1000) > device_bytes([run("a", 0)], 1000) + 2 * 3 * 1000 * 4 * 9
-
-
 def test_a_larger_study_keeps_what_is_finished(tmp_path: Path) -> None:
     """Breaks if adding a seed trains the others again, or a cohort killed between two manifests changes its name."""
     old, new = [run("a", 0), run("a", 1)], run("a", 2)
@@ -192,7 +172,7 @@ def test_a_larger_study_keeps_what_is_finished(tmp_path: Path) -> None:
         finish_run(tmp_path, config)
     (unit,) = study_units(study(*old, new), tmp_path, "cpu")
     assert unit.runs == [new]
-    whole = Work("plan-tiny", [*old, new], tmp_path, "cpu")
+    whole = UnitProcess("plan-tiny", [*old, new], tmp_path, "cpu")
     folder = tmp_path / "plan-tiny" / "checkpoints"
     folder.mkdir()
     (folder / f"{whole.name}.pt").write_text("")
@@ -217,7 +197,7 @@ def test_live_runs_are_live_however_the_study_packs_them_now(tmp_path: Path) -> 
     made = plan(tmp_path, study(*old, run("a", 4)), live=[unit])
     assert counts(made) == (1, 0, 4, 0, 0)
     assert [config.seed for one in made.units() for config in one.runs] == [4]
-    made = plan(tmp_path, study(*old), replace(PROFILE, cohort_runs=2), live=[unit])
+    made = plan(tmp_path, study(*old), replace(PROFILE, unit_runs=2), live=[unit])
     assert (made.arrays, made.splits) == ([], {})
 
 

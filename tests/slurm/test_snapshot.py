@@ -1,4 +1,4 @@
-"""Snapshots of the code, and what a run's manifest says of code, host and GPU."""
+"""Snapshots of the code: the copy is what was submitted, and commit and patch give it back."""
 
 from __future__ import annotations
 
@@ -8,23 +8,13 @@ import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-import moore.base.machine
-import moore.run.facts
-from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.errors import UserError
 from moore.base.machine import COMMIT_FILE
-from moore.run.collect import collect
-from moore.run.facts import environment_facts
-from moore.run.recorder import COLUMNS
-from moore.studies.identity import run_id
-from moore.studies.study import Study
-from slurm import snapshot as module
 from slurm.snapshot import CodeState, snapshot
 
 CHECKOUT = Path(__file__).parents[2]
@@ -78,7 +68,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_clean_checkout(checkout: Path, tmp_path: Path) -> None:
     write(checkout, {"runs/big.bin": "x", "moore/__pycache__/a.py": "x", "notes.txt": "untracked", "tools/a.py": "x"})
     target = tmp_path / "submission" / "code"
-    state = snapshot(target, checkout)
+    state = snapshot(target, checkout=checkout)
     head = git(checkout, "rev-parse", "HEAD")
     assert state == CodeState(head, False)
     assert (target / COMMIT_FILE).read_text() == f"{head}\n"
@@ -93,14 +83,12 @@ def test_a_clean_checkout(checkout: Path, tmp_path: Path) -> None:
 
 
 CHANGES: dict[str, dict[str, str | bytes | None]] = {
-    "an edit": {"moore/__init__.py": "changed = True\n"},
-    "an edit outside of the packages": {"README.md": "other words\n"},
-    "no newline at the end": {"moore/__init__.py": "changed"},
-    "binary": {"moore/data/set.bin": bytes(range(255, -1, -1))},
+    "an edit outside of the packages, no newline": {"README.md": "other words"},
     "deleted": {"analysis/__init__.py": None, "README.md": None, "link": None},
-    "new": {"moore/new.py": "a = 1\n", "slurm/deep/er/new one.py": "b = 1\n", "analysis/empty.py": ""},
     "all at once": {
         "moore/new.py": "a = 1\n",
+        "slurm/deep/er/new one.py": "b = 1\n",
+        "analysis/empty.py": "",
         "slurm/__init__.py": None,
         "moore/data/set.bin": b"\0\1",
         "README.md": "",
@@ -123,7 +111,7 @@ def test_the_commit_and_the_patch_are_the_copy(
     git(checkout, "config", "color.ui", "always")
     index = (checkout / ".git" / "index").read_bytes()
     target = tmp_path / "submission" / "code"
-    state = snapshot(target, checkout)
+    state = snapshot(target, checkout=checkout)
 
     head = git(checkout, "rev-parse", "HEAD")
     assert state == CodeState(head, True)
@@ -146,15 +134,22 @@ def test_an_edit_in_the_moment_of_git_add(checkout: Path, tmp_path: Path) -> Non
     os.utime(path, ns=(moment, moment))
     os.utime(index, ns=(moment, moment))
     git(checkout, "config", "core.trustctime", "false")  # the one time that nobody can set
-    assert snapshot(tmp_path / "submission" / "code", checkout).dirty
+    assert snapshot(tmp_path / "submission" / "code", checkout=checkout).dirty
 
 
-def test_the_copy_is_the_code_that_was_submitted(checkout: Path, tmp_path: Path) -> None:
-    """Breaks if a later edit reaches it, as it would through hard links."""
-    snapshot(tmp_path / "code", checkout)
-    with (checkout / "moore" / "__init__.py").open("a") as file:
-        file.write("edited = True\n")
-    assert (tmp_path / "code" / "moore" / "__init__.py").read_text() == ""
+def test_plugins_of_the_working_directory(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a task would import a plugin as it is edited after the submission, or code of ours is replaced."""
+    write(
+        tmp_path, {"own/deep/strategy.py": "a = 1\n", "own/__init__.py": "", "single.py": "b = 1\n", "moore/x.py": ""}
+    )
+    monkeypatch.chdir(tmp_path)
+    plugins = ["own.deep.strategy:draw", "single:penalty", "moore.x:y", "installed.elsewhere:z"]
+    state = snapshot(tmp_path / "code", plugins, checkout)
+    assert not state.dirty
+    copied = contents(tmp_path / "code")
+    assert {"own/__init__.py", "own/deep/strategy.py", "single.py"} == copied.keys() - contents(checkout).keys() - {
+        "moore/x.py"
+    }
 
 
 def test_this_checkout_runs_from_its_copy(tmp_path: Path) -> None:
@@ -178,7 +173,7 @@ def test_this_checkout_runs_from_its_copy(tmp_path: Path) -> None:
     git(clone, "commit", "-q", "-m", "a")
     (clone / "moore" / "extra.py").write_text("FOUND = 1\n")
     code = tmp_path / "submission" / "code"
-    state = snapshot(code, clone)
+    state = snapshot(code, checkout=clone)
     shutil.rmtree(clone)
     program = (
         "import json, moore.extra, moore.run.facts, moore.studies.study, slurm.snapshot\n"
@@ -191,7 +186,7 @@ def test_this_checkout_runs_from_its_copy(tmp_path: Path) -> None:
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(code)}, check=True, capture_output=True, text=True,
     )  # fmt: skip
     results, slurm, commit, studies = json.loads(done.stdout)
-    assert {Path(results).parents[1], Path(slurm).parents[1]} == {code}
+    assert {Path(results).parents[2], Path(slurm).parents[1]} == {code}
     assert commit == f"{state.commit}-dirty"
     assert "sampling" in studies
 
@@ -201,21 +196,12 @@ def test_this_checkout_runs_from_its_copy(tmp_path: Path) -> None:
 
 def test_code_that_is_no_checkout(checkout: Path, tmp_path: Path) -> None:
     shutil.rmtree(checkout / ".git")
+    git(tmp_path, "init", "-q")  # installed inside some repository, whose commit is not its own
     write(checkout, {"moore/__pycache__/a.pyc": "x", "runs/big.bin": "x"})
-    assert snapshot(tmp_path / "code", checkout) == CodeState("unknown", False)
+    assert snapshot(tmp_path / "code", checkout=checkout) == CodeState("unknown", False)
     copied = contents(tmp_path / "code")
     assert sorted(copied) == sorted(name for name in FILES if name.startswith(("moore", "slurm", "analysis", "abl")))
     assert (tmp_path / "code" / COMMIT_FILE).read_text() == "unknown\n"
-
-
-def test_code_that_lies_in_another_projects_checkout(checkout: Path, tmp_path: Path) -> None:
-    """Breaks if a package that is installed inside some repository takes that repository's commit for its own."""
-    shutil.rmtree(checkout / ".git")
-    git(tmp_path, "init", "-q")
-    write(tmp_path, {"theirs.txt": "x"})
-    git(tmp_path, "add", "theirs.txt")
-    git(tmp_path, "commit", "-q", "-m", "theirs")
-    assert snapshot(tmp_path / "code", checkout) == CodeState("unknown", False)
 
 
 def test_a_checkout_inside_another_repository(checkout: Path, tmp_path: Path) -> None:
@@ -226,10 +212,10 @@ def test_a_checkout_inside_another_repository(checkout: Path, tmp_path: Path) ->
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "all")
     write(tmp_path, {"theirs.txt": "changed"})
-    assert snapshot(tmp_path / "s" / "code", checkout) == CodeState(git(tmp_path, "rev-parse", "HEAD"), False)
+    assert snapshot(tmp_path / "s" / "code", checkout=checkout) == CodeState(git(tmp_path, "rev-parse", "HEAD"), False)
     assert contents(tmp_path / "s" / "code") == contents(checkout)
     write(checkout, {"moore/__init__.py": "changed = True\n"})
-    assert snapshot(tmp_path / "t" / "code", checkout).dirty
+    assert snapshot(tmp_path / "t" / "code", checkout=checkout).dirty
     git(checkout, "checkout", "-q", "moore")
     git(checkout, "apply", str(tmp_path / "t" / "diff.patch"))
     assert contents(tmp_path / "t" / "code") == contents(checkout)
@@ -237,7 +223,7 @@ def test_a_checkout_inside_another_repository(checkout: Path, tmp_path: Path) ->
 
 def test_a_machine_without_git(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert snapshot(tmp_path / "code", checkout) == CodeState("unknown", False)
+    assert snapshot(tmp_path / "code", checkout=checkout) == CodeState("unknown", False)
 
 
 def test_a_checkout_that_git_refuses(checkout: Path, tmp_path: Path) -> None:
@@ -246,101 +232,25 @@ def test_a_checkout_that_git_refuses(checkout: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"checkout: git ls-files fails \(fatal: .*\); accepted: a checkout with a commit"
     ):
-        snapshot(tmp_path / "code", checkout)
+        snapshot(tmp_path / "code", checkout=checkout)
     assert not (tmp_path / "code").exists()
 
 
 def test_a_folder_that_is_there_is_left_alone(checkout: Path, tmp_path: Path) -> None:
     write(tmp_path, {"code/mine.txt": "mine"})
     with pytest.raises(UserError, match="code: is there already; accepted: a new folder"):
-        snapshot(tmp_path / "code", checkout)
+        snapshot(tmp_path / "code", checkout=checkout)
     assert contents(tmp_path / "code") == {"mine.txt": b"mine"}
 
 
 def test_no_half_copy_is_left(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a full disk leaves a folder that looks like a snapshot, or a traceback."""
-    copied: list[str] = []
 
-    def full(source: str, target: str, **more: Any) -> None:
-        if len(copied) == 3:
-            raise OSError(28, "No space left on device", str(target))
-        copied.append(str(shutil.copyfile(source, target)))
+    def full(archive: tarfile.TarFile, path: Path, **_: object) -> None:
+        (path / "half").write_text("x")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.shutil, "copy2", full)
-    with pytest.raises(
-        UserError, match=r"code: the code cannot be copied .*No space left on device.*a place with room"
-    ):
-        snapshot(tmp_path / "code", checkout)
-    assert len(copied) == 3
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    with pytest.raises(UserError, match=r"code: the code cannot be copied .*No space left on device"):
+        snapshot(tmp_path / "code", checkout=checkout)
     assert not (tmp_path / "code").exists()
-
-
-# what manifests say
-
-
-def test_the_commit_of_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if the copy in a folder of the checkout takes the checkout's commit of that moment for its own."""
-    for one in (moore.run.facts, moore.base.machine):
-        monkeypatch.setattr(one, "__file__", str(tmp_path / "moore" / "run" / "facts.py"))
-    write(tmp_path, {"moore/run/facts.py": ""})
-    assert environment_facts()["git_commit"] == "unknown"
-    write(tmp_path, {COMMIT_FILE: "0123abc-dirty\n"})
-    assert environment_facts()["git_commit"] == "0123abc-dirty"
-
-
-def facts_with_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> dict[str, Any]:
-    """The facts on a machine with such a GPU and such an nvidia-smi (None: there is none)."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    if script is not None:
-        (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
-        (folder / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder))
-    return environment_facts()
-
-
-@pytest.mark.parametrize(
-    ("script", "driver"),
-    [
-        ('[ "$*" = "--query-gpu=driver_version --format=csv,noheader" ] && echo 570.1 && echo 570.1', "570.1"),
-        ("echo NVIDIA-SMI has failed; exit 9", "unknown"),
-        (None, "unknown"),
-    ],
-)
-def test_gpu_and_driver(script: str | None, driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = facts_with_gpu(tmp_path, monkeypatch, script)
-    assert facts["gpu"] == {"name": "NVIDIA H100 80GB HBM3", "driver": driver}
-
-
-def test_without_a_gpu_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "gpu" not in environment_facts()
-
-
-def test_hosts_stay_out_of_collected_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run's own manifest names the host; what is collected, to be published, does not."""
-    monkeypatch.setattr("platform.node", lambda: "node-17-of-a-site")
-    facts = environment_facts()
-    assert facts["host"] == "node-17-of-a-site"
-    runs = [RunConfig("pendulum", method="sac", real_ratio=1.0, seed=seed) for seed in (0, 1)]
-    study = Study("toy", "mini", runs, None, {})
-    for run in runs:
-        row = ["toy", "sac", "none:pendulum", run.seed, run_id(run), "online", 0, 0, 0.0, "eval/score", 1.0]
-        manifest = {
-            "run": run_id(run), "method": "sac", "config": to_mapping(run), "cpu_seconds": 1.0, "wall_seconds": 1.0,
-            "peak_memory_mb": 1, "threads": 1, "device": "cpu", "finished": "2026-01-02", **facts,
-        }  # fmt: skip
-        write(
-            tmp_path / "runs" / "toy" / "runs" / run_id(run),
-            {
-                "rows.csv": f"{','.join(COLUMNS)}\n{','.join(map(str, row))}\n",
-                "manifest.json": json.dumps(manifest),
-            },
-        )
-    folder = collect(study, tmp_path / "runs", tmp_path / "results", "make it")
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "rows.parquet"]
-    assert json.loads((folder / "manifest.json").read_text())["machine"] == facts["machine"]
-    for path in folder.iterdir():
-        assert b"node-17" not in path.read_bytes(), path.name

@@ -13,10 +13,9 @@ import pytest
 
 from moore.base.errors import UserError
 from moore.cli.main import main
-from moore.cli.show import duration
-from moore.run.work import Work
+from moore.run.units import UnitProcess
 from slurm.states import STATES, StudyView
-from slurm.status import look, status
+from slurm.status import look
 from tests.support.slurm_lab import STAMP, Lab, read
 
 MakeLab = Callable[..., Lab]
@@ -46,37 +45,33 @@ def running(lab: Lab, **claim: Any) -> None:
 @pytest.mark.parametrize(
     ("queue", "claim", "expected"),
     [
-        ("1|0|PENDING|Priority||0", None, ("pending", "Priority", None)),
-        ("1|0|PENDING|PartitionTimeLimit||0", None, ("pending", "NEVER STARTS: PartitionTimeLimit", None)),
-        ("1|0|CONFIGURING|None|n1|0", None, ("pending", "CONFIGURING", "n1")),
-        ("1|0|RUNNING|None|n1|0", None, ("pending", "its turn comes in its task", "n1")),
-        ("1|0|PENDING|BeginTime||1", None, ("requeued", "BeginTime", None)),
-        ("1|0|PENDING|BeginTime||0", {}, ("requeued", "BeginTime", None)),
-        ("1|0|PENDING|JobHeldUser||1", {}, ("requeued", "NEVER STARTS: JobHeldUser", None)),
-        ("1|0|RUNNING|None|n1|1", {}, ("requeued", "its turn comes in its task", "n1")),
-        ("1|0|COMPLETING|None|n1|1", {}, ("requeued", "COMPLETING", "n1")),
-        ("1|0|RUNNING|None|n1|0", {}, ("running", "online: a", "n1")),
-        ("1|0|RUNNING|None|n1|3", {"restart": 3}, ("running", "online: a", "n1")),
-        ("1|0|RUNNING|None|n1|N/A", {"restart": 3}, ("running", "online: a", "n1")),
-        ("1|0|COMPLETING|None|n1|0", {}, ("running", "COMPLETING; online: a", "n1")),
-        ("1|0|RUNNING|None|n2|0", {"job": "7"}, ("pending", "its turn comes in its task", "n2")),  # of before
-        (None, {}, ("stopped", "the next submit goes on", "n1")),
-        (None, {"job": "7"}, ("stopped", "the next submit goes on", "n1")),
-        (None, None, ("todo", "the next submit takes it", None)),
-        ("1|0|RUNNING|None|n1|0", {"job": None, "host": "elsewhere", "node": None, "pid": 5},
-         ("claimed", "claimed by process 5", "elsewhere")),
+        ("1|0|PENDING|Priority||0", None, ("pending", None)),
+        ("1|0|PENDING|PartitionTimeLimit||0", None, ("pending", None)),
+        ("1|0|RUNNING|None|n1|0", None, ("pending", "n1")),  # its turn comes in its task
+        ("1|0|PENDING|BeginTime||1", None, ("requeued", None)),
+        ("1|0|PENDING|JobHeldUser||1", {}, ("requeued", None)),
+        ("1|0|RUNNING|None|n1|1", {}, ("requeued", "n1")),
+        ("1|0|COMPLETING|None|n1|1", {}, ("requeued", "n1")),
+        ("1|0|RUNNING|None|n1|0", {}, ("running", "n1")),
+        ("1|0|RUNNING|None|n1|N/A", {"restart": 3}, ("running", "n1")),
+        ("1|0|COMPLETING|None|n1|0", {}, ("running", "n1")),
+        ("1|0|RUNNING|None|n2|0", {"job": "7"}, ("pending", "n2")),  # the claim is of a task before
+        (None, {}, ("stopped", "n1")),
+        (None, None, ("todo", None)),
+        ("1|0|RUNNING|None|n1|0", {"job": None, "host": "elsewhere", "node": None, "pid": 5}, ("claimed", "elsewhere")),
     ],
-)  # fmt: skip
+)
 def test_state(lab: MakeLab, queue: str | None, claim: dict[str, Any] | None, expected: tuple[str, ...]) -> None:
-    """Breaks if the queue and the claim together give another state, reason or node."""
+    """Breaks if the queue and the claim together give another state or node, or nobody is told that it never starts."""
     one = lab()
     one.submit([[one.units[0]]])
     if claim is not None:
         running(one, **claim)
     one.queue(*([queue] if queue else []))
     got = only(one)
-    assert (got["state"], got["reason"], got["node"]) == expected
-    assert got["never_starts"] == ("NEVER STARTS" in expected[1])
+    assert (got["state"], got["node"]) == expected
+    never = queue is not None and ("PartitionTimeLimit" in queue or "JobHeldUser" in queue)
+    assert (got["never_starts"], "NEVER STARTS" in got["reason"]) == (never, never)
 
 
 def test_local_process(lab: MakeLab) -> None:
@@ -135,10 +130,10 @@ def test_counts(lab: MakeLab) -> None:
     )
 
 
-def offline_lab(lab: MakeLab) -> tuple[Lab, Work]:
+def offline_lab(lab: MakeLab) -> tuple[Lab, UnitProcess]:
     """Two units that need the offline unit of array 0 first."""
     two = lab("ab", True)
-    maker = Work(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
+    maker = UnitProcess(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
     two.submit([[maker]], [[two.units[0]], [two.units[1]]])
     return two, maker
 
@@ -220,43 +215,6 @@ def test_eta(lab: MakeLab) -> None:
     assert only(one)["eta"] is None
 
 
-def test_silence(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a process that has not said anything for ten minutes looks like any other, or a fresh one like it."""
-    one = lab()
-    running(one)
-    one.queue("1|0|RUNNING|None|n1|0")
-    assert only(one)["silent"] is None
-    one.told(one.units[0], 40, ago=1300)
-    assert only(one)["silent"] == pytest.approx(1300, abs=5)
-    status(one.study, one.root)
-    assert capsys.readouterr().out.count("online: a; silent for 2") == 2
-    one.claim(one.units[0], "1", 0, since=time.time() - 60)  # it has just begun again
-    assert only(one)["silent"] is None
-
-
-def test_text(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a line, a count or the marked reason is missing or cut, or brackets in it are taken for markup."""
-    two = lab("ab")
-    two.submit([[two.units[0]]], [[two.units[1]]])
-    two.claim(two.units[0], "1", 0, progress=0.1)
-    two.told(two.units[0], 40, label="online: [bold]a[/bold]")
-    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionConfig||0")
-    assert main(["study", "status", *two.arguments]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "s-tiny: 4 runs, 0 done (0 diverged), 2 running, 2 pending, 0 waiting, 0 failed"
-    assert lines[1].split() == ["run", "state", "node", "done", "ETA", "reason"]
-    left, right = ("running", "n1", "40 %"), ("pending", "-", "0 %")
-    for line, run, words in zip(lines[2:6], two.run_ids(*two.units), [left, left, right, right], strict=True):
-        assert line.startswith(run)
-        assert all(f" {word} " in line for word in words)
-        ending = f"{duration(7200)}  online: [bold]a[/bold]" if words is left else "-  NEVER STARTS: PartitionConfig"
-        assert line.rstrip().endswith(ending)
-    assert lines[6] == "ETA: what is left of the run's cohort, at its pace since its process began"
-    two.queue()
-    status(two.study, two.root)
-    assert "the next `moore study submit` takes 4 of these runs" in capsys.readouterr().out
-
-
 def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if a key that others read is renamed or missing, or more than one object is printed."""
     one = lab()
@@ -280,25 +238,56 @@ def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+def test_silence(lab: MakeLab) -> None:
+    """Breaks if a process that has not said anything for ten minutes looks like any other, or a fresh one like it."""
+    one = lab()
+    running(one)
+    one.queue("1|0|RUNNING|None|n1|0")
+    assert only(one)["silent"] is None
+    one.told(one.units[0], 40, ago=1300)
+    assert only(one)["silent"] == pytest.approx(1300, abs=5)
+    one.claim(one.units[0], "1", 0, since=time.time() - 60)  # it has just begun again
+    assert only(one)["silent"] is None
+
+
+def test_text(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a line, a count or the marked reason is missing or cut, or brackets in it are taken for markup."""
+    two = lab("ab")
+    two.submit([[two.units[0]]], [[two.units[1]]])
+    two.claim(two.units[0], "1", 0, progress=0.1)
+    two.told(two.units[0], 40, label="online: [bold]a[/bold]")
+    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionConfig||0")
+    assert main(["study", "status", *two.arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("s-tiny: 4 runs, 0 done (0 diverged), 2 running, 2 pending")
+    for line, run in zip(lines[2:6], two.run_ids(*two.units), strict=True):
+        assert line.startswith(run)
+        assert ("[bold]a[/bold]" if " running " in line else "NEVER STARTS: PartitionConfig") in line
+
+
 def test_without_slurm(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if a machine without SLURM says more than the files do, or nothing at all."""
     two = lab("ab")
     running(two)
     two.submit([[two.units[0]], [two.units[1]]])
     two.without_slurm()
-    assert main(["study", "status", *two.arguments]) == 0
-    out = capsys.readouterr().out
-    assert out.splitlines()[-2] == "SLURM's commands are not on this machine: only files were looked at"
-    assert out.count("claimed by job 1_0") == 2
-    assert out.count(f"submitted ({STAMP})") == 2
-    assert "2 claimed, 0 pending" in out
+    facts = look(two.study, two.root)
+    assert facts["note"] is not None
+    assert [(run["state"], run["reason"]) for run in facts["runs"]] == [
+        *[("claimed", "claimed by job 1_0")] * 2,
+        *[("todo", f"submitted ({STAMP})")] * 2,
+    ]
 
 
-def test_no_such_folder(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a wrong --root looks like a study that has not begun."""
+def test_a_damaged_manifest(lab: MakeLab) -> None:
+    """Breaks if tasks whose manifest cannot be read are left out, as if nobody had their units."""
     one = lab()
-    status(one.study, one.root)
-    assert f"{one.folder} is not there: nothing was trained or submitted with this --root" in capsys.readouterr().out
+    path = one.submit([[one.units[0]]]) / "manifest.json"
+    one.queue("1|0|RUNNING|None|n1|0")
+    for text in ("{", "[]", '{"arrays": [{"tasks": []}]}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"manifest\.json: "):
+            look(one.study, one.root)
 
 
 def test_squeue_fails(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -311,29 +300,6 @@ def test_squeue_fails(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.out == ""
     assert captured.err.startswith("moore: squeue cannot be asked: slurm_load_jobs error: Unable to contact")
     assert captured.err.count("\n") == 1
-
-
-def test_damaged_manifest(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if tasks whose manifest cannot be read are left out, as if nobody had their units."""
-    one = lab()
-    path = one.submit([[one.units[0]]]) / "manifest.json"
-    one.queue("1|0|RUNNING|None|n1|0")
-    for text in ("{", "[]", '{"arrays": []}', '{"arrays": [{"tasks": []}]}'):
-        path.write_text(text)
-        assert main(["study", "status", *one.arguments]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"moore: {path}: ")
-        assert line.endswith("accepted: the file as submit wrote it")
-
-
-def test_runs_of_another_configuration(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a changed study is compared with the runs of the old one."""
-    one = lab()
-    one.finish(one.units[0].runs)
-    path = one.folder / "runs" / one.run_ids(one.units[0])[0] / "manifest.json"
-    path.write_text(path.read_text().replace('"eval_episodes": 2', '"eval_episodes": 3'))
-    assert main(["study", "status", *one.arguments]) == 2
-    assert "eval_episodes is 3 there and 2 here" in capsys.readouterr().err
 
 
 def test_watch(lab: MakeLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -358,20 +324,6 @@ def test_watch(lab: MakeLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert out.count("2 running") == 2
     assert "squeue cannot be asked: no controller; nothing was done; this is of " in out
     assert out.splitlines()[-1] == "s-tiny: 2 runs, 2 done (0 diverged), 0 running, 0 pending, 0 waiting, 0 failed"
-
-
-def test_watch_until_interrupted(lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if Ctrl-C is an error, or a first look that fails is not."""
-    one = lab()
-
-    def interrupt(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("slurm.status.sleep", interrupt)
-    assert main(["study", "status", *one.arguments, "--watch"]) == 0
-    one.submit([[one.units[0]]])
-    one.fake("squeue", "exit 1")
-    assert main(["study", "status", *one.arguments, "--watch"]) == 2
 
 
 def test_bad_input(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:

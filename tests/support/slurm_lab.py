@@ -15,7 +15,7 @@ import yaml
 
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.files import write_json
-from moore.run.work import Work
+from moore.run.units import UnitProcess
 from moore.studies.identity import offline_config, offline_run_id, run_id
 from moore.studies.study import load_study
 from tests.support.resume_units import RUN
@@ -38,7 +38,7 @@ class Lab:
         self.files[1].write_text(yaml.safe_dump(scale))
         self.study = load_study(*self.files)
         self.folder = self.root / "s-tiny"
-        self.units = [Work(self.study.name, runs, self.root, "cpu") for runs in self.study.cohorts()]
+        self.units = [UnitProcess(self.study.name, runs, self.root, "cpu") for runs in self.study.cohorts()]
         self.bin.mkdir()
         patch.setenv("PATH", f"{self.bin}{os.pathsep}/usr/bin{os.pathsep}/bin")
         self.fake("sbatch", "exit 1")
@@ -69,7 +69,7 @@ class Lab:
             lines.append(f"{job}|{index}|{state}|{reason}|{node}|9:00|{restarts}|moore:{stamp}:{int(job) - 1}\n")
         self.fake("squeue", f"cat <<'END'\n{''.join(lines)}END")
 
-    def submit(self, *arrays: Sequence[Sequence[Work]]) -> Path:
+    def submit(self, *arrays: Sequence[Sequence[UnitProcess]]) -> Path:
         """A submission whose arrays have the jobs 1, 2, ...; returns its folder."""
         stages = ["offline" if task and task[0].offline_only else "online" for array in arrays for task in array[:1]]
         folder = self.folder / "submissions" / STAMP
@@ -87,20 +87,20 @@ class Lab:
         write_json(folder / "manifest.json", manifest)
         return folder
 
-    def claim(self, unit: Work, job: str | None = None, task: int | None = None, **more: Any) -> None:
+    def claim(self, unit: UnitProcess, job: str | None = None, task: int | None = None, **more: Any) -> None:
         """The claim of a process that began an hour ago."""
         host = {"host": socket.gethostname(), "node": None} if job is None else {"host": "h1", "node": "n1"}
         claim = {"token": "x", "job": job, "task": task, "restart": None, "pid": os.getpid(), "gpus": None}
         unit.write_spec()
         write_json(unit.claim_path, claim | host | {"since": time.time() - 3600, "submission": STAMP} | more)
 
-    def told(self, unit: Work, done: int, total: int = 100, ago: float = 0.0, label: str = "online: a") -> None:
+    def told(self, unit: UnitProcess, done: int, total: int = 100, ago: float = 0.0, label: str = "online: a") -> None:
         """How far a unit said that it is, `ago` seconds before now."""
         path = unit.folder / f"{unit.name}.progress.json"
         write_json(path, {"label": label, "done": done, "total": total, "time": time.time() - ago})
         os.utime(path, (time.time() - ago,) * 2)
 
-    def fail(self, unit: Work, final: bool = True, **more: Any) -> None:
+    def fail(self, unit: UnitProcess, final: bool = True, **more: Any) -> None:
         """A failed attempt, after the claim."""
         values = {"attempts": 2, "kind": "failed", "exit_code": 1, "reason": "ValueError: x", "final": final}
         unit.write_spec()
@@ -111,7 +111,7 @@ class Lab:
         for run in runs:
             self._manifest(run_id(run), run, diverged)
 
-    def finish_stages(self, unit: Work) -> None:
+    def finish_stages(self, unit: UnitProcess) -> None:
         """The offline stages of a unit."""
         for run in unit.runs:
             self._manifest(offline_run_id(run), offline_config(run), False)
@@ -122,7 +122,7 @@ class Lab:
         (folder / "rows.csv").write_text("")
         write_json(folder / "manifest.json", {"config": to_mapping(config), "diverged": diverged})
 
-    def run_ids(self, *units: Work) -> list[str]:
+    def run_ids(self, *units: UnitProcess) -> list[str]:
         """Of all runs of these units."""
         return [run_id(run) for unit in units for run in unit.runs]
 

@@ -1,4 +1,4 @@
-"""Units of work: a cohort as a process of its own. What it is named, what it costs, how far it is, why it failed."""
+"""Units as processes of their own: how they are named, what they cost, how far they are, and how a study is cut."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
-class Work:
+class UnitProcess:
     """One unit as a process of its own; offline_only: its runs' offline stages and no more."""
 
     def __init__(self, study: str, runs: list[RunConfig], root: Path, device: str, offline_only: bool = False) -> None:
@@ -43,12 +43,12 @@ class Work:
         self._finished = False  # once finished, the display need not look again
 
     @staticmethod
-    def read(path: Path) -> Work:
-        """The unit of a spec file. Raises UserError for a file that is not there or not one."""
+    def read(path: Path) -> UnitProcess:
+        """Read the unit of a spec file. Raises UserError for a file that is not there or not one."""
         try:
             spec = json.loads(path.read_text())
             runs = [from_mapping(values, str(path)) for values in spec["runs"]]
-            return Work(spec["study"], runs, Path(spec["root"]), spec["device"], spec["offline_only"])
+            return UnitProcess(spec["study"], runs, Path(spec["root"]), spec["device"], spec["offline_only"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is not the spec of a unit ({error}); accepted: the same submit again") from None
 
@@ -87,19 +87,19 @@ class Work:
         return self.folder / f"{self.name}.split.json"
 
     def missing_stages(self) -> set[str]:
-        """Offline stages of this unit that have not been published yet, by run id."""
+        """Return the offline stages of this unit that have not been published yet, by run id."""
         stages = {offline_run_id(run): offline_config(run) for run in self.runs if run.dataset is not None}
         return {name for name, config in stages.items() if not is_finished(self.runs_root / name, config)}
 
     def finished(self) -> bool:
-        """Whether every run has its rows and manifest. Raises UserError where they are of another configuration."""
+        """Tell whether every run has its rows and manifest. Raises UserError where they are of other settings."""
         if not self._finished and self.offline_only:
             self._finished = not self.missing_stages()
         self._finished = self._finished or all(is_finished(self.runs_root / run_id(run), run) for run in self.runs)
         return self._finished
 
     def checkpoint_files(self) -> list[Path]:
-        """Its checkpoints and folders of rows."""
+        """List its checkpoints and folders of rows."""
         folder = self.root / self.study / "checkpoints"
         return [path for path in folder.glob("*") if path.name.startswith(f"{self.name}.")]
 
@@ -108,21 +108,21 @@ class Work:
         for path in self.checkpoint_files():
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
-    def halves(self) -> list[Work]:
-        """The same runs as two units; a seed's runs stay together, as they share an offline stage."""
+    def halves(self) -> list[UnitProcess]:
+        """Return the same runs as two units; a seed's runs stay together, as they share an offline stage."""
         runs = sorted(self.runs, key=lambda run: run.seed)
         middle = len(runs) // 2
         parts = (runs[:middle], runs[middle:]) if middle else (runs,)
-        return [Work(self.study, part, self.root, self.device, self.offline_only) for part in parts]
+        return [UnitProcess(self.study, part, self.root, self.device, self.offline_only) for part in parts]
 
-    def parts(self) -> list[Work]:
-        """Itself, or what it has been split into."""
+    def parts(self) -> list[UnitProcess]:
+        """Return itself, or what it has been split into."""
         if len(self.runs) == 1 or not self.split_path.exists():
             return [self]
         return [part for half in self.halves() for part in half.parts()]
 
     def write_spec(self, **more: Any) -> None:
-        """What its process reads. Raises UserError where it cannot be written."""
+        """Write what its process reads. Raises UserError where it cannot be written."""
         spec = {
             "study": self.study,
             "name": self.name,
@@ -159,27 +159,27 @@ class Work:
         self.process.send_signal(number)
 
     def wait(self) -> None:
-        """Until the process has ended."""
+        """Wait until the process has ended."""
         assert self.process is not None
         self.process.wait()
 
     def ended_well(self, code: int | None) -> bool:
-        """Whether a process with this exit code has ended with every run finished."""
+        """Tell whether a process with this exit code has ended with every run finished."""
         return code == 0 and self.finished()
 
     def was_stopped(self, code: int | None) -> bool:
-        """Whether a process has ended because it was told to, and can go on; also by a signal before it listened."""
+        """Tell whether a process was told to end, and can go on; also by a signal before it listened."""
         return code in (STOPPED, *(-number for number in SIGNALS))
 
     def status(self) -> dict[str, Any]:
-        """What the process last said about itself."""
+        """Read what the process last said about itself."""
         try:
             return json.loads((self.folder / f"{self.name}.progress.json").read_text())
         except (OSError, ValueError):
             return {}
 
     def progress(self) -> float:
-        """Share of the unit's work that is done; the offline stage is about a third of it."""
+        """Return the share of the unit that is done; the offline stage is about a third of it."""
         if self.finished():
             return 1.0
         status = self.status()
@@ -188,25 +188,16 @@ class Work:
             return within
         return 0.35 + 0.65 * within if str(status.get("label", "")).startswith("online") else 0.35 * within
 
-    def explain(self) -> str:
-        """How a failed unit ended, and the last line of its log."""
-        path = self.log_path
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        code = self.process.returncode if self.process is not None else 0
-        killed = f"killed by {signal.Signals(-code).name}; " if code < 0 else ""
-        last = lines[-1].removeprefix("moore: ") if lines else "no output"
-        return f"{self.name} failed: {killed}{last} (log: {path})"
 
+def study_units(study: Study, root: Path, device: str, live: Collection[str] = ()) -> list[UnitProcess]:
+    """Cut a study into units: its cohorts, or what a larger study adds to them, halved where they did not fit.
 
-def study_units(study: Study, root: Path, device: str, live: Collection[str] = ()) -> list[Work]:
-    """The units of a study: its cohorts, or the part of a cohort that a larger study adds, halved where it did not fit.
-
-    live: ids of runs that somebody trains; they are in no unit. A cohort of which all runs are finished is one, too.
+    live: ids of runs that somebody trains; they are in no unit. One of which all runs are finished is there, too.
     """
-    return [unit for cohort in study.cohorts() for unit in _units(Work(study.name, cohort, root, device), live)]
+    return [unit for cohort in study.cohorts() for unit in _units(UnitProcess(study.name, cohort, root, device), live)]
 
 
-def _units(cohort: Work, live: Collection[str]) -> Iterator[Work]:
+def _units(cohort: UnitProcess, live: Collection[str]) -> Iterator[UnitProcess]:
     for whole in cohort.parts():
         rest = [run for run in whole.runs if not is_finished(whole.runs_root / run_id(run), run)]
         free = [run for run in rest if run_id(run) not in live]
@@ -214,11 +205,11 @@ def _units(cohort: Work, live: Collection[str]) -> Iterator[Work]:
         if not rest or len(free) == len(whole.runs) or begun:
             yield whole
         elif free:
-            yield from _units(Work(whole.study, free, whole.root, whole.device), live)
+            yield from _units(UnitProcess(whole.study, free, whole.root, whole.device), live)
 
 
 def _update_cost(run: RunConfig, cql_coef: str) -> float:
-    """Arithmetic of an update relative to SAC's, roughly; a model about doubles it."""
+    """Estimate the arithmetic of an update relative to SAC's, roughly; a model about doubles it."""
     conservative = 1.2 * run.agent.num_actions if getattr(run.agent, cql_coef, 0.0) else 0.0
     agents = getattr(run.agent, "num_agents", run.agent.num_critics / 2)
     return (2.0 if run.uses_model else 1.0) * (1.0 + conservative) * agents

@@ -1,0 +1,17 @@
+"""Numbers as words for people: how long something takes, how large it is."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Return `45 s`, `12 min`, `3.4 h` or `5.2 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
+def mebibytes(count: int) -> str:
+    """Return bytes as `1,234 MiB`."""
+    return f"{count / 2**20:,.0f} MiB"

@@ -1,0 +1,72 @@
+"""Rows of finished runs, and the tables and figures of them: the one place of the command that calls analysis."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+from moore.algorithm.config import RunConfig
+from moore.base.errors import UserError
+from moore.run.collect import collect
+from moore.run.folders import is_finished
+from moore.studies.identity import run_id
+from moore.studies.study import Study
+
+PUBLISHED = Path("analysis/results")  # rows in git
+
+
+def finished_runs(study: Study, root: Path) -> list[RunConfig]:
+    """Return the runs of a study that have their rows below root."""
+    return [run for run in study.runs if is_finished(root / study.name / "runs" / run_id(run), run)]
+
+
+def write_rows(study: Study, names: tuple[str, str], root: Path, out: Path, partial: bool = False) -> Path:
+    """Write the rows and the manifest of a study's finished runs to out/<study>/; returns that folder.
+
+    names: of study and scale, as the user gave them. partial: some runs may be missing. Raises UserError where runs are
+    missing.
+    """
+    runs = finished_runs(study, root)
+    missing = len(study.runs) - len(runs)
+    if not runs or (missing and not partial):
+        raise UserError(
+            f"{study.name}: {missing} of {len(study.runs)} runs are not finished in {root}; accepted: waiting"
+            " (`moore study status`), or `moore study collect --partial` for a table of those that are"
+        )
+    if missing:
+        print(f"{study.name}: {missing} of {len(study.runs)} runs are missing from this table")
+    return collect(replace(study, runs=runs), root, out, _trained_by(study, names, root))
+
+
+def write_report(folder: Path, figures: Path, record: Path) -> None:
+    """Write tables and figures of the rows in `folder`, and print the table.
+
+    figures: receives tables/ and figures/. record: a file that says what was drawn last, which is not drawn again.
+    """
+    from analysis.report import print_report, report
+
+    report([folder], figures, record)
+    print_report(folder)
+
+
+def publish(study: Study, names: tuple[str, str], root: Path, out: Path = PUBLISHED) -> None:
+    """Write the rows of a study, all of whose runs are finished, among those in git; says what it wrote.
+
+    Raises UserError as `write_rows`, and where there is no checkout to publish in.
+    """
+    if not out.is_dir():
+        raise UserError(f"{out}: is not here; accepted: calling this in the folder of a checkout")
+    folder = write_rows(study, names, root, out)
+    for path in sorted(folder.iterdir()):
+        print(f"{path}: {path.stat().st_size:,} bytes written")
+    print(f"`git add {folder}` records them; `make figures` draws the tables and figures of all published rows")
+
+
+def _trained_by(study: Study, names: tuple[str, str], root: Path) -> str:
+    """Return the command that trained a study, for the record."""
+    submitted = sorted((root / study.name / "submissions").glob("*/manifest.json"))
+    if submitted:
+        return json.loads(submitted[-1].read_text())["command"]
+    return f"moore reproduce --study {shlex.quote(names[0])} --scale {shlex.quote(names[1])}"

@@ -1,0 +1,79 @@
+"""Why a unit has failed: the record beside its spec, and what its log and the kernel say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from moore.base.files import write_json
+from moore.run.units import UnitProcess
+
+LOG_LINES = 10  # of a failed unit that are looked at and kept
+OUT_OF_MEMORY = re.compile(
+    r"OutOfMemoryError|out of memory|MemoryError|Cannot allocate memory|bad_alloc", re.IGNORECASE
+)
+CGROUP_COUNTERS = ("memory/{0}/memory.oom_control", "{0}/memory.events")  # version 1 and 2
+
+
+def record_failure(
+    unit: UnitProcess, kind: str, reason: str, attempts: int, code: int | None = None, final: bool = True
+) -> None:
+    """Write <unit>.failed.json.
+
+    final: no submission tries the unit again before `moore study retry`. Raises Unavailable where it cannot be written.
+    """
+    write_json(
+        unit.failed_path,
+        {
+            "attempts": attempts,
+            "kind": kind,
+            "exit_code": code,
+            "reason": reason,
+            "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+            "job": os.environ.get("SLURM_ARRAY_JOB_ID"),
+            "task": int(os.environ["SLURM_ARRAY_TASK_ID"]) if "SLURM_ARRAY_TASK_ID" in os.environ else None,
+            "time": time.time(),
+            "final": final,
+        },
+    )
+
+
+def read_failure(unit: UnitProcess) -> dict[str, Any]:
+    """Return the record of a unit's failed attempts; empty without any."""
+    try:
+        return json.loads(unit.failed_path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def tail(path: Path, lines: int, start: int = 0) -> list[str]:
+    """Return the last lines of a file after its first `start` bytes; none if there is no file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(start, path.stat().st_size - 2**16))
+            return file.read().decode(errors="replace").strip().splitlines()[-lines:]
+    except OSError:
+        return []
+
+
+def oom_kills() -> int:
+    """Count the processes of this one's memory group that the kernel has killed for memory; 0 where it does not say."""
+    try:
+        groups = [line.rstrip().split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return 0
+    count = 0
+    for _, controllers, group in groups:
+        if controllers in ("", "memory"):
+            for pattern in CGROUP_COUNTERS:
+                try:
+                    text = (Path("/sys/fs/cgroup") / pattern.format(group.lstrip("/"))).read_text()
+                except OSError:
+                    continue
+                count += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
+    return count

@@ -1,0 +1,214 @@
+"""The worker: trains units side by side, each in a process of its own, wherever units are trained.
+
+`moore reproduce`, `moore study submit --local` and every task of a cluster use it. A unit that fails never takes
+another with it: it is tried again, goes on as two halves where it ran out of memory, and is given up after so many
+attempts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from moore.base.errors import Unavailable, UserError
+from moore.base.files import write_json
+from moore.run.display import View
+from moore.run.failures import LOG_LINES, OUT_OF_MEMORY, oom_kills, read_failure, record_failure, tail
+from moore.run.stop import StopRequest
+from moore.run.units import UnitProcess
+
+POLL_SECONDS = 0.5
+ATTEMPTS = 2  # unless a profile says otherwise
+
+
+class Worker:
+    """Runs units until each is finished, has failed too often, or is told to stop.
+
+    slots: the environment variables of each place for a unit, of which there are as many as units run at once.
+    submission: the scheduler's, which says that no other process has these units. needs: unit -> offline stages, by run
+    id, that another unit has to train first.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[UnitProcess],
+        slots: Sequence[Mapping[str, str]],
+        view: View,
+        attempts: int = ATTEMPTS,
+        submission: str | None = None,
+        needs: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.units = list(units)  # a unit that was halved is replaced by its halves
+        self.waiting, self.running = list(units), dict[int, UnitProcess]()
+        self.left = False  # whether a unit is left to a later call
+        self._slots, self._view, self._attempts = slots, view, attempts
+        self._submission, self._needs = submission, needs or {}
+        self._told = False  # to stop
+        self._stopping: list[UnitProcess] = []
+        self._log_sizes: dict[str, int] = {}
+        self._kills = oom_kills()
+
+    def run(self, stop: StopRequest | None = None) -> bool:
+        """Work until nothing is left to start. Returns whether every unit is finished or has failed for good.
+
+        stop: looked at where no signal handler calls `stop`; the units then write their checkpoints before this
+        returns. Whatever is raised in here, a second Ctrl-C above all, ends the running units first.
+        """
+        try:
+            while self.waiting or self.running:
+                if stop is not None and stop.signal is not None and not self._told:
+                    self._tell(stop.signal)
+                    said = f"{len(self.running)} units write a checkpoint; a second Ctrl-C stops at once"
+                    self._view.say(f"{stop.reason}: {said}")
+                self._fill()
+                time.sleep(POLL_SECONDS)
+                self._view.show(self.units)
+                for slot, unit in list(self.running.items()):
+                    if unit.process is not None and unit.process.poll() is not None:
+                        self.running.pop(slot, None)
+                        self._ended(unit, unit.process.returncode)
+                if self._told:
+                    self.waiting.clear()  # nothing is tried again now
+                if self.waiting and not self.running and not self._ready():
+                    break  # those that wait for a stage wait for another task
+        except BaseException as error:
+            running = [unit for unit in self.running.values() if unit.process is not None]
+            for unit in running:
+                unit.tell(signal.SIGKILL if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+            for unit in running:
+                unit.wait()
+            raise
+        return not self.left
+
+    def stop(self, number: signal.Signals) -> None:
+        """Tell all units to stop, and wait for their checkpoints. May be called from a signal handler, also in itself.
+
+        A unit that is just being started has no process here yet: it stops by itself when this process is gone.
+        """
+        self._tell(number)
+        for unit in self._stopping:
+            code = _wait(unit)
+            if self.running and unit in self.running.values():
+                self.running = {slot: other for slot, other in self.running.items() if other is not unit}
+                self._ended(unit, code)
+        self.left = self.left or bool(self.waiting)
+        self.waiting.clear()  # nothing is tried again now
+
+    def raise_for_failures(self) -> None:
+        """Raise UserError naming every unit that has failed, how, and its log; after a stop, only those given up."""
+        failed = [unit for unit in self.units if not unit.finished() and read_failure(unit)]
+        if self._told:
+            failed = [unit for unit in failed if read_failure(unit)["final"]]
+        if failed:
+            count = f"{len(failed)} of {len(self.units)} units failed"
+            raise UserError("; ".join([count, *(self._explain(unit) for unit in failed)]))
+
+    def _explain(self, unit: UnitProcess) -> str:
+        failure = read_failure(unit)
+        return f"{unit.name} {failure['kind']}: {failure['reason']} (log: {unit.log_path})"
+
+    def _tell(self, number: signal.Signals) -> None:
+        """Send the running units a signal, and start no more."""
+        self._told = True
+        if not self._stopping:
+            self.left = self.left or bool(self.waiting or self.running)
+            self._stopping = [unit for unit in self.running.values() if unit.process is not None]
+        for unit in self._stopping:  # again, where this call has interrupted another one's telling
+            unit.tell(number)
+        self.waiting.clear()
+
+    def _ready(self) -> UnitProcess | None:
+        """Return the next unit whose offline stages no other one trains at this moment."""
+        busy = {stage for unit in self.running.values() for stage in unit.missing_stages()}
+        for unit in list(self.waiting):
+            if unit.finished():
+                self.waiting.remove(unit)
+                unit.failed_path.unlink(missing_ok=True)
+            elif missing := set(self._needs.get(unit.name, ())) & unit.missing_stages():
+                self.waiting.remove(unit)
+                self.left = True
+                self._view.say(f"{unit.name}: {len(missing)} offline stages are missing; a later submit takes it")
+            elif not busy & unit.missing_stages():
+                return unit
+        return None
+
+    def _fill(self) -> None:
+        """Start a unit in every free slot."""
+        for slot, environment in enumerate(self._slots):
+            unit = self._ready() if slot not in self.running else None
+            if unit is None:
+                continue
+            self._log_sizes[unit.name] = unit.log_path.stat().st_size if unit.log_path.exists() else 0
+            self.running[slot] = unit
+            self.waiting.remove(unit)
+            try:
+                unit.start(self._submission, environment)
+                self._view.say(f"{unit.name}: started, process {unit.process.pid if unit.process else 0}", routine=True)
+            except Unavailable as error:
+                del self.running[slot]
+                self._leave(unit, str(error))
+
+    def _ended(self, unit: UnitProcess, code: int | None) -> None:
+        if unit.ended_well(code):
+            unit.failed_path.unlink(missing_ok=True)
+            self._view.say(f"{unit.name}: finished", routine=True)
+        elif unit.was_stopped(code) or code is None:
+            self._view.say(f"{unit.name}: stopped at a checkpoint", routine=self._told)
+            self.left = True
+        else:
+            self._failed(unit, code)
+
+    def _leave(self, unit: UnitProcess, reason: str) -> None:
+        """Leave a unit to a later call: a full disk, say, is not the unit's fault, and no better at once."""
+        self._view.say(f"{unit.name}: {reason}; left to a later call")
+        self.left = True
+        with suppress(Unavailable):
+            record_failure(unit, "failed", reason, read_failure(unit).get("attempts", 0), final=False)
+
+    def _failed(self, unit: UnitProcess, code: int) -> None:
+        """Record a failed attempt; try again, halve the unit, or give it up."""
+        lines = tail(unit.log_path, LOG_LINES, self._log_sizes.get(unit.name, 0))
+        by_kernel = code == -signal.SIGKILL and oom_kills() > self._kills
+        self._kills += by_kernel
+        no_memory = by_kernel or any(map(OUT_OF_MEMORY.search, lines))
+        reason = lines[-1].removeprefix("moore: ") if lines else "no output"
+        if code < 0:
+            reason = f"killed by {signal.Signals(-code).name}; {reason}"
+        if code == Unavailable.exit_code:
+            self._leave(unit, reason)
+            return
+        attempts = read_failure(unit).get("attempts", 0) + 1
+        if no_memory and len(unit.runs) > 1:
+            write_json(unit.split_path, {"reason": f"out of memory: {reason}"})
+            unit.forget_checkpoints()
+            halves = unit.halves()
+            self.waiting = [*halves, *self.waiting]
+            self.units = [part for one in self.units for part in (halves if one is unit else [one])]
+            self._view.say(f"{unit.name}: out of memory with {len(unit.runs)} runs at once; goes on as two halves")
+            return
+        bad_input = code == UserError.exit_code  # another attempt ends the same
+        final = attempts >= self._attempts or bad_input
+        kind = "out of memory" if no_memory else "bad input" if bad_input else "failed"
+        record_failure(unit, kind, reason, attempts, code, final)
+        self._view.say(f"{unit.name}: {kind}, attempt {attempts} of {self._attempts}: {reason}")
+        if not final:
+            self.waiting.append(unit)
+
+
+def _wait(unit: UnitProcess) -> int | None:
+    """Return the exit code of a unit's process once it has ended; None if that is known elsewhere.
+
+    Popen.wait would not do in a signal handler: what it interrupts may hold Popen's lock.
+    """
+    assert unit.process is not None
+    if unit.process.returncode is not None:
+        return unit.process.returncode
+    try:
+        end = os.waitid(os.P_PID, unit.process.pid, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    unit.process.poll()  # takes the process off the kernel's table, unless what is interrupted is about to
+    return None if end is None else end.si_status if end.si_code == os.CLD_EXITED else -end.si_status

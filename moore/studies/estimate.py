@@ -1,0 +1,296 @@
+"""What a study would cost on this machine: how often each part happens, times what it takes when run for a moment."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+
+from moore.agents.sac import SAC
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import RunConfig, cohort_key
+from moore.algorithm.draws import ALL
+from moore.algorithm.moore import evaluation_steps
+from moore.algorithm.row_weights import ROW_STRATEGIES
+from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
+from moore.data.make import DEFAULT_TRANSITIONS
+from moore.data.transitions import Transitions
+from moore.envs import make_env
+from moore.envs.spec import find_spec
+from moore.studies.identity import offline_run_id
+
+MOST_RUNS = {"cpu": 4, "cuda": 32}  # timed at most so many runs at once; the cost of more is taken as proportional
+TIMED = {  # what a run does, and the field of `Times` with its seconds
+    "environment steps": "env_step",
+    "ensemble updates": "model_update",
+    "rollouts": "rollout",
+    "policy updates": "update",
+    "evaluation steps": "evaluation_step",
+}
+FEW = 10_000  # transitions that stand for any number, where a draw costs the same
+LEARNED = {*ROW_STRATEGIES, DENSITY_RATIO, "oorb"}  # strategies with weights of single transitions
+MOMENT, LEAST = 0.2, 2  # seconds and calls of a measurement, at least
+# start states of a timed rollout, over all runs: the members predict in chunks, more is proportional
+BRANCHES = {"cpu": 4000, "cuda": 10**6}
+MODEL_UPDATES = 8  # of a timed training of the ensemble
+AT_ONCE = {"cpu": 1, "cuda": 20}  # timed policy updates of one call: on a GPU the first ones fill the queue
+WEIGHED = 2**13  # transitions whose weights are timed, at most
+EPOCH = 2  # of the timed online stage: its sources have rows
+
+
+@dataclass(frozen=True)
+class Line:
+    """A part of the cost: in a stage, `runs` runs (or offline stages) do something `count` times.
+
+    seconds: of one of them, for one run.
+    """
+
+    stage: str
+    what: str
+    runs: int
+    count: float
+    seconds: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of all runs together, in one process."""
+        return self.runs * self.count * self.seconds
+
+
+@dataclass(frozen=True)
+class UnitCost:
+    """What a study pays for a unit; shared: its offline stages are those of units before it, which pay them."""
+
+    runs: Sequence[RunConfig]
+    stages: int
+    shared: bool
+    lines: tuple[Line, ...]
+
+    def seconds(self, stage: str) -> float:
+        """Add up a stage, "offline" or "online", in one process."""
+        return sum(line.total for line in self.lines if line.stage == stage)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one run: an update of policy and critics with its batch, an update of the ensemble with its batch, a
+    whole rollout, a step of the online stage, and a step of an evaluation's episode."""
+
+    update: float
+    model_update: float
+    rollout: float
+    env_step: float
+    evaluation_step: float
+
+
+def study_costs(units: Sequence[Sequence[RunConfig]], device: str = "cpu") -> Iterator[UnitCost]:
+    """Yield every unit's cost; a stage that several units need is paid by the one that comes first."""
+    seen: set[str] = set()
+    for runs in units:
+        stages = {offline_run_id(run) for run in runs if run.dataset is not None and run.offline.updates}
+        shared, lines = bool(stages) and stages <= seen, estimate(runs, device)
+        seen |= stages
+        yield UnitCost(runs, len(stages), shared, tuple(line for line in lines if not shared or line.stage == "online"))
+
+
+def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> list[Line]:
+    """Time one unit's parts and count them. Ensemble training counts with its cap: it may converge earlier."""
+    config, lines = runs[0], []
+    of_stage = {"offline": len({offline_run_id(run) for run in runs}), "online": len(runs)}
+    held = config.dataset_transitions or (DEFAULT_TRANSITIONS[config.env] if config.dataset else 0)
+    # all of them where weights of every one are summed for each minibatch
+    rows = held if config.uses_density_ratio and not config.uses_model else min(held, FEW)
+    for (stage, what), count in counts(config).items():
+        most = min(of_stage[stage], MOST_RUNS[torch.device(device).type])
+        one = times(cohort_key(config), stage, most, device, rows)
+        lines.append(Line(stage, what, of_stage[stage], count, getattr(one, TIMED[what])))
+    trainings = counts(config).get(("online", "rollouts"), 0)
+    for sampling, number in Counter(run.sampling for run in runs if trainings).items():
+        learned = dict.fromkeys(name for consumer in CONSUMERS if (name := getattr(sampling, consumer)) in LEARNED)
+        if learned:  # of the offline transitions and, on average, half of the online ones, once for each retraining
+            weighed = replace(cohort_key(config), sampling=sampling)
+            seconds = weights_seconds(weighed, held + config.online_steps // 2, device)
+            lines.append(Line("online", f"weights by {', '.join(learned)}", number, trainings, seconds))
+    return lines
+
+
+def counts(config: RunConfig) -> dict[tuple[str, str], int]:
+    """Count how often one run does each part (a key of `TIMED`) of a stage; what it does not do is left out.
+
+    Trainings of the ensemble count with their caps.
+    """
+    model, offline, online = config.uses_model, config.offline, config.online
+    evaluation = find_spec(config.env).max_episode_steps * config.eval_episodes
+    happens = {}
+    if offline.updates and config.dataset is not None:
+        happens = {
+            ("offline", "ensemble updates"): config.dynamics.offline_max_updates * model,
+            ("offline", "rollouts"): math.ceil(offline.updates / offline.rollout_interval) * model,
+            ("offline", "policy updates"): offline.updates,
+            ("offline", "evaluation steps"): (1 + offline.updates // offline.eval_interval) * evaluation,
+        }
+    idle = max(online.exploration_steps, online.warmup_steps, 1) - 1  # first steps, after which nothing is learned
+    epochs, rest = divmod(idle, online.epoch_steps)
+    phi = online.retrain_interval
+    trainings = (online.epochs - epochs) * (online.epoch_steps // phi) - rest // phi
+    trainings *= model and online.utd_ratio > 0
+    if model:  # D_model is empty until the first rollout
+        idle = max(idle, phi - 1)
+    caps = trainings * config.dynamics.online_max_updates
+    if trainings and config.dataset is None:  # from scratch, the first training is the long one
+        caps += config.dynamics.offline_max_updates - config.dynamics.online_max_updates
+    first_epoch = (online.first_epoch_factor - 1) * max(0, online.epoch_steps - idle)
+    happens |= {
+        ("online", "environment steps"): config.online_steps,
+        ("online", "ensemble updates"): caps,
+        ("online", "rollouts"): trainings,
+        ("online", "policy updates"): online.utd_ratio * (config.online_steps - idle + first_epoch),
+        ("online", "evaluation steps"): (1 + len(evaluation_steps(config))) * evaluation,
+    }
+    return {part: count for part, count in happens.items() if count}
+
+
+@cache
+def times(config: RunConfig, stage: str, runs: int, device: str, transitions: int, branches: int = 0) -> Times:
+    """Measure `runs` runs with this configuration, side by side, in one stage ("offline" or "online").
+
+    transitions: of the dataset, random numbers; 0 if config.dataset is None. branches: start states of a rollout over
+    all runs, at most, 0: as many as BRANCHES says; the time of more is taken as proportional. A rollout is timed with
+    one imagined step.
+    """
+    branches = branches or BRANCHES[torch.device(device).type]
+    most = min(config.rollout.batch_size, max(1, branches // runs))
+    cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
+    interval, online = cohort.agent.actor_interval, stage == "online"
+    t = EPOCH if online else 0
+    model_update = rollout = env_step = update = 0.0
+    if config.uses_model:
+        model_update = _seconds(lambda: cohort.train_model(t), device) / MODEL_UPDATES
+        rollout = _seconds(lambda: cohort.imagine(t), device) * config.rollout.batch_size / most
+        length = config.online.rollout_length if online else None
+        rollout *= config.rollout.length if length is None else length
+    if not online or config.online.utd_ratio:  # else nothing is updated
+        count = interval * max(1, AT_ONCE[cohort.device.type] // interval)
+        update = _seconds(lambda: cohort.update_policy(t, count), device) / count
+    if online:
+        known = cohort.real_buffer.online_size
+
+        def step() -> None:
+            cohort.real_buffer.online_size = known - 1  # the table never fills
+            cohort.interact()
+
+        env_step = _seconds(step, device)
+    evaluation = _evaluation_step_seconds(cohort, device)
+    return Times(*(x / runs for x in (update, model_update, rollout, env_step, evaluation)))
+
+
+@cache
+def weights_seconds(config: RunConfig, transitions: int, device: str) -> float:
+    """Measure new weights of one run's rows, as before a retraining, and the first draw with them, in seconds.
+
+    transitions: offline and online ones; the time of more than WEIGHED is taken as proportional.
+    """
+    few = min(transitions, WEIGHED)
+    cohort = random_cohort(_shortened(config, 1), 1, "online", device, few)
+    agent, ensemble, streams = cohort.agent, cohort.ensemble, cohort.streams
+    assert isinstance(agent, SAC)
+    assert ensemble is not None
+    uniforms = streams["model_batches"].uniform(2, config.dynamics.batch_size).transpose(0, 1)
+    known = cohort.real_buffer.online_size
+
+    def refresh() -> None:
+        cohort.real_buffer.online_size = 2 * known - 1 - cohort.real_buffer.online_size  # as after another step
+        cohort.draws.refresh(agent, ensemble, streams["density_ratio"])
+        cohort.draws.rows("model_batches", EPOCH, uniforms, ALL)
+
+    return _seconds(refresh, device) * transitions / (few + known)
+
+
+def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transitions: int) -> Cohort:
+    """Make a cohort on random transitions, ready for every part of its stage: ensemble and D_model count as filled."""
+    configs = [dataclasses.replace(config, seed=seed) for seed in range(runs)]
+    data = {} if config.dataset is None else {config.dataset: random_transitions(config.env, transitions)}
+    cohort = Cohort(configs, data, stage, device)
+    if stage == "online":
+        rows = config.online.epoch_steps
+        size = (runs, rows, cohort.real_buffer.rows.shape[1])
+        cohort.real_buffer.load({"online_rows": torch.randn(size), "return_to_go": torch.zeros(runs, rows)})
+    if cohort.ensemble is not None:
+        assert isinstance(cohort.agent, SAC)
+        cohort.ensemble.fitted = True
+        cohort.draws.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
+        cohort.imagine(EPOCH if stage == "online" else 0)
+    return cohort
+
+
+def random_transitions(env: str, count: int, seed: int = 0) -> Transitions:
+    """Draw standard normal transitions in the shapes of an environment; no episode terminates."""
+    spec, generator = find_spec(env), np.random.default_rng(seed)
+    normal = lambda *shape: generator.standard_normal((count, *shape), dtype=np.float32)  # noqa: E731
+    return Transitions(
+        obs=normal(spec.obs_dim),
+        action=np.tanh(normal(spec.action_dim)),
+        reward=normal(),
+        next_obs=normal(spec.obs_dim),
+        terminated=np.zeros(count, bool),
+        return_range=1.0,
+        return_to_go=normal(),
+        return_floor=0.0,
+        episode_return=normal(),
+    )
+
+
+def synchronize(device: str) -> None:
+    """Wait for what a GPU still has to do."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _shortened(config: RunConfig, branches: int) -> RunConfig:
+    """Return the same shapes with short calls: few updates of an ensemble that never converges, one imagined step."""
+    dynamics = replace(
+        config.dynamics,
+        max_holdout=8,
+        patience=MODEL_UPDATES,
+        offline_max_updates=MODEL_UPDATES,
+        online_max_updates=MODEL_UPDATES,
+    )
+    rollout = replace(config.rollout, batch_size=branches, length=1, retain=1)
+    online = replace(config.online, rollout_length=None, exploration_steps=0, warmup_steps=0)
+    return replace(config, dynamics=dynamics, rollout=rollout, online=online)
+
+
+def _evaluation_step_seconds(cohort: Cohort, device: str) -> float:
+    """Measure one action and one step of the episodes of all runs, side by side."""
+    config, runs = cohort.shared, len(cohort.configs)
+    env = make_env(config.env, range(runs * config.eval_episodes), config.physics)
+    obs = torch.as_tensor(env.reset(), dtype=torch.float32, device=device).unflatten(0, (runs, config.eval_episodes))
+
+    def step() -> None:
+        action = cohort.agent.act(obs).nan_to_num().flatten(0, 1).cpu().numpy()
+        _, _, terminated, truncated = env.step(action)
+        ended = np.flatnonzero(terminated | truncated)
+        if len(ended):
+            env.reset(ended)
+
+    return _seconds(step, device) / config.eval_episodes
+
+
+def _seconds(call: Callable[[], object], device: str) -> float:
+    """Return the least time of a call within a moment, after one that warms up."""
+    call()
+    synchronize(device)
+    taken, end = list[float](), time.perf_counter() + MOMENT
+    while time.perf_counter() < end or len(taken) < LEAST:
+        start = time.perf_counter()
+        call()
+        synchronize(device)
+        taken.append(time.perf_counter() - start)
+    return min(taken)

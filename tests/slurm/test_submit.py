@@ -1,0 +1,96 @@
+"""Submitting: what sbatch gets, what is recorded, and that a task trains from there without the checkout's help."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moore.cli.main import main
+from moore.run.folders import is_finished
+from moore.studies.identity import run_id
+from slurm.plan import Array, Submission
+from slurm.profile import Profile
+from slurm.submit import batch_script
+from tests.support.slurm_lab import Lab
+
+SRUN = 'while [ "${1#-}" != "$1" ]; do case $1 in --output|--error) shift;; esac; shift; done; exec "$@"'
+
+
+def options(script: str) -> dict[str, str]:
+    """The #SBATCH lines of a script."""
+    lines = [line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH ")]
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def script(profile: Profile, jobs: Mapping[str, str]) -> str:
+    """The second of two arrays, of five tasks."""
+    tasks: Any = ((None,),) * 5
+    array = Array(1, "online", tasks, (0,))
+    plan = Submission(arrays=[Array(0, "offline", tasks[:1]), array])
+    return batch_script(Path("/a b/stamp"), "s-tiny", profile, array, plan, jobs)
+
+
+def test_the_script(tmp_path: Path) -> None:
+    """Breaks if an option of the profile is lost, or a task would not be found again by its comment, log and job."""
+    profile = Profile(
+        time="1:30:00", partition="main", cpus=3, memory="2G", gpus=2, gpu_type="a100", parallel=2,
+        signal_seconds=90, setup=["module load x"], python="$HOME/bin/python", sbatch={"nice": 5, "exclusive": True},
+    )  # fmt: skip
+    text = script(profile, {"0": "77"})
+    assert options(text) == {
+        "job-name": "moore-s-tiny", "comment": "moore:stamp:1", "array": "0-4%2", "nodes": "1", "time": "90",
+        "partition": "main", "cpus-per-task": "3", "mem": "2G", "gres": "gpu:a100:2", "signal": "USR2@90",
+        "dependency": "afterany:77", "output": "'/a b/stamp/jobs/%A_%a_0_log.out'",
+        "error": "'/a b/stamp/jobs/%A_%a_0_log.err'", "open-mode": "append", "requeue": "", "nice": "5",
+        "exclusive": "",
+    }  # fmt: skip
+    lines = text.splitlines()
+    assert lines.index("module load x") < lines.index("export PYTHONSAFEPATH=1")
+    (path,) = [line for line in lines if line.startswith("export PYTHONPATH=")]
+    assert path.index("/a b/stamp/code") < path.index(os.getcwd()) < path.index("$PYTHONPATH")
+    assert lines[-1].endswith(" $HOME/bin/python -m slurm.start '/a b/stamp/jobs'")
+    assert "--cpus-per-task=3" in lines[-1]
+    assert "dependency" not in options(script(profile, {}))
+
+
+def test_a_task_trains_from_the_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Breaks if sbatch gets other options than the script has, a task does not find what submit has left for it, or
+    does not train its units with the code and the plugins' folder of the submission.
+    """
+    lab = Lab(tmp_path, monkeypatch)
+    calls = lab.fake("sbatch", 'cat > /dev/null; echo "7;cluster"')
+    lab.fake("scontrol", "echo MaxArraySize = 9; echo PartitionName=main Default=YES MaxTime=UNLIMITED")
+    (tmp_path / "p.yaml").write_text('time: "60"\npartition: main\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "submit", *lab.arguments, "--profile", "p.yaml"]) == 0
+    assert "array 0: job 7, 1 tasks, online" in capsys.readouterr().out
+    tested, submitted = calls.read_text().splitlines()
+    assert (tested.split()[0], submitted.split()[0]) == ("--test-only", "--parsable")
+    assert tested.split()[1:] == submitted.split()[1:]
+    assert "--partition=main" in submitted.split()
+    (folder,) = (lab.folder / "submissions").iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["jobs"], manifest["directory"]) == ({"0": "7"}, str(tmp_path))
+    assert (folder / "jobs" / "7_0_submitted.pkl").is_file()
+
+    lab.fake("srun", SRUN)
+    slurm = {"SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_NODELIST": "n1"}
+    done = subprocess.run(
+        ["bash", str(folder / "jobs" / "array-0.sh")],
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | slurm,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for run in lab.study.runs:
+        path = lab.folder / "runs" / run_id(run)
+        assert is_finished(path, run), done.stderr
+        commit = json.loads((path / "manifest.json").read_text())["git_commit"]
+        assert commit == (folder / "code" / ".commit").read_text().strip()
