@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from moore.studies.cost import Line, counts
-
 from moore.algorithm.config import RunConfig
 from moore.cli.options import find_study
+from moore.studies.estimate import Line, counts
 from tests.benchmarks.flops import part_flops
 from tests.benchmarks.report import hours, table, where
 
