@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from moore.base.errors import Unavailable
 
+DATA_DIR = Path("runs/data")  # of self-made sets and converted ones, unless another folder is given
 GOES_ON = "; the same command goes on from the last checkpoint"
 
 

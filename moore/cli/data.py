@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from moore.data.ids import DATA_DIR
+from moore.base.files import DATA_DIR
 from moore.data.mismatch import REPLAY_ROWS
 
 DatasetIds = Annotated[

@@ -10,13 +10,14 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as Bar
 
 from moore.base.errors import UserError
+from moore.base.files import DATA_DIR
 from moore.data.check import check_dataset, format_check
 from moore.data.d4rl import FILES, expected_path
 from moore.data.describe import describe_dataset, format_description
 from moore.data.download import download_d4rl
 from moore.data.export import export_minari, minari_name
 from moore.data.hdf5 import dataset_hash, write_dataset
-from moore.data.ids import DATA_DIR, resolve
+from moore.data.ids import resolve
 from moore.data.load import load_dataset, self_path
 from moore.data.make import Progress
 from moore.data.minari import download as download_minari

@@ -19,7 +19,6 @@ from moore.base.plugins import is_plugin
 from moore.data.d4rl import FILES
 from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
-DATA_DIR = Path("runs/data")  # of self-made sets and converted ones, unless another folder is given
 D4RL_QUALITIES = ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay")
 QUALITIES: dict[str, tuple[str, ...]] = dict.fromkeys(ENVIRONMENTS, D4RL_QUALITIES) | {
     "pendulum": (*D4RL_QUALITIES, "low")

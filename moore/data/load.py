@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from moore.base.errors import UserError
+from moore.base.files import DATA_DIR
 from moore.base.lock import locked
 from moore.data.behaviours import BEHAVIOURS_DIR
 from moore.data.d4rl import d4rl_path, expected_path, file_stamp
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
-from moore.data.ids import DATA_DIR, DatasetId, resolve
+from moore.data.ids import DatasetId, resolve
 from moore.data.make import Progress, make_self_dataset, recipe_hash
 from moore.data.minari import load_minari, store_entry
 from moore.envs.spec import find_spec
