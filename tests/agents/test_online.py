@@ -21,7 +21,6 @@ from moore.networks.random import Streams
 from moore.run import sealed
 from tests.support.agents import method
 from tests.support.core import FLOOR, Stage, make_cohort, online_stage, run_stage, with_returns
-from tests.support.resume_units import kill_at_evaluation, rows, run_to_end, write_unit
 from tests.support.state import tensors
 
 Fields = dict[str, Tensor]
@@ -226,29 +225,3 @@ def test_diverged_run_is_recorded_and_others_go_on(name: str, tmp_path: Path) ->
     others, alike = (table[table["seed"] != 1].reset_index(drop=True) for table in (broken, tables["healthy"]))
     assert others["env_steps"].max() == 60
     pd.testing.assert_frame_equal(others, alike, check_exact=True)
-
-
-def test_killed_balanced_replay_continues_bit_for_bit(tmp_path: Path) -> None:
-    """Breaks if a checkpoint misses priorities, the ratio's network or an agent: kill -9 in both stages, then rerun.
-
-    Rounds of updates end with an epoch, as at every shipped scale.
-    """
-    config = {
-        "dataset": "self:pendulum-medium",
-        "dataset_transitions": 300,
-        "offline": {"updates": 60, "eval_interval": 20},
-        "density_ratio": {"first_share": 0.01},  # so that the largest priority changes
-    }
-    online = {"epochs": 4, "epoch_steps": 20, "update_interval": 10, "first_epoch_factor": 2}
-    runs = [method("balanced_replay", seed=seed, online=online, **config) for seed in (0, 1)]
-    roots = tmp_path / "killed", tmp_path / "whole"
-    killed, whole = (write_unit(root, runs) for root in roots)
-    run_to_end(whole)
-    (roots[0] / "data").symlink_to(roots[1] / "data")
-    for count, left in ((3, "unit.offline.pt"), (7, "unit.pt")):
-        kill_at_evaluation(killed, count)
-        assert (roots[0] / "tiny" / "checkpoints" / left).exists()
-    run_to_end(killed)
-    table = rows(roots[1])
-    assert set(table["metric"]) >= {"train/ratio_loss", "sampling/ratio_online", "eval/score"}
-    pd.testing.assert_frame_equal(rows(roots[0]), table, check_exact=True)
