@@ -20,10 +20,9 @@ from moore.algorithm.draws import ALL
 from moore.algorithm.moore import evaluation_steps
 from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
-from moore.data.make import DEFAULT_TRANSITIONS
 from moore.data.transitions import Transitions
-from moore.envs import make_env
 from moore.envs.spec import find_spec
+from moore.envs.vector_env import make_env
 from moore.studies.identity import offline_run_id
 
 MOST_RUNS = {"cpu": 4, "cuda": 32}  # timed at most so many runs at once; the cost of more is taken as proportional
@@ -104,7 +103,7 @@ def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> list[Line]:
     """Time one unit's parts and count them. Ensemble training counts with its cap: it may converge earlier."""
     config, lines = runs[0], []
     of_stage = {"offline": len({offline_run_id(run) for run in runs}), "online": len(runs)}
-    held = config.dataset_transitions or (DEFAULT_TRANSITIONS[config.env] if config.dataset else 0)
+    held = config.dataset_transitions or (find_spec(config.env).default_transitions if config.dataset else 0)
     # all of them where weights of every one are summed for each minibatch
     rows = held if config.uses_density_ratio and not config.uses_model else min(held, FEW)
     for (stage, what), count in counts(config).items():

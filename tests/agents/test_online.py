@@ -212,7 +212,7 @@ def test_diverged_run_is_recorded_and_others_go_on(name: str, tmp_path: Path) ->
     for label in ("healthy", "broken"):
         # two hidden layers: with one, values of 1e13 would be finite
         stage = stage_of(*(method(name, seed=seed, agent={"hidden": [8, 8]}) for seed in range(3)))
-        agent = stage.cohort.agent
+        agent: Any = stage.cohort.agent
         inner, of_run_1 = (agent.agents, list(range(5, 10))) if isinstance(agent, BalancedReplay) else (agent, [1])
         if label == "broken":
             fast(inner.critic_adam, of_run_1)

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from moore.studies.cost import TIMED, counts, study_costs
-from moore.studies.timing import times, weights_seconds
 
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
 from moore.cli.options import check_device, find_study
 from moore.networks.mlp import Precision
+from moore.studies.estimate import TIMED, counts, study_costs, times, weights_seconds
 from tests.benchmarks.projection import column, study_report
 from tests.benchmarks.report import report_facts, table, where, write_report
 
@@ -113,7 +112,7 @@ def main(
     base = Point(BASE_RUNS[kind], max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0])
     panels = dict(zip(PANELS, (runs or RUNS[kind], transitions, branches, widths), strict=True))
     rows = [measured(point, panel, device, paper) for panel, point in points(base, panels)]
-    units = [(cost.runs, cost.estimate.lines) for cost in study_costs(find_study(study, scale).cohorts(), device)]
+    units = [(cost.runs, cost.lines) for cost in study_costs(find_study(study, scale).cohorts(), device)]
     facts = report_facts(device, load, start, threads=torch.get_num_threads(), base=asdict(base), precision=precision)
     text = [
         f"# Cost against size on {facts['device_name']}",

@@ -126,7 +126,7 @@ def test_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock.seconds["offline", "policy updates"], clock.calls["offline", "policy updates"] = 2.0, 1000
     monkeypatch.setattr(slice, "run_slice", lambda *_: clock)
     slice.main(TINY, tmp_path, "cpu")
-    monkeypatch.setattr("moore.studies.timing.MOMENT", 0.0)
+    monkeypatch.setattr("moore.studies.estimate.MOMENT", 0.0)
     monkeypatch.setattr(scaling, "MOST_BRANCHES", {"cpu": 4})
     scaling.main(tmp_path, "cpu", (1,), (60,), (10,), (8,), study="where", scale="mini")
     text = {name: (tmp_path / f"{name}.md").read_text() for name in ("bench", "slice", "scaling")}
