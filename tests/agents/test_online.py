@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_wsrl_warms_up_with_its_offline_policy(tmp_path: Path, monkeypatch: pyte
     with torch.no_grad():
         agent.actor_params[:, -2] = 0.7  # the last bias: mean, then log std
         agent.actor_params[:, -1] = -1.0
-    before = copied(tensors(agent))
+    before = copy.deepcopy(agent.state())
     run_stage(stage, tmp_path)
     assert calls == [(1 + (step - 1) // 20, step, 2) for step in range(25, 61)]
 
