@@ -63,25 +63,6 @@ def copied(agent: Agent) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", MODEL_FREE)
-def test_agents_are_single_runs(name: str, stage: str) -> None:
-    """Breaks if a run's start, gradient or optimiser depends on the other runs."""
-    together = make(name, stage, SEEDS)
-    start = copied(together)
-    metrics = train(name, together, SEEDS, range(4))
-    for run, seed in enumerate(SEEDS):
-        alone = make(name, stage, [seed])
-        one = train(name, alone, [seed], range(4))
-        assert one.keys() == metrics.keys()
-        for key, value in metrics.items():
-            close(value[run], one[key][0])
-        for key, value in tensors(together).items():
-            close(value[run].detach(), tensors(alone)[key][0].detach())
-            if key in ("actor_params", "critic_params", "critic_target"):
-                assert not torch.equal(value[run], start[key][run]), key
-
-
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("name", MODEL_FREE)
 def test_state_continues_and_forks(name: str, stage: str) -> None:
     """Breaks if the state misses something that training reads, or its leading axis is not the run."""
     agent = make(name, stage, SEEDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from moore.networks.random import Streams
 from moore.run import sealed
 from tests.support.agents import method
 from tests.support.core import FLOOR, Stage, make_cohort, online_stage, run_stage, with_returns
-from tests.support.resume_units import kill_at_evaluation, rows, run_to_end, write_unit
 from tests.support.state import tensors
 
 Fields = dict[str, Tensor]
@@ -57,7 +57,7 @@ def test_wsrl_warms_up_with_its_offline_policy(tmp_path: Path, monkeypatch: pyte
     with torch.no_grad():
         agent.actor_params[:, -2] = 0.7  # the last bias: mean, then log std
         agent.actor_params[:, -1] = -1.0
-    before = copied(tensors(agent))
+    before = copy.deepcopy(agent.state())
     run_stage(stage, tmp_path)
     assert calls == [(1 + (step - 1) // 20, step, 2) for step in range(25, 61)]
 
@@ -213,7 +213,7 @@ def test_diverged_run_is_recorded_and_others_go_on(name: str, tmp_path: Path) ->
     for label in ("healthy", "broken"):
         # two hidden layers: with one, values of 1e13 would be finite
         stage = stage_of(*(method(name, seed=seed, agent={"hidden": [8, 8]}) for seed in range(3)))
-        agent = stage.cohort.agent
+        agent: Any = stage.cohort.agent
         inner, of_run_1 = (agent.agents, list(range(5, 10))) if isinstance(agent, BalancedReplay) else (agent, [1])
         if label == "broken":
             fast(inner.critic_adam, of_run_1)
@@ -226,29 +226,3 @@ def test_diverged_run_is_recorded_and_others_go_on(name: str, tmp_path: Path) ->
     others, alike = (table[table["seed"] != 1].reset_index(drop=True) for table in (broken, tables["healthy"]))
     assert others["env_steps"].max() == 60
     pd.testing.assert_frame_equal(others, alike, check_exact=True)
-
-
-def test_killed_balanced_replay_continues_bit_for_bit(tmp_path: Path) -> None:
-    """Breaks if a checkpoint misses priorities, the ratio's network or an agent: kill -9 in both stages, then rerun.
-
-    Rounds of updates end with an epoch, as at every shipped scale.
-    """
-    config = {
-        "dataset": "self:pendulum-medium",
-        "dataset_transitions": 300,
-        "offline": {"updates": 60, "eval_interval": 20},
-        "density_ratio": {"first_share": 0.01},  # so that the largest priority changes
-    }
-    online = {"epochs": 4, "epoch_steps": 20, "update_interval": 10, "first_epoch_factor": 2}
-    runs = [method("balanced_replay", seed=seed, online=online, **config) for seed in (0, 1)]
-    roots = tmp_path / "killed", tmp_path / "whole"
-    killed, whole = (write_unit(root, runs) for root in roots)
-    run_to_end(whole)
-    (roots[0] / "data").symlink_to(roots[1] / "data")
-    for count, left in ((3, "unit.offline.pt"), (7, "unit.pt")):
-        kill_at_evaluation(killed, count)
-        assert (roots[0] / "tiny" / "checkpoints" / left).exists()
-    run_to_end(killed)
-    table = rows(roots[1])
-    assert set(table["metric"]) >= {"train/ratio_loss", "sampling/ratio_online", "eval/score"}
-    pd.testing.assert_frame_equal(rows(roots[0]), table, check_exact=True)

@@ -18,7 +18,7 @@ from moore.agents.sac import SAC, SACConfig
 from moore.algorithm.draws import ALL
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.replay import RealBuffer
-from moore.algorithm.row_weights import ROW_STRATEGIES, Rows, RowWeights, model_error, on_policy, return_prioritized
+from moore.algorithm.row_weights import Rows, RowWeights, model_error, on_policy, return_prioritized
 from moore.algorithm.sampling import Moment, SamplingConfig
 from moore.data.transitions import to_transitions
 from moore.networks.batch import Batch, pack, unpack
@@ -247,18 +247,6 @@ def test_rows_since_the_last_refresh() -> None:
         assert mix.online_share == pytest.approx(expected.sum() / (expected.sum() + offline.sum()))
 
 
-def test_state_continues() -> None:
-    """Breaks if a checkpoint loses weights, or gives them to another run or source."""
-    buffer = make_buffer()
-    saved, restored = make_priorities(buffer), make_priorities(buffer)
-    saved.refresh(make_agent(), make_ensemble(buffer))
-    restored.load(saved.state())
-    for source in ("offline", "online"):
-        before, after = getattr(saved, source), getattr(restored, source)
-        assert before.keys() == after.keys()
-        assert all(torch.equal(before[key], after[key]) for key in before)
-
-
 def test_a_diverged_run_keeps_to_itself() -> None:
     """Breaks if NaN weights end the cohort, reach rows that do not exist, or change another run's draws."""
     buffer = make_buffer()
@@ -279,15 +267,6 @@ def test_a_diverged_run_keeps_to_itself() -> None:
         assert not torch.equal(healthy[0], poisoned[0])
         start, end = int(buffer.offline_start[0]), int(buffer.offline_start[0]) + buffer.offline_size[0]
         assert ((poisoned[0] >= start) & (poisoned[0] < end)).all()  # its own rows
-
-
-def test_every_row_strategy_has_a_weight() -> None:
-    """Breaks if a strategy is added without its weights."""
-    buffer = make_buffer()
-    for name in ROW_STRATEGIES:
-        priorities = RowWeights([SamplingConfig(name, name, name)] * 3, buffer, [torch.arange(11.0)] * 3)
-        priorities.refresh(make_agent(), make_ensemble(buffer))
-        assert [*priorities.offline] == [f"{run}/{name}" for run in range(3)]
 
 
 def test_draws_follow_the_weights() -> None:

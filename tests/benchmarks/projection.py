@@ -49,8 +49,15 @@ def projection(
     full = replace(full, dynamics=replace(config.dynamics, **caps))
     flops = {stage: part_flops(config, stage) for stage in ("offline", "online")}
     return [
-        Projected(*part, calls.get(part, 0), seconds.get(part, 0.0), len(configs) * flops[part[0]][part[1]], count)
-        for part, count in counts(full).items()
+        Projected(
+            stage,
+            what,
+            calls.get((stage, what), 0),
+            seconds.get((stage, what), 0.0),
+            len(configs) * flops[stage][what],
+            count,
+        )
+        for (stage, what), count in counts(full).items()
     ]
 
 

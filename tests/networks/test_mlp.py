@@ -1,6 +1,5 @@
 """Networks, Adam and random streams on the run axis, against torch's own modules run by run."""
 
-
 import pytest
 import torch
 from hypothesis import given

@@ -18,7 +18,7 @@ from moore.data.load import load_dataset
 from moore.run.stop import SafePoints, StopRequest
 from moore.studies.axes import merge
 from moore.studies.identity import offline_config, offline_key
-from tests.support.core import Stage, make_cohort, make_recorder, stage_of, tiny
+from tests.support.core import make_cohort, make_recorder, stage_of, tiny
 from tests.support.resume_units import RUN, kill_at_evaluation, rows, run_to_end, write_unit
 from tests.support.state import tensors
 
@@ -60,21 +60,22 @@ def test_rows_and_manifests(uninterrupted: Path) -> None:
 
 def test_forks_start_alike(uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if variants of one seed start from different parameters or optimisers, or not from the offline ones."""
-    stages: list[Stage] = []
-    monkeypatch.setattr(Stage, "run", lambda self, *_: stages.append(self))
+    cohorts: list[Cohort] = []
+    monkeypatch.setattr("moore.run.unit.moore", lambda cohort, *_: cohorts.append(cohort))
     (tmp_path / "cache").symlink_to(uninterrupted / "cache")  # the offline stages are there
     (tmp_path / "data").symlink_to(uninterrupted / "data")
     run_to_end(write(tmp_path))
-    cohort = stages[0].cohort
+    (cohort,) = cohorts
     assert isinstance(cohort.agent, SAC)
     assert cohort.ensemble is not None
     data = dataset_hash(load_dataset(RUN["dataset"], uninterrupted / "data", transitions=300))
     for run, config in enumerate(cohort.configs):
         path = uninterrupted / "cache" / "offline" / f"{offline_key(config, data)}.pt"
         saved = torch.load(path, weights_only=True)
-        for part, state in (("agent", tensors(cohort.agent)), ("ensemble", tensors(cohort.ensemble))):
-            for key, value in state.items():
-                assert torch.equal(value[run], saved[part][key][0]), key
+        for part, state in (("agent", cohort.agent), ("ensemble", cohort.ensemble)):
+            known = tensors(saved[part])
+            for key, value in tensors(state).items():
+                assert torch.equal(value[run], known[key][0]), key
     assert (cohort.agent.actor_adam.steps == 60).all()
     assert cohort.ensemble.fitted
     assert not torch.equal(cohort.agent.actor_params[0], cohort.agent.actor_params[1])
