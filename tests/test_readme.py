@@ -29,7 +29,14 @@ from tests.support.core import TINY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [path for path in sorted(ROOT.rglob("README.md")) if not {".venv", "runs", "build"} & set(path.parts)]
+PAGES = [
+    ROOT / "README.md",
+    *(
+        p
+        for top in ("moore", "ablations", "analysis", "slurm", "tests")
+        for p in sorted((ROOT / top).rglob("README.md"))
+    ),
+]
 FENCED = re.compile(r"^```\w+\n(# ([\w.]+)(?::[^\n]*)?\n.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = {name: text for text, name in FENCED.findall(README)}
 EXAMPLES = {  # variant -> what it takes from outside the repository
