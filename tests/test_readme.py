@@ -21,6 +21,7 @@ from moore.agents.registry import METHODS
 from moore.algorithm.config import marks_of_algorithm
 from moore.base.plugins import source_hash
 from moore.cli.main import COMMANDS, GROUPS
+from moore.run.collect import collect
 from moore.run.folders import is_finished, read_manifest
 from moore.studies.axes import merge
 from moore.studies.identity import identity, plugins, run_id
@@ -50,7 +51,10 @@ ENV = "my_env:hill"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples' files, with tiny budgets, and the data set that their scale names; trained by README's command."""
+    """The examples' files, with tiny budgets, and the dataset that their scale names: trained.
+
+    README's command would draw figures for half a minute after it; this one has the same worker.
+    """
     folder = tmp_path_factory.mktemp("outside")
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -59,10 +63,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scale |= {"seeds": [0], "defaults": merge(scale["defaults"], tiny)}
     (folder / "scale.yaml").write_text(yaml.safe_dump(scale), encoding="utf-8")
     _write_hill(folder / "hill.hdf5")
-    (command,) = re.findall(r"^    moore (reproduce --study study.yaml .*)$", README, re.MULTILINE)
+    assert "    moore reproduce --study study.yaml --scale scale.yaml\n" in README
     # like the installed command, which does not look into the working directory for modules
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    words = [sys.executable, "-m", "moore.cli.main", *command.split(), "--workers", "1"]
+    command = "-m moore.cli.main study submit study.yaml --scale scale.yaml --local --workers 1"
+    words = [sys.executable, *command.split()]
     done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -97,11 +102,15 @@ def study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
             del sys.modules[name]
 
 
+def _rows(folder: Path, study: Study) -> pd.DataFrame:
+    return pd.read_parquet(collect(study, folder / "runs", folder / "results", "a test") / "rows.parquet")
+
+
 def test_every_example_trains_and_its_rows_are_collected(folder: Path, study: Study) -> None:
     assert {run.method for run in study.runs} == {"moore", *EXAMPLES}
     for run in study.runs:
         assert is_finished(folder / "runs" / study.name / "runs" / run_id(run), run)
-    rows = pd.read_parquet(folder / "build" / "results" / study.name / "rows.parquet")
+    rows = _rows(folder, study)
     scores = rows[(rows["metric"] == "eval/return") & (rows["phase"] == "online")]
     assert set(scores["method"]) == {"moore", *EXAMPLES}
     assert np.isfinite(scores["value"]).all()
@@ -109,14 +118,15 @@ def test_every_example_trains_and_its_rows_are_collected(folder: Path, study: St
 
 
 def test_an_example_changes_what_its_run_does(folder: Path, study: Study) -> None:
-    rows = pd.read_parquet(folder / "build" / "results" / study.name / "rows.parquet")
-    rows = rows[rows["phase"] == "online"]
-    last = rows[rows["env_steps"] == rows["env_steps"].max()].set_index(["method", "metric"])["value"]
+    rows = _rows(folder, study)
+    rows = rows[(rows["phase"] == "online") & (rows["env_steps"] == TINY["online"]["epoch_steps"])]
+    first_epoch = rows.set_index(["method", "metric"])["value"]
     share = "sampling/model_batches_online_share"
-    assert last["my_share", share] > last["moore", share] + 0.1
-    assert last["my_weights", share] != last["moore", share]
-    assert last["my_penalty", "penalty/mean"] < last["moore", "penalty/mean"]  # a mean is less than the maximum
-    assert ("my_method", "penalty/mean") not in last.index
+    assert first_epoch["my_share", share] > first_epoch["moore", share] + 0.1
+    assert first_epoch["my_weights", share] != first_epoch["moore", share]
+    # a mean is less than the maximum
+    assert first_epoch["my_penalty", "penalty/mean"] < first_epoch["moore", "penalty/mean"]
+    assert ("my_method", "penalty/mean") not in first_epoch.index  # it has no model
 
 
 def test_plugins_are_in_the_identity_and_in_the_manifest(folder: Path, study: Study) -> None:
