@@ -110,6 +110,8 @@ def test_every_example_trains_and_its_rows_are_collected(folder: Path, study: St
     assert {run.method for run in study.runs} == {"moore", *EXAMPLES}
     for run in study.runs:
         assert is_finished(folder / "runs" / study.name / "runs" / run_id(run), run)
+    folders = [path.name for path in (folder / "runs" / study.name / "runs").iterdir()]
+    assert not [name for name in folders if not re.fullmatch(r"[\w.-]+", name)]  # also where a plugin's name is in it
     rows = _rows(folder, study)
     scores = rows[(rows["metric"] == "eval/return") & (rows["phase"] == "online")]
     assert set(scores["method"]) == {"moore", *EXAMPLES}
