@@ -38,8 +38,8 @@ def identity(config: RunConfig) -> dict[str, Any]:
 
 def run_id(config: RunConfig) -> str:
     """Return a readable name that is unique for the configuration."""
-    dataset = dataset_label(config).replace(":", "-").replace("/", "-")
-    return f"{config.method}-{dataset}-s{config.seed}-{content_hash(identity(config))[:8]}"
+    label = f"{config.method}-{dataset_label(config)}".replace(":", "-").replace("/", "-")  # it names a folder
+    return f"{label}-s{config.seed}-{content_hash(identity(config))[:8]}"
 
 
 def dataset_label(config: RunConfig) -> str:
