@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_every_change_is_another_run(change: dict[str, object]) -> None:
 
 def test_the_offline_stage_does_not_depend_on_the_online_one() -> None:
     """Breaks if variants of the online stage are pre-trained apart, or a change of the offline stage is missed."""
-    same = [
+    same: list[dict[str, Any]] = [
         {"sampling": {"decay_rate": 1.0}},
         {"online": {"utd_ratio": 3}},
         {"penalty": {"schedule": "zero_online", "online_factor": 2.0}},
@@ -61,7 +62,12 @@ def test_the_offline_stage_does_not_depend_on_the_online_one() -> None:
         {"agent": {"actor_lr": 1e-3, "online_actor_interval": 4}},
         {"method": "variant"},
     ]
-    other = [{"penalty": {"coef": 2.0}}, {"agent": {"actor_lr": 2e-3}}, {"offline": {"updates": 7}}, {"seed": 3}]
+    other: list[dict[str, Any]] = [
+        {"penalty": {"coef": 2.0}},
+        {"agent": {"actor_lr": 2e-3}},
+        {"offline": {"updates": 7}},
+        {"seed": 3},
+    ]
     stage, key = offline_run_id(changed()), offline_key(changed(), "data")
     for change in same:
         assert offline_run_id(changed(**change)) == stage, change
