@@ -11,13 +11,14 @@
 # What the priorities did to the draws, and what each variant of a study changes in the result.
 
 # %%
-from analysis.claims import claims_table
 from analysis.diagnostics import online_share
 from analysis.differences import differences_table
 from analysis.forest import forest
 from analysis.robustness import robustness
 from analysis.show import figure, load, table
 from analysis.sweeps import sweeps
+
+from analysis.claims import claims_table
 
 studies, _ = load()
 
