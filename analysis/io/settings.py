@@ -20,7 +20,7 @@ REAL_BATCHES, DRAWS = "sampling.real_batches", ("sampling.model_batches", "sampl
 SCHEDULE = ("sampling.decay_rate", "sampling.priority_exponent", "online.epoch_steps", "online.retrain_interval")
 LENGTHS = ("online.rollout_length", "rollout.length")  # the first where it is set
 MOORES = ("algorithm", "sampling", "penalty")  # what makes a method MOORe with other numbers
-SAC = "sac"  # the algorithm of MOORe, and of manifests that do not name one
+WITH_MODEL = "moore"  # the algorithm of MOORe and its relatives, and of manifests that do not name one
 IDENTITY = ("env", "dataset", "seed", "method")  # which run it is
 # besides these, what the columns of the table of methods say already
 NOT_OWN = (
@@ -28,7 +28,7 @@ NOT_OWN = (
     REAL_BATCHES, UPDATES, UTD,
 )  # fmt: skip
 # CQL (arXiv 2006.04779) and Balanced Replay (arXiv 2107.00591); a smaller number is a cheaper, weaker method.
-PUBLISHED = {"cql.num_actions": 10, "balanced_replay.num_agents": 5}
+PUBLISHED = {"agent.num_actions": 10, "agent.num_agents": 5}
 PAPER = Path(__file__).resolve().parents[2] / "ablations" / "scales" / "paper.yaml"
 SCALE = {  # what is said of a study's scale -> key of the config
     "N_off": "dataset_transitions",
@@ -36,7 +36,7 @@ SCALE = {  # what is said of a study's scale -> key of the config
     "T": "online.epochs",
     "updates per online step": UTD,
     "offline updates": UPDATES,
-    "hidden layers": "sac.hidden",
+    "hidden layers": "agent.hidden",
 }
 ABSENT = object()
 
@@ -166,13 +166,13 @@ def own_settings(study: Results, method: str, reference: str) -> dict[str, str]:
 
 
 def algorithm(study: Results, method: str) -> str:
-    """Say who learns: `sac` or a baseline's agent."""
-    return str((values(study, method, "algorithm") or [SAC])[0])
+    """Say who learns: `moore` or a baseline's agent."""
+    return str((values(study, method, "algorithm") or [WITH_MODEL])[0])
 
 
 def is_model_based(study: Results, method: str) -> bool:
     """Tell whether a method learns from imagined transitions."""
-    return algorithm(study, method) == SAC and any(ratio < 1 for ratio in values(study, method, "real_ratio"))
+    return algorithm(study, method) == WITH_MODEL
 
 
 def lookup(config: Any, key: str) -> Any:
@@ -184,7 +184,7 @@ def lookup(config: Any, key: str) -> Any:
 
 def _defaults(study: Results, method: str) -> dict[str, Any]:
     """The defaults of a method's algorithm, by dotted key."""
-    return dotted(study.manifest.get("defaults", {}))
+    return dotted(study.manifest.get("defaults", {}).get(algorithm(study, method), {}))
 
 
 def _distinct(configs: Iterable[Any], key: str) -> list[Any]:

@@ -25,7 +25,7 @@ from analysis.output.render import number
 from analysis.output.tables import Cell, Table, main_cell
 from analysis.stats.compare import group, most_seeds
 from analysis.stats.transfer import summarise
-from moore.data.d4rl import D4RL_SETS
+from moore.data.describe import D4RL_SETS
 from moore.data.scores import normalized_score
 
 OURS = "this study"
@@ -42,10 +42,9 @@ def methods_table(study: Results) -> Table:
     reference = study.main if study.main in names else next(iter(names), "")
     rows = []
     for name in names:
-        kind = algorithm(study, name) + (" with model" if is_model_based(study, name) else "")
         offline = [0] if name in REFERENCES else values(study, name, UPDATES)
         own = own_settings(study, name, reference)
-        shown = [kind, text(offline), text(values(study, name, UTD)), _real_batches(study, name)]
+        shown = [algorithm(study, name), text(offline), text(values(study, name, UTD)), _real_batches(study, name)]
         shown.append(", ".join(f"{key} {value}" for key, value in own.items()))
         rows.append(((name,), tuple(Cell((("setting", words),)) if words else Cell() for words in shown)))
     caption = (

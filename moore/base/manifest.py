@@ -10,33 +10,33 @@ from typing import Any
 from moore.base.errors import UserError
 
 WITHOUT = "-"  # in a run's differences: the dotted keys that it lacks
+PACKED = ("configs", "defaults")  # full configs by run, and by algorithm
 
 
 def pack(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace each full config in `configs` (by run) by its differences from `config`, as dotted keys.
+    """Replace each full config in `configs` and `defaults` by its differences from `config`, as dotted keys.
 
     The base is `config`, or else the first of `configs`. Raises ValueError for a key with a dot in it or named "-".
     """
     if "configs" not in manifest:
         return dict(manifest)
-    configs: Mapping[str, Any] = manifest["configs"]
-    config = manifest.get("config") or next(iter(configs.values()), {})
-    base = _flat(config)
-    differences = {run: _difference(_flat(one), base) for run, one in configs.items()}
-    return {**manifest, "config": config, "configs": differences}
+    config = manifest.get("config") or next(iter(manifest["configs"].values()), {})
+    base, packed = _flat(config), {**manifest, "config": config}
+    for part in PACKED:
+        if part in manifest:
+            packed[part] = {name: _difference(_flat(one), base) for name, one in manifest[part].items()}
+    return packed
 
 
 def unpack(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Give every run in `configs` its full config back."""
+    """Give everything in `configs` and `defaults` its full config back."""
     if "configs" not in manifest:
         return dict(manifest)
-    base = _flat(manifest.get("config") or {})
-    configs = {}
-    for run, difference in manifest["configs"].items():
-        kept = {key: value for key, value in base.items() if key not in difference.get(WITHOUT, ())}
-        changed = {key: value for key, value in difference.items() if key != WITHOUT}
-        configs[run] = _nested(kept | changed)
-    return {**manifest, "configs": configs}
+    base, unpacked = _flat(manifest.get("config") or {}), dict(manifest)
+    for part in PACKED:
+        if part in manifest:
+            unpacked[part] = {name: _restored(one, base) for name, one in manifest[part].items()}
+    return unpacked
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -56,6 +56,11 @@ def _difference(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str,
     changed = {key: value for key, value in config.items() if key not in base or not _same(base[key], value)}
     lacking = [key for key in base if key not in config]
     return {**changed, WITHOUT: lacking} if lacking else changed
+
+
+def _restored(difference: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in base.items() if key not in difference.get(WITHOUT, ())}
+    return _nested(kept | {key: value for key, value in difference.items() if key != WITHOUT})
 
 
 def _same(one: Any, other: Any) -> bool:

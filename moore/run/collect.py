@@ -33,6 +33,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     _check_one_content(manifests)
     rows = pd.concat(frames, ignore_index=True)
     first = study.runs[0]
+    algorithms = dict.fromkeys(run.algorithm for run in study.runs)
     manifest = {
         "study": study.name,
         "scale": study.scale,
@@ -49,7 +50,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "online_steps": first.online_steps,
         "eval_episodes": first.eval_episodes,
         "config": to_mapping(first),
-        "defaults": to_mapping(RunConfig(first.env)),
+        "defaults": {name: to_mapping(RunConfig(first.env, algorithm=name)) for name in algorithms},
         "peak_memory_mb": max(m["peak_memory_mb"] for m in manifests),
         "datasets": {m["config"]["dataset"]: m["dataset"] for m in manifests if m.get("dataset")},
         "physics_mismatch": _mismatches(manifests),

@@ -18,7 +18,7 @@ CONFIGS = st.dictionaries(KEYS, st.one_of(LEAVES, st.dictionaries(KEYS, LEAVES))
 
 @given(CONFIGS.filter(bool), st.dictionaries(st.sampled_from(["r1", "r2", "r3"]), CONFIGS))
 def test_unpacked_is_what_was_packed(base: dict[str, Any], configs: dict[str, Any]) -> None:
-    manifest = {"study": "toy", "config": base, "configs": configs}
+    manifest = {"study": "toy", "config": base, "configs": configs, "defaults": {"sac": base}}
     assert json.dumps(unpack(pack(manifest)), sort_keys=True) == json.dumps(manifest, sort_keys=True)
 
 
