@@ -14,7 +14,6 @@
 from analysis.curves import learning_curves
 from analysis.imported import overlay
 from analysis.show import figure, load, table
-
 from analysis.tables import transfer_table
 
 studies, imported = load()

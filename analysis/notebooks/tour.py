@@ -16,10 +16,10 @@
 from analysis.curves import learning_curves
 from analysis.html import provenance_table
 from analysis.show import figure, load, table
+from analysis.tables import main_table
 from analysis.transfer import summarise
 
 from analysis.claims import verdicts_table
-from analysis.tables import main_table
 
 studies, _ = load()
 

@@ -52,7 +52,12 @@ def forest(study: Results) -> tuple[Figure, str] | None:
             _panel(axis, panels[name], drawn, most_seeds(runs) if name in study.datasets else None)
             axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if name in named else [])
     finish(figure, axes, f"difference to {looks[study.main].label} (score points)", "")
-    return figure, (
+    return figure, forest_caption(study)
+
+
+def forest_caption(study: Results) -> str:
+    """Say what the forest shows."""
+    return (
         f"Difference to `{study.main}`, paired by dataset and seed: mean with its 95 % Student-t interval; over tasks "
         f"a stratified bootstrap interval ({REPS} resamples). Left of 0 the method is worse."
     )
@@ -83,7 +88,12 @@ def sweep_plot(study: Results, sweep: Sweep) -> tuple[Figure, str]:
     letter = f" ({sweep.symbol})" if sweep.symbol != sweep.name else ""
     unit = ", times the task's own" if sweep.factors else ""
     finish(figure, axes, f"{sweep.key}{letter}{unit}", "score points (0-100)")
-    return figure, (
+    return figure, sweep_caption(sweep)
+
+
+def sweep_caption(sweep: Sweep) -> str:
+    """Say what a sweep shows."""
+    return (
         f"Final score and worst drop (J_0 minus the lowest online score) against `{sweep.key}`; all else is equal. "
         "Mean over seeds with its 95 % Student-t interval; dotted: the reference."
     )

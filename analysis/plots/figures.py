@@ -66,7 +66,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     return buffer.getvalue()
 
 
-def small_png(figure: Figure, dpi: int = 110, colours: int = 48) -> bytes:
+def small_png(figure: Figure, dpi: int = 150, colours: int = 64) -> bytes:
     """Return the picture as a small PNG for a page in git: few pixels, a palette in place of true colours."""
     from PIL import Image
 
