@@ -55,16 +55,16 @@ def reproduce(
     with StopRequest().listening() as stop:
         run_study(loaded, root, count, device, stop)
         folder = write_rows(loaded, (study, scale), root, out)
-        write_report(folder, figures, root / loaded.name / "drawn.json")
+        write_report(folder, figures)
 
 
 def import_curves(
-    file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("analysis/results")
+    file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("build/results")
 ) -> None:
     """Read other people's curves from a CSV file, e.g. `moore import corl.csv`.
 
-    `python -m analysis.report --overlay corl` then lays them over the studies with the same tasks. Columns: method;
-    task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch; score, normalised,
+    `python -m analysis.output.report --overlay build/results/corl` then lays them over the studies with the same tasks.
+    Columns: method; task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch; score, normalised,
     0-100. They are labelled as imported everywhere and never judged beside our runs.
 
     Args:
@@ -72,10 +72,10 @@ def import_curves(
         name: folder and label of the curves; by default the name of the file.
         out: folder that receives <name>/rows.parquet and manifest.json.
     """
-    from analysis.imported import import_curves as read
+    from analysis.io.imported import import_curves as read
 
     folder = read(file, out, name)
-    print(f"{folder}: imported; python -m analysis.report --overlay {folder.name} lays it over our studies")
+    print(f"{folder}: imported; python -m analysis.output.report --overlay {folder} lays it over our studies")
 
 
 def study(command: tyro.conf.Positional[str]) -> None:

@@ -101,7 +101,7 @@ def study_collect(
 
     loaded = trained_study(study, scale, root)
     folder = write_rows(loaded, (study, scale), root, out, partial)
-    write_report(folder, figures, root / loaded.name / "drawn.json")
+    write_report(folder, figures)
 
 
 def study_publish(study: tyro.conf.Positional[str], scale: str = "mini", root: Path = Path("runs")) -> None:

@@ -8,24 +8,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import report
-from analysis.claims import claims_table
-from analysis.claims import main as claims_main
-from analysis.differences import differences_table
-from analysis.html import main as html_main
-from analysis.hypotheses import load_claims
-from analysis.published import published_table
-from analysis.render import to_markdown
-from analysis.rows import Study
-from analysis.stats import t_interval
-from analysis.tables import Table, main_table, transfer_table
-from analysis.verdicts import UNDECIDED, check
+from analysis.claims.claims import load_claims
+from analysis.claims.tables import claims_table
+from analysis.claims.verdicts import UNDECIDED, check
+from analysis.io.rows import Results
+from analysis.output.facts import published_table
+from analysis.output.pages import main as claims_main
+from analysis.output.pages import main as html_main
+from analysis.output.render import to_markdown
+from analysis.output.report import report
+from analysis.output.tables import Table, differences_table, main_table, transfer_table
+from analysis.stats.intervals import t_interval
 from moore.base.errors import UserError
-from tests.analysis.test_rows import GRID, ORDER, Row, flat, make_study, row, run_rows, write_study
+from tests.support.studies import GRID, ORDER, Row, flat, make_study, row, run_rows, write_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 COMMANDS: list[Callable[[list[str]], int]] = [report.main, claims_main, html_main]
-TABLES: list[Callable[[Study], Table]] = [
+TABLES: list[Callable[[Results], Table]] = [
     main_table, transfer_table, differences_table, claims_table, published_table,
 ]  # fmt: skip
 

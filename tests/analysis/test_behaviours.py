@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.behaviours import behaviours_table
-from analysis.readme import refresh
+from analysis.output.facts import behaviours_table
 from moore.base.errors import UserError
 from moore.data.behaviours import BEHAVIOURS_DIR
 

@@ -11,16 +11,17 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.claims import claims_table, comparisons_table, main, verdicts_table
-from analysis.differences import difference, differences_table
-from analysis.hypotheses import load_claims
-from analysis.render import to_markdown
-from analysis.rows import Study
-from analysis.stats import Interval, t_interval
-from analysis.tables import Table
-from analysis.transfer import summarise
-from analysis.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, check, comparisons, conjunction, decide
-from tests.analysis.test_rows import Row, flat, full_study, make_study, row, run_rows, write_study
+from analysis.claims.claims import load_claims
+from analysis.claims.tables import claims_table, comparisons_table, verdicts_table
+from analysis.claims.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, check, comparisons, conjunction, decide
+from analysis.io.rows import Results
+from analysis.output.pages import main
+from analysis.output.render import to_markdown
+from analysis.output.tables import Table, differences_table
+from analysis.stats.compare import difference
+from analysis.stats.intervals import Interval, t_interval
+from analysis.stats.transfer import summarise
+from tests.support.studies import Row, flat, full_study, make_study, row, run_rows, write_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 NAN = float("nan")
@@ -28,11 +29,11 @@ MARGIN = 5.0
 LEVELS = [50.0, 51.0, 49.0, 50.5, 49.5]
 
 
-def verdicts(study: Study) -> dict[str, str]:
+def verdicts(study: Results) -> dict[str, str]:
     return {f.comparison.name: f.verdict for f in check(study, load_claims()) if f.dataset == LOW}
 
 
-def named(rows: list[Row], name: str, reference: str = "") -> Study:
+def named(rows: list[Row], name: str, reference: str = "") -> Results:
     """A study of another name, with the reference that its manifest gives."""
     changes = {"reference": reference} if reference else {}
     return dataclasses.replace(make_study(rows, **changes), name=name)
@@ -170,7 +171,7 @@ def test_only_claims_about_methods_that_ran_are_checked() -> None:
     assert all(part.startswith("not enough data: needs ") for parts in cells for part in parts)
 
 
-def sweep(shifts: dict[str, float], rng: np.random.Generator) -> Study:
+def sweep(shifts: dict[str, float], rng: np.random.Generator) -> Results:
     """A sweep of the decay rate: 5 seeds, finals around 80, each value shifted by as much."""
     rows = []
     for method, shift in {"decay_rate-1": 0.0, **shifts}.items():

@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis import deviations as module
-from analysis.deviations import PAPER, deviations
-from analysis.rows import Study
-from analysis.tables import main_table
+from analysis.io.rows import Results
+from analysis.io.settings import PAPER, deviations
+from analysis.io.settings import deviations as module
+from analysis.output.tables import main_table
 from moore.base.errors import UserError
 from moore.studies.axes import merge
-from tests.analysis.test_rows import flat, make_study
+from tests.support.studies import flat, make_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 DEFAULTS = yaml.safe_load(PAPER.read_text(encoding="utf-8"))["defaults"]
 SEEDS = len(yaml.safe_load(PAPER.read_text(encoding="utf-8"))["seeds"])
 
 
-def study(changes: dict[str, Any], seeds: int = SEEDS, other: dict[str, Any] | None = None) -> Study:
+def study(changes: dict[str, Any], seeds: int = SEEDS, other: dict[str, Any] | None = None) -> Results:
     """Runs of MOORe at the paper's scale but for the changes; on a second dataset, but for the other ones."""
     levels = [50.0 + seed for seed in range(seeds)]
     rows = flat("moore", LOW, levels) + flat("moore", MEDIUM, levels) + flat("awac", LOW, levels)

@@ -9,14 +9,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from analysis.curves import learning_curves
-from analysis.diagnostics import Schedule, closed_form, online_share, penalty, schedule
-from analysis.drawings import DRAWINGS, drawings
-from analysis.figures import OFFLINE_WIDTH, offline_x, save, short
-from analysis.methods import LOOKS, MOORE, looks, ordered
-from analysis.rows import split_by_source
+from analysis.io.methods import MOORE, ordered
+from analysis.io.rows import split_by_source
+from analysis.plots.curves import learning_curves
+from analysis.plots.diagnostics import online_share, penalty
+from analysis.plots.figures import DRAWINGS, drawings, save
+from analysis.plots.looks import LOOKS, looks
+from analysis.plots.style import OFFLINE_WIDTH, offline_x, short
+from analysis.stats.diagnostics import Schedule, closed_form, schedule
 from moore.base.errors import UserError
-from tests.analysis.test_rows import flat, full_study, make_study, run_rows
+from tests.support.studies import flat, full_study, make_study, run_rows
 from tests.support.synthetic_studies import METHODS, TWELVE, study, sweep
 
 LOW = "self:pendulum-low"

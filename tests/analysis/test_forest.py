@@ -7,18 +7,18 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
-from analysis.differences import difference
-from analysis.drawn import drawn_as
-from analysis.forest import METRICS, forest, pooled
-from analysis.rows import Study
-from analysis.stats import bootstrap_intervals, mean_over_tasks
-from analysis.transfer import summarise
+from analysis.io.rows import Results
+from analysis.plots.comparisons import METRICS, forest
+from analysis.plots.looks import drawn_as
+from analysis.stats.compare import difference, pooled
+from analysis.stats.intervals import bootstrap_intervals, mean_over_tasks
+from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
-from tests.analysis.test_rows import flat, make_study
+from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import TWELVE, study
 
 
-def small(**changes: Any) -> Study:
+def small(**changes: Any) -> Results:
     given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "datasets": TWELVE[:3], "epochs": 0, "diagnosed": ()}
     return study(**(given | changes))
 

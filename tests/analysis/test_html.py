@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from analysis.claims import verdicts_table
-from analysis.drawings import drawings
-from analysis.html import costs_table, main, page, provenance_table
-from analysis.hypotheses import load_claims
-from analysis.render import to_csv, to_html, to_markdown
-from analysis.report import tables
-from analysis.rows import Study, load_study
-from analysis.tables import Cell, Table, main_table
-from tests.analysis.test_rows import flat, full_study, make_study, write_study
+from analysis.claims.claims import load_claims
+from analysis.claims.tables import verdicts_table
+from analysis.io.rows import Results, load_study
+from analysis.output.facts import costs_table, provenance_table
+from analysis.output.html import page
+from analysis.output.pages import main
+from analysis.output.render import to_csv, to_html, to_markdown
+from analysis.output.report import tables
+from analysis.output.tables import Cell, Table, main_table
+from analysis.plots.figures import drawings
+from tests.support.studies import flat, full_study, make_study, write_study
 
 VOID = {"meta", "link", "img", "br", "hr"}
 PHONE = 390  # CSS pixels
@@ -60,7 +62,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Study]:
+def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
     folder = tmp_path_factory.mktemp("results")
     rows = [row for row in full_study(3) if row["dataset"] != "self:pendulum-medium"]
     first = write_study(folder / "toy", rows, run_cpu_seconds={"prioritized/self:pendulum-low/0": 12.34})
@@ -69,7 +71,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Study]:
 
 
 @pytest.fixture(scope="module")
-def text(studies: list[Study]) -> str:
+def text(studies: list[Results]) -> str:
     return page(studies)
 
 
@@ -107,7 +109,7 @@ def test_nothing_outside_of_the_file_is_referred_to(text: str) -> None:
     assert targets == {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
 
 
-def test_every_study_table_figure_claim_and_cost_is_there(text: str, studies: list[Study]) -> None:
+def test_every_study_table_figure_claim_and_cost_is_there(text: str, studies: list[Results]) -> None:
     words = " ".join("".join(Page(text).words).split())
     for study in studies:
         assert f'<section id="{study.name}">' in text
@@ -130,11 +132,11 @@ def test_every_study_table_figure_claim_and_cost_is_there(text: str, studies: li
         assert caption.replace("`", "") in words
 
 
-def test_the_page_is_the_same_twice(studies: list[Study]) -> None:
+def test_the_page_is_the_same_twice(studies: list[Results]) -> None:
     assert page(studies[1:]) == page(studies[1:])
 
 
-def test_names_and_numbers_are_escaped(studies: list[Study], text: str) -> None:
+def test_names_and_numbers_are_escaped(studies: list[Results], text: str) -> None:
     assert "<b>&" not in text
     assert "&lt;b&gt;&amp;&quot;&#x27;" in text
     table = main_table(studies[0])
@@ -146,7 +148,7 @@ def test_names_and_numbers_are_escaped(studies: list[Study], text: str) -> None:
     assert "<figcaption><code>e</code></figcaption>" in shown
 
 
-def test_origin_and_cost_say_what_the_manifest_has(studies: list[Study]) -> None:
+def test_origin_and_cost_say_what_the_manifest_has(studies: list[Results]) -> None:
     bare = make_study(full_study(1), **dict.fromkeys(("scale", "date", "cpu_seconds", "git_commit", "command")))
     assert [heads[0] for heads, _ in provenance_table(bare).rows] == ["wall time"]
     facts = {heads[0]: cells[0].parts[0][1] for heads, cells in provenance_table(studies[1]).rows}

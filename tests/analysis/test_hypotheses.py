@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.claims import main
-from analysis.hypotheses import CLAIMS, GROUPS, load_claims
+from analysis.claims.claims import CLAIMS, GROUPS, load_claims
+from analysis.output.pages import main
 from moore.base.errors import UserError
 from moore.studies.study import ABLATIONS_DIR, find_yaml, load_study
 

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from analysis.claims import verdicts_table
-from analysis.curves import learning_curves
-from analysis.differences import differences_table
-from analysis.imported import import_curves, overlaid, overlay
-from analysis.render import to_markdown
-from analysis.report import main, tables
-from analysis.rows import Study, load_study, select
-from analysis.tables import main_table
-from analysis.transfer import summarise
+from analysis.claims.tables import verdicts_table
+from analysis.io.imported import import_curves, overlaid, overlay
+from analysis.io.rows import Results, load_study, select
+from analysis.output.pages import main
+from analysis.output.render import to_markdown
+from analysis.output.report import tables
+from analysis.output.tables import differences_table, main_table
+from analysis.plots.curves import learning_curves
+from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 from moore.cli.main import main as moore
-from tests.analysis.test_rows import GRID, flat, full_study, make_study, write_study
+from tests.support.studies import GRID, flat, full_study, make_study, write_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 HEADER = "method,task,seed,step,score"
@@ -41,7 +41,7 @@ def write(folder: Path, *more: str, name: str = "corl.csv", header: str = HEADER
     return file
 
 
-def imported(folder: Path, *more: str) -> Study:
+def imported(folder: Path, *more: str) -> Results:
     return load_study(import_curves(write(folder, *more), folder / "results"))
 
 

@@ -11,16 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import tables
-from analysis.readme import CLOSING, TABLES, refresh
-from analysis.render import MISSING, to_csv, to_latex, to_markdown
-from analysis.report import report
-from analysis.rows import Study, load_study
-from analysis.tables import main_table, transfer_table
+from analysis.io.rows import Results, load_study
+from analysis.output.pages import CLOSING
+from analysis.output.render import MISSING, to_csv, to_latex, to_markdown
+from analysis.output.report import report, tables
+from analysis.output.tables import main_table, transfer_table
 from moore.algorithm.config import RunConfig
 from tests.analysis.test_methods import ALL
-from tests.analysis.test_rows import GRID, flat, make_study
 from tests.support.method_studies import LOW, MEDIUM, flat_scores, method_manifest, method_rows, method_study, runs_of
+from tests.support.studies import GRID, flat, make_study
 
 
 def rising(run: RunConfig) -> list[float]:
@@ -30,11 +29,11 @@ def rising(run: RunConfig) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return method_study(tmp_path_factory.mktemp("all"), ALL, 3, rising)
 
 
-def test_a_wide_table_is_the_same_table_turned_round(everything: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wide_table_is_the_same_table_turned_round(everything: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = main_table(everything)
     monkeypatch.setattr(tables, "WIDE", len(ALL))
     narrow = main_table(everything)
@@ -60,7 +59,7 @@ def test_more_than_six_methods_are_rows(methods: int, head: str) -> None:
     assert "Last" not in table.caption  # one task has no aggregates
 
 
-def test_a_wide_table_has_the_same_numbers_in_every_output(everything: Study) -> None:
+def test_a_wide_table_has_the_same_numbers_in_every_output(everything: Results) -> None:
     table = main_table(everything)
     number = r"-?\d+\.\d"
     latex, markdown = to_latex(table), to_markdown(table, caption=False)
@@ -71,7 +70,7 @@ def test_a_wide_table_has_the_same_numbers_in_every_output(everything: Study) ->
     assert [line["method"] for line in lines if line["column"] == "IQM over 2 tasks"] == [h[0] for h, _ in table.rows]
 
 
-def shown(study: Study, method: str) -> list[str]:
+def shown(study: Results, method: str) -> list[str]:
     """The Markdown cells of a method's row in a wide table, without bold."""
     (line,) = [line for line in to_markdown(main_table(study)).splitlines() if line.startswith(f"| {method} |")]
     return line.replace("**", "").strip("| ").split(" | ")[1:]
@@ -100,7 +99,7 @@ def test_a_diverged_baseline_is_shown_in_a_wide_table(tmp_path: Path) -> None:
         for r in rows
         if (r["method"], r["dataset"], r["seed"], r["env_steps"]) == ("awac", LOW, 1, 500)
     ]
-    study = Study("toy", pd.DataFrame(rows), method_manifest(runs))
+    study = Results("toy", pd.DataFrame(rows), method_manifest(runs))
     cells = shown(study, "awac")
     assert cells[0] == "50.0 ± 0.0 → diverged (1/2)"
     assert cells[1] == "50.0 ± 0.0 → 60.5 ± 6.4"

@@ -11,13 +11,15 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from analysis.methods import LOOKS, ORDER, REFERENCES, listed, looks, main_method, ordered
-from analysis.settings import NOT_OWN, PUBLISHED, budgets, default_settings, frozen, text, untrained, values
-from analysis.tables import main_table, methods_table
+from analysis.io.methods import ORDER, REFERENCES, listed, main_method, ordered
+from analysis.io.published import PUBLISHED
+from analysis.io.settings import NOT_OWN, budgets, frozen, text, untrained, values
+from analysis.output.facts import methods_table
+from analysis.output.tables import main_table
+from analysis.plots.looks import LOOKS, looks
 from moore.algorithm.switches import dotted_keys
 from moore.studies.identity import run_id
 from moore.studies.study import METHODS
-from tests.analysis.test_rows import Row, flat, full_study, make_study
 from tests.support.method_studies import (
     LOW,
     MEDIUM,
@@ -28,6 +30,7 @@ from tests.support.method_studies import (
     method_study,
     runs_of,
 )
+from tests.support.studies import Row, flat, full_study, make_study
 
 ALL = list(yaml.safe_load(METHODS.read_text(encoding="utf-8")))
 # Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB

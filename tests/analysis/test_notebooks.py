@@ -10,11 +10,9 @@ import jupytext
 import nbformat
 import pytest
 
-from analysis.embed import png
-from analysis.imported import import_curves
-from analysis.run_notebooks import SOURCES
-from analysis.show import figure, load
-from tests.analysis.test_rows import GRID, flat, full_study, write_study
+from analysis.io.imported import import_curves
+from analysis.plots.figures import png
+from tests.support.studies import GRID, flat, full_study, write_study
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted(SOURCES.glob("*.py"))

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.progress import load_progress, read_rows
-from analysis.render import to_markdown
-from analysis.report import main
-from analysis.tables import main_table
+from analysis.io.progress import load_progress, read_rows
+from analysis.output.pages import main
+from analysis.output.render import to_markdown
+from analysis.output.tables import main_table
 from moore.base.errors import UserError
-from tests.analysis.test_rows import GRID, ORDER, Row, run_rows
+from tests.support.studies import GRID, ORDER, Row, run_rows
 
 LOW = "self:pendulum-low"
 NAMES = {seed: f"moore-{seed}" for seed in range(3)}

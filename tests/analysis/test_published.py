@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.published import PUBLISHED, load_published, published_table
-from analysis.render import MISSING, to_csv, to_markdown
-from analysis.report import tables
-from analysis.tables import Table
+from analysis.io.published import PUBLISHED, load_published
+from analysis.output.facts import published_table
+from analysis.output.render import MISSING, to_csv, to_markdown
+from analysis.output.report import tables
+from analysis.output.tables import Table
 from moore.base.errors import UserError
-from tests.analysis.test_rows import Row, flat, make_study
+from tests.support.studies import Row, flat, make_study
 
 REPLAY = "d4rl:halfcheetah-medium-replay-v2"
 QUALITIES = ("medium-expert", "medium-replay", "medium", "random")

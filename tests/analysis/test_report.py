@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.readme import CLOSING, refresh, regenerate
-from analysis.report import main, print_report, report, study_folders, tables
-from analysis.rows import load_study
+from analysis.io.rows import load_study, study_folders
+from analysis.output.pages import CLOSING, main, regenerate
+from analysis.output.report import print_report, report, tables
 from moore.base.errors import UserError
-from tests.analysis.test_rows import flat, full_study, make_study, write_study
+from tests.support.studies import flat, full_study, make_study, write_study
 
 KINDS = ("table", "transfer", "claims", "differences", "curves")
 

@@ -11,18 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from analysis.curves import learning_curves
-from analysis.diagnostics import PENALTY, Schedule, online_share, penalty, schedule
-from analysis.figures import OFFLINE_WIDTH
-from analysis.methods import OFFLINE_COLOUR, looks
-from analysis.rows import Study
-from analysis.stages import offline_problems, one_stage, stages, started_by
-from analysis.tables import main_table
+from analysis.io.rows import Results
+from analysis.io.stages import offline_problems, one_stage, stages, started_by
+from analysis.output.tables import main_table
+from analysis.plots.curves import learning_curves
+from analysis.plots.diagnostics import online_share, penalty
+from analysis.plots.looks import looks
+from analysis.plots.style import OFFLINE_COLOUR, OFFLINE_WIDTH
+from analysis.stats.diagnostics import PENALTY, Schedule, schedule
 from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from moore.studies.identity import run_id
-from tests.analysis.test_rows import GRID, Row, flat, full_study, make_study, row
 from tests.support.method_studies import LOW, MEDIUM, as_study, method_manifest, method_rows, method_study, runs_of
+from tests.support.studies import GRID, Row, flat, full_study, make_study, row
 
 SHARED = ["moore", "mbpo_warm", "mopo_naive", "mopo"]  # MOPO's stage
 ENDS = {"awac": 40.0, "cql_sac": 45.0, "cal_ql": 50.0, "wsrl": 55.0, "rlpd": 1.0, "mbpo": 0.0}
@@ -43,7 +44,7 @@ def last_y(line: Line2D) -> float:
     return float(np.asarray(line.get_ydata(), dtype=float)[-1])
 
 
-def labels(study: Study) -> list[str]:
+def labels(study: Results) -> list[str]:
     return [entry.get_text() for entry in learning_curves(study)[0].legends[0].get_texts()]
 
 

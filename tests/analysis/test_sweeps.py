@@ -8,20 +8,19 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
-from analysis.curves import learning_curves
-from analysis.drawings import drawings
-from analysis.drawn import drawn_as
-from analysis.robustness import robustness
-from analysis.rows import Study
-from analysis.stats import t_interval
-from analysis.sweeps import sweeps
-from analysis.transfer import summarise
+from analysis.io.rows import Results
+from analysis.plots.curves import learning_curves
+from analysis.plots.figures import drawings
+from analysis.plots.looks import drawn_as
+from analysis.stats.intervals import t_interval
+from analysis.stats.sweeps import sweeps
+from analysis.stats.transfer import summarise
 from tests.support.synthetic_studies import RATES, TWELVE, study, sweep
 
 NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
 
 
-def variants(settings: dict[str, dict[str, Any]], **changes: Any) -> Study:
+def variants(settings: dict[str, dict[str, Any]], **changes: Any) -> Results:
     """One dataset, two seeds, scores only."""
     given: dict[str, Any] = {"datasets": TWELVE[:1], "seeds": 2, "epochs": 0, "diagnosed": ()}
     return study(list(settings), settings=settings, **(given | changes))
@@ -81,7 +80,7 @@ def test_a_value_that_depends_on_the_task_is_no_sweep() -> None:
     configs = made.manifest["configs"]
     configs[f"length-10/{TWELVE[1]}/0"]["rollout"]["length"] = 12
     assert found
-    assert sweeps(Study(made.name, made.rows, {**made.manifest, "configs": configs})) == []
+    assert sweeps(Results(made.name, made.rows, {**made.manifest, "configs": configs})) == []
 
 
 def lightness(colour: tuple[float, float, float]) -> float:
@@ -143,7 +142,7 @@ def test_a_sweep_with_zero_keeps_it_on_the_axis_and_a_stopped_run_is_named() -> 
     made = sweep("penalty.coef", (0.0, 0.5, 1.0, 2.0), epochs=0, diagnosed=(), seeds=2)
     rows = made.rows
     lost = (rows["method"] == "coef-2") & (rows["seed"] == 1) & (rows["env_steps"] > 300)
-    short = Study(made.name, rows[~lost].reset_index(drop=True), made.manifest)
+    short = Results(made.name, rows[~lost].reset_index(drop=True), made.manifest)
     figure, caption = robustness(short, sweeps(short)[0])
     axis = figure.axes[0]
     low, high = axis.get_xlim()

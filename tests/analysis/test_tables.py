@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from analysis.render import MISSING, interval_text, to_csv, to_latex, to_markdown, to_rich
-from analysis.stats import Interval, bootstrap_intervals, iqm, t_interval
-from analysis.tables import Cell, Table, main_table, transfer_table
-from tests.analysis.test_rows import Row, flat, full_study, make_study, manifest, row, run_rows
+from analysis.output.render import MISSING, interval_text, to_csv, to_latex, to_markdown, to_rich
+from analysis.output.tables import Cell, Table, main_table, transfer_table
+from analysis.stats.intervals import Interval, bootstrap_intervals, iqm, t_interval
+from tests.support.studies import Row, flat, full_study, make_study, manifest, row, run_rows
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 

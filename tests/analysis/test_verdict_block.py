@@ -10,21 +10,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.claims import verdicts_table
-from analysis.hypotheses import load_claims
-from analysis.readme import CLOSING, regenerate
-from analysis.render import to_latex, to_markdown, to_rich
-from analysis.report import main
-from analysis.rows import Study
-from analysis.tables import Cell, Table
+from analysis.claims.claims import load_claims
+from analysis.claims.tables import verdicts_table
+from analysis.io.rows import Results
+from analysis.output.pages import CLOSING, main, regenerate
+from analysis.output.render import to_latex, to_markdown, to_rich
+from analysis.output.tables import Cell, Table
 from moore.base.errors import UserError
-from tests.analysis.test_rows import flat, full_study, make_study, write_study
+from tests.support.studies import flat, full_study, make_study, write_study
 
 BLOCK = f"<!-- generated:verdicts -->\n{CLOSING}\n"
 LOW = "self:pendulum-low"
 
 
-def studies() -> dict[str, Study]:
+def studies() -> dict[str, Results]:
     return {"toy": make_study(full_study(3))}
 
 
