@@ -36,7 +36,7 @@ studies[0].rows.head()
 
 # %% [markdown]
 # ## From rows to runs
-# `summarise` gives a line for every online run: J_0, final score and the transfer metrics of `analysis/stats/transfer.py`.
+# `summarise` gives a line for every online run: J_0, final score and the transfer metrics of `stats/transfer.py`.
 
 # %%
 summarise(studies[0]).head()

@@ -1,7 +1,7 @@
 """`python -m analysis.output.report [STUDY ...]`: tables and figures of finished studies, built into build/<study>/.
 
 Per table .tex and .csv, all of them in tables.md with what a reader should know; per figure .pdf, .png and .md (the
-caption). `--overlay NAME` lays the imported curves NAME over the studies with the same tasks instead, as <study>+NAME.
+caption). `--overlay FOLDER` lays imported curves over the studies with the same tasks instead, as <study>+<imported>.
 `--progress FOLDER` prints the tables of a study that is still running and writes nothing.
 """
 
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders under the results root; default: all")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--overlay", metavar="NAME", help="lay imported curves over the studies with the same tasks")
+    mode.add_argument("--overlay", metavar="FOLDER", type=Path, help="lay imported curves over studies of their tasks")
     mode.add_argument("--progress", metavar="FOLDER", type=Path, help="print the tables of a study that still runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
     parser.add_argument("--out", type=Path, default=BUILD, help="where the folders of the studies go")
@@ -117,8 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         studies = load_studies(study_folders(options.results, options.studies))
         if options.overlay:
-            (folder,) = study_folders(options.results, [options.overlay])
-            studies = overlaid(studies, folder)
+            studies = overlaid(studies, options.overlay)
         written = write(studies, options.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

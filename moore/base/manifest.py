@@ -20,7 +20,7 @@ def pack(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "configs" not in manifest:
         return dict(manifest)
-    config = manifest.get("config") or next(iter(manifest["configs"].values()), {})
+    config: Mapping[str, Any] = manifest.get("config") or next(iter(manifest["configs"].values()), {})
     base, packed = _flat(config), {**manifest, "config": config}
     for part in PACKED:
         if part in manifest:

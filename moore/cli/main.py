@@ -39,7 +39,7 @@ def reproduce(
         scale: a file in ablations/scales/, by name or path.
         root: folder of datasets, checkpoints and rows in progress.
         out: folder that receives <study>/rows.parquet and manifest.json.
-        figures: folder that receives tables/ and figures/.
+        figures: folder that receives the tables and figures, in <study>/.
         workers: processes; 0 is one for each core, with one thread, or one with all threads for a GPU.
         device: torch device of the processes.
     """
@@ -58,14 +58,12 @@ def reproduce(
         write_report(folder, figures)
 
 
-def import_curves(
-    file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("build/results")
-) -> None:
+def import_curves(file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("build/results")) -> None:
     """Read other people's curves from a CSV file, e.g. `moore import corl.csv`.
 
     `python -m analysis.output.report --overlay build/results/corl` then lays them over the studies with the same tasks.
-    Columns: method; task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch; score, normalised,
-    0-100. They are labelled as imported everywhere and never judged beside our runs.
+    Columns: method; task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch;
+    score, normalised, 0-100. They are labelled as imported everywhere and never judged beside our runs.
 
     Args:
         file: the CSV file.

@@ -94,7 +94,7 @@ def study_collect(
         scale: a file in ablations/scales/, by name or path.
         root: folder that the study was submitted with.
         out: folder that receives <study>/rows.parquet and manifest.json.
-        figures: folder that receives tables/ and figures/.
+        figures: folder that receives the tables and figures, in <study>/.
         partial: a table of the finished runs, although others are missing.
     """
     from moore.cli.report import write_report, write_rows

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.claims.claims import load_claims
-from analysis.claims.tables import claims_table, comparisons_table, verdicts_table
+from analysis.claims.tables import claims_table, comparisons_table, main, verdicts_table
 from analysis.claims.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, check, comparisons, conjunction, decide
 from analysis.io.rows import Results
-from analysis.output.pages import main
 from analysis.output.render import to_markdown
 from analysis.output.tables import Table, differences_table
 from analysis.stats.compare import difference
@@ -231,7 +230,7 @@ def test_verdicts_are_counted_over_the_tasks_of_every_study() -> None:
     values = [f.interval for f in check(good, load_claims()) if f.comparison.name == "uniform is smooth"]
     means = sorted(interval.mean for interval in values if interval is not None)
     assert effect == f"uniform is smooth: {means[0]:.1f} to {means[1]:.1f}"
-    assert "not enough data" in table.caption
+    assert any("not enough data" in note for note in table.notes)
     falls = column(table, "6.", 1)[0]
     assert falls.startswith("uncertainty falls online: 0.")
     assert len(falls.split()[-1]) == len("0.12")
@@ -259,7 +258,7 @@ def test_tables_of_claims_and_differences() -> None:
     study = make_study(full_study(5))
     shown = to_markdown(claims_table(study))
     assert "2 of 2" in shown
-    assert "above 0" in claims_table(study).caption
+    assert any("above 0" in note for note in claims_table(study).notes)
     table = differences_table(study)
     heads = [heads for heads, _ in table.rows if heads[0] == LOW]
     assert heads == [(LOW, m) for m in ("uniform", "half_half", "pure_online", "sac", "mbpo")]

@@ -157,7 +157,7 @@ def test_the_density_is_that_of_the_pooled_quantiles() -> None:
     drawn = relative_error(made)
     assert drawn is not None
     figure, caption = drawn
-    assert "The paper shows its density without a definition" in caption
+    assert "our definition" in caption
     rows = made.rows[made.rows["metric"].str.startswith("penalty/relative_change_q")]
     mine = rows[(rows["dataset"] == made.datasets[0]) & (rows["env_steps"] <= 1000 / 3)]["value"].to_numpy()
     assert len(mine) == 3 * 3 * 20  # seeds, epochs, levels

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.plots.comparisons import METRICS
-from analysis.stats.transfer import problems, summarise, transfer_metrics
+from analysis.stats.transfer import METRICS, problems, summarise, transfer_metrics
 from tests.support.studies import make_study, run_rows
 
 BUDGET = 1000

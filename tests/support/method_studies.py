@@ -77,7 +77,8 @@ def method_manifest(runs: Sequence[RunConfig]) -> dict[str, Any]:
     configs = {run_id(run): to_mapping(run) for run in runs}
     configs |= {offline_run_id(run): to_mapping(offline_config(run)) for run in staged}
     offline_runs = {run_id(run): offline_run_id(run) for run in staged}
-    return manifest(config=to_mapping(runs[0]), configs=configs, offline_runs=offline_runs)
+    defaults = {run.algorithm: to_mapping(RunConfig(run.env, algorithm=run.algorithm)) for run in runs}
+    return manifest(config=to_mapping(runs[0]), configs=configs, defaults=defaults, offline_runs=offline_runs)
 
 
 def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
