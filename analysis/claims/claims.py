@@ -7,12 +7,12 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from analysis.stats.intervals import CONFIDENCE
 from analysis.stats.transfer import METRICS
-from moore.base.strict import choose, load_yaml
+from moore.base.strict import load_yaml, nearest
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 FALL = "uncertainty_fall"
@@ -29,6 +29,15 @@ WORDS = {
 STRICT = ConfigDict(extra="forbid")
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+def _known(metric: str) -> str:
+    names = (*METRICS, FALL)
+    if metric not in names:
+        raise ValueError(f"one of {', '.join(names)}; {nearest(metric, names)}")
+    return metric
+
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -38,7 +47,7 @@ class Hypothesis:
 
     says: str
     test: Literal["mean", "difference", "equivalence"]
-    metric: str
+    metric: Annotated[str, AfterValidator(_known)]
     ours: Names
     theirs: tuple[Name, ...] = ()  # none in a test of a mean
     above: Finite | None = None
@@ -49,7 +58,6 @@ class Hypothesis:
 
     @model_validator(mode="after")
     def _consistent(self) -> Hypothesis:
-        choose("metric", self.metric, (*METRICS, FALL))
         accepted = ("within",) if self.test == "equivalence" else ("above", "below")
         given = [name for name in ("above", "below", "within") if getattr(self, name) is not None]
         if len(given) != 1 or given[0] not in accepted:
@@ -59,7 +67,8 @@ class Hypothesis:
         if bool(self.theirs) == (self.test == "mean"):
             raise ValueError(f"theirs: {'not read by' if self.theirs else 'missing in'} a test {self.test}")
         for field in (name for _, name, _, _ in Formatter().parse(self.says) if name is not None):
-            choose("says", field, ("ours", "theirs") if self.theirs else ("ours",))
+            if field not in (("ours", "theirs") if self.theirs else ("ours",)):
+                raise ValueError(f"says: {{ours}}, or {{theirs}} where there are such, not {{{field}}}")
         return self
 
     @property
