@@ -134,7 +134,7 @@ def test_a_study_without_moore_makes_no_claims_about_it() -> None:
 def test_moore_with_other_budgets_is_no_rival() -> None:
     """Breaks if a sweep of MOORe's own numbers is judged as a comparison with other methods."""
     names = ["moore", "updates-x2", "mbpo_warm"]
-    shared = {"algorithm": "sac", "real_ratio": 0.05, "sampling": {"model_batches": "prioritized"}, "penalty": {}}
+    shared = {"algorithm": "moore", "real_ratio": 0.05, "sampling": {"model_batches": "prioritized"}, "penalty": {}}
     changes: dict[str, dict[str, object]] = {
         "moore": {"online": {"utd_ratio": 20}},
         "updates-x2": {"online": {"utd_ratio": 40}},

@@ -88,12 +88,10 @@ def test_broken_blocks_are_one_line_errors(text: str, message: str) -> None:
         regenerate(text, {"toy": make_study(full_study(1))}, Path("README.md"))
 
 
-def test_the_pages_in_git_are_fresh_and_their_pictures_small() -> None:
-    """`make check-readme`: breaks if rows, a definition or a typed number changes without the pages."""
+def test_the_pictures_in_git_are_few_and_small() -> None:
     pictures = sorted(pages.PICTURES.iterdir())
     assert [file.stem for file in pictures] == sorted(SHOWN)
     assert all(file.stat().st_size <= 60_000 for file in pictures)
-    assert pages.main(["--check"]) == 0
 
 
 def test_a_stale_page_is_named_and_rewritten(

@@ -147,7 +147,7 @@ def _config(run: tuple[Any, ...], own: Mapping[str, Any], steps: int, epochs: in
     """The part of a run's config that figures read, with the method's own keys."""
     method, dataset, seed, _ = run
     config: dict[str, Any] = {
-        "env": environment(dataset), "dataset": dataset, "seed": seed, "method": method, "algorithm": "sac",
+        "env": environment(dataset), "dataset": dataset, "seed": seed, "method": method, "algorithm": "moore",
         "real_ratio": 0.05, "eval_episodes": 10,
         "sampling": {"model_batches": "prioritized", "start_states": "prioritized", "decay_rate": 1.0},
         "rollout": {"length": 5}, "offline": {"updates": OFFLINE_UPDATES},
