@@ -63,11 +63,11 @@ def test_print_report_shows_the_tables(results: Path) -> None:
 
 def test_blocks_are_filled_and_the_rest_stays(results: Path, tmp_path: Path) -> None:
     file, studies = tmp_path / "README.md", {"toy": load_study(results / "toy")}
-    text = f"# Title\n<!-- generated:table:toy -->\nold\n{CLOSING}\ntyped\n"
+    text = f"# Title\n<!-- generated:table:toy -->\nSTALE\n{CLOSING}\ntyped\n"
     fresh = regenerate(text, studies, file)
     assert fresh.startswith("# Title\n<!-- generated:table:toy -->\n| dataset |")
     assert fresh.endswith(f"{CLOSING}\ntyped\n")
-    assert "old" not in fresh
+    assert "STALE" not in fresh
     assert regenerate(fresh, studies, file) == fresh
     more = load_study(write_study(tmp_path / "other" / "toy", full_study(4)))
     assert regenerate(fresh, {"toy": more}, file) != fresh
