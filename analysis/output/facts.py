@@ -25,7 +25,7 @@ from analysis.output.render import number
 from analysis.output.tables import Cell, Table, main_cell
 from analysis.stats.compare import group, most_seeds
 from analysis.stats.transfer import summarise
-from moore.data.describe import D4RL_SETS
+from moore.data.d4rl import D4RL_SETS
 from moore.data.scores import normalized_score
 
 OURS = "this study"
