@@ -11,8 +11,8 @@ BENCH_OUT ?= build/benchmarks
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations publish figures check-readme
-.PHONY: bench-scaling bench-slice claims report notebooks submit clean
+.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations publish figures pages
+.PHONY: check-readme bench-scaling bench-slice claims report notebooks submit clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -71,20 +71,25 @@ submit: $(READY) ## submit what is left of GRID to SLURM (GRID=sampling PROFILE=
 publish: $(READY) ## copy the rows of a finished study to analysis/results (STUDY=... SCALE=...): the one target that changes files in git
 	$(BIN)/moore study publish $(STUDY) --scale $(SCALE) $(ARGS)
 
-figures: $(READY) ## tables, figures and README's generated blocks again, from the rows in analysis/results
-	$(BIN)/python -m analysis.report
+figures: $(READY) ## tables and figures of every study, from the rows in analysis/results into build/
+	$(BIN)/python -m analysis.output.report $(ARGS)
 
-check-readme: $(READY) ## fail if a generated block of README is stale
-	$(BIN)/python -m analysis.report --check
+pages: $(READY)  ## README's generated blocks and analysis/RESULTS.md again, from the same rows (ARGS=--pictures)
+	$(BIN)/python -m analysis.output.pages $(ARGS)
+
+check-readme: $(READY) ## fail if a generated block of README or analysis/RESULTS.md is stale
+	$(BIN)/python -m analysis.output.pages --check
 
 claims: $(READY) ## the paper's claims judged on the rows in analysis/results, every comparison with its interval
 	$(BIN)/python -m analysis.claims $(ARGS)
 
 report: $(READY) ## one page with all tables, figures, claims, provenance and costs: build/report.html
-	$(BIN)/python -m analysis.html $(ARGS)
+	$(BIN)/python -m analysis.output.html $(ARGS)
 
 notebooks: $(READY) ## execute analysis/notebooks into build/notebooks
-	$(BIN)/python -m analysis.run_notebooks $(ARGS)
+	mkdir -p build/notebooks
+	cd analysis/notebooks && for one in *.py; do \
+		$(abspath $(BIN))/jupytext --to ipynb --execute --output $(CURDIR)/build/notebooks/$${one%.py}.ipynb $$one || exit 1; done
 
 clean:           ## remove generated runs, what was built from them, and caches (what is in git stays)
 	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info MUJOCO_LOG.TXT

@@ -12,8 +12,8 @@
 # (Agarwal et al. 2021). They need two tasks.
 
 # %%
-from analysis.aggregates import improvement_plot, interval_plot, iqm_curves, profiles
-from analysis.show import figure, load
+from analysis.output.show import figure, load
+from analysis.plots.aggregates import improvement_plot, interval_plot, iqm_curves, profile_plot
 
 studies, _ = load()
 
@@ -21,5 +21,5 @@ studies, _ = load()
 for study in studies:
     figure(iqm_curves(study))
     figure(interval_plot(study))
-    figure(profiles(study))
+    figure(profile_plot(study))
     figure(improvement_plot(study))

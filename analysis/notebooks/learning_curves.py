@@ -11,10 +11,10 @@
 # Every study's curves (the paper's Figures 1 and 2), and what the switch from offline to online did to each run.
 
 # %%
-from analysis.curves import learning_curves
-from analysis.imported import overlay
-from analysis.show import figure, load, table
-from analysis.tables import transfer_table
+from analysis.io.imported import overlay
+from analysis.output.show import figure, load, table
+from analysis.output.tables import transfer_table
+from analysis.plots.curves import learning_curves
 
 studies, imported = load()
 

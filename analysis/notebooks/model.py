@@ -12,10 +12,8 @@
 # well the ensemble predicts transitions that it has not seen.
 
 # %%
-from analysis.diagnostics import penalty
-from analysis.model_error import calibration, open_loop, rank_correlation
-from analysis.show import figure, load
-from analysis.uncertainty import relative_error
+from analysis.output.show import figure, load
+from analysis.plots.diagnostics import calibration, open_loop, penalty, rank_correlation, relative_error
 
 studies, _ = load()
 

@@ -11,13 +11,12 @@
 # What the priorities did to the draws, and what each variant of a study changes in the result.
 
 # %%
-from analysis.claims import claims_table
-from analysis.diagnostics import online_share
-from analysis.differences import differences_table
-from analysis.forest import forest
-from analysis.robustness import robustness
-from analysis.show import figure, load, table
-from analysis.sweeps import sweeps
+from analysis.claims.tables import claims_table
+from analysis.output.show import figure, load, table
+from analysis.output.tables import differences_table
+from analysis.plots.comparisons import forest, sweep_plot
+from analysis.plots.diagnostics import online_share
+from analysis.stats.sweeps import sweeps
 
 studies, _ = load()
 
@@ -43,4 +42,4 @@ for study in studies:
 # %%
 for study in studies:
     for sweep in sweeps(study):
-        figure(robustness(study, sweep))
+        figure(sweep_plot(study, sweep))

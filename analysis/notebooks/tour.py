@@ -13,12 +13,12 @@
 # results folder.
 
 # %%
-from analysis.claims import verdicts_table
-from analysis.curves import learning_curves
-from analysis.html import provenance_table
-from analysis.show import figure, load, table
-from analysis.tables import main_table
-from analysis.transfer import summarise
+from analysis.claims.tables import verdicts_table
+from analysis.output.facts import provenance_table
+from analysis.output.show import figure, load, table
+from analysis.output.tables import main_table
+from analysis.plots.curves import learning_curves
+from analysis.stats.transfer import summarise
 
 studies, _ = load()
 
@@ -36,7 +36,7 @@ studies[0].rows.head()
 
 # %% [markdown]
 # ## From rows to runs
-# `summarise` gives a line for every online run: J_0, final score and the transfer metrics of `analysis/transfer.py`.
+# `summarise` gives a line for every online run: J_0, final score and the transfer metrics of `stats/transfer.py`.
 
 # %%
 summarise(studies[0]).head()
@@ -52,7 +52,7 @@ for study in studies:
 
 # %% [markdown]
 # ## Verdicts
-# The paper's claims, as `analysis/claims.yaml` states them.
+# The paper's claims, as `analysis/claims/claims.yaml` states them.
 
 # %%
 table(verdicts_table(studies))

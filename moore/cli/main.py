@@ -39,7 +39,7 @@ def reproduce(
         scale: a file in ablations/scales/, by name or path.
         root: folder of datasets, checkpoints and rows in progress.
         out: folder that receives <study>/rows.parquet and manifest.json.
-        figures: folder that receives tables/ and figures/.
+        figures: folder that receives the tables and figures, in <study>/.
         workers: processes; 0 is one for each core, with one thread, or one with all threads for a GPU.
         device: torch device of the processes.
     """
@@ -55,27 +55,25 @@ def reproduce(
     with StopRequest().listening() as stop:
         run_study(loaded, root, count, device, stop)
         folder = write_rows(loaded, (study, scale), root, out)
-        write_report(folder, figures, root / loaded.name / "drawn.json")
+        write_report(folder, figures)
 
 
-def import_curves(
-    file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("analysis/results")
-) -> None:
+def import_curves(file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("build/results")) -> None:
     """Read other people's curves from a CSV file, e.g. `moore import corl.csv`.
 
-    `python -m analysis.report --overlay corl` then lays them over the studies with the same tasks. Columns: method;
-    task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch; score, normalised,
-    0-100. They are labelled as imported everywhere and never judged beside our runs.
+    `python -m analysis.output.report --overlay build/results/corl` then lays them over the studies with the same tasks.
+    Columns: method; task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch;
+    score, normalised, 0-100. They are labelled as imported everywhere and never judged beside our runs.
 
     Args:
         file: the CSV file.
         name: folder and label of the curves; by default the name of the file.
         out: folder that receives <name>/rows.parquet and manifest.json.
     """
-    from analysis.imported import import_curves as read
+    from analysis.io.imported import import_curves as read
 
     folder = read(file, out, name)
-    print(f"{folder}: imported; python -m analysis.report --overlay {folder.name} lays it over our studies")
+    print(f"{folder}: imported; python -m analysis.output.report --overlay {folder} lays it over our studies")
 
 
 def study(command: tyro.conf.Positional[str]) -> None:

@@ -40,14 +40,11 @@ def write_rows(study: Study, names: tuple[str, str], root: Path, out: Path, part
     return collect(replace(study, runs=runs), root, out, _trained_by(study, names, root))
 
 
-def write_report(folder: Path, figures: Path, record: Path) -> None:
-    """Write tables and figures of the rows in `folder`, and print the table.
+def write_report(folder: Path, figures: Path) -> None:
+    """Write tables and figures of the rows in `folder` to `figures`/<study>/, and print the tables."""
+    from analysis.output.report import print_report, report
 
-    figures: receives tables/ and figures/. record: a file that says what was drawn last, which is not drawn again.
-    """
-    from analysis.report import print_report, report
-
-    report([folder], figures, record)
+    report([folder], figures)
     print_report(folder)
 
 

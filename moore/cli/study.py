@@ -94,14 +94,14 @@ def study_collect(
         scale: a file in ablations/scales/, by name or path.
         root: folder that the study was submitted with.
         out: folder that receives <study>/rows.parquet and manifest.json.
-        figures: folder that receives tables/ and figures/.
+        figures: folder that receives the tables and figures, in <study>/.
         partial: a table of the finished runs, although others are missing.
     """
     from moore.cli.report import write_report, write_rows
 
     loaded = trained_study(study, scale, root)
     folder = write_rows(loaded, (study, scale), root, out, partial)
-    write_report(folder, figures, root / loaded.name / "drawn.json")
+    write_report(folder, figures)
 
 
 def study_publish(study: tyro.conf.Positional[str], scale: str = "mini", root: Path = Path("runs")) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from moore.algorithm.config import to_mapping
+from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import replacing, write_json
+from moore.base.manifest import pack
 from moore.studies.identity import offline_run_id, run_id
 from moore.studies.study import Study
 
@@ -32,6 +33,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     _check_one_content(manifests)
     rows = pd.concat(frames, ignore_index=True)
     first = study.runs[0]
+    algorithms = dict.fromkeys(run.algorithm for run in study.runs)
     manifest = {
         "study": study.name,
         "scale": study.scale,
@@ -48,6 +50,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "online_steps": first.online_steps,
         "eval_episodes": first.eval_episodes,
         "config": to_mapping(first),
+        "defaults": {name: to_mapping(RunConfig(first.env, algorithm=name)) for name in algorithms},
         "peak_memory_mb": max(m["peak_memory_mb"] for m in manifests),
         "datasets": {m["config"]["dataset"]: m["dataset"] for m in manifests if m.get("dataset")},
         "physics_mismatch": _mismatches(manifests),
@@ -56,7 +59,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     }
     with replacing(folder / "rows.parquet", "; choose another folder with --out") as file:
         rows.to_parquet(file, index=False, compression="zstd")
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", pack(manifest))
     return folder
 
 

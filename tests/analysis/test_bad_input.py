@@ -8,24 +8,25 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import report
-from analysis.claims import claims_table
-from analysis.claims import main as claims_main
-from analysis.differences import differences_table
-from analysis.html import main as html_main
-from analysis.hypotheses import load_claims
-from analysis.published import published_table
-from analysis.render import to_markdown
-from analysis.rows import Study
-from analysis.stats import t_interval
-from analysis.tables import Table, main_table, transfer_table
-from analysis.verdicts import UNDECIDED, check
+from analysis.claims.claims import load_claims
+from analysis.claims.tables import claims_table
+from analysis.claims.tables import main as claims_main
+from analysis.claims.verdicts import UNDECIDED, check
+from analysis.io.rows import Results, split_by_source
+from analysis.output.facts import published_table
+from analysis.output.html import main as html_main
+from analysis.output.notes import notes
+from analysis.output.pages import main as pages_main
+from analysis.output.render import to_markdown
+from analysis.output.report import main as report_main
+from analysis.output.tables import Table, differences_table, main_table, transfer_table
+from analysis.stats.intervals import t_interval
 from moore.base.errors import UserError
-from tests.analysis.test_rows import GRID, ORDER, Row, flat, make_study, row, run_rows, write_study
+from tests.support.studies import GRID, ORDER, Row, flat, make_study, row, run_rows, write_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
-COMMANDS: list[Callable[[list[str]], int]] = [report.main, claims_main, html_main]
-TABLES: list[Callable[[Study], Table]] = [
+COMMANDS: list[Callable[[list[str]], int]] = [claims_main, html_main, pages_main, report_main]
+TABLES: list[Callable[[Results], Table]] = [
     main_table, transfer_table, differences_table, claims_table, published_table,
 ]  # fmt: skip
 
@@ -34,7 +35,7 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """What every command says about the results in `folder`, in one line and with exit code 2."""
     said = set()
     for command in COMMANDS:
-        assert command(["--results", str(folder), *(["--check"] if command is report.main else [])]) == 2
+        assert command(["--results", str(folder)]) == 2
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err.count("\n") == 1
@@ -77,7 +78,7 @@ def test_two_sources_are_in_no_table_together() -> None:
     for build in TABLES:
         with pytest.raises(UserError, match="study toy: datasets of d4rl and self together; expected one source"):
             build(both)
-    for part in report.split_by_source(both):
+    for part in split_by_source(both):
         assert main_table(part).rows
 
 
@@ -104,7 +105,7 @@ def test_nan_scores_are_a_diverged_run_in_every_table() -> None:
     study = make_study(rows, configs={}, offline_runs={})
     table = main_table(study)
     assert "diverged (1/3)" in to_markdown(table)
-    assert f"moore {LOW} seed 2 diverged after step 50" in table.caption
+    assert f"moore {LOW} seed 2 diverged after step 50" in " ".join(notes(study))
     findings = {f.comparison.name: f for f in check(study, load_claims())}
     assert findings["moore ends no worse than awac"].verdict == UNDECIDED
     assert findings["moore ends no worse than awac"].diverged == 1
@@ -120,7 +121,7 @@ def test_a_method_without_a_name_in_the_suite_is_shown_like_the_others() -> None
 
 def test_a_study_that_is_unknown_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_study(tmp_path / "toy", flat("prioritized", LOW, [1.0, 2.0]))
-    for command in COMMANDS:
+    for command in (claims_main, html_main, report_main):
         assert command(["tou", "--results", str(tmp_path)]) == 2
         assert capsys.readouterr().err == f"error: {tmp_path}: no study tou; found toy\n"
 

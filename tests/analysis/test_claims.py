@@ -11,16 +11,16 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.claims import claims_table, comparisons_table, main, verdicts_table
-from analysis.differences import difference, differences_table
-from analysis.hypotheses import load_claims
-from analysis.render import to_markdown
-from analysis.rows import Study
-from analysis.stats import Interval, t_interval
-from analysis.tables import Table
-from analysis.transfer import summarise
-from analysis.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, check, comparisons, conjunction, decide
-from tests.analysis.test_rows import Row, flat, full_study, make_study, row, run_rows, write_study
+from analysis.claims.claims import load_claims
+from analysis.claims.tables import claims_table, comparisons_table, main, verdicts_table
+from analysis.claims.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, check, comparisons, conjunction, decide
+from analysis.io.rows import Results
+from analysis.output.render import to_markdown
+from analysis.output.tables import Table, differences_table
+from analysis.stats.compare import difference
+from analysis.stats.intervals import Interval, t_interval
+from analysis.stats.transfer import summarise
+from tests.support.studies import Row, flat, full_study, make_study, row, run_rows, write_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 NAN = float("nan")
@@ -28,11 +28,11 @@ MARGIN = 5.0
 LEVELS = [50.0, 51.0, 49.0, 50.5, 49.5]
 
 
-def verdicts(study: Study) -> dict[str, str]:
+def verdicts(study: Results) -> dict[str, str]:
     return {f.comparison.name: f.verdict for f in check(study, load_claims()) if f.dataset == LOW}
 
 
-def named(rows: list[Row], name: str, reference: str = "") -> Study:
+def named(rows: list[Row], name: str, reference: str = "") -> Results:
     """A study of another name, with the reference that its manifest gives."""
     changes = {"reference": reference} if reference else {}
     return dataclasses.replace(make_study(rows, **changes), name=name)
@@ -170,7 +170,7 @@ def test_only_claims_about_methods_that_ran_are_checked() -> None:
     assert all(part.startswith("not enough data: needs ") for parts in cells for part in parts)
 
 
-def sweep(shifts: dict[str, float], rng: np.random.Generator) -> Study:
+def sweep(shifts: dict[str, float], rng: np.random.Generator) -> Results:
     """A sweep of the decay rate: 5 seeds, finals around 80, each value shifted by as much."""
     rows = []
     for method, shift in {"decay_rate-1": 0.0, **shifts}.items():
@@ -230,7 +230,7 @@ def test_verdicts_are_counted_over_the_tasks_of_every_study() -> None:
     values = [f.interval for f in check(good, load_claims()) if f.comparison.name == "uniform is smooth"]
     means = sorted(interval.mean for interval in values if interval is not None)
     assert effect == f"uniform is smooth: {means[0]:.1f} to {means[1]:.1f}"
-    assert "not enough data" in table.caption
+    assert any("not enough data" in note for note in table.notes)
     falls = column(table, "6.", 1)[0]
     assert falls.startswith("uncertainty falls online: 0.")
     assert len(falls.split()[-1]) == len("0.12")
@@ -258,7 +258,7 @@ def test_tables_of_claims_and_differences() -> None:
     study = make_study(full_study(5))
     shown = to_markdown(claims_table(study))
     assert "2 of 2" in shown
-    assert "above 0" in claims_table(study).caption
+    assert any("above 0" in note for note in claims_table(study).notes)
     table = differences_table(study)
     heads = [heads for heads, _ in table.rows if heads[0] == LOW]
     assert heads == [(LOW, m) for m in ("uniform", "half_half", "pure_online", "sac", "mbpo")]

@@ -1,4 +1,4 @@
-"""Captions name what a scale has other than the paper's, and nothing else."""
+"""Notes name what a scale has other than the paper's, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis import deviations as module
-from analysis.deviations import PAPER, deviations
-from analysis.rows import Study
-from analysis.tables import main_table
+from analysis.io.rows import Results
+from analysis.io.settings import PAPER, deviations
+from analysis.output.notes import notes
 from moore.base.errors import UserError
 from moore.studies.axes import merge
-from tests.analysis.test_rows import flat, make_study
+from tests.support.studies import flat, make_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 DEFAULTS = yaml.safe_load(PAPER.read_text(encoding="utf-8"))["defaults"]
 SEEDS = len(yaml.safe_load(PAPER.read_text(encoding="utf-8"))["seeds"])
 
 
-def study(changes: dict[str, Any], seeds: int = SEEDS, other: dict[str, Any] | None = None) -> Study:
+def study(changes: dict[str, Any], seeds: int = SEEDS, other: dict[str, Any] | None = None) -> Results:
     """Runs of MOORe at the paper's scale but for the changes; on a second dataset, but for the other ones."""
     levels = [50.0 + seed for seed in range(seeds)]
     rows = flat("moore", LOW, levels) + flat("moore", MEDIUM, levels) + flat("awac", LOW, levels)
@@ -48,14 +47,14 @@ def test_nothing_is_said_at_the_papers_scale() -> None:
         ({"online": {"epochs": 20}}, "T 20 (100)"),
         ({"online": {"utd_ratio": 2}}, "updates per online step 2 (20)"),
         ({"offline": {"updates": 12000}}, "offline updates 12 000 (1 000 000)"),
-        ({"sac": {"hidden": [64, 64]}}, "hidden layers [64, 64] ([256, 256])"),
+        ({"agent": {"hidden": [64, 64]}}, "hidden layers [64, 64] ([256, 256])"),
         ({"dataset_transitions": None}, "N_off null (1 000 000)"),
     ],
 )
 def test_each_setting_is_named_alone_with_the_papers_value(changes: dict[str, Any], words: str) -> None:
     sentence = f"Not at the paper's scale (its value in brackets): {words}."
     assert deviations(study(changes)) == sentence
-    assert sentence in main_table(study(changes)).caption
+    assert sentence in notes(study(changes))
 
 
 def test_several_and_those_that_depend_on_the_task_are_all_there() -> None:
@@ -68,6 +67,6 @@ def test_a_scale_file_without_a_key_is_an_error(tmp_path: Path, monkeypatch: pyt
     del scale["defaults"]["online"]["epochs"]
     file = tmp_path / "paper.yaml"
     file.write_text(yaml.safe_dump(scale), encoding="utf-8")
-    monkeypatch.setattr(module, "PAPER", file)
+    monkeypatch.setattr("analysis.io.settings.PAPER", file)
     with pytest.raises(UserError, match=f"{file}: online.epochs: missing"):
         deviations(study({"online": {"epochs": 20}}))

@@ -1,22 +1,23 @@
 """Figures: the same bytes twice, a page of twelve tasks, the axis with the switch, bad rows, the closed form."""
 
-from itertools import combinations
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
-from analysis.curves import learning_curves
-from analysis.diagnostics import Schedule, closed_form, online_share, penalty, schedule
-from analysis.drawings import DRAWINGS, drawings
-from analysis.figures import OFFLINE_WIDTH, offline_x, save, short
-from analysis.methods import LOOKS, MOORE, looks, ordered
-from analysis.rows import split_by_source
+from analysis.io.methods import MOORE, ordered
+from analysis.io.rows import split_by_source
+from analysis.output.notes import notes
+from analysis.plots.curves import learning_curves
+from analysis.plots.diagnostics import online_share, penalty
+from analysis.plots.figures import DRAWINGS, drawings, save
+from analysis.plots.looks import LOOKS, looks
+from analysis.plots.style import OFFLINE_WIDTH, offline_x, short
+from analysis.stats.diagnostics import Schedule, closed_form, schedule
 from moore.base.errors import UserError
-from tests.analysis.test_rows import flat, full_study, make_study, run_rows
+from tests.support.studies import flat, full_study, make_study, run_rows
 from tests.support.synthetic_studies import METHODS, TWELVE, study, sweep
 
 LOW = "self:pendulum-low"
@@ -65,13 +66,14 @@ def test_lines_are_means_over_seeds_and_offline_ends_at_the_switch() -> None:
 
 def test_a_diverged_run_is_its_own_line_and_not_in_the_mean() -> None:
     rows = flat("uniform", LOW, [60.0, 62.0]) + run_rows("uniform", LOW, 2, [0.0] * 14, diverged_at=500)
-    figure, caption = learning_curves(make_study(rows))
+    made = make_study(rows)
+    figure, _ = learning_curves(made)
     mean, own, cross = (line for line in figure.axes[0].get_lines() if len(np.atleast_1d(line.get_xdata())) != 2)
     assert np.asarray(mean.get_ydata(), dtype=float)[-1] == 61.0
     assert len(np.asarray(mean.get_xdata())) == 14
     assert np.asarray(own.get_xdata(), dtype=float)[-1] == 400
     assert cross.get_marker() == "x"
-    assert "uniform self:pendulum-low seed 2 diverged after step 400" in caption
+    assert "uniform self:pendulum-low seed 2 diverged after step 400" in " ".join(notes(made))
 
 
 def test_no_figure_is_cut_to_the_shortest_run() -> None:
@@ -123,40 +125,12 @@ def test_twelve_tasks_and_all_methods_stand_in_the_papers_order(twelve: Figure) 
     assert height < 9.0
 
 
-def overlap(a: Bbox, b: Bbox) -> bool:
-    return min(a.x1, b.x1) > max(a.x0, b.x0) and min(a.y1, b.y1) > max(a.y0, b.y0)
-
-
-@pytest.mark.parametrize("kind", ["twelve", "one", "long names", "sweep"])
-def test_nothing_is_written_over_anything_else(kind: str, request: pytest.FixtureRequest) -> None:
-    """Titles, tick labels of neighbours, axis labels and the legend are apart and inside the page."""
-    if kind == "twelve":
-        figure = request.getfixturevalue("twelve")
-    elif kind == "sweep":
-        figure = learning_curves(sweep(seeds=2, epochs=0, diagnosed=()))[0]
-    else:
-        tasks = TWELVE[:1] if kind == "one" else [f"self:inverted_double_pendulum-medium-{q}" for q in "abcd"]
-        names = [f"a_rather_long_name_{i}" for i in range(20)] if kind == "one" else ["moore", "awac"]
-        figure = learning_curves(study(names, tasks, seeds=2, epochs=0, diagnosed=()))[0]
-    FigureCanvasAgg(figure).draw()
-    boxes = [axis.title.get_window_extent() for axis in figure.axes]
-    boxes += [text.get_window_extent() for axis in figure.axes for text in axis.get_xticklabels()]
-    boxes += [text.get_window_extent() for text in figure.texts if text.get_text()]
-    boxes += [figure.legends[0].get_window_extent()]
-    assert min(axis.title.get_fontsize() for axis in figure.axes) > 5.5
-    page = figure.bbox
-    for first, second in combinations(boxes, 2):
-        assert not overlap(first, second)
-    for box in boxes:
-        assert page.x0 <= box.x0 < box.x1 <= page.x1
-        assert page.y0 <= box.y0 < box.y1 <= page.y1
-
-
 def test_a_method_without_runs_on_a_dataset_is_named_not_forgotten() -> None:
     rows = flat("uniform", LOW, [60.0, 62.0]) + flat("awac", "self:pendulum-medium", [60.0])
-    figure, caption = learning_curves(make_study(rows))
+    made = make_study(rows)
+    figure, _ = learning_curves(made)
     missing = f"uniform on self:pendulum-medium (0 of 2), awac on {LOW} (0 of 2), awac on self:pendulum-medium (1 of 2)"
-    assert f"Fewer runs than seeds: {missing}." in caption
+    assert f"Fewer runs than seeds: {missing}." in notes(made)
     assert labels(figure) == ["uniform", "awac"]
 
 
@@ -168,7 +142,7 @@ def test_a_nan_score_is_a_diverged_run_and_a_gap_in_other_metrics_is_seen() -> N
         if (entry["method"], entry["metric"], entry["env_steps"], entry["seed"]) == ("half_half", "eval/score", 600, 1):
             entry["value"] = float("nan")
     study = make_study(rows)
-    assert f"half_half {LOW} seed 1 diverged after step 500" in learning_curves(study)[1]
+    assert f"half_half {LOW} seed 1 diverged after step 500" in " ".join(notes(study))
     drawn = penalty(study)
     assert drawn is not None
     lines = {line.get_label(): line for line in drawn[0].axes[0].get_lines()}
@@ -245,7 +219,7 @@ def test_share_figure_draws_the_closed_form_where_the_manifest_allows_it() -> No
     unknown = online_share(make_study(full_study(2), config={}, datasets={}))
     assert unknown is not None
     assert "closed form" not in labels(unknown[0])
-    assert "No closed form for" in unknown[1]
+    assert "None for" in unknown[1]
 
 
 def test_penalty_figure_has_a_band_of_one_method_and_none_without_rows() -> None:
@@ -257,8 +231,13 @@ def test_penalty_figure_has_a_band_of_one_method_and_none_without_rows() -> None
     assert online_share(make_study(flat("uniform", LOW, [1.0, 2.0]))) is None
 
 
+def seen(methods: Iterable[str], first: str = "") -> dict[str, tuple[object, str]]:
+    """Colour and line of every method."""
+    return {name: (look.colour, look.line) for name, look in looks(methods, first).items()}
+
+
 def test_looks_are_fixed_per_method_and_differ() -> None:
-    few, many = looks(["uniform", "sac"]), looks([*LOOKS, "decay 0.5", "decay 10"])
+    few, many = seen(["uniform", "sac"]), seen([*LOOKS, "decay 0.5", "decay 10"])
     assert few["uniform"] == many["uniform"]
     assert few["sac"] == many["sac"]
     assert many.pop(MOORE) == many["prioritized"]  # one method under two names
@@ -274,12 +253,12 @@ def test_looks_are_fixed_per_method_and_differ() -> None:
 @pytest.mark.parametrize("count", [4, 20, 40])
 def test_variants_without_a_fixed_look_differ_and_the_first_looks_like_moore(count: int) -> None:
     names = [f"variant {i}" for i in range(count)]
-    drawn = looks(names, "variant 3")
+    drawn = seen(names, "variant 3")
     assert len(set(drawn.values())) == count
     if count <= 20:
-        assert drawn["variant 3"] == looks([MOORE])[MOORE]
-    beside = looks([*names, *LOOKS], "variant 3")
-    assert {name: beside[name] for name in LOOKS} == looks(LOOKS)
+        assert drawn["variant 3"] == seen([MOORE])[MOORE]
+    beside = seen([*names, *LOOKS], "variant 3")
+    assert {name: beside[name] for name in LOOKS} == seen(LOOKS)
     assert len({beside[name] for name in [*names, *LOOKS]}) == count + len(LOOKS) - 1  # MOORe has two names
 
 

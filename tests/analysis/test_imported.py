@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from analysis.claims import verdicts_table
-from analysis.curves import learning_curves
-from analysis.differences import differences_table
-from analysis.imported import import_curves, overlaid, overlay
-from analysis.render import to_markdown
-from analysis.report import main, tables
-from analysis.rows import Study, load_study, select
-from analysis.tables import main_table
-from analysis.transfer import summarise
+from analysis.claims.tables import verdicts_table
+from analysis.io.imported import import_curves, overlaid, overlay
+from analysis.io.rows import Results, load_study, select
+from analysis.output.notes import notes
+from analysis.output.render import to_markdown
+from analysis.output.report import main, tables
+from analysis.output.tables import differences_table, main_table
+from analysis.plots.curves import learning_curves
+from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 from moore.cli.main import main as moore
-from tests.analysis.test_rows import GRID, flat, full_study, make_study, write_study
+from tests.support.studies import GRID, flat, full_study, make_study, write_study
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 HEADER = "method,task,seed,step,score"
@@ -41,7 +41,7 @@ def write(folder: Path, *more: str, name: str = "corl.csv", header: str = HEADER
     return file
 
 
-def imported(folder: Path, *more: str) -> Study:
+def imported(folder: Path, *more: str) -> Results:
     return load_study(import_curves(write(folder, *more), folder / "results"))
 
 
@@ -137,7 +137,7 @@ def test_results_are_never_written_over(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "results"
     assert moore(["import", str(write(tmp_path, *lines())), "--name", "theirs", "--out", str(results)]) == 0
-    assert "--overlay theirs" in capsys.readouterr().out
+    assert f"--overlay {results / 'theirs'}" in capsys.readouterr().out
     assert json.loads((results / "theirs" / "manifest.json").read_text(encoding="utf-8"))["imported"] is True
     assert moore(["import", str(tmp_path / "absent.csv"), "--out", str(results)]) == 2
     err = capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_an_overlay_is_labelled_and_cut_at_our_budget(tmp_path: Path) -> None:
     mine = runs[runs["method"] == "corl:awac (imported)"]
     assert mine["final"].tolist() == [99.0, 100.0, 101.0]
     assert mine["finished"].all()
-    caption = main_table(joined).caption
+    caption = " ".join(notes(joined))
     assert f"from corl.csv (sha256 {theirs.manifest['sha256'][:12]}), not run here" in caption
     assert "steps after 1000 are left out" in caption
     assert overlay(make_study(flat("uniform", "self:hopper-low", [1.0, 2.0])), theirs) is None
@@ -168,7 +168,7 @@ def test_a_shorter_curve_is_a_visible_gap(tmp_path: Path) -> None:
     assert joined is not None
     table = main_table(joined)
     words = "corl:awac (imported) self:pendulum-low seed 0 unfinished, last of 1000 steps evaluated: 500"
-    assert words in table.caption
+    assert any(words in note for note in notes(joined))
     assert "unfinished" in to_markdown(table)
 
 
@@ -199,30 +199,25 @@ def test_imported_curves_are_not_compared_with_ours(tmp_path: Path) -> None:
 def test_curves_and_legend_name_them(tmp_path: Path) -> None:
     joined = overlay(make_study(full_study(5)), imported(tmp_path, *lines()))
     assert joined is not None
-    figure, caption = learning_curves(joined)
+    figure, _ = learning_curves(joined)
     labels = {line.get_label() for axis in figure.axes for line in axis.get_lines()}
     assert "corl:awac (imported)" in labels
-    assert "other people's curves under their own protocol, from corl.csv" in caption
+    assert any("other people's curves under their own protocol, from corl.csv" in note for note in notes(joined))
 
 
-def test_the_report_lays_them_over_and_leaves_the_readme_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_report_lays_them_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, out = tmp_path / "results", tmp_path / "out"
     write_study(results / "toy", full_study(2))
     write_study(results / "elsewhere", flat("uniform", "self:hopper-low", [1.0, 2.0]))
     import_curves(write(tmp_path, *lines()), results)
-    readme = tmp_path / "README.md"
-    readme.write_text("<!-- generated:table:toy -->\n<!-- /generated -->\n", encoding="utf-8")
-    common = ["--results", str(results), "--out", str(out), "--readme", str(readme)]
-    assert main(["--overlay", "corl", *common]) == 0
-    assert "corl:awac" in capsys.readouterr().out
-    assert sorted(path.name for path in (out / "tables").glob("*.md")) == ["toy+corl.md"]
-    assert sorted(path.name for path in (out / "figures" / "toy+corl").glob("*.png")) == ["curves.png"]
-    assert "prioritized" not in readme.read_text(encoding="utf-8")
-    assert main(["--overlay", "toy", *common]) == 2
+    common = ["--results", str(results), "--out", str(out)]
+    assert main(["--overlay", str(results / "corl"), *common]) == 0
+    assert [path.name for path in out.iterdir()] == ["toy+corl"]
+    assert [path.name for path in (out / "toy+corl").glob("*.png")] == ["curves.png"]
+    assert "corl:awac" in (out / "toy+corl" / "main.csv").read_text(encoding="utf-8")
+    assert main(["--overlay", str(results / "toy"), *common]) == 2
     assert "--overlay takes a folder that `moore import` made" in capsys.readouterr().err
-    assert main(["--overlay", "corl", "elsewhere", *common]) == 2
+    assert main(["--overlay", str(results / "corl"), "elsewhere", *common]) == 2
     assert "no study has its tasks (self:pendulum-low); ours are self:hopper-low" in capsys.readouterr().err
 
 

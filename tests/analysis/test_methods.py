@@ -11,13 +11,15 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from analysis.methods import LOOKS, ORDER, REFERENCES, listed, looks, main_method, ordered
-from analysis.settings import NOT_OWN, PUBLISHED, budgets, default_settings, frozen, text, untrained, values
-from analysis.tables import main_table, methods_table
-from moore.algorithm.switches import dotted_keys
+from analysis.io.methods import ORDER, REFERENCES, listed, main_method, ordered
+from analysis.io.settings import NOT_OWN, PUBLISHED, budgets, frozen, lookup, text, untrained, values
+from analysis.output.facts import methods_table
+from analysis.output.notes import notes
+from analysis.plots.looks import LOOKS, looks
+from moore.algorithm.config import RunConfig, to_mapping
+from moore.base.strict import dotted
 from moore.studies.identity import run_id
 from moore.studies.study import METHODS
-from tests.analysis.test_rows import Row, flat, full_study, make_study
 from tests.support.method_studies import (
     LOW,
     MEDIUM,
@@ -28,6 +30,7 @@ from tests.support.method_studies import (
     method_study,
     runs_of,
 )
+from tests.support.studies import Row, flat, full_study, make_study
 
 ALL = list(yaml.safe_load(METHODS.read_text(encoding="utf-8")))
 # Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB
@@ -103,8 +106,8 @@ def test_budgets_are_one_sentence_where_they_differ() -> None:
         "moore": budget(3000, 2),
         "awac": budget(3000, 1),
         "iql": budget(3000, 1),
-        "cql_sac": budget(3000, 1, cql={"num_actions": 4}),
-        "balanced_replay": budget(3000, 1, cql={"num_actions": 10}, balanced_replay={"num_agents": 2}),
+        "cql_sac": budget(3000, 1, agent={"num_actions": 4}),
+        "balanced_replay": budget(3000, 1, agent={"num_actions": 10, "num_agents": 2}),
         "rlpd": budget(0, 20),
         "mopo": budget(3000, 0),
         "mbpo": budget(3000, 2),  # from scratch, whatever its config says of an offline stage
@@ -115,10 +118,10 @@ def test_budgets_are_one_sentence_where_they_differ() -> None:
     expected = (
         "Gradient updates, offline + per online step: 3000 + 2 (moore), 3000 + 1 (balanced_replay, awac, iql, cql_sac),"
         " 0 + 20 (rlpd), 3000 + 0 (mopo), 0 + 2 (mbpo); 10 times as many in the first epoch of balanced_replay; "
-        "cql.num_actions 4, published 10 (cql_sac); balanced_replay.num_agents 2, published 5 (balanced_replay)."
+        "agent.num_actions 4, published 10 (cql_sac); agent.num_agents 2, published 5 (balanced_replay)."
     )
     assert budgets(study) == expected
-    assert expected in main_table(study).caption
+    assert expected in notes(study)
     assert (untrained(study), frozen(study)) == (["rlpd"], ["mopo"])
 
 
@@ -139,30 +142,23 @@ def test_a_setting_that_depends_on_the_task_shows_all_its_values() -> None:
 
 
 def test_published_numbers_are_the_defaults() -> None:
-    defaults = default_settings()
-    assert {key: defaults[key] for key in PUBLISHED} == PUBLISHED
+    config = dotted(to_mapping(RunConfig("pendulum", algorithm="balanced_replay")))
+    assert {key: config[key] for key in PUBLISHED} == PUBLISHED
 
 
-@pytest.mark.parametrize("missing", ["moore", "mopo"])
-def test_the_caption_tells_who_is_frozen_untrained_or_from_scratch(tmp_path: Path, missing: str) -> None:
-    names = [name for name in ("moore", "mopo", "rlpd", "mbpo") if name != missing]
-    caption = main_table(method_study(tmp_path, names, 2, flat_scores({name: [60.0, 61.0] for name in names}))).caption
-    assert "mbpo learns from scratch on the same online steps: no offline stage." in caption
-    assert "rlpd starts with the dataset but untrained: no offline stage, J_0 is an untrained policy." in caption
-    assert ("mopo keeps the offline policy" in caption) == (missing != "mopo")
-
-
-def lookup(nested: Any, key: str) -> Any:
-    for name in key.split("."):
-        nested = nested[name]
-    return nested
+def test_notes_tell_who_is_frozen_untrained_or_from_scratch(tmp_path: Path) -> None:
+    names = ["moore", "mopo", "rlpd", "mbpo"]
+    said = " ".join(notes(method_study(tmp_path, names, 2, flat_scores({name: [60.0, 61.0] for name in names}))))
+    assert "mbpo learns from scratch" in said
+    assert "rlpd starts with the dataset but untrained" in said
+    assert "mopo keeps the offline policy" in said
 
 
 def test_the_methods_table_hides_nothing_that_a_method_changes(tmp_path: Path) -> None:
     """Against methods.yaml: its keys are in the method's row, unless the value is the default; and nothing else is."""
     runs = runs_of(tmp_path, ALL, 1)
     study = as_study(method_rows(runs, lambda run: [1.0] * 14), method_manifest(runs))
-    defaults, changes = default_settings(), yaml.safe_load(METHODS.read_text(encoding="utf-8"))
+    changes = yaml.safe_load(METHODS.read_text(encoding="utf-8"))
     # what the scale of these studies sets itself: for single methods, by task, and in a method's own section
     by_scale = {"online.exploration_steps", "online.warmup_steps", "penalty.coef", *PUBLISHED}
     for heads, cells in methods_table(study).rows:
@@ -170,7 +166,8 @@ def test_the_methods_table_hides_nothing_that_a_method_changes(tmp_path: Path) -
         part = cells[-1].parts[0][1] if cells[-1].parts else ""
         shown = dict(setting.split(" ", 1) for setting in str(part).split(", ") if setting)
         config = study.manifest["configs"][next(run_id(run) for run in runs if run.method == method)]
-        changed = {key for key in dotted_keys(changes[method]) if key not in NOT_OWN}
+        defaults = dotted(study.manifest["defaults"][config["algorithm"]])
+        changed = {key for key in dotted(changes[method]) if key not in NOT_OWN}
         changed = {key for key in changed if lookup(config, key) != defaults[key]}
         assert changed <= set(shown), method
         assert set(shown) <= changed | by_scale, method
@@ -184,11 +181,17 @@ def test_the_methods_table_by_hand(tmp_path: Path) -> None:
     rows = {heads[0]: [str(cell.parts[0][1]) if cell.parts else "" for cell in cells] for heads, cells in
             methods_table(study).rows}  # fmt: skip
     assert rows == {
-        "moore": ["sac with model", "3000", "2", "25 % prioritized", "penalty.coef 0.5 or 1"],
-        "cql_sac": ["cql", "3000", "1", "uniform", "sac.actor_lr 0.0001, sac.entropy_backup false, cql.num_actions 4"],
-        "mopo": ["sac with model", "3000", "0", "", "penalty.coef 0.5 or 1"],
+        "moore": ["moore", "3000", "2", "25 % prioritized", "penalty.coef 0.5 or 1"],
+        "cql_sac": [
+            "cql",
+            "3000",
+            "1",
+            "uniform",
+            "agent.actor_lr 0.0001, agent.entropy_backup false, agent.num_actions 4",
+        ],
+        "mopo": ["moore", "3000", "0", "", "penalty.coef 0.5 or 1"],
         "sac": ["sac", "0", "2", "online", "online.exploration_steps 50"],
-        "mbpo": ["sac with model", "0", "2", "25 % online", f"penalty.coef 0, {rollouts}, online.exploration_steps 50"],
+        "mbpo": ["moore", "0", "2", "25 % online", f"penalty.coef 0, {rollouts}, online.exploration_steps 50"],
     }
     assert list(rows) == list(ordered(names))
 

@@ -10,13 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
-from analysis.diagnostics import closed_form, online_share, penalty
-from analysis.figures import OFFLINE_WIDTH
-from analysis.model_error import calibration, open_loop, rank_correlation
-from analysis.rows import Study
-from analysis.stats import t_interval
-from analysis.thirds import THIRDS, logged
-from analysis.uncertainty import LEVELS, density, relative_error
+from analysis.io.rows import Results
+from analysis.output.notes import notes
+from analysis.plots.diagnostics import (
+    THIRDS,
+    calibration,
+    online_share,
+    open_loop,
+    penalty,
+    rank_correlation,
+    relative_error,
+)
+from analysis.plots.style import OFFLINE_WIDTH
+from analysis.stats.diagnostics import LEVELS, closed_form, density, logged
+from analysis.stats.intervals import t_interval
 from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
 from moore.base.errors import UserError
 from tests.support.synthetic_studies import OFFLINE_UPDATES, TWELVE, study, sweep
@@ -24,13 +31,13 @@ from tests.support.synthetic_studies import OFFLINE_UPDATES, TWELVE, study, swee
 FIGURES = (open_loop, calibration, rank_correlation, relative_error, online_share, penalty)
 
 
-def small(**changes: Any) -> Study:
+def small(**changes: Any) -> Results:
     given: dict[str, Any] = {"methods": ("moore", "awac"), "datasets": TWELVE[:2], "seeds": 3}
     return study(**(given | changes))
 
 
-def with_rows(made: Study, rows: pd.DataFrame) -> Study:
-    return Study(made.name, rows.reset_index(drop=True), made.manifest)
+def with_rows(made: Results, rows: pd.DataFrame) -> Results:
+    return Results(made.name, rows.reset_index(drop=True), made.manifest)
 
 
 def entries(figure: Figure) -> list[str]:
@@ -43,7 +50,7 @@ def line(axis: Axes, label: str) -> tuple[list[float], list[float]]:
 
 
 def test_the_metrics_are_those_that_a_run_logs() -> None:
-    from analysis.model_error import NOMINAL, STEPS
+    from analysis.stats.diagnostics import NOMINAL, STEPS
 
     assert (LEVELS, NOMINAL, max(STEPS)) == (CHANGE_LEVELS, COVERAGES, MAX_STEPS)
 
@@ -52,7 +59,7 @@ def test_a_study_that_did_not_log_them_has_no_such_figures() -> None:
     assert [draw(small(diagnosed=())) for draw in FIGURES] == [None] * len(FIGURES)
 
 
-def third_of(made: Study, metric: str, number: int) -> pd.Series:
+def third_of(made: Results, metric: str, number: int) -> pd.Series:
     """Mean of each run over the epochs of a third, by hand."""
     rows = made.rows[(made.rows["metric"] == metric) & (made.rows["dataset"] == made.datasets[0])]
     inside = (rows["env_steps"] > number * 1000 / 3) & (rows["env_steps"] <= (number + 1) * 1000 / 3)
@@ -141,9 +148,8 @@ def test_runs_from_scratch_and_runs_that_stopped_are_not_in_the_means() -> None:
     rows = made.rows[~((made.rows["seed"] == 2) & (made.rows["env_steps"] == 1000))]
     short = with_rows(made, rows)
     assert set(logged(short, [metric])["seed"]) == {0, 1}
-    drawn = rank_correlation(short)
-    assert drawn is not None
-    assert f"moore {made.datasets[0]} seed 2 unfinished" in drawn[1]
+    assert rank_correlation(short) is not None
+    assert f"moore {made.datasets[0]} seed 2 unfinished" in " ".join(notes(short))
 
 
 def test_the_density_is_that_of_the_pooled_quantiles() -> None:
@@ -151,7 +157,7 @@ def test_the_density_is_that_of_the_pooled_quantiles() -> None:
     drawn = relative_error(made)
     assert drawn is not None
     figure, caption = drawn
-    assert "The paper shows its density without a definition" in caption
+    assert "our definition" in caption
     rows = made.rows[made.rows["metric"].str.startswith("penalty/relative_change_q")]
     mine = rows[(rows["dataset"] == made.datasets[0]) & (rows["env_steps"] <= 1000 / 3)]["value"].to_numpy()
     assert len(mine) == 3 * 3 * 20  # seeds, epochs, levels
@@ -218,7 +224,6 @@ def test_every_prioritised_variant_has_its_own_closed_form() -> None:
     ends, epochs = np.arange(100, 1001, 100), np.arange(1, 11)
     for curve, rate in zip(curves, (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0), strict=True):
         np.testing.assert_allclose(np.asarray(curve.get_ydata(), float), ends / (ends + 1000 / (rate * epochs)))
-    assert "of each prioritised variant" in drawn[1]
 
 
 def test_the_closed_form_is_a_mean_over_the_retrainings_of_an_epoch() -> None:

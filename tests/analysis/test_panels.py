@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.panels import PER_ROW, layout, quality, wrap
+from analysis.io.rows import quality
+from analysis.plots.style import PER_ROW, layout, wrap
 from tests.support.synthetic_studies import TWELVE
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.progress import load_progress, read_rows
-from analysis.render import to_markdown
-from analysis.report import main
-from analysis.tables import main_table
+from analysis.io.progress import load_progress, read_rows
+from analysis.output.notes import notes
+from analysis.output.render import to_markdown
+from analysis.output.report import main
+from analysis.output.tables import main_table
 from moore.base.errors import UserError
-from tests.analysis.test_rows import GRID, ORDER, Row, run_rows
+from tests.support.studies import GRID, ORDER, Row, run_rows
 
 LOW = "self:pendulum-low"
 NAMES = {seed: f"moore-{seed}" for seed in range(3)}
@@ -53,8 +54,8 @@ def test_what_has_ended_has_a_score_and_what_has_not_is_named(running: Path) -> 
     assert (study.name, study.online_steps) == ("paper-methods-toy", 1000)
     table = main_table(study)
     assert "→ 80.0" in to_markdown(table)
-    assert f"moore {LOW} seed 1 unfinished, last of 1000 steps evaluated: {GRID[6]}" in table.caption
-    assert "81" not in to_markdown(table, caption=False)
+    assert f"moore {LOW} seed 1 unfinished, last of 1000 steps evaluated: {GRID[6]}" in " ".join(notes(study))
+    assert "81" not in to_markdown(table).split("\n\n")[0]
 
 
 def test_the_budget_is_known_before_any_run_has_ended(running: Path) -> None:
@@ -62,7 +63,7 @@ def test_the_budget_is_known_before_any_run_has_ended(running: Path) -> None:
     for seed in (0, 2):
         (running / "runs" / NAMES[seed] / "rows.csv").unlink()
     table = main_table(load_progress(running))
-    assert "unfinished" in to_markdown(table, caption=False)
+    assert "unfinished" in to_markdown(table).split("\n\n")[0]
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

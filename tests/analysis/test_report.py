@@ -1,4 +1,6 @@
-"""The report's files, the README's generated blocks and the command line."""
+"""Tables and figures built into a folder, the generated pages, and their commands."""
+
+from __future__ import annotations
 
 import io
 import subprocess
@@ -8,13 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.readme import CLOSING, refresh, regenerate
-from analysis.report import main, print_report, report, study_folders, tables
-from analysis.rows import load_study
+from analysis.io.rows import load_study, study_folders
+from analysis.output import pages
+from analysis.output.pages import CLOSING, SHOWN, draw_pictures, regenerate, results_page
+from analysis.output.report import main, print_report, report, tables
 from moore.base.errors import UserError
-from tests.analysis.test_rows import flat, full_study, make_study, write_study
+from tests.support.studies import flat, full_study, make_study, write_study
 
-KINDS = ("table", "transfer", "claims", "differences", "curves")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -23,45 +26,27 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-@pytest.fixture
-def readme(tmp_path: Path) -> Path:
-    file = tmp_path / "README.md"
-    blocks = "".join(f"<!-- generated:{kind}:toy -->\n{CLOSING}\ntyped\n" for kind in KINDS)
-    file.write_text(f"# Title\n{blocks}end\n", encoding="utf-8")
-    return file
-
-
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what is about text: drawing takes seconds."""
-    monkeypatch.setattr("analysis.report._write_figures", lambda study, folder: [])
-
-
-def call(results: Path, readme: Path, *more: str) -> int:
-    return main(["--results", str(results), "--readme", str(readme), "--out", str(results.parent / "out"), *more])
-
-
 def test_report_writes_every_table_and_figure_the_same_twice(results: Path, tmp_path: Path) -> None:
     files = report([results / "toy"], tmp_path / "a")
     again = report([results / "toy"], tmp_path / "b")
-    names = {str(file.relative_to(tmp_path / "a")) for file in files}
+    names = {str(file.relative_to(tmp_path / "a" / "toy")) for file in files}
     kinds = ("main", "transfer", "differences", "claims")
-    expected = {f"tables/toy-{kind}.{end}" for kind in kinds for end in ("tex", "csv")} | {"tables/toy.md"}
+    expected = {f"{kind}.{end}" for kind in kinds for end in ("tex", "csv")} | {"tables.md"}
     drawn = (
         "curves", "online_share", "penalty", "iqm_curves", "intervals", "profiles", "improvement", "forest",
     )  # fmt: skip
-    assert names == expected | {f"figures/toy/{name}.{end}" for name in drawn for end in ("pdf", "png", "md")}
+    assert names == expected | {f"{name}.{end}" for name in drawn for end in ("pdf", "png", "md")}
     for one, other in zip(files, again, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_sources_get_tables_of_their_own(tmp_path: Path) -> None:
+def test_sources_get_folders_of_their_own(tmp_path: Path) -> None:
     rows = flat("uniform", "self:hopper-medium", [1.0, 2.0]) + flat("uniform", "d4rl:hopper-medium-v2", [2.0, 3.0])
     folder = write_study(tmp_path / "results" / "both", rows)
-    report([folder], tmp_path)
-    assert "d4rl" not in (tmp_path / "tables" / "both-self.md").read_text(encoding="utf-8")
-    assert "self:" not in (tmp_path / "tables" / "both-d4rl.md").read_text(encoding="utf-8")
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["both-d4rl", "both-self"]
+    report([folder], tmp_path / "out", figures=False)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["both-d4rl", "both-self"]
+    assert "d4rl:" not in (tmp_path / "out" / "both-self" / "main.csv").read_text(encoding="utf-8")
+    assert "self:" not in (tmp_path / "out" / "both-d4rl" / "main.csv").read_text(encoding="utf-8")
 
 
 def test_print_report_shows_the_tables(results: Path) -> None:
@@ -69,71 +54,91 @@ def test_print_report_shows_the_tables(results: Path) -> None:
     write_study(results / "larger", flat("uniform", "self:hopper-medium", [1.0, 2.0]), scale="laptop")
     write_study(results / "alike", flat("uniform", "self:walker2d-medium", [1.0, 2.0]))
     stream = io.StringIO()
-    print_report(results / "toy", Console(file=stream, width=200))
+    print_report(results / "toy", Console(file=stream, width=200), beside=results)
     titles = [line.split() for line in stream.getvalue().splitlines() if line.endswith((" larger", " toy", " alike"))]
     assert titles[0] == ["Scores", "larger"]
     assert {name for _, name in titles[1:]} == {"toy"}
-    assert all(
-        word in stream.getvalue() for word in ("Scores", "Transfer", "Claims", "Differences", "prioritized", "→")
-    )
+    assert all(word in stream.getvalue() for word in ("Transfer", "Claims", "Differences", "prioritized", "→"))
 
 
-@pytest.mark.usefixtures("no_figures")
-def test_blocks_are_filled_then_fresh_then_stale(
-    results: Path, readme: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(results, readme, "--check") == 1
-    assert all(f"block {kind}:toy is stale" in capsys.readouterr().out for kind in KINDS[:1])
-    assert "prioritized" not in readme.read_text(encoding="utf-8")  # --check writes nothing
-    assert not (results.parent / "out").exists()
-    assert call(results, readme) == 0
-    text = readme.read_text(encoding="utf-8")
-    assert text.count("typed") == len(KINDS)
-    assert text.endswith("end\n")
-    assert call(results, readme, "--check") == 0
-    capsys.readouterr()
-    first = next(line for line in text.splitlines() if line.startswith("| self:pendulum-low"))
-    readme.write_text(text.replace(first, first.replace("±", "+-"), 1), encoding="utf-8")
-    assert call(results, readme, "--check") == 1
-    out = capsys.readouterr().out
-    assert "table:toy" in out
-    assert "claims:toy" not in out
-
-
-def test_new_rows_make_the_block_stale(results: Path, readme: Path, tmp_path: Path) -> None:
-    assert refresh(readme, {"toy": load_study(results / "toy")}) != []
-    assert refresh(readme, {"toy": load_study(results / "toy")}) == []
+def test_blocks_are_filled_and_the_rest_stays(results: Path, tmp_path: Path) -> None:
+    file, studies = tmp_path / "README.md", {"toy": load_study(results / "toy")}
+    text = f"# Title\n<!-- generated:table:toy -->\nSTALE\n{CLOSING}\ntyped\n"
+    fresh = regenerate(text, studies, file)
+    assert fresh.startswith("# Title\n<!-- generated:table:toy -->\n| dataset |")
+    assert fresh.endswith(f"{CLOSING}\ntyped\n")
+    assert "STALE" not in fresh
+    assert regenerate(fresh, studies, file) == fresh
     more = load_study(write_study(tmp_path / "other" / "toy", full_study(4)))
-    assert refresh(readme, {"toy": more}, write=False) == [f"{kind}:toy" for kind in KINDS]
-
-
-def test_a_study_argument_limits_the_check(results: Path, readme: Path) -> None:
-    write_study(results / "second", full_study(2))
-    assert call(results, readme, "--check", "second") == 0
-    assert call(results, readme, "--check", "toy") == 1
+    assert regenerate(fresh, {"toy": more}, file) != fresh
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<!-- generated:table:toy -->\n", "has no <!-- /generated -->"),
-        (f"<!-- generated:table:toy -->\n<!-- generated:claims:toy -->\n{CLOSING}\n", "inside another block"),
+        ("<!-- generated:table:toy -->\n", "is missing"),
+        (f"<!-- generated:table:toy -->\n<!-- generated:table:toy -->\n{CLOSING}\n", "is missing"),
         (f"<!-- generated:chart:toy -->\n{CLOSING}\n", "expected KIND:STUDY"),
-        (f"<!-- generated:table:absent -->\n{CLOSING}\n", "no results of study absent; found toy"),
+        (f"<!-- generated:table:absent -->\n{CLOSING}\n", "STUDY one of toy"),
+        (f"<!-- generated:curves:toy -->\n{CLOSING}\n", "toy: no picture"),
     ],
 )
 def test_broken_blocks_are_one_line_errors(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        regenerate(text, {"toy": make_study(full_study(1))}, "README.md")
+        regenerate(text, {"toy": make_study(full_study(1))}, Path("README.md"))
 
 
-@pytest.mark.usefixtures("no_figures")
-def test_command_line_errors_are_one_line_and_exit_2(
-    results: Path, readme: Path, capsys: pytest.CaptureFixture[str]
+def test_the_pictures_in_git_are_few_and_small() -> None:
+    pictures = sorted(pages.PICTURES.iterdir())
+    assert [file.stem for file in pictures] == sorted(SHOWN)
+    assert all(file.stat().st_size <= 60_000 for file in pictures)
+
+
+def test_a_stale_page_is_named_and_rewritten(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(results, readme, "absent") == 2
+    for name in ("ROOT", "PICTURES"):
+        monkeypatch.setattr(pages, name, tmp_path)
+    for name in ("README", "PAGE"):
+        monkeypatch.setattr(pages, name, tmp_path / f"{name}.md")
+        (tmp_path / f"{name}.md").write_text("typed\n", encoding="utf-8")
+    arguments = ["--results", str(results)]
+    assert pages.main([*arguments, "--check"]) == 1
+    assert capsys.readouterr().out == "PAGE.md: is stale; run `make pages`\n"
+    assert (tmp_path / "PAGE.md").read_text(encoding="utf-8") == "typed\n"
+    assert pages.main(arguments) == 0
+    assert pages.main([*arguments, "--check"]) == 0
+    assert "prioritized" in (tmp_path / "PAGE.md").read_text(encoding="utf-8")
+
+
+def test_a_missing_picture_is_drawn_and_a_present_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PICTURES", tmp_path / "pictures")
+    studies = {"sampling-mini": make_study(flat("uniform", "self:pendulum-low", [1.0, 2.0]))}
+    (drawn,) = draw_pictures(studies, again=False)
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    assert draw_pictures(studies, again=False) == []
+    assert draw_pictures(studies, again=True) == [drawn]
+
+
+def test_captions_are_short(results: Path) -> None:
+    """Two lines of a page: what is longer is a note."""
+    from analysis.plots.figures import drawings
+
+    study = load_study(results / "toy")
+    texts = [table.caption for table in tables(study)] + [caption for _, _, caption in drawings(study)]
+    assert [text for text in texts if len(text) > 280] == []
+
+
+def test_the_page_has_a_section_and_the_provenance_of_every_study(results: Path) -> None:
+    study = load_study(results / "toy")
+    page = results_page({"toy": study})
+    assert page.count("## toy\n") == 1
+    assert page.count("command `make it_all`") == 1
+
+
+def test_command_line_errors_are_one_line_and_exit_2(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["absent", "--results", str(results)]) == 2
     assert capsys.readouterr().err.splitlines() == [f"error: {results}: no study absent; found toy"]
-    assert call(results, results / "no.md") == 2
 
 
 def test_folders_are_found_by_their_manifest(results: Path) -> None:
@@ -147,14 +152,7 @@ def test_a_study_outside_the_claims_has_no_claims_table() -> None:
     assert [table.name for table in tables(study)] == ["main", "transfer"]
 
 
-def test_check_needs_no_plotting_library(results: Path, readme: Path) -> None:
-    code = (
-        "import sys; from analysis.report import main; "
-        f"main(['--check', '--results', {str(results)!r}, '--readme', {str(readme)!r}]); "
-        "sys.exit(any(name in sys.modules for name in ('seaborn', 'analysis.figures', 'torch')))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "is stale" in done.stdout
+@pytest.mark.parametrize("module", ["analysis.stats.aggregates", "analysis.output.pages", "analysis.claims.tables"])
+def test_nothing_loads_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(any(name in sys.modules for name in ('torch', 'IPython', 'moore.run')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -11,18 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from analysis.curves import learning_curves
-from analysis.diagnostics import PENALTY, Schedule, online_share, penalty, schedule
-from analysis.figures import OFFLINE_WIDTH
-from analysis.methods import OFFLINE_COLOUR, looks
-from analysis.rows import Study
-from analysis.stages import offline_problems, one_stage, stages, started_by
-from analysis.tables import main_table
+from analysis.io.rows import Results
+from analysis.io.stages import offline_problems, one_stage, stages, started_by
+from analysis.output.notes import notes
+from analysis.output.tables import main_table
+from analysis.plots.curves import learning_curves
+from analysis.plots.diagnostics import online_share, penalty
+from analysis.plots.looks import looks
+from analysis.plots.style import OFFLINE_COLOUR, OFFLINE_WIDTH
+from analysis.stats.diagnostics import PENALTY, Schedule, schedule
 from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from moore.studies.identity import run_id
-from tests.analysis.test_rows import GRID, Row, flat, full_study, make_study, row
 from tests.support.method_studies import LOW, MEDIUM, as_study, method_manifest, method_rows, method_study, runs_of
+from tests.support.studies import GRID, Row, flat, full_study, make_study, row
 
 SHARED = ["moore", "mbpo_warm", "mopo_naive", "mopo"]  # MOPO's stage
 ENDS = {"awac": 40.0, "cql_sac": 45.0, "cal_ql": 50.0, "wsrl": 55.0, "rlpd": 1.0, "mbpo": 0.0}
@@ -43,7 +45,7 @@ def last_y(line: Line2D) -> float:
     return float(np.asarray(line.get_ydata(), dtype=float)[-1])
 
 
-def labels(study: Study) -> list[str]:
+def labels(study: Results) -> list[str]:
     return [entry.get_text() for entry in learning_curves(study)[0].legends[0].get_texts()]
 
 
@@ -67,17 +69,16 @@ def test_stages_follow_the_manifest_not_the_method_column(tmp_path: Path) -> Non
 def test_model_based_methods_share_one_stage(tmp_path: Path) -> None:
     study = method_study(tmp_path, [*SHARED, "mbpo", "rlpd"], 2, from_ends)
     assert one_stage(study, "eval/score")
-    figure, caption = learning_curves(study)
+    figure, _ = learning_curves(study)
     (line,) = left_of_the_switch(figure.axes[0])
     assert (line.get_label(), line.get_color()) == ("offline stage", OFFLINE_COLOUR)
     assert labels(study)[0] == "offline stage"
-    assert "the shared offline stage" in caption
-    assert "drawn like" not in caption
+    assert "offline run" not in " ".join(notes(study))
 
 
 def test_each_own_stage_is_a_thin_line_like_its_method_up_to_the_switch(tmp_path: Path) -> None:
     study = method_study(tmp_path, ["moore", "mopo", "awac", "cal_ql", "rlpd", "mbpo"], 2, from_ends)
-    figure, caption = learning_curves(study)
+    figure, _ = learning_curves(study)
     drawn_as = looks(study.methods)
     for axis in figure.axes:
         lines = left_of_the_switch(axis)
@@ -93,8 +94,7 @@ def test_each_own_stage_is_a_thin_line_like_its_method_up_to_the_switch(tmp_path
             assert last_y(line) == start == ENDS.get(name, 70.0) + 0.5  # no jump in these rows
             assert line.get_linewidth() < online[name].get_linewidth()
     assert labels(study) == ["moore", "awac", "cal_ql", "rlpd", "mopo", "mbpo"]
-    assert "the offline stages (means, thin)" in caption
-    assert "moore and mopo start from one, drawn as moore." in caption
+    assert "moore and mopo share one offline run, drawn as moore." in " ".join(notes(study))
 
 
 def test_a_shorter_stage_ends_at_the_switch_too(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_stage_that_diverged_is_named_with_its_methods_and_ends_where_it_did(t
     lost = next(r for r in rows if (r["method"], r["phase"], r["seed"]) == ("awac", "offline", 1))
     study = as_study([*rows, {**lost, "updates": 1500, "metric": "diverged", "value": 1.0}], method_manifest(runs))
     assert offline_problems(study) == [f"{LOW} seed 1 (awac)"]
-    assert f"Offline stage diverged: {LOW} seed 1 (awac)." in main_table(study).caption
+    assert f"Offline stage diverged: {LOW} seed 1 (awac)." in notes(study)
     _, awac = left_of_the_switch(learning_curves(study)[0].axes[0])
     assert np.asarray(awac.get_xdata(), dtype=float)[-1] == pytest.approx(-OFFLINE_WIDTH * 1000 * 2 / 3)
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from rliable import metrics
 
-from analysis.stats import bootstrap_intervals, iqm, mean_over_tasks, paired_interval, t_interval
+from analysis.stats.intervals import bootstrap_intervals, iqm, mean_over_tasks, paired_interval, t_interval
 
 
 def test_t_interval_equals_scipy() -> None:

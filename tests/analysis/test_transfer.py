@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.transfer import METRICS, problems, summarise, transfer_metrics
-from tests.analysis.test_rows import make_study, run_rows
+from analysis.stats.transfer import METRICS, problems, summarise, transfer_metrics
+from tests.support.studies import make_study, run_rows
 
 BUDGET = 1000
 GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.render import to_latex, to_markdown
-from analysis.rows import load_study as load_rows
-from analysis.tables import main_table, transfer_table
+from analysis.io.rows import load_study as load_rows
+from analysis.output.render import to_latex, to_markdown
+from analysis.output.tables import main_table, transfer_table
 from moore.algorithm.config import to_mapping
 from moore.data.check import physics_mismatch, replay_error
 from moore.data.hdf5 import Dataset, write_dataset

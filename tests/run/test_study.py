@@ -92,7 +92,7 @@ class Forked:
 def _parent(folder: Path) -> None:
     """`moore reproduce` without tables and figures."""
     moore.run.units.subprocess = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
-    sys.modules["analysis.report"] = SimpleNamespace(report=_nothing, print_report=_nothing)  # type: ignore[assignment]
+    sys.modules["analysis.output.report"] = SimpleNamespace(report=_nothing, print_report=_nothing)  # type: ignore[assignment]
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     for stream in (1, 2):
         os.dup2(log, stream)

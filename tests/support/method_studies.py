@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.rows import Study, validate
+from analysis.io.rows import Results, validate
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.run.recorder import COLUMNS
 from moore.studies.identity import dataset_label, offline_config, offline_method, offline_run_id, run_id
 from moore.studies.study import load_study
-from tests.analysis.test_rows import GRID, Row, manifest
+from tests.support.studies import GRID, Row, manifest
 
 # A budget of 1000 online steps; methods that would explore for longer than that get less.
 SCALE = """
@@ -77,7 +77,8 @@ def method_manifest(runs: Sequence[RunConfig]) -> dict[str, Any]:
     configs = {run_id(run): to_mapping(run) for run in runs}
     configs |= {offline_run_id(run): to_mapping(offline_config(run)) for run in staged}
     offline_runs = {run_id(run): offline_run_id(run) for run in staged}
-    return manifest(config=to_mapping(runs[0]), configs=configs, offline_runs=offline_runs)
+    defaults = {run.algorithm: to_mapping(RunConfig(run.env, algorithm=run.algorithm)) for run in runs}
+    return manifest(config=to_mapping(runs[0]), configs=configs, defaults=defaults, offline_runs=offline_runs)
 
 
 def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
@@ -89,13 +90,13 @@ def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
 
 def method_study(
     folder: Path, methods: Sequence[str], seeds: int, scores: Scores, datasets: Sequence[str] = (LOW, MEDIUM)
-) -> Study:
+) -> Results:
     runs = runs_of(folder, methods, seeds, datasets)
     return as_study(method_rows(runs, scores), method_manifest(runs))
 
 
-def as_study(rows: list[Row], manifest: dict[str, Any]) -> Study:
-    return Study("toy", validate(pd.DataFrame(rows, columns=list(COLUMNS)), "toy"), manifest)
+def as_study(rows: list[Row], manifest: dict[str, Any]) -> Results:
+    return Results("toy", validate(pd.DataFrame(rows, columns=list(COLUMNS)), "toy"), manifest)
 
 
 def _row(run: RunConfig, name: str, method: str, phase: str, env_steps: int, updates: int, score: float) -> Row:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.methods import MOORE, REFERENCES
-from analysis.rows import COLUMNS, Study, environment, validate
+from analysis.io.methods import MOORE, REFERENCES
+from analysis.io.rows import COLUMNS, Results, environment, validate
 
 Array = npt.NDArray[np.float64]
 ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d")
@@ -41,7 +41,7 @@ def study(
     evaluations: int = 20,
     epochs: int = EPOCHS,
     **manifest: Any,
-) -> Study:
+) -> Results:
     """Runs of every method on every dataset (references once for each environment), evaluated at equal distances.
 
     `settings`: dotted config keys of a method; `diagnosed`: the methods with rows of every epoch besides the scores.
@@ -64,7 +64,7 @@ def study(
         "datasets": {name: {"transitions": transitions(steps, epochs)} for name in datasets},
         "configs": {run[3]: _config(run, own.get(run[0], {}), steps, epochs) for run in runs},
     }  # fmt: skip
-    return Study("toy", validate(pd.concat(frames, ignore_index=True), "toy"), known | manifest)
+    return Results("toy", validate(pd.concat(frames, ignore_index=True), "toy"), known | manifest)
 
 
 def transitions(steps: int, epochs: int) -> int:
@@ -72,7 +72,7 @@ def transitions(steps: int, epochs: int) -> int:
     return steps * max(epochs, 1) // 10
 
 
-def sweep(key: str = "sampling.decay_rate", values: Sequence[float] = RATES, **changes: Any) -> Study:
+def sweep(key: str = "sampling.decay_rate", values: Sequence[float] = RATES, **changes: Any) -> Results:
     """Variants of MOORe that differ in one number, on two datasets; the reference has the value 1."""
     name = key.rsplit(".", 1)[-1]
     settings = {f"{name}-{value:g}": {key: value} for value in values}
@@ -147,7 +147,7 @@ def _config(run: tuple[Any, ...], own: Mapping[str, Any], steps: int, epochs: in
     """The part of a run's config that figures read, with the method's own keys."""
     method, dataset, seed, _ = run
     config: dict[str, Any] = {
-        "env": environment(dataset), "dataset": dataset, "seed": seed, "method": method, "algorithm": "sac",
+        "env": environment(dataset), "dataset": dataset, "seed": seed, "method": method, "algorithm": "moore",
         "real_ratio": 0.05, "eval_episodes": 10,
         "sampling": {"model_batches": "prioritized", "start_states": "prioritized", "decay_rate": 1.0},
         "rollout": {"length": 5}, "offline": {"updates": OFFLINE_UPDATES},

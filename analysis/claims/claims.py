@@ -1,0 +1,117 @@
+"""The paper's claims as hypotheses, read strictly: a typo is an error, not a claim that is never checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from analysis.stats.intervals import CONFIDENCE
+from analysis.stats.transfer import METRICS
+from moore.base.strict import load_yaml, nearest
+
+CLAIMS = Path(__file__).parent / "claims.yaml"
+FALL = "uncertainty_fall"
+GROUPS = {  # name -> in words
+    "main": "MOORe (the study's reference)",
+    "rivals": "another method that learns online from the dataset",
+    "pretrained": "another method that learns online after an offline stage",
+    "controls": "a method from scratch or a frozen policy",
+}
+WORDS = {
+    "final": "final score", "auc": "AUC", "early_drop": "J_0 minus mean early score", "j0": "J_0",
+    FALL: "relative fall of the mean uncertainty from the first to the last 10 % of online steps",
+}  # fmt: skip
+STRICT = ConfigDict(extra="forbid")
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+def _known(metric: str) -> str:
+    names = (*METRICS, FALL)
+    if metric not in names:
+        raise ValueError(f"one of {', '.join(names)}; {nearest(metric, names)}")
+    return metric
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Hypothesis:
+    """One kind of comparison, for every method that `ours` and `theirs` stand for; the keys are those of the file."""
+
+    says: str
+    test: Literal["mean", "difference", "equivalence"]
+    metric: Annotated[str, AfterValidator(_known)]
+    ours: Names
+    theirs: tuple[Name, ...] = ()  # none in a test of a mean
+    above: Finite | None = None
+    below: Finite | None = None
+    within: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    study: str = "*"
+    datasets: str = "*"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Hypothesis:
+        accepted = ("within",) if self.test == "equivalence" else ("above", "below")
+        given = [name for name in ("above", "below", "within") if getattr(self, name) is not None]
+        if len(given) != 1 or given[0] not in accepted:
+            raise ValueError(
+                f"a test {self.test} takes one of {', '.join(accepted)}; found {', '.join(given) or 'none'}"
+            )
+        if bool(self.theirs) == (self.test == "mean"):
+            raise ValueError(f"theirs: {'not read by' if self.theirs else 'missing in'} a test {self.test}")
+        for field in (name for _, name, _, _ in Formatter().parse(self.says) if name is not None):
+            if field not in (("ours", "theirs") if self.theirs else ("ours",)):
+                raise ValueError(f"says: {{ours}}, or {{theirs}} where there are such, not {{{field}}}")
+        return self
+
+    @property
+    def bound(self) -> str:
+        """above, below or within."""
+        return next(name for name in ("above", "below", "within") if getattr(self, name) is not None)
+
+    @property
+    def threshold(self) -> float:
+        return float(getattr(self, self.bound))
+
+    @property
+    def confidence(self) -> float:
+        """Two one-sided tests at 5 % are one 90 % interval inside the margins (Schuirmann 1987)."""
+        return 0.9 if self.test == "equivalence" else CONFIDENCE
+
+    def meaning(self, ours: str, theirs: str) -> str:
+        """Say it in numbers: `AUC of moore - X, above 0`."""
+        of = f"{WORDS.get(self.metric, self.metric)} of {ours}" + (f" - {theirs}" if self.theirs else "")
+        if self.bound == "within":
+            return f"{of}, within ±{self.threshold:g} by its {100 * self.confidence:.0f} % interval"
+        return f"{of}, {self.bound} {self.threshold:g}"
+
+    @property
+    def needs(self) -> str:
+        """What a study must have before this can be checked."""
+        parts = [" or ".join(GROUPS.get(name, f"`{name}`") for name in names) for names in (self.ours, self.theirs)]
+        where = "" if self.study == "*" else f" in a study `{self.study}`"
+        data = "" if self.datasets == "*" else f" on a dataset `{self.datasets}`"
+        return f"needs {' and '.join(part for part in parts if part)}{where}{data}"
+
+
+@dataclass(frozen=True, config=STRICT)
+class PaperClaim:
+    """One sentence and what it says in numbers; it holds on a task if all of its comparisons do."""
+
+    sentence: str
+    hypotheses: Annotated[tuple[Hypothesis, ...], Field(min_length=1)]
+    key: str = ""  # its name in the file
+
+
+def load_claims(path: Path = CLAIMS) -> list[PaperClaim]:
+    """Read the claims of a file, in its order. Raises UserError naming the file, the key and what is accepted."""
+    kind: Any = Annotated[dict[str, PaperClaim], Field(min_length=1)]
+    found: dict[str, PaperClaim] = load_yaml(path, kind)
+    return [replace(claim, key=key) for key, claim in found.items()]

@@ -1,0 +1,42 @@
+"""Names and order of the methods, the same in every table and figure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+MOORE = "moore"  # in a study of methods
+PRIORITIZED = "prioritized"  # the same method in a study of sampling strategies
+OFFLINE_STAGE = "mopo"  # method column of MOPO's offline rows; online rows of that name are MOPO frozen
+# Trained from scratch: no offline stage and no dataset, so shown beside every dataset of their environment.
+REFERENCES = ("sac", "mbpo")
+SAMPLING = ("uniform", "half_half", "pure_online")  # MOORe with other sampling strategies
+IMPORTED = " (imported)"  # ending of a method whose curves are other people's
+ORDER = (
+    MOORE, PRIORITIZED, *SAMPLING,
+    "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl", "mbpo_warm", "mopo_naive", "mopo",
+    *REFERENCES,
+)  # fmt: skip
+
+
+def main_method(methods: Iterable[str]) -> str:
+    """MOORe's own name in a study with these methods: the reference of every paired difference."""
+    return MOORE if MOORE in set(methods) else PRIORITIZED
+
+
+def ordered(methods: Iterable[str]) -> list[str]:
+    """Unique methods: those of `ORDER`, others by name and number (0.5 before 10), references last."""
+
+    def key(method: str) -> tuple[int, list[tuple[int, float, str]]]:
+        pieces = re.split(r"(\d+(?:\.\d+)?)", method)
+        natural = [(0, float(p), "") if p[:1].isdigit() else (1, 0.0, p) for p in pieces]
+        if method in REFERENCES:
+            return 2, [(0, float(REFERENCES.index(method)), "")]
+        return (0, [(0, float(ORDER.index(method)), "")]) if method in ORDER else (1, natural)
+
+    return sorted(set(methods), key=key)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,61 @@
+"""Other people's published numbers, for orientation beside a study's own: io/published.yaml."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from moore.base.strict import load_yaml
+
+PUBLISHED = Path(__file__).parent / "published.yaml"
+VALUE = re.compile(r"(?:(-?[\d.]+) -> )?(-?[\d.]+)(?: ± ([\d.]+))?")
+STRICT = ConfigDict(extra="forbid")
+Value = Annotated[str, Field(pattern=f"^{VALUE.pattern}$")]  # `end`, `end ± spread` or `start -> end`
+
+
+@dataclass(frozen=True, config=STRICT)
+class Source:
+    """One published table or figure; `values`: task (`hopper-medium`) -> one text for every method."""
+
+    name: str
+    source: str
+    by_eye: bool
+    unit: Literal["score", "return"]
+    data: str
+    budget: str
+    seeds: str
+    spread: str | None
+    methods: list[str]
+    values: dict[str, list[Value]]
+    offline: bool = False
+
+    @model_validator(mode="after")
+    def _one_value_each(self) -> Source:
+        for task, texts in self.values.items():
+            if len(texts) != len(self.methods):
+                raise ValueError(f"{self.name}: {task}: {len(texts)} values for {len(self.methods)} methods")
+        return self
+
+    @property
+    def described(self) -> str:
+        """Say where the numbers come from and what they were measured with."""
+        facts = [self.data, self.budget, f"seeds: {self.seeds}"]
+        facts += [f"± is {self.spread}"] if self.spread else []
+        facts += ["read off the figure by eye"] if self.by_eye else []
+        return f"{self.name}: {self.source}; {'; '.join(facts)}."
+
+
+@dataclass(frozen=True, config=STRICT)
+class _File:
+    sources: Annotated[list[Source], Field(min_length=1)]
+
+
+@lru_cache(maxsize=2)
+def load_published(path: Path = PUBLISHED) -> list[Source]:
+    """Read the sources of a file. Raises UserError naming the file, the key and what is accepted."""
+    return load_yaml(path, _File).sources

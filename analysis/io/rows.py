@@ -1,0 +1,264 @@
+"""Reading finished studies, validated: `rows.parquet` (tidy rows) and `manifest.json` (what produced them).
+
+Columns of a row: study, method, dataset, seed, run, phase ("offline" or "online"), env_steps, updates, wall_seconds,
+metric, value. Offline rows have env_steps = 0 and count gradient updates; online rows count real environment steps
+since the switch, and the evaluation J_0 is the online row at env_steps = 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.io.methods import main_method
+from moore.base.errors import UserError
+from moore.base.manifest import read_manifest
+
+TEXT_COLUMNS = ("study", "method", "dataset", "run", "phase", "metric")
+NUMBER_COLUMNS = ("seed", "env_steps", "updates", "wall_seconds", "value")
+COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
+PHASES = ("offline", "online")
+SCORE = "eval/score"
+MANIFEST = "manifest.json"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity: what is computed from its rows is kept beside it
+class Results:
+    """One finished study: `rows` as described above, `manifest` as written by the run, with a full config a run."""
+
+    name: str
+    rows: pd.DataFrame
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """The tasks: every dataset id except the `none:` of runs from scratch, unless there is nothing else."""
+        names = sorted(self.owners["dataset"].unique())
+        return [name for name in names if source(name) != "none"] or names
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Methods that went online; all methods in a study without an online stage."""
+        online = self.owners.loc[self.owners["phase"] == "online", "method"].unique()
+        return sorted(online if len(online) else self.owners["method"].unique())
+
+    @cached_property
+    def owners(self) -> pd.DataFrame:
+        """Whose rows there are: method, dataset, seed, run and phase, once each."""
+        return self.rows[["method", "dataset", "seed", "run", "phase"]].drop_duplicates()
+
+    @cached_property
+    def configs(self) -> dict[str, list[Any]]:
+        """The configs of each method's online runs, as far as the manifest has them."""
+        known, found = self.manifest.get("configs", {}), dict[str, list[Any]]()
+        online = self.owners[self.owners["phase"] == "online"]
+        for method, run in zip(online["method"], online["run"], strict=True):
+            if run in known:
+                found.setdefault(method, []).append(known[run])
+        return found
+
+    @cached_property
+    def offline(self) -> pd.DataFrame:
+        """The rows of offline stages."""
+        return self.rows[self.rows["phase"] == "offline"]
+
+    @property
+    def main(self) -> str:
+        """The reference of every paired difference: the manifest's `reference` if it ran, else MOORe's name here."""
+        stated = self.manifest.get("reference")
+        return stated if stated in self.methods else main_method(self.methods)
+
+    @property
+    def online_steps(self) -> int:
+        """Online budget of a run in environment steps: the manifest's, or else the last evaluated step of the study."""
+        stated = self.manifest.get("online_steps")
+        if isinstance(stated, int) and stated > 0:
+            return stated
+        steps = select(self.rows, SCORE, "online")["env_steps"]
+        return int(steps.max()) if len(steps) else 0
+
+    @property
+    def imported(self) -> bool:
+        """Whether these are other people's curves, read by `moore import`."""
+        return bool(self.manifest.get("imported"))
+
+    @property
+    def pure(self) -> bool:
+        """Whether all runs are our own: no import, and none laid over them."""
+        return not self.imported and not self.manifest.get("overlays")
+
+    def setting(self, *names: str) -> Any:
+        """The first value in the manifest's config, at any depth, under one of `names`; None without one."""
+        return _find(self.manifest.get("config", {}), names)
+
+
+def source(dataset: str) -> str:
+    """Where a dataset comes from: `self`, `d4rl`, `minari`, `local`, or `none` for a run from scratch."""
+    return dataset.split(":", 1)[0]
+
+
+def environment(dataset: str) -> str:
+    """`hopper` in `d4rl:hopper-medium-v2`, `none:hopper` and `minari:mujoco/hopper/medium-v0`."""
+    name = dataset.split(":", 1)[-1]
+    folders = name.split("/")
+    return folders[-2] if source(dataset) == "minari" and len(folders) > 1 else name.split("-", 1)[0]
+
+
+def quality(dataset: str) -> str:
+    """`medium-replay` in `d4rl:hopper-medium-replay-v2`; empty where the id does not say."""
+    name = re.sub(r"-v\d+$", "", dataset.split(":", 1)[-1].rsplit("/", 1)[-1])
+    return name.removeprefix(environment(dataset)).removeprefix("-")
+
+
+def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
+    """The dataset id of `method` in the row of task `dataset`: itself, or its environment's runs from scratch.
+
+    `rows` are online rows or runs: offline stages have other method names, such as `sac` for a dataset.
+    """
+    names = set(rows.loc[rows["method"] == method, "dataset"])
+    scratch = f"none:{environment(dataset)}"
+    return scratch if dataset not in names and scratch in names else dataset
+
+
+def select(rows: pd.DataFrame, metric: str, phase: str) -> pd.DataFrame:
+    """Rows of one metric in one phase."""
+    return rows[(rows["metric"] == metric) & (rows["phase"] == phase)]
+
+
+def study_folders(results: str | Path = RESULTS, names: Sequence[str] = ()) -> list[Path]:
+    """The folders of the named studies under `results`, or all of them."""
+    results = Path(results)
+    folders = sorted(file.parent for file in results.glob("*/manifest.json"))
+    unknown = [name for name in names if name not in {folder.name for folder in folders}]
+    if unknown:
+        known = ", ".join(folder.name for folder in folders) or "none"
+        raise UserError(f"{results}: no study {', '.join(unknown)}; found {known}")
+    return [folder for folder in folders if not names or folder.name in names]
+
+
+def load_study(folder: str | Path) -> Results:
+    """Read and validate one results folder; UserError names the file and what is wrong with it."""
+    folder = Path(folder)
+    manifest, rows_file, manifest_file = load_manifest(folder), folder / "rows.parquet", folder / MANIFEST
+    try:
+        rows = pd.read_parquet(rows_file)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{rows_file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+    rows = validate(rows, str(rows_file))
+    _reject_unknown_runs(rows, manifest.get("offline_runs", {}), str(manifest_file))
+    return Results(str(manifest.get("study", folder.name)), rows, manifest)
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """What a results folder says of its study; UserError names the file that is missing or wrong."""
+    file = folder / MANIFEST
+    for one in (folder / "rows.parquet", file):
+        if not one.is_file():
+            raise UserError(f"{one}: no such file; a finished study has rows.parquet and manifest.json")
+    return read_manifest(file)
+
+
+def load_studies(folders: Iterable[str | Path]) -> list[Results]:
+    """Several results folders, in the order given; two folders of the same study are an error."""
+    studies = [load_study(folder) for folder in folders]
+    names = [study.name for study in studies]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"study {name}: given twice; each study is reported once")
+    return studies
+
+
+def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
+    """The rows with plain column types, or UserError with `file` and the offending column."""
+    missing = [name for name in COLUMNS if name not in rows.columns]
+    if missing:
+        raise UserError(f"{file}: missing column {', '.join(missing)}; a row has {', '.join(COLUMNS)}")
+    rows = rows[list(COLUMNS)].copy()
+    for name in TEXT_COLUMNS:
+        if rows[name].isna().any():
+            raise UserError(f"{file}: column {name}: empty value in row {int(np.argmax(rows[name].isna()))}")
+        rows[name] = rows[name].astype(str).astype(object)
+    for name in NUMBER_COLUMNS:
+        try:
+            rows[name] = pd.to_numeric(rows[name]).astype(float)
+        except (ValueError, TypeError):
+            raise UserError(f"{file}: column {name}: not a number") from None
+    for name in ("seed", "env_steps", "updates"):
+        if not np.isfinite(rows[name]).all():
+            raise UserError(f"{file}: column {name}: empty or infinite value; expected an integer")
+        rows[name] = rows[name].astype(np.int64)
+    wrong = sorted(set(rows["phase"]) - set(PHASES))
+    if wrong:
+        raise UserError(f"{file}: column phase: {', '.join(wrong)}; accepted are {', '.join(PHASES)}")
+    _reject_ambiguous_runs(rows, file)
+    return rows.reset_index(drop=True)
+
+
+def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
+    """A number must belong to one run and occur once: a run logged twice would count as two seeds.
+
+    Beside online runs, several offline stages of one seed may have the same method name: it is their algorithm's.
+    """
+    online = rows[rows["phase"] == "online"]
+    owner = ["method", "dataset", "seed", "run"]
+    runs, shown = rows[owner].drop_duplicates(), (online if len(online) else rows)[owner].drop_duplicates()
+    checks = ((shown, ["method", "dataset", "seed"], "has several runs"), (runs, ["run"], "has several owners"))
+    for owners, key, meaning in checks:
+        twice = owners[owners.duplicated(key)]
+        if len(twice):
+            raise UserError(f"{file}: column run: {' '.join(str(v) for v in twice.iloc[0][key])} {meaning}")
+    twice = rows[rows.duplicated(["run", "phase", "env_steps", "updates", "metric"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise UserError(f"{file}: {row['metric']} twice in run {row['run']} at step {row['env_steps']}")
+
+
+def _reject_unknown_runs(rows: pd.DataFrame, offline_runs: Any, file: str) -> None:
+    """The manifest's `offline_runs` must name runs of these rows: an online run and the offline stage before it."""
+    if not isinstance(offline_runs, Mapping):
+        found = type(offline_runs).__name__
+        raise UserError(f"{file}: offline_runs: expected an object, online run to offline run, found {found}")
+    for phase, names in (("online", offline_runs.keys()), ("offline", offline_runs.values())):
+        known = set(rows.loc[rows["phase"] == phase, "run"])
+        if unknown := [name for name in names if name not in known]:
+            raise UserError(f"{file}: offline_runs: {unknown[0]} has no {phase} rows in rows.parquet")
+
+
+def split_by_source(study: Results) -> list[Results]:
+    """One study per dataset source, since scores of different sources never share a table; each with references."""
+    sources = sorted({source(name) for name in study.datasets})
+    if len(sources) < 2:
+        return [study]
+    of_row = study.rows["dataset"].map(source)
+    return [replace(study, rows=study.rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]
+
+
+def named_parts(study: Results) -> list[tuple[str, Results]]:
+    """`split_by_source` with the name of each part's files: the study's, and the source where there are several."""
+    parts = split_by_source(study)
+    return [(study.name if len(parts) == 1 else f"{study.name}-{source(part.datasets[0])}", part) for part in parts]
+
+
+def reject_mixed_sources(study: Results) -> None:
+    """UserError for a study that `split_by_source` has not been applied to: a table or figure shows one source."""
+    sources = sorted({source(name) for name in study.datasets})
+    if len(sources) > 1:
+        raise UserError(f"study {study.name}: datasets of {' and '.join(sources)} together; expected one source")
+
+
+def _find(config: Any, names: tuple[str, ...]) -> Any:
+    """Depth-first search of nested mappings and lists, own keys before those of the children."""
+    if isinstance(config, Mapping):
+        for name in names:
+            if config.get(name) is not None:
+                return config[name]
+    children = config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ()
+    return next((found for child in children if (found := _find(child, names)) is not None), None)

@@ -1,0 +1,227 @@
+"""What the methods of a study were run with: the only module that knows the keys of a run's configuration.
+
+Everything comes from the manifest: the configs of its runs, and the `defaults` of the code that ran them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from analysis.io.methods import PRIORITIZED, REFERENCES, listed, ordered
+from analysis.io.rows import Results
+from moore.base.errors import UserError
+from moore.base.strict import dotted, read_yaml
+
+UPDATES, UTD = "offline.updates", "online.utd_ratio"
+REAL_BATCHES, DRAWS = "sampling.real_batches", ("sampling.model_batches", "sampling.start_states")
+SCHEDULE = ("sampling.decay_rate", "sampling.priority_exponent", "online.epoch_steps", "online.retrain_interval")
+LENGTHS = ("online.rollout_length", "rollout.length")  # the first where it is set
+MOORES = ("algorithm", "sampling", "penalty")  # what makes a method MOORe with other numbers
+WITH_MODEL = "moore"  # the algorithm of MOORe and its relatives, and of manifests that do not name one
+IDENTITY = ("env", "dataset", "seed", "method")  # which run it is
+# besides these, what the columns of the table of methods say already
+NOT_OWN = (
+    *IDENTITY, "dataset_transitions", "keep_timeouts", "physics", "algorithm", "eval_episodes", "real_ratio",
+    REAL_BATCHES, UPDATES, UTD,
+)  # fmt: skip
+# CQL (arXiv 2006.04779) and Balanced Replay (arXiv 2107.00591); a smaller number is a cheaper, weaker method.
+PUBLISHED = {"agent.num_actions": 10, "agent.num_agents": 5}
+PAPER = Path(__file__).resolve().parents[2] / "ablations" / "scales" / "paper.yaml"
+SCALE = {  # what is said of a study's scale -> key of the config
+    "N_off": "dataset_transitions",
+    "S": "online.epoch_steps",
+    "T": "online.epochs",
+    "updates per online step": UTD,
+    "offline updates": UPDATES,
+    "hidden layers": "agent.hidden",
+}
+ABSENT = object()
+
+
+def values(study: Results, method: str, key: str) -> list[Any]:
+    """List the distinct values of a dotted key or section in a method's online runs, numbers ascending.
+
+    Several where it depends on the task; none where the manifest does not have the key.
+    """
+    return _distinct(study.configs.get(method, []), key)
+
+
+def text(several: Iterable[Any]) -> str:
+    """Write values as in YAML: `0.5 or 1`, `true`, `[64, 64]`."""
+    return " or ".join(map(_one_text, several))
+
+
+def untrained(study: Results) -> list[str]:
+    """List methods with a dataset but without an offline stage, such as RLPD: J_0 is of a policy that knows nothing."""
+    return [m for m in ordered(study.methods) if m not in REFERENCES and values(study, m, UPDATES) == [0]]
+
+
+def frozen(study: Results) -> list[str]:
+    """List methods that never update online: the offline policy, evaluated along the online axis."""
+    return [m for m in ordered(study.methods) if values(study, m, UTD) == [0]]
+
+
+def without_stage(study: Results) -> list[str]:
+    """List methods without an offline stage, for which there is no switch to drop at."""
+    return [*REFERENCES, *untrained(study)]
+
+
+def only_other_numbers(study: Results, method: str) -> bool:
+    """Tell whether a method is the study's main one with other budgets: it learns, draws and penalises alike."""
+    alike = all(values(study, method, key) == values(study, study.main, key) for key in MOORES)
+    return bool(study.configs.get(method)) and alike and is_model_based(study, method)
+
+
+def is_prioritized(study: Results, method: str) -> bool:
+    """Tell whether the model's batches or the start states are drawn by the paper's priorities, as MOORe's are."""
+    strategies = {name for key in DRAWS for name in values(study, method, key)}
+    return bool(strategies & {PRIORITIZED, "return_prioritized"}) or (not strategies and method == study.main)
+
+
+def setting(study: Results, method: str, dataset: str, key: str) -> Any:
+    """Return a method's value of a dotted key on one dataset; without configs the study's own, for its reference."""
+    own = [lookup(config, key) for config in study.configs.get(method, []) if lookup(config, "dataset") == dataset]
+    known = [value for value in own if value is not ABSENT]
+    if own or method != study.main:
+        return known[0] if known else None
+    return study.setting(key.rsplit(".", 1)[-1])
+
+
+def rollout_lengths(study: Results, dataset: str, methods: Iterable[str]) -> list[int]:
+    """List the distinct rollout lengths H of methods on one dataset, as far as the manifest has their configs."""
+    found = set()
+    for config in (one for method in methods for one in study.configs.get(method, [])):
+        own, common = (lookup(config, key) for key in LENGTHS)
+        if lookup(config, "dataset") == dataset:
+            found.add(own if isinstance(own, int) else common)
+    return sorted(length for length in found if isinstance(length, int))
+
+
+def planned_updates(study: Results, run: str) -> int:
+    """Return the planned length of an offline run in gradient updates; 0 where the manifest does not say."""
+    count = lookup(study.manifest.get("configs", {}).get(run), UPDATES)
+    return count if isinstance(count, int) else 0
+
+
+def budgets(study: Results) -> str:
+    """Say in one sentence how many updates every method has, where they differ, and what is not as published."""
+    by_budget: dict[tuple[str, str], list[str]] = {}
+    for method in ordered(study.methods):
+        offline = [0] if method in REFERENCES else values(study, method, UPDATES)
+        online = values(study, method, UTD)
+        if offline and online:
+            by_budget.setdefault((text(offline), text(online)), []).append(method)
+    trained = {budget for budget, methods in by_budget.items() if not set(methods) <= set(REFERENCES)}
+    parts = []
+    if len(trained) > 1 or len({online for _, online in by_budget}) > 1:
+        each = [f"{offline} + {online} ({', '.join(methods)})" for (offline, online), methods in by_budget.items()]
+        parts.append("gradient updates, offline + per online step: " + ", ".join(each))
+    for factor, methods in _deviating(study, "online.first_epoch_factor", 1).items():
+        parts.append(f"{factor} times as many in the first epoch of {listed(methods)}")
+    for key, published in PUBLISHED.items():
+        for value, methods in _deviating(study, key, published).items():
+            parts.append(f"{key} {value}, published {published} ({', '.join(methods)})")
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if parts else ""
+
+
+def deviations(study: Results) -> str:
+    """Say in one sentence which of MOORe's settings are not those of the scale `paper`, and how many seeds differ.
+
+    Nothing for a study without configs in its manifest. Raises UserError if the scale's file lacks one of the keys.
+    """
+    found = {name: values(study, study.main, key) for name, key in SCALE.items()}
+    if not any(found.values()):
+        return ""
+    published = _paper(PAPER)
+    parts = [
+        f"{name} {_spaced(several)} ({_spaced([published[name]])})"
+        for name, several in found.items()
+        if several not in ([], [published[name]])
+    ]
+    seeds = study.owners.loc[study.owners["method"] == study.main, "seed"].nunique()
+    if seeds != published["seeds"]:
+        parts.append(f"seeds {seeds} ({published['seeds']})")
+    return f"Not at the paper's scale (its value in brackets): {', '.join(parts)}." if parts else ""
+
+
+def own_settings(study: Results, method: str, reference: str) -> dict[str, str]:
+    """Map the dotted keys that tell `method` from the others to their values.
+
+    These are the values that differ from the defaults and from what `reference` has, since what those two share is the
+    scale's; of a model's penalty all that differ from the defaults. Empty where the manifest does not have them.
+    """
+    ours, theirs = study.configs.get(method, []), study.configs.get(reference, [])
+    out = {}
+    for key, default in _defaults(study, method).items():
+        mine = _distinct(ours, key)
+        if key in NOT_OWN or mine in ([], [default]):
+            continue
+        if mine != _distinct(theirs, key) or (key.startswith("penalty.") and is_model_based(study, method)):
+            out[key] = text(mine)
+    return out
+
+
+def algorithm(study: Results, method: str) -> str:
+    """Say who learns: `moore` or a baseline's agent."""
+    return str((values(study, method, "algorithm") or [WITH_MODEL])[0])
+
+
+def is_model_based(study: Results, method: str) -> bool:
+    """Tell whether a method learns from imagined transitions."""
+    return algorithm(study, method) == WITH_MODEL
+
+
+def lookup(config: Any, key: str) -> Any:
+    """Return the value under a dotted key, or `ABSENT`."""
+    for name in key.split("."):
+        config = config.get(name, ABSENT) if isinstance(config, Mapping) else ABSENT
+    return config
+
+
+def _defaults(study: Results, method: str) -> dict[str, Any]:
+    """The defaults of a method's algorithm, by dotted key."""
+    return dotted(study.manifest.get("defaults", {}).get(algorithm(study, method), {}))
+
+
+def _distinct(configs: Iterable[Any], key: str) -> list[Any]:
+    found: list[Any] = []
+    for value in (lookup(config, key) for config in configs):
+        if value is not ABSENT and value not in found:
+            found.append(value)
+    return sorted(found, key=lambda x: x if isinstance(x, (int, float)) else 0)
+
+
+def _one_text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_one_text, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _spaced(several: list[Any]) -> str:
+    """As in YAML, with spaces between thousands: `10 000 or 20 000`."""
+    return " or ".join(f"{v:,}".replace(",", " ") if type(v) is int else text([v]) for v in several)
+
+
+def _deviating(study: Results, key: str, published: int) -> dict[str, list[str]]:
+    """The values of `key` other than the published one, each with its methods."""
+    out: dict[str, list[str]] = {}
+    for method in ordered(study.methods):
+        if values(study, method, key) not in ([], [published]):
+            out.setdefault(text(values(study, method, key)), []).append(method)
+    return out
+
+
+@lru_cache(maxsize=1)
+def _paper(path: Path) -> dict[str, Any]:
+    scale = read_yaml(path)
+    known = {name: lookup(scale, f"defaults.{key}") for name, key in SCALE.items()} | {"seeds": lookup(scale, "seeds")}
+    for name, value in known.items():
+        if value is ABSENT:
+            raise UserError(f"{path}: {SCALE.get(name, name)}: missing; studies are compared with this scale")
+    return known | {"seeds": len(known["seeds"])}

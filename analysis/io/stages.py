@@ -1,0 +1,93 @@
+"""Which offline stage the online runs of a study start from: one that all share, or one of each method's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.io.methods import IMPORTED, OFFLINE_STAGE, REFERENCES, ordered
+from analysis.io.rows import Results, select
+from analysis.io.settings import planned_updates
+from moore.base.errors import UserError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An offline stage on one dataset, a run for each seed; `rows` are those of one metric."""
+
+    methods: tuple[str, ...]  # that start from it
+    updates: int  # its planned length, in gradient updates
+    rows: pd.DataFrame
+
+
+def started_by(study: Results) -> dict[str, list[str]]:
+    """Offline run -> the methods whose online runs start from it, in their order.
+
+    A manifest without `offline_runs` is of a study whose variants share MOPO's stage of their dataset and seed.
+    Raises UserError if it has several such stages, so that nothing tells who started where.
+    """
+    online, offline = (study.owners[study.owners["phase"] == phase] for phase in ("online", "offline"))
+    starts: dict[str, list[str]] = {}
+    if "offline_runs" in study.manifest:
+        before = online["run"].map(dict(study.manifest["offline_runs"]))
+        for stage, methods in online.groupby(before)["method"]:  # runs from scratch have no stage and drop out
+            starts[str(stage)] = ordered(methods)
+        return starts
+    shared = offline[offline["method"] == OFFLINE_STAGE]
+    for twice in shared[shared.duplicated(["dataset", "seed"])].to_dict("records"):
+        raise UserError(
+            f"study {study.name}: {twice['dataset']} seed {twice['seed']} has several offline stages; expected "
+            "offline_runs in manifest.json, which tells them apart"
+        )
+    for stage, dataset in zip(shared["run"], shared["dataset"], strict=True):
+        names = set(online.loc[online["dataset"] == dataset, "method"]) - set(REFERENCES)
+        variants = {name for name in names if not name.endswith(IMPORTED)}
+        starts[stage] = ordered(variants) or [OFFLINE_STAGE]
+    return starts
+
+
+def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
+    """The offline stages on one dataset that have updates and logged `metric`, in the order of their first methods.
+
+    Methods that start from the same run of any seed share a stage.
+    """
+    offline = study.offline[study.offline["dataset"] == dataset]
+    present = set(offline["run"])
+    groups: list[tuple[list[str], list[str]]] = []
+    for run, methods in started_by(study).items():
+        if run not in present:
+            continue
+        for group, runs in groups:
+            if set(group) & set(methods):
+                group += methods
+                runs.append(run)
+                break
+        else:
+            groups.append((list(methods), [run]))
+    first = ordered(method for group, _ in groups for method in group).index
+    found = []
+    for group, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
+        mine = offline[offline["run"].isin(runs)]
+        updates = max(int(mine["updates"].max()), *(planned_updates(study, run) for run in runs))
+        rows = select(mine, metric, "offline")
+        if updates and len(rows):
+            found.append(Stage(tuple(ordered(group)), updates, rows))
+    return found
+
+
+def one_stage(study: Results, metric: str) -> bool:
+    """Whether no dataset has more than one offline stage with this metric: methods then differ online only."""
+    return all(len(stages(study, dataset, metric)) <= 1 for dataset in study.datasets)
+
+
+def offline_problems(study: Results) -> list[str]:
+    """Offline stages that diverged, as `dataset seed`, with the methods that start from it unless all share it."""
+    diverged = select(study.rows, "diverged", "offline")
+    starts = started_by(study)
+    shared = len({tuple(methods) for methods in starts.values()}) <= 1
+    words = set()
+    for row in diverged[diverged["value"] > 0].to_dict("records"):
+        methods = "" if shared else f" ({', '.join(starts.get(row['run'], [row['method']]))})"
+        words.add(f"{row['dataset']} seed {row['seed']}{methods}")
+    return sorted(words)

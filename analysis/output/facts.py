@@ -1,0 +1,171 @@
+"""Tables besides the results: what methods were run with, what others published, origin and cost of rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from analysis.io.methods import REFERENCES, ordered
+from analysis.io.published import VALUE, Source, load_published
+from analysis.io.rows import Results, environment, quality, reject_mixed_sources, source
+from analysis.io.settings import (
+    REAL_BATCHES,
+    UPDATES,
+    UTD,
+    algorithm,
+    frozen,
+    is_model_based,
+    own_settings,
+    text,
+    values,
+)  # fmt: skip
+from analysis.output.render import number
+from analysis.output.tables import Cell, Table, main_cell
+from analysis.stats.compare import group, most_seeds
+from analysis.stats.transfer import summarise
+from moore.data.d4rl import D4RL_SETS
+from moore.data.scores import normalized_score
+
+OURS = "this study"
+BEHAVIOURS = Path(__file__).resolve().parents[2] / "moore" / "data" / "behaviours"
+FACTS = {  # what a page says -> key of the manifest
+    "scale": "scale", "date": "date", "command": "command", "commit": "git_commit", "machine": "machine",
+    "imported from": "file", "sha256 of the file": "sha256",
+}  # fmt: skip
+
+
+def methods_table(study: Results) -> Table:
+    """Rows: methods; columns: what they were run with, as text; no rows where the manifest has no configs."""
+    names = [name for name in ordered(study.methods) if values(study, name, UTD)]
+    reference = study.main if study.main in names else next(iter(names), "")
+    rows = []
+    for name in names:
+        offline = [0] if name in REFERENCES else values(study, name, UPDATES)
+        own = own_settings(study, name, reference)
+        shown = [algorithm(study, name), text(offline), text(values(study, name, UTD)), _real_batches(study, name)]
+        shown.append(", ".join(f"{key} {value}" for key, value in own.items()))
+        rows.append(((name,), tuple(Cell((("setting", words),)) if words else Cell() for words in shown)))
+    caption = (
+        "Gradient updates as run. Real batches: who draws the real part of a batch, and its share. Settings: values "
+        f"that differ from the code's defaults and from `{reference}`; of a penalty, from the defaults."
+    )
+    columns = ("algorithm", "offline updates", "updates per online step", "real batches", "settings")
+    return Table("methods", ("method",), columns, tuple(rows), most_seeds(summarise(study)), caption, words=True)
+
+
+def published_table(study: Results) -> Table:
+    """Rows: this study's methods, then every published one with its source; columns: the tasks that both have.
+
+    No rows where no task is one of D4RL's. UserError for datasets of several sources.
+    """
+    reject_mixed_sources(study)
+    sources = load_published()
+    known = {task for one in sources for task in one.values}
+    tasks = {name: task for name in study.datasets if (task := f"{environment(name)}-{quality(name)}") in known}
+    runs = summarise(study)
+    if not tasks or not len(runs):
+        return Table("published", ("source", "method"), (), (), 0, "")
+    rows = [
+        ((OURS, method), tuple(main_cell(group(runs, dataset, method), method) for dataset in tasks))
+        for method in ordered(study.methods)
+    ]
+    used = [one for one in sources if set(one.values) & set(tasks.values())]
+    for one in used:
+        for index, method in enumerate(one.methods):
+            texts = {dataset: one.values.get(task) for dataset, task in tasks.items()}
+            cells = tuple(Cell() if text is None else _cell(one, text[index], tasks[d]) for d, text in texts.items())
+            rows.append(((one.name, method), cells))
+    caption = (
+        "Other people's published scores beside ours, for orientation, not as a target: budgets and data differ. "
+        "Offline → online or online alone; returns converted with D4RL's references."
+    )
+    notes = (f"This study: {_data(study)}.", *(one.described for one in used))
+    return Table(
+        "published", ("source", "method"), tuple(tasks), tuple(rows), most_seeds(runs), caption, notes=notes
+    )  # fmt: skip
+
+
+def provenance_table(study: Results) -> Table:
+    """Rows: what the manifest says of origin and cost; a row that it lacks is left out."""
+    m = study.manifest
+    facts = {name: str(m[key]) for name, key in FACTS.items() if m.get(key)}
+    seconds = {name: m.get(f"{key}_seconds") for name, key in (("processor time", "cpu"), ("wall time", "wall"))}
+    facts |= {name: f"{s:.0f} s ({s / 3600:.2f} h)" for name, s in seconds.items() if isinstance(s, (int, float))}
+    if m.get("peak_memory_mb"):
+        facts["peak memory"] = f"{m['peak_memory_mb']} MB"
+    if isinstance(m.get("packages"), dict):
+        facts["packages"] = ", ".join(f"{name} {version}" for name, version in m["packages"].items())
+    rows = tuple(((name,), (Cell((("fact", fact),)),)) for name, fact in facts.items())
+    return Table("provenance", ("study",), (study.name,), rows, 0, "", words=True)
+
+
+def costs_table(study: Results) -> Table:
+    """Rows: runs; columns: their share of processor time and how far they came."""
+    spent = study.manifest.get("run_cpu_seconds", {})
+    last = study.rows.groupby(["run", "phase"])[["env_steps", "updates"]].max()
+    rows = []
+    for owner in study.owners.sort_values(["phase", "method", "dataset", "seed"]).to_dict("records"):
+        steps, updates = last.loc[(owner["run"], owner["phase"])]
+        seconds = spent.get(owner["run"])
+        texts = ("" if seconds is None else f"{seconds:.1f}", f"{steps}", f"{updates}")
+        heads = (owner["method"], owner["dataset"], str(owner["seed"]), owner["phase"])
+        rows.append((heads, tuple(Cell((("cost", text),)) if text else Cell() for text in texts)))
+    caption = "A run's share of the processor time of its process; its last recorded environment step and update."
+    return Table(
+        "costs", ("method", "dataset", "seed", "stage"), ("CPU s", "steps", "updates"), tuple(rows), 0, caption
+    )
+
+
+def behaviours_table() -> Table:
+    """Rows: environments; columns: scores of the shipped behaviour policies, D4RL's in brackets, and their cost."""
+    rows = []
+    for path in sorted(BEHAVIOURS.glob("*.json")):
+        facts, env = json.loads(path.read_text(encoding="utf-8")), path.stem
+        with np.load(path.with_suffix(".npz")) as stored:
+            scores = stored["scores"]
+        texts = []
+        for quality_ in ("medium", "expert"):
+            published = D4RL_SETS.get(env, {}).get(quality_)
+            mean = None if published is None else published.mean
+            theirs = "" if mean is None else f" ({normalized_score(env, mean):.0f})"
+            texts.append(f"{scores[facts[quality_]]:.0f}{theirs}" if facts.get(quality_) is not None else "")
+        texts += [f"{facts['curve'][-1][0]}", f"{facts['wall_seconds'] / 3600:.1f}"]
+        rows.append(((env,), tuple(Cell((("fact", text),)) if text else Cell() for text in texts)))
+    caption = (
+        "Normalised score of the stochastic policy over 10 episodes at the snapshots behind `medium` and `expert`, in "
+        "brackets that of D4RL's set. The training commands are in moore/data/behaviours/."
+    )
+    return Table("behaviours", ("environment",), ("medium", "expert", "steps", "wall h"), tuple(rows), 0, caption)
+
+
+def _real_batches(study: Results, method: str) -> str:
+    """How a batch is drawn from the real transitions, and their share where others are imagined; frozen: nothing."""
+    if method in frozen(study):
+        return ""
+    strategy = "online" if method in REFERENCES else text(values(study, method, REAL_BATCHES))
+    share = text(100 * ratio for ratio in values(study, method, "real_ratio"))
+    return f"{share} % {strategy}" if is_model_based(study, method) else strategy
+
+
+def _cell(one: Source, value: str, task: str) -> Cell:
+    """The published text in score points, as precise as it was printed."""
+    match = VALUE.fullmatch(value)
+    assert match is not None  # checked when it was read
+    start, end, spread = match.groups()
+    texts = [_score(one, text, task) for text in (start, end) if text is not None]
+    texts[-1] += f" ± {spread}" if spread else ""
+    names = ("offline",) if one.offline else ("offline", "online") if start is not None else ("online",)
+    return Cell(tuple(zip(names, texts, strict=True)))
+
+
+def _score(one: Source, text: str, task: str) -> str:
+    return text if one.unit == "score" else number(normalized_score(task.split("-")[0], float(text)), 0)
+
+
+def _data(study: Results) -> str:
+    """Whose data this study's tasks are."""
+    kinds = sorted({source(name) for name in study.datasets} - {"none"})
+    words = {"self": "self-made data, not D4RL's files", "d4rl": "D4RL's files"}
+    return f"{' and '.join(words.get(kind, f'{kind} data') for kind in kinds)}, {study.online_steps} online steps"

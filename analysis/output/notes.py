@@ -1,0 +1,149 @@
+"""What a reader of a study's numbers should know, once for each study: where they come from and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.io.methods import IMPORTED, REFERENCES, listed, ordered
+from analysis.io.rows import SCORE, Results, source_of
+from analysis.io.settings import budgets, deviations, frozen, untrained
+from analysis.io.stages import offline_problems, one_stage, stages
+from analysis.stats.sweeps import sweeps
+from analysis.stats.transfer import problems, summarise
+from moore.base.machine import short
+from moore.data.mismatch import PhysicsMismatch
+
+
+def notes(study: Results) -> list[str]:
+    """List the sentences that hold for every table and figure of a study; only those that say something."""
+    runs = summarise(study)
+    found = [
+        provenance(study),
+        *(_overlay(study, entry) for entry in study.manifest.get("overlays", [])),
+        f"{study.online_steps} online steps; {episodes(study)} episodes in an evaluation, deterministic policy. "
+        "A superscript n=… marks a cell with a different number of seeds.",
+        *_starts(study, runs),
+        *_shared_stages(study),
+        *_sweep(study),
+        _frozen(study),
+        budgets(study),
+        deviations(study),
+        *_stopped(study, runs),
+        _gaps(study, runs),
+        *_physics(study),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def provenance(study: Results) -> str:
+    """Say where the numbers come from; keys that the manifest lacks are left out."""
+    m = study.manifest
+    facts = [f"Study {study.name}"]
+    if m.get("scale"):
+        facts.append(f"scale {m['scale']}")
+    if m.get("date"):
+        facts.append(str(m["date"]))
+    if isinstance(m.get("cpu_seconds"), (int, float)):
+        machine = f" on {m['machine']}" if m.get("machine") else ""
+        facts.append(f"{m['cpu_seconds'] / 3600:.2f} CPU h{machine}")
+    if m.get("git_commit"):
+        facts.append(f"commit {short(str(m['git_commit']))}")
+    if m.get("command"):
+        facts.append(f"command `{m['command']}`")
+    if m.get("imported"):
+        facts.append(f"imported from {m.get('file')} (sha256 {str(m.get('sha256'))[:12]}), not run here")
+    return ", ".join(facts) + "."
+
+
+def episodes(study: Results) -> int:
+    """Return the episodes in one evaluation, from the study's config; the protocol's ten where it does not say."""
+    return int(study.setting("eval_episodes", "episodes") or 10)
+
+
+def _overlay(study: Results, entry: Mapping[str, Any]) -> str:
+    """Whose curves lie over a study's own."""
+    cut = f"; steps after {study.online_steps} are left out" if entry["cut"] else ""
+    return (
+        f"{entry['name']}:...{IMPORTED}: other people's curves under their own protocol, from {entry['file']} (sha256 "
+        f"{entry['sha256'][:12]}), not run here, in no paired comparison and not in the number of seeds{cut}."
+    )
+
+
+def _starts(study: Results, runs: pd.DataFrame) -> list[str]:
+    """Which methods have no offline stage."""
+    scratch, bare = [name for name in REFERENCES if name in set(runs["method"])], untrained(study)
+    words = []
+    if scratch:
+        words.append(f"{listed(scratch)} learn{_s(scratch)} from scratch on the same online steps: no offline stage.")
+    if bare:
+        words.append(
+            f"{listed(bare)} start{_s(bare)} with the dataset but untrained: no offline stage, J_0 is of an untrained "
+            "policy."
+        )
+    return words
+
+
+def _shared_stages(study: Results) -> list[str]:
+    """Which methods start from one offline stage, where not all do."""
+    if one_stage(study, SCORE):
+        return []
+    groups = dict.fromkeys(stage.methods for dataset in study.datasets for stage in stages(study, dataset, SCORE))
+    shared = [f"{listed(group)} share one offline run, drawn as {group[0]}" for group in groups if len(group) > 1]
+    return [f"Offline curves look like the method that continues from them{''.join(f'; {words}' for words in shared)}."]
+
+
+def _sweep(study: Results) -> list[str]:
+    """Which number all variants differ in, where that is one."""
+    sentences = []
+    for sweep in sweeps(study):
+        if len(sweep.values) == len(set(study.methods) - set(REFERENCES)):
+            first, *_, last = sweep.values
+            span = f"from {sweep.text(first)} to {sweep.text(last)}"
+            sentences.append(f"Light to dark: `{sweep.key}` {span}, in the reference {sweep.text(sweep.reference)}.")
+    return sentences
+
+
+def _frozen(study: Results) -> str:
+    names = frozen(study)
+    return f"{listed(names)} keep{_s(names)} the offline policy: later scores are evaluations of it." if names else ""
+
+
+def _stopped(study: Results, runs: pd.DataFrame) -> list[str]:
+    """Every run that is not in the means."""
+    clauses = []
+    if found := problems(runs, study.online_steps):
+        clauses.append(f"Stopped early, so without a final score: {'; '.join(found)}.")
+    if lost := offline_problems(study):
+        clauses.append(f"Offline stage diverged: {'; '.join(lost)}.")
+    return clauses
+
+
+def _gaps(study: Results, runs: pd.DataFrame) -> str:
+    """Every method with fewer runs on a dataset than the study has seeds, or nothing."""
+    ours = [method for method in ordered(study.methods) if not method.endswith(IMPORTED)]
+    counts = runs[runs["method"].isin(ours)].groupby(["method", "dataset"]).size().to_dict()
+    expected, clauses = max(counts.values(), default=0), []
+    for method in ours:
+        for dataset in dict.fromkeys(source_of(name, method, runs) for name in study.datasets):
+            if (count := counts.get((method, dataset), 0)) < expected:
+                clauses.append(f"{method} on {dataset} ({count} of {expected})")
+    return f"Fewer runs than seeds: {', '.join(clauses)}." if clauses else ""
+
+
+def _physics(study: Results) -> list[str]:
+    """Every dataset that was recorded with another physics than its runs have, or with an unknown one."""
+    sentences = []
+    for entry in study.manifest.get("physics_mismatch") or []:
+        measured = dict(entry)
+        dataset = measured.pop("dataset")
+        if dataset in study.datasets:
+            sentences.append(PhysicsMismatch(**measured).sentence(dataset))
+    return sentences
+
+
+def _s(names: Sequence[str]) -> str:
+    """The ending of a verb."""
+    return "s" if len(names) == 1 else ""

@@ -1,0 +1,152 @@
+"""`python -m analysis.output.report [STUDY ...]`: tables and figures of finished studies, built into build/<study>/.
+
+Per table .tex and .csv, all of them in tables.md with what a reader should know; per figure .pdf, .png and .md (the
+caption). `--overlay FOLDER` lays imported curves over the studies with the same tasks instead, as <study>+<imported>.
+`--progress FOLDER` prints the tables of a study that is still running and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.claims.tables import claims_table
+from analysis.io.imported import overlaid
+from analysis.io.methods import MOORE
+from analysis.io.progress import load_progress
+from analysis.io.rows import (
+    MANIFEST,
+    RESULTS,
+    Results,
+    load_manifest,
+    load_studies,
+    named_parts,
+    split_by_source,
+    study_folders,
+)
+from analysis.output.facts import methods_table, published_table
+from analysis.output.notes import notes
+from analysis.output.render import bullets, folded, to_csv, to_latex, to_markdown, to_rich
+from analysis.output.tables import Table, differences_table, main_table, transfer_table
+from moore.base.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BUILD = Path("build")
+TITLES = {
+    "main": "Scores",
+    "transfer": "Transfer",
+    "claims": "Claims",
+    "differences": "Differences",
+    "methods": "Methods",
+    "published": "Published by others",
+}
+
+
+def tables(study: Results) -> list[Table]:
+    """Build all tables of a study; those without rows (no online stage, MOORe is not in it) are left out.
+
+    Imported curves are in those tables only that compare nothing run by run.
+    """
+    built = [build(study) for build in (main_table, transfer_table)]
+    if study.pure:
+        built += [build(study) for build in (differences_table, claims_table, published_table)]
+    if study.pure and study.main == MOORE:  # strategies differ in what their names say
+        built.append(methods_table(study))
+    return [table for table in built if table.rows]
+
+
+def report(results_dirs: Iterable[str | Path], out_dir: str | Path = BUILD, figures: bool = True) -> list[Path]:
+    """Write the tables, and the figures, of the studies in `results_dirs` to `out_dir`/<study>/; returns the files."""
+    return write(load_studies(results_dirs), Path(out_dir), figures)
+
+
+def write(studies: Iterable[Results], out: Path, figures: bool = True) -> list[Path]:
+    """Write the tables, and the figures, of loaded studies to `out`/<study>/; returns the files."""
+    written = []
+    for study in studies:
+        for name, part in named_parts(study):
+            written += _write_tables(part, out / name)
+            written += _write_figures(part, out / name) if figures else []
+    return written
+
+
+def print_report(results_dir: Path, console: Console | None = None, beside: Path = RESULTS) -> None:
+    """Print the tables of one study, after the scores of those in `beside` that ran at another scale.
+
+    A small scale's table is so read beside the larger one's, which takes hours: easy control beside locomotion.
+    """
+    from rich.console import Console
+
+    scale = load_manifest(results_dir).get("scale")
+    folders = [path.parent for path in sorted(beside.glob(f"*/{MANIFEST}"))]
+    others = load_studies(folder for folder in folders if load_manifest(folder).get("scale") != scale)
+    screen = console or Console()
+    show((study for study in others if not study.imported), screen, lambda study: [main_table(study)])
+    show(load_studies([results_dir]), screen)
+
+
+def show(studies: Iterable[Results], console: Console, build: Callable[[Results], list[Table]] = tables) -> None:
+    """Print the tables of loaded studies, and what a reader should know."""
+    for study in studies:
+        for part in split_by_source(study):
+            for table in build(part):
+                console.print(f"\n[bold]{TITLES[table.name]}[/bold]  {study.name}")
+                console.print(to_rich(table, console.width))
+        console.print(bullets(notes(study)), markup=False, highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders under the results root; default: all")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--overlay", metavar="FOLDER", type=Path, help="lay imported curves over studies of their tasks")
+    mode.add_argument("--progress", metavar="FOLDER", type=Path, help="print the tables of a study that still runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
+    parser.add_argument("--out", type=Path, default=BUILD, help="where the folders of the studies go")
+    options = parser.parse_args(arguments)
+    from rich.console import Console
+
+    try:
+        if options.progress:
+            show([load_progress(options.progress)], Console(), lambda part: [main_table(part), transfer_table(part)])
+            return 0
+        studies = load_studies(study_folders(options.results, options.studies))
+        if options.overlay:
+            studies = overlaid(studies, options.overlay)
+        written = write(studies, options.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out}: {len(written)} files of {len(studies)} studies")
+    return 0
+
+
+def _write_tables(study: Results, folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    built = tables(study)
+    sections = [f"## {TITLES[table.name]}\n\n{to_markdown(table)}" for table in built]
+    texts = {"tables.md": "\n".join([*sections, folded("What to know of this study", bullets(notes(study)))])}
+    for table in built:
+        texts[f"{table.name}.tex"] = to_latex(table)
+        texts[f"{table.name}.csv"] = to_csv(table)
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def _write_figures(study: Results, folder: Path) -> list[Path]:
+    from analysis.plots.figures import drawings, save  # not above: tables need no plotting library
+
+    written = []
+    for name, figure, caption in drawings(study):
+        written += save(figure, folder / name, caption)
+    return written
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The structure of a table, which output/render.py turns into text, and the result tables of a study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from analysis.io.methods import REFERENCES, ordered
+from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
+from analysis.io.settings import without_stage
+from analysis.stats.compare import difference, group, most_seeds, over_tasks, winners
+from analysis.stats.intervals import REPS, Interval, t_interval
+from analysis.stats.transfer import GAIN, LAST, summarise
+
+WIDE = 6  # methods that fit side by side on a page
+TRANSFER_COLUMNS = {  # metric -> (header, decimals)
+    "drop": ("drop, first 10 %", 1),
+    "worst_drop": ("worst drop", 1),
+    "auc": ("AUC", 1),
+    "steps_to_gain": ("steps to J_0 + 10", 0),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`parts` are (name, interval or text), shown side by side; no parts is a missing result, shown as a dash."""
+
+    parts: tuple[tuple[str, Interval | str], ...] = ()
+    bold: bool = False  # the last part
+    decimals: int = 1
+    brackets: bool = False  # "m [low, high]" instead of "m ± half-width": for intervals that need not be symmetric
+    seeds: int | None = None  # shown when it differs from the table's
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows` are (row heads, one cell per column); the last `aggregates` are set apart; `joiner` joins parts.
+
+    `words`: the cells hold words, not numbers, so they start at the left and may go over several lines. `notes`: what
+    is too long for the caption.
+    """
+
+    name: str
+    heads: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
+    seeds: int
+    caption: str
+    aggregates: int = 0
+    joiner: str = " → "
+    words: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def seeds_clause(seeds: int) -> str:
+    """Say how many seeds there are, and where these are too few."""
+    few = "" if seeds >= 5 else ", fewer than the 5 that a claim needs"
+    return f"{seeds} seed{'s' if seeds != 1 else ''}{few}"
+
+
+def main_table(study: Results) -> Table:
+    """Rows: datasets; columns: methods; cells: offline → online score; last rows: mean and IQM over tasks.
+
+    With more than `WIDE` methods, these are the rows and everything else is a column. UserError for several sources.
+    """
+    reject_mixed_sources(study)
+    runs = summarise(study)
+    if not len(runs):
+        return _offline_table(study)
+    methods, datasets = ordered(study.methods), study.datasets
+    seeds = most_seeds(runs)
+    groups = {(d, m): group(runs, d, m) for d in datasets for m in methods}
+    rows = []
+    for dataset in datasets:
+        cells = {method: main_cell(groups[dataset, method], method) for method in methods}
+        for method in winners({method: groups[dataset, method] for method in methods}):
+            cells[method] = replace(cells[method], bold=True)
+        rows.append(((dataset,), tuple(cells.values())))
+    if len(datasets) > 1:
+        sources = {m: [source_of(d, m, runs) for d in datasets] for m in methods}
+        pairs = [_over_tasks(over_tasks([groups[d, m] for d in datasets], sources[m])) for m in methods]
+        for index, label in enumerate(("mean", "IQM")):
+            rows.append(((f"{label} over {len(datasets)} tasks",), tuple(pair[index] for pair in pairs)))
+    aggregates, wide = len(rows) - len(datasets), len(methods) > WIDE
+    counts = runs.loc[runs["finished"], "evaluations"]
+    used = min(LAST, int(counts.min())) if len(counts) else LAST
+    caption = (
+        f"Normalised score (0-100), offline → online (mean of the last {used} evaluations); {seeds_clause(seeds)}, ± "
+        "half of the 95 % t interval. Bold: the best and those whose paired difference to it includes 0."
+        + (f" Over tasks: bootstrap interval ({REPS} resamples)." if aggregates else "")
+    )
+    table = Table("main", ("dataset",), tuple(methods), tuple(rows), seeds, caption, aggregates)
+    return transposed(table, "method") if wide else table
+
+
+def transposed(table: Table, head: str) -> Table:
+    """The same cells with rows and columns exchanged; `head` names the new row heads."""
+    columns = tuple(" ".join(heads) for heads, _ in table.rows)
+    cells = zip(*(cells for _, cells in table.rows), strict=True)
+    rows = tuple(((name,), mine) for name, mine in zip(table.columns, cells, strict=True))
+    return replace(table, heads=(head,), columns=columns, rows=rows, aggregates=0)
+
+
+def transfer_table(study: Results) -> Table:
+    """Rows: dataset and method; columns: `TRANSFER_COLUMNS`. A run without an offline stage only has an AUC.
+
+    UserError for datasets of several sources.
+    """
+    reject_mixed_sources(study)
+    runs = summarise(study)
+    seeds, rows, no_switch = most_seeds(runs), [], without_stage(study)
+    for dataset in study.datasets:
+        for method in ordered(runs["method"]):
+            mine = group(runs, dataset, method)
+            cells = []
+            for metric, (_, decimals) in TRANSFER_COLUMNS.items():
+                value = None if method in no_switch and metric != "auc" else t_interval(mine[metric])
+                parts = () if value is None else ((metric, value),)
+                cells.append(Cell(parts, decimals=decimals, seeds=value.n if value else None))
+            rows.append(((dataset, method), tuple(cells)))
+    heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
+    caption = (
+        f"Score points and environment steps of a run, mean ± half of the 95 % t interval over {seeds_clause(seeds)}. "
+        f"Drop: J_0 minus the lowest score; AUC: mean score over steps; n runs reached J_0 + {GAIN:.0f}."
+    )
+    return Table("transfer", ("dataset", "method"), heads, tuple(rows), seeds, caption)
+
+
+def differences_table(study: Results) -> Table:
+    """Rows: dataset and method; columns: paired difference to the reference; no rows in a study without it.
+
+    UserError for datasets of several sources.
+    """
+    reject_mixed_sources(study)
+    runs, rows, reference, no_switch = summarise(study), [], study.main, without_stage(study)
+    for dataset in study.datasets if reference in study.methods else []:
+        for method in ordered(study.methods):
+            if method == reference:
+                continue
+            cells = []
+            for metric in ("final", "auc", "early_drop"):
+                lacking = method in no_switch and metric == "early_drop"
+                value = None if lacking else difference(runs, dataset, method, reference, metric)
+                cells.append(Cell(((metric, value),), brackets=True, seeds=value.n) if value else Cell())
+            rows.append(((dataset, method), tuple(cells)))
+    seeds = most_seeds(runs)
+    caption = (
+        f"Difference to `{reference}`, paired by dataset and seed: mean with its 95 % t interval, in score points; "
+        f"{seeds_clause(seeds)}. Early drop: J_0 minus the mean score in the first 10 % of the steps."
+    )
+    columns = ("final score", "AUC", "early drop")
+    return Table("differences", ("dataset", "method"), columns, tuple(rows), seeds, caption)
+
+
+def main_cell(runs: pd.DataFrame, method: str) -> Cell:
+    """Offline → online score of the runs of one cell, or what became of them."""
+    offline = None if method in REFERENCES else t_interval(runs["j0"])
+    online = t_interval(runs["final"])
+    diverged = int(runs["diverged"].sum())
+    parts: list[tuple[str, Interval | str]] = [] if offline is None else [("offline", offline)]
+    if diverged:
+        parts.append(("online", f"diverged ({diverged}/{len(runs)})"))
+    elif online is not None:
+        parts.append(("online", online))
+    elif len(runs):
+        parts.append(("online", "unfinished"))
+    return Cell(tuple(parts), seeds=online.n if online and not diverged else None)
+
+
+def _over_tasks(pair: list[Interval]) -> list[Cell]:
+    return [Cell((("online", value),), brackets=True) for value in pair] or [Cell(), Cell()]
+
+
+def _offline_table(study: Results) -> Table:
+    """A study without an online stage: the mean of the last five offline evaluations of every method."""
+    scores = select(study.rows, SCORE, "offline").sort_values("updates")
+    last = scores.groupby(["dataset", "method", "seed"])["value"].apply(lambda y: y.iloc[-LAST:].mean())
+    methods = ordered(study.methods)
+    per_cell = last.groupby(["dataset", "method"]).apply(lambda y: t_interval(y)).to_dict() if len(last) else {}
+    seeds = max((interval.n for interval in per_cell.values() if interval), default=0)
+    rows = []
+    for dataset in study.datasets:
+        values = [per_cell.get((dataset, method)) for method in methods]
+        cells = tuple(Cell((("offline", value),), seeds=value.n) if value else Cell() for value in values)
+        rows.append(((dataset,), cells))
+    caption = (
+        f"Normalised score (0-100), mean of the last {LAST} offline evaluations; {seeds_clause(seeds)}, ± half of the "
+        "95 % t interval."
+    )
+    return Table("main", ("dataset",), tuple(methods), tuple(rows), seeds, caption)

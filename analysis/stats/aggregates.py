@@ -1,0 +1,123 @@
+"""Aggregates over tasks: interquartile means, performance profiles, probability of improvement.
+
+After Agarwal et al. 2021 (arXiv 2108.13264). They take at least two tasks, and a method enters only if it has a
+finished and no diverged run on each: other tasks would be another mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.io.methods import ordered
+from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
+from analysis.stats.compare import group
+from analysis.stats.intervals import (
+    Array,
+    Interval,
+    bootstrap,
+    bootstrap_curve,
+    bootstrap_intervals,
+    improvement,
+    iqm,
+    mean_over_tasks,
+    median_over_tasks,
+    optimality_gap,
+    profile,
+)  # fmt: skip
+from analysis.stats.transfer import summarise
+from moore.base.errors import UserError
+
+STATISTICS = {
+    "IQM": iqm, "mean": mean_over_tasks, "median": median_over_tasks, "optimality gap": optimality_gap,
+}  # fmt: skip
+Band = tuple[Array, Array, Array, Array]  # x, point, low, high: [P] each
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The finished runs of a method on every task: runs [n_i] of each stratum, and the stratum of every task.
+
+    A stratum is a dataset, or an environment for runs from scratch, which stand beside several of its datasets.
+    """
+
+    runs: list[pd.DataFrame]
+    tasks: list[int]
+
+    @property
+    def finals(self) -> list[Array]:
+        """Final scores [n_i] of every stratum, on the scale 0-1."""
+        return [runs["final"].to_numpy(float) / 100 for runs in self.runs]
+
+
+def samples(study: Results) -> dict[str, Sample]:
+    """Collect every method that has a finished and no diverged run on all tasks; none in a study of one task."""
+    reject_mixed_sources(study)
+    runs, found = summarise(study), {}
+    for method in ordered(study.methods) if len(study.datasets) > 1 and len(runs) else []:
+        groups = {source_of(dataset, method, runs): group(runs, dataset, method) for dataset in study.datasets}
+        finished = [mine[mine["finished"]] for mine in groups.values()]
+        if all(len(mine) for mine in finished) and not any(mine["diverged"].any() for mine in groups.values()):
+            tasks = [list(groups).index(source_of(dataset, method, runs)) for dataset in study.datasets]
+            found[method] = Sample(finished, tasks)
+    return found
+
+
+def iqm_by_step(study: Results) -> dict[str, Band]:
+    """Return each method's IQM over tasks at every evaluation. Raises UserError if its runs were evaluated apart."""
+    scores = select(study.rows, SCORE, "online")
+    wide = scores.pivot_table(index="run", columns="env_steps", values="value", aggfunc="mean")
+    out = {}
+    for method, sample in samples(study).items():
+        strata = [wide.loc[mine["run"]] for mine in sample.runs]
+        evaluated = pd.concat(strata).dropna(axis=1, how="all")
+        if evaluated.isna().to_numpy().any():
+            problem = f"runs of {method} were evaluated at different steps"
+            raise UserError(f"study {study.name}: column env_steps: {problem}")
+        values = [stratum[evaluated.columns].to_numpy(float) for stratum in strata]
+        out[method] = (evaluated.columns.to_numpy(float), *bootstrap_curve(values, sample.tasks))
+    return out
+
+
+def final_statistics(study: Results) -> dict[str, list[Interval]]:
+    """Return each method's `STATISTICS` of the final scores, in hundredths."""
+    return {
+        method: bootstrap_intervals([100 * runs for runs in sample.finals], list(STATISTICS.values()), sample.tasks)
+        for method, sample in samples(study).items()
+    }
+
+
+def profiles(study: Results) -> dict[str, Band]:
+    """Return each method's share of runs with a final score (0-1) above each of 101 thresholds."""
+    found, out = samples(study), {}
+    highest = max((runs.max() for sample in found.values() for runs in sample.finals), default=1.0)
+    thresholds = np.linspace(0.0, max(1.0, highest), 101)
+    for method, sample in found.items():
+
+        def share(strata: Sequence[Array], tasks: Sequence[int] = sample.tasks) -> Array:
+            return profile([strata[index] for index in tasks], thresholds)
+
+        out[method] = (thresholds, *bootstrap(sample.finals, share))
+    return out
+
+
+def improvements(study: Results) -> dict[str, Interval]:
+    """Return P(reference > other) of every other method, in hundredths; none if the reference lacks a task."""
+    found = samples(study)
+    if study.main not in found:
+        return {}
+    ours, out = found[study.main], {}
+    for method, theirs in found.items():
+        if method == study.main:
+            continue
+
+        def chance(strata: Sequence[Array], theirs: Sample = theirs) -> Array:
+            mine, other = strata[: len(ours.runs)], strata[len(ours.runs) :]
+            return np.array([improvement([mine[i] for i in ours.tasks], [other[i] for i in theirs.tasks])])
+
+        (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance)
+        out[method] = Interval(100 * point, 100 * low, 100 * high, sum(map(len, ours.runs)))
+    return out

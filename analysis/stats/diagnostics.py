@@ -1,0 +1,136 @@
+"""Numbers behind the diagnostic figures: the closed form of the online share, thirds of the online stage, densities.
+
+The metrics and their definitions are those of moore/algorithm/diagnostics.py. The relative uncertainty error (the right
+of the paper's Figure 4) has no definition there; here it is (u after a retraining - u before it) / u before it, on
+offline transitions that never train the ensemble, in the last retraining of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.stats
+
+from analysis.io.methods import REFERENCES, ordered
+from analysis.io.rows import Results
+from analysis.io.settings import SCHEDULE, setting
+from analysis.stats.intervals import Array
+from analysis.stats.transfer import summarise
+from moore.base.errors import UserError
+
+PENALTY, EDGES = "penalty/mean", ("penalty/q20", "penalty/q80")
+OPEN_LOOP, COVERAGE, RANKS = "model/open_loop_error_", "model/coverage_", "model/error_rank_correlation"
+STEPS, NOMINAL = range(1, 11), (50, 80, 90, 95)
+CHANGE = "penalty/relative_change_q"
+LEVELS = tuple(range(25, 1000, 50))  # in thousandths: the middles of 20 parts of equal mass
+FEW = 3  # methods whose thirds are still told apart in one panel
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The constants of MOORe's prioritised draw: α, PER's exponent, S, φ (both in steps) and N_off."""
+
+    decay_rate: float
+    exponent: float
+    epoch_steps: int
+    retrain_interval: int
+    offline_size: int
+
+    def curve(self, online_steps: int) -> tuple[Array, Array]:
+        """Return the steps at the end of every epoch [T] and the expected online share of its draws [T].
+
+        The ensemble is trained and rollouts start every φ steps, so an epoch's share is a mean over its retrainings.
+        """
+        ends = np.arange(self.epoch_steps, online_steps + 1, self.epoch_steps)
+        within = np.arange(self.retrain_interval, self.epoch_steps + 1, self.retrain_interval)
+        steps = ends[:, None] - self.epoch_steps + within
+        epochs = np.arange(1, len(ends) + 1)[:, None]
+        share = closed_form(steps, epochs, self.decay_rate, self.offline_size, self.exponent)
+        return ends.astype(float), share.mean(axis=1)
+
+
+def closed_form(
+    steps: npt.ArrayLike, epochs: npt.ArrayLike, decay_rate: float, offline_size: int, exponent: float = 1.0
+) -> Array:
+    """Compute the online share of a prioritised draw after n = `steps` steps in epoch t = `epochs` (from 1), broadcast.
+
+    n / (n + N_off f^e) with the paper's priority f = 1 / (α t) of offline transitions (eq. 3 and 4) and PER's exponent
+    e; at the end of an epoch, where n = S t, and e = 1 it is α S t² / (α S t² + N_off).
+    """
+    n, priority = np.asarray(steps, dtype=float), 1 / (decay_rate * np.asarray(epochs, dtype=float))
+    return np.asarray(n / (n + offline_size * priority**exponent))
+
+
+def schedule(study: Results, method: str, dataset: str) -> Schedule | None:
+    """Find the schedule of a method that draws by the paper's priorities; None where the manifest does not state it.
+
+    α, S and N_off are needed; without φ the share is that of the epoch's end.
+    """
+    decay_rate, exponent, epoch_steps, interval = (setting(study, method, dataset, key) for key in SCHEDULE)
+    described = study.manifest.get("datasets", {})
+    entry = described.get(dataset, {}) if isinstance(described, Mapping) else {}
+    size = entry.get("transitions") if isinstance(entry, Mapping) else study.setting("dataset_transitions")
+    if not all(isinstance(value, (int, float)) and value > 0 for value in (decay_rate, epoch_steps, size)):
+        return None
+    every = min(int(interval or epoch_steps), int(epoch_steps))
+    return Schedule(decay_rate, exponent or 1.0, int(epoch_steps), every, int(size or 0))
+
+
+def logged(study: Results, metrics: Sequence[str]) -> pd.DataFrame:
+    """Select the online rows of these metrics of finished runs, with a column `third` (0, 1, 2) of the online stage.
+
+    Without runs from scratch: they have no offline data to mix, to forget or to be held out.
+    """
+    runs, rows = summarise(study), study.rows
+    mine = rows["metric"].isin(metrics) & (rows["phase"] == "online") & ~rows["method"].isin(REFERENCES)
+    rows = rows[mine]
+    rows = rows[rows["run"].isin(runs.loc[runs["finished"], "run"])]
+    third = np.ceil(3 * rows["env_steps"].to_numpy(float) / study.online_steps) - 1
+    return rows.assign(third=np.clip(third, 0, 2).astype(int))
+
+
+def numbered(study: Results, prefix: str, numbers: Sequence[int]) -> pd.DataFrame:
+    """Select the `logged` rows of the metrics `prefix`N, with N as column x."""
+    rows = logged(study, [f"{prefix}{number}" for number in numbers])
+    return rows.assign(x=rows["metric"].str.removeprefix(prefix).astype(int))
+
+
+def shown_methods(study: Results, rows: pd.DataFrame) -> list[str]:
+    """Name the methods of `rows` if they are few, else the study's reference, or the first method without its rows."""
+    names = ordered(rows["method"])
+    return names if len(names) <= FEW else [study.main if study.main in names else names[0]]
+
+
+def relative_changes(study: Results) -> tuple[pd.DataFrame, int]:
+    """Select the quantiles of the relative uncertainty error that the reference, or else one method, logged.
+
+    Returns the finite rows, and the number of epochs of a run with others. Points have equal mass only if every epoch
+    has all quantiles: UserError if not.
+    """
+    rows = logged(study, [f"{CHANGE}{level:03}" for level in LEVELS])
+    method = study.main if (rows["method"] == study.main).any() else rows["method"].min()
+    rows = rows[rows["method"] == method]
+    counts = rows.groupby(["run", "env_steps"])["metric"].nunique()
+    lacking = counts[counts < len(LEVELS)]
+    if len(lacking):
+        run, step = lacking.index[0]
+        raise UserError(
+            f"study {study.name}: run {run} has {lacking.iloc[0]} of the {len(LEVELS)} metrics {CHANGE}* at step {step}"
+        )
+    finite = np.isfinite(rows["value"])
+    return rows[finite], len(rows.loc[~finite, ["run", "env_steps"]].drop_duplicates())
+
+
+def density(points: Array, x: Array) -> Array:
+    """Estimate the Gaussian kernel density [P] of `points` [n] at `x` [P].
+
+    Bandwidth 0.9 min(std, IQR / 1.34) n^(-1/5) (Silverman 1986, eq. 3.31), which single far points hardly widen.
+    """
+    std = float(points.std(ddof=1))
+    spread = min(std, float(scipy.stats.iqr(points)) / 1.34) or std
+    kernel = scipy.stats.gaussian_kde(points, bw_method=0.9 * spread * len(points) ** -0.2 / std)
+    return np.asarray(kernel(x))

@@ -1,0 +1,108 @@
+"""Sweeps: variants of a study that differ from its reference in one number.
+
+Which number it is comes from the manifest's `axes` (method -> {axis: point}) or else from the configs of the runs. A
+study may hold several sweeps around one reference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.io.methods import IMPORTED, REFERENCES, ordered
+from analysis.io.rows import Results
+from analysis.io.settings import ABSENT, IDENTITY, values
+from moore.base.strict import dotted
+from moore.studies.axes import FACTOR
+
+SYMBOLS = {"decay_rate": "α"}  # noqa: RUF001  the paper's
+FEWEST = 3  # values of a sweep; two are a comparison
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """`values`: method -> its value of `key` (a dotted config key or an axis), ascending; `reference` is a method.
+
+    `factors`: the values are multiples of what each task has.
+    """
+
+    key: str
+    values: Mapping[str, float]
+    reference: str
+    factors: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last part of the key, as in the name of a file."""
+        return self.key.rsplit(".", 1)[-1]
+
+    @property
+    def symbol(self) -> str:
+        """What a figure calls it: the paper's letter where it has one."""
+        return SYMBOLS.get(self.name, self.name)
+
+    def text(self, method: str) -> str:
+        """A method's value in words."""
+        return f"{'×' if self.factors else ''}{self.values[method]:g}"  # noqa: RUF001
+
+
+def sweeps(study: Results) -> list[Sweep]:
+    """Every number that at least `FEWEST` methods differ in and in nothing else, in the order of their names."""
+    methods = [m for m in ordered(study.methods) if m not in REFERENCES and not m.endswith(IMPORTED)]
+    if not methods:
+        return []
+    base = study.main if study.main in methods else methods[0]
+    settings = _settings(study, methods)
+    of_key: dict[str, dict[str, Any]] = {}
+    for method, mine in settings.items():
+        theirs = settings[base]
+        differing = [key for key in {**mine, **theirs} if mine.get(key, ABSENT) != theirs.get(key, ABSENT)]
+        if len(differing) == 1:
+            (key,) = differing
+            of_key.setdefault(key, {base: theirs.get(key, ABSENT)})[method] = mine.get(key, ABSENT)
+    found = []
+    for key, points in sorted(of_key.items()):
+        sweep = _sweep(key, points, base)
+        # a config's value that depends on the task is no number of the method
+        if sweep is not None and all(len(values(study, method, key)) <= 1 or sweep.factors for method in points):
+            found.append(sweep)
+    return found
+
+
+def _sweep(key: str, points: Mapping[str, Any], base: str) -> Sweep | None:
+    """The points as numbers, or as factors (`x0.5`); None if they are neither or too few."""
+    numbers = {method: float(point) for method, point in points.items() if _is_number(point)}
+    factors = {method: float(match[1]) for method, point in points.items() if (match := FACTOR.fullmatch(str(point)))}
+    chosen = numbers if len(numbers) == len(points) else factors
+    if len(chosen) < len(points) or len(set(chosen.values())) < FEWEST:
+        return None
+    return Sweep(key, dict(sorted(chosen.items(), key=lambda item: item[1])), base, chosen is factors)
+
+
+def _settings(study: Results, methods: list[str]) -> dict[str, dict[str, Any]]:
+    """What tells the methods apart: the study's axes if it names them for all, else their configs.
+
+    Of the configs one for each method, on a dataset and seed that all have.
+    """
+    axes = study.manifest.get("axes")
+    if isinstance(axes, Mapping) and set(methods) <= set(axes):
+        return {method: dict(axes[method]) for method in methods}
+    configs = study.manifest.get("configs", {})
+    online = study.owners[(study.owners["phase"] == "online") & study.owners["method"].isin(methods)]
+    runs = online[online["run"].isin(list(configs))]
+    shared = runs.groupby(["dataset", "seed"])["method"].nunique()
+    complete = shared[shared == len(methods)]
+    if complete.empty:
+        return {}
+    dataset, seed = complete.index[0]
+    chosen = runs[(runs["dataset"] == dataset) & (runs["seed"] == seed)]
+    flat = {}
+    for method, run in zip(chosen["method"], chosen["run"], strict=True):
+        flat[method] = {key: value for key, value in dotted(configs[run]).items() if key not in IDENTITY}
+    return {method: flat[method] for method in methods}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
