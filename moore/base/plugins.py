@@ -51,5 +51,5 @@ def _import(name: str, key: str) -> Any:
         sys.path.append(os.getcwd())  # last: it replaces nothing of ours or of what is installed
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise UserError(f"{key}: {name!r} cannot be imported ({error}); accepted: package.module:name") from None

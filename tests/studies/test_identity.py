@@ -89,7 +89,8 @@ def test_a_plugins_source_is_part_of_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert [*identity(config)["plugins"]] == ["plugin_a:mine"]
     (tmp_path / "plugin_a.py").write_text(source + "\n")
     assert run_id(config) != before
-    for name in ("plugin_a:other", "no_such_module:mine", "no such"):
+    (tmp_path / "broken.py").write_text("def mine(:\n")
+    for name in ("broken:mine", "plugin_a:other", "no_such_module:mine", "no such"):
         with pytest.raises(UserError, match="model_batches"):
             changed(sampling={"model_batches": name})
     sys.modules.pop("plugin_a")
