@@ -203,6 +203,7 @@ def test_disk_full(limit: int, path: Path, whole: Path, capsys: pytest.CaptureFi
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_spec(tmp_path)
+    (tmp_path / "tiny" / "runs").rmdir()
     (tmp_path / "tiny" / "runs").write_text("a file where a folder should be")
     assert main(path) == 74
     (line,) = capsys.readouterr().err.splitlines()
