@@ -35,7 +35,9 @@ class StudyFile:
     axes: Changes | None = None
     methods: list[str] = field(default_factory=list)  # names in moore/agents/methods.yaml
     references: list[str] = field(default_factory=list)  # methods too, shown beside the others
-    tasks: dict[str, list[str]] = field(default_factory=dict)  # scale -> datasets; leaves out the scale's other tasks
+    tasks: dict[str, Annotated[list[str], Field(min_length=1)]] = field(
+        default_factory=dict
+    )  # scale -> datasets; leaves out the scale's other tasks
 
 
 @dataclass(frozen=True, config=FORBID)

@@ -68,7 +68,7 @@ def test_a_cohort_holds_all_strategies_and_seeds_of_a_dataset(scale: Path) -> No
     ("old", "new", "part"),
     [
         ("scale: mini", "scale: ../elsewhere", "scale: '../elsewhere' is not accepted"),
-        ("seeds: [0, 1, 2, 3, 4]", "seeds: []", "seeds: expected a non-empty list"),
+        ("seeds: [0, 1, 2, 3, 4]", "seeds: []", "seeds: [] is not accepted"),
         ("tasks:", 'tasks:\n  - {env: pendulum, dataset: "self:pendulum-low", penalty: {coef: 9}}', "occurs twice"),
     ],
 )

@@ -127,20 +127,23 @@ def test_factors_reach_the_runs() -> None:
         ({"axes": {"sampling.decay_rate": []}}, "axes.sampling.decay_rate: expected a non-empty list of values"),
         (
             {"axes": {"sampling.decay_rat": [1, 2]}},
-            "decay_rat: unknown key; did you mean sampling.decay_rate?",
+            "sampling.decay_rat: unknown key; did you mean 'decay_rate'?",
         ),
-        ({"axes": {"sampling.decay_rate": [-1, 2]}}, "sampling.decay_rate: -1.0 is not accepted; expected a finite"),
+        (
+            {"axes": {"sampling.decay_rate": [-1, 2]}},
+            "sampling.decay_rate: -1 is not accepted; expected greater than 0",
+        ),
         ({"axes": {"sampling.decay_rate": [1, 1]}}, "a value occurs twice"),
         ({"axes": {"kind": {"a": 3}}}, "axes.kind: expected a non-empty list of values, or a mapping"),
         ({"axes": {"kind": {"A b": {}}}}, "'A b' is not accepted; expected lower-case letters"),
         ({"variants": {"u-1": {}}, "axes": {"x.u": [1]}}, "axes: 'u-1' is in `variants` too"),
-        ({"variants": {"a": {"agent": {"hidden": "x2"}}}}, "sac.hidden: x2 of [64, 64]; a factor needs a number"),
+        ({"variants": {"a": {"agent": {"hidden": "x2"}}}}, "agent.hidden: x2 of [64, 64]; a factor needs a number"),
         ({"variants": {"a": {"online": {"utd_ratio": "x0.1"}}}}, "online.utd_ratio: x0.1 of 2 is less than one"),
         (
             {"variants": {"a": {}}, "tasks": {"mini": ["self:ant"]}},
             "tasks: 'self:ant' is no task of mini; it has",
         ),
-        ({"variants": {"a": {}}, "tasks": {"mini": []}}, "tasks.mini: expected a non-empty list"),
+        ({"variants": {"a": {}}, "tasks": {"mini": []}}, "tasks.mini: [] is not accepted"),
         ({}, "expected `variants`, `axes` or `methods`"),
     ],
 )
