@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from analysis.io.rows import load_study as load_rows
-from analysis.output.render import to_latex, to_markdown
-from analysis.output.tables import main_table, transfer_table
+from analysis.output.notes import notes
 from moore.algorithm.config import to_mapping
 from moore.data.check import physics_mismatch, replay_error
 from moore.data.hdf5 import Dataset, write_dataset
@@ -154,14 +153,12 @@ def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert {entry.pop("dataset"): entry for entry in entries} == {id: m for id, m in expected.items() if m is not None}
 
     loaded = load_rows(folder)
-    for table in (main_table(loaded), transfer_table(loaded)):
-        for sentence in sentences.values():
-            assert table.caption.count(sentence) == 1
-            assert sentence in to_markdown(table)
-        assert ids["same"] not in table.caption
-        assert "unlabelled.hdf5 does not record its physics" in to_latex(table)
+    said = notes(loaded)
+    assert [said.count(sentence) for sentence in sentences.values()] == [1] * len(sentences)
+    assert ids["same"] not in " ".join(said)
+    assert any("unlabelled.hdf5 does not record its physics" in sentence for sentence in said)
 
     equal = replace(study, runs=[run for run in study.runs if run.dataset == ids["same"]])
     folder = collect(equal, tmp_path / "runs", tmp_path / "equal", "make it")
     assert json.loads((folder / "manifest.json").read_text())["physics_mismatch"] == []
-    assert "physics" not in main_table(load_rows(folder)).caption
+    assert "physics" not in " ".join(notes(load_rows(folder)))
