@@ -88,8 +88,9 @@ report: $(READY) ## one page with all tables, figures, claims, provenance and co
 
 notebooks: $(READY) ## execute analysis/notebooks into build/notebooks
 	mkdir -p build/notebooks
-	cd analysis/notebooks && for one in *.py; do \
-		$(abspath $(BIN))/jupytext --to ipynb --execute --output $(CURDIR)/build/notebooks/$${one%.py}.ipynb $$one || exit 1; done
+	for one in analysis/notebooks/*.py; do \
+		$(BIN)/jupytext --quiet --to ipynb --output build/notebooks/$$(basename $$one .py).ipynb $$one || exit 1; done
+	$(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
 
 clean:           ## remove generated runs, what was built from them, and caches (what is in git stays)
 	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info MUJOCO_LOG.TXT
