@@ -29,7 +29,7 @@ ACTIVE = ("running", "claimed", "pending", "requeued")  # somebody has it
 
 
 @dataclass(frozen=True)
-class State:
+class UnitState:
     """Where a unit, and with it each of its unfinished runs, is.
 
     running: its process trains; claimed: it says so, and nobody was there to ask; pending: a task of SLURM has it;
@@ -89,7 +89,7 @@ class StudyView:
                     f"{run!r} is no run of {self.study.name}; {hint}accepted: ids as `moore study status` has them"
                 )
 
-    def state(self, unit: UnitProcess) -> State:
+    def state(self, unit: UnitProcess) -> UnitState:
         """Tell where a unit is that is not finished."""
         state = self._by_itself(unit)
         if state.state in ("failed", "running", "claimed") or state.never_starts:
@@ -114,14 +114,14 @@ class StudyView:
                 return replace(state, state="waiting", reason=f"offline stage: {other.name} trains it")
         return state
 
-    def _by_itself(self, unit: UnitProcess) -> State:
+    def _by_itself(self, unit: UnitProcess) -> UnitState:
         """Tell where a unit is, whatever it may wait for."""
         failure, claim = read_failure(unit), read_claim(unit.claim_path)
         attempts = failure.get("attempts", 0)
         again = f"attempt {attempts + 1} after {failure.get('kind')}" if failure else ""
         if failure.get("final"):
             tried = f"{failure['kind']} after {attempts} attempt{'s' * (attempts != 1)}: {failure['reason']}"
-            return State("failed", tried, failure.get("host"), task_id(failure))
+            return UnitState("failed", tried, failure.get("host"), task_id(failure))
         if claim is not None and failure.get("time", 0) < claim["since"]:  # else that process has ended
             holder = self._holder(unit, claim)
             if holder is not None:
@@ -130,18 +130,18 @@ class StudyView:
         if queued:
             return _queued(queued[0], claim, again)
         if claim is None and not unit.status() and not failure:
-            return State("todo", self._if_submitted(unit) or "the next submit takes it")
+            return UnitState("todo", self._if_submitted(unit) or "the next submit takes it")
         where = (claim or {}).get("node") or (claim or {}).get("host") or failure.get("host")
-        return State("stopped", again or "the next submit goes on", where, task_id(claim or failure))
+        return UnitState("stopped", again or "the next submit goes on", where, task_id(claim or failure))
 
-    def _holder(self, unit: UnitProcess, claim: dict[str, Any]) -> State | None:
+    def _holder(self, unit: UnitProcess, claim: dict[str, Any]) -> UnitState | None:
         """Describe the process that claims a unit; None if it is certainly gone."""
         node, job = claim.get("node") or claim["host"], task_id(claim)
-        state = State("running", str(unit.status().get("label", "")), node, job, eta=_eta(unit, claim))
+        state = UnitState("running", str(unit.status().get("label", "")), node, job, eta=_eta(unit, claim))
         if job is None:
             process = f"process {claim['pid']}"
             if claim["host"] != socket.gethostname():
-                return State("claimed", f"claimed by {process}", node)
+                return UnitState("claimed", f"claimed by {process}", node)
             return _with_silence(state, unit, claim) if is_alive(claim["pid"]) else None
         if not self.asked:
             return replace(state, state="claimed", reason=f"claimed by job {job}")
@@ -175,7 +175,7 @@ def _offline_units(folder: Path) -> Iterator[UnitProcess]:
             yield from (part for part in UnitProcess.read(path).parts() if not part.finished())
 
 
-def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> State:
+def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> UnitState:
     """Describe a unit that waits in SLURM's queue, or in a task that runs."""
     before = bool(task.restarts) or (claim is not None and task_id(claim) == task.id)
     if task.state == "PENDING":
@@ -184,12 +184,12 @@ def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> State
         reason = "its turn comes in its task" if task.state == "RUNNING" else task.state
     reason = f"{reason}; {again}" if again else reason
     running_task = task.state == "RUNNING" and not task.restarts
-    return State(
+    return UnitState(
         "requeued" if before and not running_task else "pending", reason, task.node or None, task.id, task.never_starts
     )
 
 
-def _with_silence(state: State, unit: UnitProcess, claim: dict[str, Any]) -> State:
+def _with_silence(state: UnitState, unit: UnitProcess, claim: dict[str, Any]) -> UnitState:
     path = unit.folder / f"{unit.name}.progress.json"
     spoke = max(claim["since"], path.stat().st_mtime if path.exists() else 0.0)
     silent = time.time() - spoke

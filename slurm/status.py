@@ -53,7 +53,7 @@ def look(study: Study, root: Path) -> dict[str, Any]:
 
     Keys: study; note, or None; counts, of which all = done + the states of slurm/states.py, and diverged are some of
     done; runs, those that are not finished, with run, unit, progress (share of the unit, 0 to 1) and the fields of
-    slurm.states.State (eta and silent in seconds). None stands for what is not known.
+    slurm.states.UnitState (eta and silent in seconds). None stands for what is not known.
     """
     view = StudyView(study, root)
     runs: list[dict[str, Any]] = []

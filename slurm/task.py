@@ -26,7 +26,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from moore.base.files import write_json
 from moore.run.claim import read_claim
-from moore.run.display import Log
+from moore.run.display import TaskLog
 from moore.run.failures import read_failure, record_failure
 from moore.run.sealed import Damaged, read_seal
 from moore.run.stop import STOPPED
@@ -38,7 +38,7 @@ from slurm.queue import read_record
 
 REQUEUE_SECONDS = 120.0  # in which a requeue ends this process
 
-say = Log().say
+say = TaskLog().say
 _worker: Worker | None = None  # of this process; a pickled task has none
 _terminated = False  # whether this process was told to end
 
@@ -71,7 +71,7 @@ class ArrayTask:
         slots = slot_environments(profile)
         say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
         todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
-        _worker = Worker(todo, slots, Log(), profile.attempts, manifest["stamp"], manifest["needs"])
+        _worker = Worker(todo, slots, TaskLog(), profile.attempts, manifest["stamp"], manifest["needs"])
         if not _worker.run():
             sys.exit(STOPPED)
 

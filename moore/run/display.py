@@ -27,7 +27,7 @@ class View(Protocol):
         """Look at the units; called several times a second."""
 
 
-class Log:
+class TaskLog:
     """Every line on stderr with its time, and no table: for a task of a cluster."""
 
     def say(self, text: str, routine: bool = False) -> None:

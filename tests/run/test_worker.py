@@ -16,7 +16,7 @@ import pytest
 import moore.run.failures
 import moore.run.worker
 from moore.algorithm.config import from_mapping
-from moore.run.display import Log
+from moore.run.display import TaskLog
 from moore.run.failures import read_failure
 from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
@@ -72,7 +72,7 @@ def unit(root: Path, starts: list[tuple[str, str]], seeds: list[int], *acts: str
 
 
 def worker(units: list[Pretended], slots: int = 2, attempts: int = 2, **more: Any) -> Worker:
-    return Worker(units, [{"OMP_NUM_THREADS": "1"}] * slots, Log(), attempts, "stamp", **more)
+    return Worker(units, [{"OMP_NUM_THREADS": "1"}] * slots, TaskLog(), attempts, "stamp", **more)
 
 
 def test_a_failing_unit_hurts_nobody(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
