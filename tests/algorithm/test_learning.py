@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 from scipy import stats
 
@@ -10,6 +11,8 @@ from moore.algorithm.config import from_mapping
 from moore.studies.axes import merge
 from moore.studies.study import ABLATIONS_DIR
 from tests.support.core import run_online
+
+CPU_INFO = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
 
 def curve(tmp_path: Path, seeds: int, precision: str = "float32") -> pd.DataFrame:
@@ -33,6 +36,10 @@ def test_sac_learns_pendulum(tmp_path: Path) -> None:
     assert scores.iloc[-3:].mean() > 40
 
 
+@pytest.mark.skipif(
+    "avx512" not in CPU_INFO,
+    reason="no AVX-512: bfloat16 products are emulated, and this test takes a quarter of an hour",
+)
 def test_bf16_learns_like_float32(tmp_path: Path) -> None:
     """Breaks if bfloat16 products slow learning down: ten seeds against the interval of ten seeds in float32.
 
