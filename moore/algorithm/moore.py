@@ -27,7 +27,7 @@ UPDATES_PER_DRAW = 50  # random numbers are drawn for so many updates at once: f
 
 def moore(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
     """Run Algorithm 1 for every run of the cohort, from where its clock stands."""
-    online, clock = cohort.shared.online, cohort.clock
+    online, clock, due = cohort.shared.online, cohort.clock, evaluation_steps(cohort.shared)
     if cohort.evaluations == 0:
         evaluate(cohort, log)  # J_0, before the first online step
 
@@ -44,7 +44,7 @@ def moore(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
             # N updates of policy and critics on D_model, and on a share of real transitions
             clock.repeat(cohort.update_policy, t, times=updates_due(cohort, t, tau), at_most=UPDATES_PER_DRAW)
 
-        clock.once(report, cohort, log, t, tau)
+        clock.once(report, cohort, log, t, tau, due)
 
 
 def learns(cohort: Cohort) -> bool:
@@ -65,10 +65,10 @@ def updates_due(cohort: Cohort, t: int, tau: int) -> int:
     return online.utd_ratio * interval * (online.first_epoch_factor if t == 1 else 1)
 
 
-def report(cohort: Cohort, log: Log, t: int, tau: int) -> None:
-    """Evaluate when that is due; write what training said at the end of an epoch."""
+def report(cohort: Cohort, log: Log, t: int, tau: int, due: set[int]) -> None:
+    """Evaluate at the steps where that is due; write what training said at the end of an epoch."""
     online, steps = cohort.shared.online, cohort.online_size
-    if steps in evaluation_steps(cohort.shared):
+    if steps in due:
         evaluate(cohort, log)
     if tau == online.epoch_steps:
         log.training("online", steps, cohort.updates, cohort.metrics.flush())
