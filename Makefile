@@ -41,7 +41,7 @@ type: $(READY)   ## mypy
 	$(BIN)/mypy
 
 test: $(READY)   ## the fast tests, under ten minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/cluster
 
 test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make test`
 	KILLS=50 $(BIN)/python -m pytest tests/run/test_kill.py

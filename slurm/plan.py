@@ -68,8 +68,9 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
         else:
             todo.append(unit)
 
-    unfinished = [unit for unit in units if not unit.finished()]
-    offline, online = _shared_stages(unfinished, todo, plan, queue)
+    # a stage is trained with the same others whoever is alive: what others a cohort has shows in its rounding
+    every = study_units(study, root, profile.torch_device) if live else units
+    offline, online = _shared_stages([unit for unit in every if not unit.finished()], todo, plan, queue)
     plan.todo = sum(len(unit.runs) for unit in online)
     for stage, members in (("offline", offline), ("online", online)):
         before = tuple(array.number for array in plan.arrays)
@@ -87,9 +88,12 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
 def _shared_stages(
     unfinished: list[UnitProcess], todo: list[UnitProcess], plan: Submission, queue: Queue
 ) -> tuple[list[UnitProcess], list[UnitProcess]]:
-    """Offline units for the stages that several units need, and the online units that can be submitted."""
-    missing = {unit.name: unit.missing_stages() for unit in unfinished}
-    counts = Counter(stage for stages in missing.values() for stage in stages)
+    """Offline units for the stages that several units need, and the online units that can be submitted.
+
+    unfinished: of the whole study, also those that a live task has; todo: those that none has.
+    """
+    missing = {unit.name: unit.missing_stages() for unit in [*unfinished, *todo]}
+    counts = Counter(stage for unit in unfinished for stage in missing[unit.name])
     busy = queue.stages()
     runs: dict[tuple[RunConfig, str | None], dict[str, RunConfig]] = {}
     for unit in unfinished:

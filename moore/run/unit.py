@@ -179,8 +179,10 @@ class Unit:
             self.claim.check()
             checkpoints.save(self._header(recorder) | {"runs": json.dumps(self._runs()), "cohort": cohort.state()})
 
+        safe_point = SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent)
         with self.stop.deferred():
-            moore(cohort, recorder, SafePoints(save, self.stop, CHECKPOINT_SECONDS, self.parent))
+            moore(cohort, recorder, safe_point)
+            safe_point.save()  # killed between two manifests, the unit is then still whole
             self._finish(cohort, recorder)
 
     def _finish(self, cohort: Cohort, recorder: Recorder) -> None:

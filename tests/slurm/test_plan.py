@@ -130,6 +130,18 @@ def test_a_stage_that_is_being_trained_is_waited_for(tmp_path: Path) -> None:
     assert counts(plan(tmp_path, what)) == (2, 0, 0, 0, 4)
 
 
+def test_a_shared_stage_has_the_same_others_whoever_is_alive(tmp_path: Path) -> None:
+    """Breaks if stages are trained without one that a waiting live task needs: fewer at once are rounded otherwise."""
+    what, single = study(*two_cohorts().runs[:4]), replace(PROFILE, unit_runs=1)
+    first = plan(tmp_path, what, single)
+    for path, reason in first.splits.items():
+        write_json(path, {"reason": reason})
+    (maker,) = first.arrays[0].tasks[0]
+    waiting = study_units(what, tmp_path, "cpu")[0]  # its maker is gone, it is in the queue still
+    assert plan(tmp_path, what, single, live=[waiting]).arrays == []
+    assert plan(tmp_path, what, single).arrays[0].tasks[0][0].name == maker.name
+
+
 def test_tasks_and_arrays_are_cut_to_size(tmp_path: Path) -> None:
     what = study(*(run("a", 0, online={**RUN["online"], "epochs": epochs}) for epochs in range(1, 12)))
     for config in what.runs:
