@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from moore.base import plugins
 from moore.base.errors import UserError
 from moore.base.strict import nearest
+from moore.envs.cartpole_swingup import CARTPOLE_SWINGUP
 from moore.envs.double_pendulum import INVERTED_DOUBLE_PENDULUM
 from moore.envs.env_spec import EnvSpec, ReferenceScores
 from moore.envs.locomotion import HALFCHEETAH, HOPPER, WALKER2D
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 GYMNASIUM = "gymnasium:"
 
 ENVIRONMENTS: dict[str, EnvSpec] = {
-    spec.name: spec for spec in (PENDULUM, INVERTED_DOUBLE_PENDULUM, HOPPER, HALFCHEETAH, WALKER2D)
+    spec.name: spec for spec in (PENDULUM, CARTPOLE_SWINGUP, INVERTED_DOUBLE_PENDULUM, HOPPER, HALFCHEETAH, WALKER2D)
 }
 """Ours, which have their own simulation."""
 
