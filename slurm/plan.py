@@ -129,7 +129,7 @@ def _shared_stages(
 def _split(unit: UnitProcess, profile: Profile, plan: Submission) -> list[UnitProcess]:
     """Return a unit, or its parts where the profile wants smaller ones."""
     most = profile.unit_runs
-    if most is None or len(unit.runs) <= max(1, most) or unit.finished() or unit.checkpoint_files():
+    if most is None or len(unit.runs) <= max(1, most) or unit.finished() or unit.checkpoint_folders():
         return [unit]
     plan.splits[unit.split_path] = f"unit_runs is {most}"
     return [part for half in unit.halves() for part in _split(half, profile, plan)]

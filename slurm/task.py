@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,7 +27,6 @@ from moore.base.files import write_json
 from moore.run.claim import read_claim
 from moore.run.display import TaskLog
 from moore.run.failures import read_failure, record_failure
-from moore.run.sealed import Damaged, read_seal
 from moore.run.stop import STOPPED
 from moore.run.units import UnitProcess
 from moore.run.worker import Worker
@@ -167,12 +165,8 @@ def preempted() -> bool:
 
 def progress(units: list[UnitProcess]) -> list[int]:
     """Return a list that grows with all that is kept: finished units, offline stages, checkpoints of a stage."""
-    checkpoints = 0
-    for path in [path for unit in units for path in unit.checkpoint_files() if path.suffix == ".pt"]:
-        with suppress(Damaged):
-            checkpoints += read_seal(path).number + 1
     missing = sum(len(unit.missing_stages()) for unit in units)
-    return [sum(unit.finished() for unit in units), -missing, checkpoints]
+    return [sum(unit.finished() for unit in units), -missing, sum(unit.checkpoint_count() for unit in units)]
 
 
 def missing_resources(profile: Profile) -> str | None:

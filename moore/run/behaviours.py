@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import tyro
+from pydantic import Field
 
 from moore.agents.actor_critic import Setup
 from moore.agents.sac import SAC, SACConfig
@@ -26,26 +28,22 @@ from moore.algorithm.evaluation import Evaluator
 from moore.algorithm.replay import RealBuffer
 from moore.base.errors import UserError
 from moore.base.lock import locked
+from moore.base.strict import Count, NonNegativeInt, dotted, validate
 from moore.data.behaviours import BEHAVIOURS_DIR, kept_snapshots, save_behaviours
 from moore.data.scores import normalized_score
 from moore.envs.spec import check_physics, find_spec
 from moore.envs.vector_env import make_env
 from moore.networks.batch import Batch
 from moore.networks.random import Streams, derive_seed, scale_to_index
+from moore.networks.state import State
 from moore.run.checkpoints import Checkpoints
 from moore.run.facts import environment_facts
-from moore.run.stop import STOPPED, SafePoints, Stopped, StopRequest
+from moore.run.stop import SafePoints, StopRequest, exit_code
 
+NAME = "moore.run.behaviours"
 MAX_STEPS = 1_000_000  # size of the replay buffer and end of the attempt
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints, or more; see SafePoints
-LOWEST = {
-    "seed": 0,
-    "exploration_steps": 0,
-    "updates_per_step": 1,
-    "snapshot_interval": 1,
-    "episodes": 1,
-    "ladder_size": 2,  # the first snapshot and medium
-}
+FREE = ("medium_score", "max_steps", "ladder_size", "checkpoint", "out")  # settings that a continuation may change
 
 
 @dataclass(frozen=True)
@@ -54,38 +52,63 @@ class BehaviourConfig:
 
     env: tyro.conf.Positional[str]  # one of moore.envs.spec.ENVIRONMENTS, e.g. hopper
     medium_score: float  # the first snapshot whose stochastic policy reaches this normalised score is `medium`
-    max_steps: int = 0  # go on past medium to this many environment steps, for an expert; 0: stop at medium
+    # go on past medium to this many environment steps, for an expert; 0: stop at medium
+    max_steps: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
     physics: str | None = None  # None: D4RL's where the environment has it
-    seed: int = 0  # of networks, environment, exploration and evaluation
-    exploration_steps: int = 1000  # uniform actions first
-    updates_per_step: int = 1  # SAC updates for each environment step
-    snapshot_interval: int = 5000  # environment steps
-    episodes: int = 10  # played by each snapshot for its score
-    ladder_size: int = 20  # snapshots kept up to medium, and as many after it
+    seed: NonNegativeInt = 0  # of networks, environment, exploration and evaluation
+    exploration_steps: NonNegativeInt = 1000  # uniform actions first
+    updates_per_step: Count = 1  # SAC updates for each environment step
+    snapshot_interval: Count = 5000  # environment steps
+    episodes: Count = 10  # played by each snapshot for its score
+    # snapshots kept up to medium, and as many after it
+    ladder_size: Annotated[int, Field(ge=2)] = 20
     sac: SACConfig = field(default_factory=lambda: SACConfig(hidden=(128, 128)))
     checkpoint: Path = Path("runs/behaviours")  # folder of the resumable state
     out: Path = BEHAVIOURS_DIR  # folder of the finished ladder
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Return the settings in plain JSON types."""
+        return json.loads(json.dumps(asdict(self), default=str))
 
-class BehaviourTraining:
+    @property
+    def own_physics(self) -> str:
+        """Name the physics, by default the environment's."""
+        return self.physics or find_spec(self.env).default_physics
+
+    def check(self) -> None:
+        """Raise UserError for a setting that no training can have."""
+        validate(self.plain, BehaviourConfig, prefix="--")
+        check_physics(find_spec(self.env), self.own_physics)
+
+
+class BehaviourTraining(State):
     """SAC with one environment, one update a step, and its ladder of snapshots."""
 
     def __init__(self, config: BehaviourConfig) -> None:
-        check_config(config)
-        spec = find_spec(config.env)
-        self.config, self.seeds, self.step = config, [config.seed], 0
-        self.agent = SAC(config.sac, Setup(spec.obs_dim, spec.action_dim, self.seeds))
-        physics = config.physics or spec.default_physics
-        self.env = make_env(config.env, [derive_seed(config.seed, "environment")], physics)
+        config.check()
+        spec, seeds = find_spec(config.env), [config.seed]
+        self.config, self.step, self.wall_seconds = config, 0, 0.0
+        self.agent = SAC(config.sac, Setup(spec.obs_dim, spec.action_dim, seeds))
+        self.env = make_env(config.env, [derive_seed(config.seed, "environment")], config.own_physics)
         self.buffer = RealBuffer([], [None], spec.obs_dim, spec.action_dim, MAX_STEPS)
-        self.streams = {name: Streams(self.seeds, name) for name in ("exploration", "policy", "minibatch", "update")}
-        self.evaluator = Evaluator(config.env, physics, self.seeds, config.episodes)
-        self.ladder: list[dict[str, Any]] = []
-        self.wall_seconds = 0.0
-        facts = environment_facts()  # of the code that trains, whatever happens to the checkout meanwhile
-        self.git_commits = [facts["git_commit"]]
-        self.facts = {key: facts[key] for key in ("packages", "machine")}
+        self.streams = {name: Streams(seeds, name) for name in ("exploration", "policy", "minibatch", "update")}
+        self.ladder: dict[str, list[Any]] = {"env_steps": [], "return": [], "score": [], "params": []}
         self.obs = self.env.reset()
+        self._evaluator = Evaluator(config.env, config.own_physics, seeds, config.episodes)
+        self._facts = environment_facts()  # of the code that trains, whatever happens to the checkout meanwhile
+        self.git_commits = [self._facts["git_commit"]]
+
+    @property
+    def medium(self) -> int | None:
+        """The position in the ladder of the first snapshot at the medium score, if there is one yet."""
+        return next((i for i, score in enumerate(self.ladder["score"]) if score >= self.config.medium_score), None)
+
+    @property
+    def expert(self) -> int | None:
+        """The position in the ladder of the highest score; None unless training went on past medium."""
+        scores = self.ladder["score"]
+        return None if self.medium is None or self.medium == len(scores) - 1 else int(np.argmax(scores))
 
     def train_step(self) -> None:
         """Make one environment step and its updates."""
@@ -110,55 +133,56 @@ class BehaviourTraining:
                 noise = self.streams["update"].normal(*size).transpose(0, 1)
                 self.agent.update(self.buffer.gather(index + self.buffer.online_start[:, None]), noise)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Evaluate the stochastic policy, which is what generates data, and add it to the ladder."""
-        count = len(self.ladder)
-        noise = Streams(self.seeds, "evaluation", count)
-        returns = self.evaluator.returns(
+    def snapshot(self) -> str:
+        """Evaluate the stochastic policy, which is what generates data, and add it to the ladder; returns a line."""
+        count = len(self.ladder["score"])
+        noise = Streams([self.config.seed], "evaluation", count)
+        returns = self._evaluator.returns(
             lambda obs: self.agent.act(obs, noise.normal(obs.shape[1], self.env.spec.action_dim)), "behaviour", count
         )
         mean = float(returns.mean())
-        entry = {
-            "env_steps": self.step,
-            "return": mean,
-            "score": float(normalized_score(self.config.env, mean)),
-            "alpha": float(self.agent.log_alpha.exp()),
-            "params": self.agent.actor_params[0].detach().clone(),
-        }
-        self.ladder.append(entry)
-        return entry
+        score = float(normalized_score(self.config.env, mean))
+        params = self.agent.actor_params[0].detach().clone()
+        for values, value in zip(self.ladder.values(), (self.step, mean, score, params), strict=True):
+            values.append(value)
+        alpha = float(self.agent.log_alpha.exp())
+        return f"{self.config.env} {self.step} steps: return {mean:.1f}, score {score:.1f}, alpha {alpha:.4f}"
 
     def state(self) -> dict[str, Any]:
-        """Collect everything that a continuation needs."""
-        return {
-            "agent": self.agent.state(),
-            "env": self.env.state_dict(),
-            "buffer": self.buffer.state(),
-            "streams": {name: stream.state() for name, stream in self.streams.items()},
-            "obs": torch.from_numpy(self.obs),
-            "ladder": self.ladder,
-            "step": self.step,
-            "wall_seconds": self.wall_seconds,
-            "settings": settings(self.config),
-            "git_commits": self.git_commits,
-        }
+        """Return the simulation's state, too, and the settings that a continuation must not change."""
+        fixed = {key: value for key, value in self.config.plain.items() if key not in FREE}
+        return super().state() | {"env": self.env.state_dict(), "settings": fixed}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
-        self.agent.load(state["agent"])
-        self.env.load_state_dict(state["env"])
-        self.buffer.load(state["buffer"])
-        for name, stream in self.streams.items():
-            stream.load(state["streams"][name])
-        self.obs, self.ladder, self.step = state["obs"].numpy(), state["ladder"], state["step"]
-        self.wall_seconds = state["wall_seconds"]
-        self.git_commits = list(dict.fromkeys([*state["git_commits"], *self.git_commits]))
+        own = {key: value for key, value in state.items() if key != "settings"}
+        self.env.load_state_dict(own.pop("env"))
+        own["git_commits"] = list(dict.fromkeys([*own["git_commits"], *self.git_commits]))
+        super().load(own)
 
-
-def settings(config: BehaviourConfig) -> dict[str, Any]:
-    """List the settings that a continuation must not change: all but its end, what counts as medium, and folders."""
-    free = ("medium_score", "max_steps", "ladder_size", "checkpoint", "out")
-    return {key: value for key, value in json.loads(json.dumps(asdict(config), default=str)).items() if key not in free}
+    def export(self) -> None:
+        """Write the thinned ladder with its provenance."""
+        config, ladder = self.config, self.ladder
+        assert self.medium is not None
+        kept = kept_snapshots(len(ladder["score"]), self.medium, self.expert, config.ladder_size)
+        curve = zip(ladder["env_steps"], ladder["return"], ladder["score"], strict=True)
+        provenance = {
+            "command": command(config),
+            "config": config.plain | {"checkpoint": None, "out": None},
+            "git_commit": ", ".join(self.git_commits),
+            "packages": self._facts["packages"],
+            "machine": self._facts["machine"],
+            "wall_seconds": round(self.wall_seconds, 1),
+            "physics": config.own_physics,
+            "random_steps": config.exploration_steps,
+            "curve": [[steps, round(mean, 2), round(score, 2)] for steps, mean, score in curve],
+            "medium": kept.index(self.medium),
+        }
+        if self.expert is not None:
+            provenance["expert"] = kept.index(self.expert)
+        params = np.stack([ladder["params"][i].numpy() for i in kept])
+        steps, returns, scores = ([ladder[key][i] for i in kept] for key in ("env_steps", "return", "score"))
+        save_behaviours(config.env, params, config.sac.hidden, steps, returns, scores, provenance, config.out)
 
 
 def train(config: BehaviourConfig, stop: StopRequest | None = None) -> BehaviourTraining:
@@ -166,11 +190,20 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
 
     Raises Stopped, with a checkpoint, when `stop` was told; UserError where another process trains the same ladder.
     """
-    training = BehaviourTraining(config)
-    path = config.checkpoint / f"{config.env}-seed{config.seed}.pt"
-    with locked(path.with_suffix(".lock"), f"{path}"):
-        checkpoints = Checkpoints(path, "cpu", _warn)
-        saved = checkpoints.load(lambda state: _check_settings(path, state["settings"], settings(config)))
+    training, stop = BehaviourTraining(config), stop or StopRequest()
+    folder = config.checkpoint / f"{config.env}-seed{config.seed}"
+
+    def check(saved: dict[str, Any]) -> None:
+        for key, here in training.state()["settings"].items():
+            if saved["settings"][key] != here:
+                raise UserError(
+                    f"{folder}: {key} is {saved['settings'][key]} there and {here} here; accepted: the same, or another"
+                    " folder in --checkpoint"
+                )
+
+    with locked(folder.with_suffix(".lock"), f"{folder}"):
+        checkpoints = Checkpoints(folder, "cpu", lambda text: print(f"{NAME}: warning: {text}", file=sys.stderr))
+        saved = checkpoints.load(check)
         if saved:
             training.load(saved)
         started = time.monotonic() - training.wall_seconds
@@ -179,121 +212,46 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
             training.wall_seconds = time.monotonic() - started
             checkpoints.save(training.state())
 
-        request = stop or StopRequest()
-        safe_point = SafePoints(save, request, CHECKPOINT_SECONDS)
-        with request.deferred():
-            while medium_index(training) is None or training.step < config.max_steps:
+        safe_point = SafePoints(save, stop, CHECKPOINT_SECONDS)
+        with stop.deferred():
+            while training.medium is None or training.step < config.max_steps:
                 if training.step == MAX_STEPS:
                     raise UserError(
                         f"{config.env}: no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps"
                     )
                 training.train_step()
                 if training.step % config.snapshot_interval == 0:
-                    entry = training.snapshot()
-                    print(
-                        f"{config.env} {training.step} steps, {time.monotonic() - started:.0f} s: return"
-                        f" {entry['return']:.1f}, score {entry['score']:.1f}, alpha {entry['alpha']:.4f}",
-                        flush=True,
-                    )
+                    print(training.snapshot(), flush=True)
                 safe_point()
             safe_point.save()  # the ladder may be gone on with, to more steps
     return training
 
 
-def _warn(text: str) -> None:
-    print(f"moore.run.behaviours: warning: {text}", file=sys.stderr, flush=True)
-
-
-def _check_settings(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    for key in here:
-        if there[key] != here[key]:
-            raise UserError(
-                f"{path}: {key} is {there[key]} there and {here[key]} here; accepted: the same, or another folder in"
-                " --checkpoint"
-            )
-
-
-def check_config(config: BehaviourConfig) -> None:
-    """Raise UserError for a setting that no training can have."""
-    spec = find_spec(config.env)
-    check_physics(spec, config.physics or spec.default_physics)
-    for key, lowest in LOWEST.items():
-        if getattr(config, key) < lowest:
-            raise UserError(f"--{key.replace('_', '-')} is {getattr(config, key)}; accepted: {lowest} or more")
-    if not 0 <= config.max_steps <= MAX_STEPS:
-        raise UserError(f"--max-steps is {config.max_steps}; accepted: 0 to {MAX_STEPS}, the replay buffer's size")
-
-
-def medium_index(training: BehaviourTraining) -> int | None:
-    """Find the position in the ladder of the first snapshot at the medium score, if there is one yet."""
-    return next((i for i, e in enumerate(training.ladder) if e["score"] >= training.config.medium_score), None)
-
-
-def expert_index(training: BehaviourTraining) -> int | None:
-    """Find the position in the ladder of the highest score; None unless training went on past medium."""
-    medium, scores = medium_index(training), [e["score"] for e in training.ladder]
-    return None if medium is None or medium == len(scores) - 1 else int(np.argmax(scores))
-
-
 def command(config: BehaviourConfig) -> str:
     """Write the shell command that repeats a training, with every setting that is not a default."""
-    words = ["python -m moore.run.behaviours", config.env, f"--medium-score {config.medium_score}"]
-    for prefix, given, default in (
-        ("--", config, BehaviourConfig(config.env, config.medium_score)),
-        ("--sac.", config.sac, BehaviourConfig(config.env, config.medium_score).sac),
-    ):
-        for item in fields(given):
-            value = getattr(given, item.name)
-            if item.name not in ("sac", "checkpoint", "out") and value != getattr(default, item.name):
-                name = item.name.replace("_", "-")
-                if isinstance(value, bool):
-                    words.append(f"{prefix}{name}" if value else f"{prefix}no-{name}")
-                else:
-                    text = " ".join(map(str, value)) if isinstance(value, tuple) else value
-                    words.append(f"{prefix}{name} {text}")
+    words = [f"python -m {NAME} {config.env} --medium-score {config.medium_score}"]
+    default = dotted(BehaviourConfig(config.env, config.medium_score).plain)
+    for key, value in dotted(config.plain).items():
+        section, dot, name = key.replace("_", "-").rpartition(".")
+        if key in ("checkpoint", "out") or value == default[key]:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{section}{dot}{name}" if value else f"--{section}{dot}no-{name}")
+        else:
+            text = " ".join(map(str, value)) if isinstance(value, list) else value
+            words.append(f"--{section}{dot}{name} {text}")
     return " ".join(words)
-
-
-def export(training: BehaviourTraining) -> None:
-    """Write the thinned ladder with its provenance."""
-    config, ladder = training.config, training.ladder
-    medium, expert = medium_index(training), expert_index(training)
-    assert medium is not None
-    kept = kept_snapshots(len(ladder), medium, expert, config.ladder_size)
-    provenance = {
-        "command": command(config),
-        "config": json.loads(json.dumps(asdict(config) | {"checkpoint": None, "out": None})),
-        "git_commit": ", ".join(training.git_commits),
-        **training.facts,
-        "wall_seconds": round(training.wall_seconds, 1),
-        "physics": config.physics or find_spec(config.env).default_physics,
-        "random_steps": config.exploration_steps,
-        "curve": [[e["env_steps"], round(e["return"], 2), round(e["score"], 2)] for e in ladder],
-        "medium": kept.index(medium),
-    }
-    if expert is not None:
-        provenance["expert"] = kept.index(expert)
-    params = np.stack([ladder[i]["params"].numpy() for i in kept])
-    steps, returns, scores = ([ladder[i][key] for i in kept] for key in ("env_steps", "return", "score"))
-    save_behaviours(config.env, params, config.sac.hidden, steps, returns, scores, provenance, config.out)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    try:
-        config = tyro.cli(BehaviourConfig, prog="python -m moore.run.behaviours", description=__doc__, args=arguments)
+
+    def run(stop: StopRequest) -> None:
+        config = tyro.cli(BehaviourConfig, prog=f"python -m {NAME}", description=__doc__, args=arguments)
         torch.set_num_threads(1)
-        with StopRequest().listening() as stop:
-            export(train(config, stop))
-    except UserError as error:
-        print(f"moore.run.behaviours: {error}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(f"moore.run.behaviours: {stopped.reason}; the same command goes on", file=sys.stderr)
-        return STOPPED
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        train(config, stop).export()
+
+    return exit_code(NAME, run)
 
 
 if __name__ == "__main__":

@@ -93,21 +93,16 @@ def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Pa
 
 def run_dataset(config: RunConfig, root: Path) -> Dataset:
     """Load the dataset of a run; a self-made one is generated on first use. Raises as `load_dataset` does."""
-    return load_dataset(_id(config), root / "data", **_choices(config))
+    return load_dataset(str(config.dataset), root / "data", **_choices(config))
 
 
 def run_data_identity(config: RunConfig, root: Path) -> str:
     """Return `data_identity` of a run's dataset."""
-    return data_identity(_id(config), root / "data", **_choices(config))
-
-
-def _id(config: RunConfig) -> str:
-    assert config.dataset is not None
-    return config.dataset
+    return data_identity(str(config.dataset), root / "data", **_choices(config))
 
 
 def _choices(config: RunConfig) -> dict[str, Any]:
     """Return size and physics of a self-made set; files are what they are."""
-    if resolve(_id(config)).source != "self":
+    if resolve(str(config.dataset)).source != "self":
         return {}
     return {"transitions": config.dataset_transitions, "physics": config.physics}

@@ -10,10 +10,8 @@ from moore.base.lock import locked
 from moore.base.machine import threads
 from moore.data.d4rl import d4rl_path
 from moore.data.ids import resolve
-from moore.data.load import self_path
-from moore.data.minari import store_entry
 from moore.run.display import Display
-from moore.run.folders import set_aside_other_data
+from moore.run.folders import run_data_identity, set_aside_other_data
 from moore.run.stop import Stopped, StopRequest
 from moore.run.units import study_units
 from moore.run.worker import Worker
@@ -26,14 +24,12 @@ def check_datasets(study: Study, root: Path) -> None:
         if run.dataset is None:
             continue
         dataset = resolve(run.dataset)
-        if dataset.source == "self":
-            self_path(dataset, root / "data", run.dataset_transitions, physics=run.physics)
-        elif dataset.source == "d4rl":
+        if dataset.source == "d4rl":
             d4rl_path(dataset.text)
-        elif dataset.source == "minari":
-            store_entry(dataset.text)
         elif dataset.path is not None and not dataset.path.is_file():
             raise UserError(f"{run.dataset}: {dataset.path} is not a file; accepted: a file in the D4RL v2 HDF5 schema")
+        else:
+            run_data_identity(run, root)
 
 
 def run_study(study: Study, root: Path, workers: int, device: str = "cpu", stop: StopRequest | None = None) -> None:

@@ -11,7 +11,7 @@ from moore.algorithm.cohort import Cohort
 from moore.networks.state import joined, runs_of
 from moore.run import sealed
 from moore.run.recorder import Recorder
-from moore.run.sealed import Damaged, check_seal
+from moore.run.sealed import Damaged
 
 
 class OfflineCache:
@@ -26,7 +26,7 @@ class OfflineCache:
         if not path.exists():
             return False
         try:
-            check_seal(path)
+            sealed.check(path)
         except Damaged as error:
             tell(f"{path}: {error}; that offline stage is trained again")
             return False
@@ -36,7 +36,6 @@ class OfflineCache:
         """Write the stages of a cohort's runs, whose rows and costs the recorder has; facts: what manifests say."""
         agent, ensemble = cohort.agent.state(), cohort.ensemble.state() if cohort.ensemble else {}
         ensemble.pop("training", None)  # it is over
-        share = 1 / len(keys)
         for run, key in enumerate(keys):
             sealed.save(
                 self._path(key),
@@ -44,9 +43,8 @@ class OfflineCache:
                     "agent": runs_of(agent, run),
                     "ensemble": runs_of(ensemble, run),
                     "rows": recorder.paths[run].read_text(),
-                    "cpu_seconds": recorder.cpu() * share,
-                    "wall_seconds": recorder.wall() * share,
                     "facts": json.dumps(facts),
+                    **recorder.costs(),
                 },
             )
 

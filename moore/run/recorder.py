@@ -19,18 +19,8 @@ from moore.data.scores import normalized_score
 from moore.studies.identity import dataset_label, run_id
 
 COLUMNS = (
-    "study",
-    "method",
-    "dataset",
-    "seed",
-    "run",
-    "phase",
-    "env_steps",
-    "updates",
-    "wall_seconds",
-    "metric",
-    "value",
-)
+    "study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value",
+)  # fmt: skip
 DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
 
 
@@ -67,13 +57,9 @@ class Recorder:
                         file.write((",".join(COLUMNS) + "\n").encode())
                 path.open("a").close()
 
-    def wall(self) -> float:
-        """Seconds spent on these runs, interruptions excluded."""
-        return self.wall_seconds + time.monotonic() - self._start_wall
-
-    def cpu(self) -> float:
-        """Processor seconds spent on these runs."""
-        return self.cpu_seconds + time.process_time() - self._start_cpu
+    def costs(self) -> dict[str, float]:
+        """Return each run's share of the seconds spent on these runs, interruptions excluded."""
+        return {"cpu_seconds": self._cpu() / len(self.configs), "wall_seconds": self._wall() / len(self.configs)}
 
     def evaluation(self, phase: str, env_steps: int, updates: int, returns: np.ndarray) -> None:
         """Write eval/return (raw, mean over episodes) and eval/score (0 to 100) of raw returns [R, episodes].
@@ -118,8 +104,8 @@ class Recorder:
         return {
             "sizes": [path.stat().st_size for path in self.paths],
             "diverged": list(self.diverged),
-            "wall_seconds": self.wall(),
-            "cpu_seconds": self.cpu(),
+            "wall_seconds": self._wall(),
+            "cpu_seconds": self._cpu(),
         }
 
     def rewind(self, state: Mapping[str, Any]) -> None:
@@ -141,6 +127,12 @@ class Recorder:
             with _can_write(path):
                 path.write_text(",".join(COLUMNS) + "\n")
 
+    def _wall(self) -> float:
+        return self.wall_seconds + time.monotonic() - self._start_wall
+
+    def _cpu(self) -> float:
+        return self.cpu_seconds + time.process_time() - self._start_cpu
+
     def _diverge(self, run: int, phase: str, env_steps: int, updates: int) -> None:
         """Write the last row of a run."""
         self._write(phase, env_steps, updates, {"diverged": [1.0] * len(self.configs)}, only=run)
@@ -150,21 +142,11 @@ class Recorder:
         self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]], only: int | None = None
     ) -> None:
         self._check()
-        wall = round(self.wall(), 2)
+        point = (phase, env_steps, updates, round(self._wall(), 2))
         for run, (path, config) in enumerate(zip(self.paths, self.configs, strict=True)):
             if self.diverged[run] or only not in (None, run):
                 continue
-            head = (
-                self.study,
-                self.methods[run],
-                dataset_label(config),
-                config.seed,
-                self.ids[run],
-                phase,
-                env_steps,
-                updates,
-                wall,
-            )
+            head = (self.study, self.methods[run], dataset_label(config), config.seed, self.ids[run], *point)
             with _can_write(path), path.open("a", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(
                     (*head, metric, repr(float(values[run]))) for metric, values in metrics.items()
@@ -178,11 +160,3 @@ def _can_write(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise cannot_write(path, error, GOES_ON) from None
-
-
-def missing_rows(paths: Sequence[Path], state: Mapping[str, Any]) -> Path | None:
-    """Find the first file that is shorter than a checkpoint's position in it; None without one."""
-    for path, size in zip(paths, state["sizes"], strict=True):
-        if not path.exists() or path.stat().st_size < size:
-            return path
-    return None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from moore.base.errors import UserError
 
 STOPPED = os.EX_TEMPFAIL  # 75: told to stop, not failed; the same command goes on
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -73,6 +76,22 @@ class StopRequest:
             self.signal = signal.Signals(number)
             if not self._deferred:
                 self.check()
+
+
+def exit_code(name: str, main: Callable[[StopRequest], None]) -> int:
+    """Run a program that hears SIGNALS; what ends it early is one line on stderr. Returns its exit code."""
+    try:
+        with StopRequest().listening() as stop:
+            main(stop)
+    except UserError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except Stopped as stopped:
+        print(f"{name}: {stopped.reason}; the same command goes on", file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 MOST_SHARE = 0.03  # of the time may go into checkpoints

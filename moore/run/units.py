@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -16,7 +15,6 @@ from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.run.folders import is_finished
-from moore.run.stop import SIGNALS, STOPPED
 from moore.studies.identity import content_hash, offline_config, offline_method, offline_run_id, run_id
 from moore.studies.study import Study
 
@@ -26,19 +24,32 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": s
 
 
 class UnitProcess:
-    """One unit as a process of its own; offline_only: its runs' offline stages and no more."""
+    """One unit as a process of its own; offline_only: its runs' offline stages and no more.
 
-    def __init__(self, study: str, runs: list[RunConfig], root: Path, device: str, offline_only: bool = False) -> None:
+    submission: of a scheduler, which says that no other process has this unit; begun: the share that was done before.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        runs: list[RunConfig],
+        root: Path,
+        device: str,
+        offline_only: bool = False,
+        name: str | None = None,
+        submission: str | None = None,
+        begun: float = 0.0,
+    ) -> None:
         self.study, self.runs, self.root, self.device = study, runs, root, device
-        self.offline_only = offline_only
-        methods = list(dict.fromkeys(offline_method(run) if offline_only else run.method for run in runs))
-        label = (
-            f"{runs[0].dataset or runs[0].env}-{'+'.join(methods) if len(methods) < 4 else f'{len(methods)}-methods'}"
-        )
-        digest = content_hash([to_mapping(offline_config(run) if offline_only else run) for run in runs])[:8]
-        self.name = f"{label.replace(':', '-').replace('/', '-')}-{'offline-' if offline_only else ''}{digest}"
-        self.folder = root / study / "units"
-        self.runs_root = root / study / "runs"
+        self.offline_only, self.submission, self.begun = offline_only, submission, begun
+        self.name = name or _name(runs, offline_only)
+        self.folder, self.runs_root = root / study / "units", root / study / "runs"
+        self.spec_path = self.folder / f"{self.name}.json"  # what its process reads
+        self.log_path = self.folder / f"{self.name}.log"  # what its processes said, one after the other
+        self.progress_path = self.folder / f"{self.name}.progress.json"  # how far it is
+        self.claim_path = self.folder / f"{self.name}.claim.json"  # who trains it
+        self.failed_path = self.folder / f"{self.name}.failed.json"  # how its attempts failed
+        self.split_path = self.folder / f"{self.name}.split.json"  # why it is trained as two halves from now on
         self.process: subprocess.Popen[bytes] | None = None
         self._finished = False  # once finished, the display need not look again
 
@@ -47,8 +58,8 @@ class UnitProcess:
         """Read the unit of a spec file. Raises UserError for a file that is not there or not one."""
         try:
             spec = json.loads(path.read_text())
-            runs = [from_mapping(values, str(path)) for values in spec["runs"]]
-            return UnitProcess(spec["study"], runs, Path(spec["root"]), spec["device"], spec["offline_only"])
+            runs = [from_mapping(values, str(path)) for values in spec.pop("runs")]
+            return UnitProcess(**spec | {"root": Path(spec["root"]), "runs": runs, "name": path.stem})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is not the spec of a unit ({error}); accepted: the same submit again") from None
 
@@ -60,31 +71,6 @@ class UnitProcess:
         offline = run.offline.updates * seeds * _update_cost(run, "cql_coef") if run.dataset else 0
         online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, "online_cql_coef")
         return (offline + (0 if self.offline_only else online)) * run.agent.batch_size * sum(run.agent.hidden)
-
-    @property
-    def spec_path(self) -> Path:
-        """What its process reads."""
-        return self.folder / f"{self.name}.json"
-
-    @property
-    def log_path(self) -> Path:
-        """What its processes said, one after the other."""
-        return self.folder / f"{self.name}.log"
-
-    @property
-    def claim_path(self) -> Path:
-        """Who trains it; see moore/run/claim.py."""
-        return self.folder / f"{self.name}.claim.json"
-
-    @property
-    def failed_path(self) -> Path:
-        """How its attempts failed."""
-        return self.folder / f"{self.name}.failed.json"
-
-    @property
-    def split_path(self) -> Path:
-        """Why it is trained as two halves from now on."""
-        return self.folder / f"{self.name}.split.json"
 
     def missing_stages(self) -> set[str]:
         """Return the offline stages of this unit that have not been published yet, by run id."""
@@ -98,15 +84,24 @@ class UnitProcess:
         self._finished = self._finished or all(is_finished(self.runs_root / run_id(run), run) for run in self.runs)
         return self._finished
 
-    def checkpoint_files(self) -> list[Path]:
-        """List its checkpoints and folders of rows."""
-        folder = self.root / self.study / "checkpoints"
-        return [path for path in folder.glob("*") if path.name.startswith(f"{self.name}.")]
+    def checkpoint_folder(self, stage: str) -> Path:
+        """Name the folder of a stage's checkpoints, or of rows that are not to be seen before it is finished."""
+        return self.root / self.study / "checkpoints" / f"{self.name}.{stage}"
+
+    def checkpoint_folders(self) -> list[Path]:
+        """List the folders that are there of stages under way."""
+        folders = (self.root / self.study / "checkpoints").glob("*")
+        return [folder for folder in folders if folder.name.startswith(f"{self.name}.")]
+
+    def checkpoint_count(self) -> int:
+        """Count the checkpoints that the stages under way have written."""
+        numbers = [[int(path.stem) for path in folder.glob("*.pt")] for folder in self.checkpoint_folders()]
+        return sum(1 + max(of_stage) for of_stage in numbers if of_stage)
 
     def forget_checkpoints(self) -> None:
         """Delete what a process left that was killed when its runs were finished already."""
-        for path in self.checkpoint_files():
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for folder in self.checkpoint_folders():
+            shutil.rmtree(folder, ignore_errors=True)
 
     def halves(self) -> list[UnitProcess]:
         """Return the same runs as two units; a seed's runs stay together, as they share an offline stage."""
@@ -121,60 +116,33 @@ class UnitProcess:
             return [self]
         return [part for half in self.halves() for part in half.parts()]
 
-    def write_spec(self, **more: Any) -> None:
+    def write_spec(self) -> None:
         """Write what its process reads. Raises UserError where it cannot be written."""
-        spec = {
-            "study": self.study,
-            "name": self.name,
-            "root": str(self.root),
-            "device": self.device,
-            "offline_only": self.offline_only,
-            "runs": [to_mapping(run) for run in self.runs],
-        }
-        write_json(self.spec_path, spec | more)
+        keys = ("study", "device", "offline_only", "submission", "begun")
+        spec = {key: getattr(self, key) for key in keys} | {"root": str(self.root)}
+        write_json(self.spec_path, spec | {"runs": [to_mapping(run) for run in self.runs]})
 
     def start(self, submission: str | None = None, environment: Mapping[str, str] | None = None) -> None:
-        """Start the process; the unit continues from its checkpoint if there is one.
-
-        submission: of a scheduler, which says that no other process has this unit.
-        """
+        """Start the process; the unit continues from its checkpoint if there is one."""
         self.process = None  # an earlier attempt's says nothing of this one
-        self.write_spec(submission=submission, progress=self.progress())
-        log = self.log_path.open("ab")
+        self.submission, self.begun = submission, self.progress()
+        self.write_spec()
         # one thread for each process: two oversubscribed torch processes are ten times slower
         own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "moore.run.unit", str(self.spec_path)],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | own | KEEP_MEMORY | dict(environment or {}),
-            start_new_session=True,
-        )
-        log.close()
-
-    def tell(self, number: signal.Signals) -> None:
-        """Send the process a signal: SIGKILL ends it now, the others at its next safe point."""
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def wait(self) -> None:
-        """Wait until the process has ended."""
-        assert self.process is not None
-        self.process.wait()
-
-    def ended_well(self, code: int | None) -> bool:
-        """Tell whether a process with this exit code has ended with every run finished."""
-        return code == 0 and self.finished()
-
-    def was_stopped(self, code: int | None) -> bool:
-        """Tell whether a process was told to end, and can go on; also by a signal before it listened."""
-        return code in (STOPPED, *(-number for number in SIGNALS))
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "moore.run.unit", str(self.spec_path)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | own | KEEP_MEMORY | dict(environment or {}),
+                start_new_session=True,
+            )
 
     def status(self) -> dict[str, Any]:
         """Read what the process last said about itself."""
         try:
-            return json.loads((self.folder / f"{self.name}.progress.json").read_text())
+            return json.loads(self.progress_path.read_text())
         except (OSError, ValueError):
             return {}
 
@@ -201,11 +169,20 @@ def _units(cohort: UnitProcess, live: Collection[str]) -> Iterator[UnitProcess]:
     for whole in cohort.parts():
         rest = [run for run in whole.runs if not is_finished(whole.runs_root / run_id(run), run)]
         free = [run for run in rest if run_id(run) not in live]
-        begun = len(free) == len(rest) and bool(whole.checkpoint_files())  # and killed between two manifests, maybe
+        begun = len(free) == len(rest) and bool(whole.checkpoint_folders())  # and killed between two manifests, maybe
         if not rest or len(free) == len(whole.runs) or begun:
             yield whole
         elif free:
             yield from _units(UnitProcess(whole.study, free, whole.root, whole.device), live)
+
+
+def _name(runs: list[RunConfig], offline_only: bool) -> str:
+    """Return a readable name that is unique for what is trained."""
+    methods = list(dict.fromkeys(offline_method(run) if offline_only else run.method for run in runs))
+    which = "+".join(methods) if len(methods) < 4 else f"{len(methods)}-methods"
+    label = f"{runs[0].dataset or runs[0].env}-{which}".replace(":", "-").replace("/", "-")
+    digest = content_hash([to_mapping(offline_config(run) if offline_only else run) for run in runs])[:8]
+    return f"{label}-{'offline-' if offline_only else ''}{digest}"
 
 
 def _update_cost(run: RunConfig, cql_coef: str) -> float:

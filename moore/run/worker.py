@@ -17,7 +17,7 @@ from moore.base.errors import Unavailable, UserError
 from moore.base.files import write_json
 from moore.run.display import View
 from moore.run.failures import LOG_LINES, OUT_OF_MEMORY, oom_kills, read_failure, record_failure, tail
-from moore.run.stop import StopRequest
+from moore.run.stop import SIGNALS, STOPPED, StopRequest
 from moore.run.units import UnitProcess
 
 POLL_SECONDS = 0.5
@@ -75,11 +75,11 @@ class Worker:
                 if self.waiting and not self.running and not self._ready():
                     break  # those that wait for a stage wait for another task
         except BaseException as error:
-            running = [unit for unit in self.running.values() if unit.process is not None]
-            for unit in running:
-                unit.tell(signal.SIGKILL if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
-            for unit in running:
-                unit.wait()
+            running = [unit.process for unit in self.running.values() if unit.process is not None]
+            for process in running:
+                process.send_signal(signal.SIGKILL if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+            for process in running:
+                process.wait()
             raise
         return not self.left
 
@@ -117,7 +117,8 @@ class Worker:
             self.left = self.left or bool(self.waiting or self.running)
             self._stopping = [unit for unit in self.running.values() if unit.process is not None]
         for unit in self._stopping:  # again, where this call has interrupted another one's telling
-            unit.tell(number)
+            assert unit.process is not None
+            unit.process.send_signal(number)
         self.waiting.clear()
 
     def _ready(self) -> UnitProcess | None:
@@ -152,10 +153,10 @@ class Worker:
                 self._leave(unit, str(error))
 
     def _ended(self, unit: UnitProcess, code: int | None) -> None:
-        if unit.ended_well(code):
+        if code == 0 and unit.finished():
             unit.failed_path.unlink(missing_ok=True)
             self._view.say(f"{unit.name}: finished", routine=True)
-        elif unit.was_stopped(code) or code is None:
+        elif code is None or code in (STOPPED, *(-number for number in SIGNALS)):  # also by a signal before it listened
             self._view.say(f"{unit.name}: stopped at a checkpoint", routine=self._told)
             self.left = True
         else:

@@ -17,6 +17,7 @@ from moore.data.make import make_self_dataset
 from moore.run.collect import collect
 from moore.run.local import run_study
 from moore.run.unit import Unit
+from moore.run.units import UnitProcess
 from moore.studies.study import Study, load_study
 
 SCALE: dict[str, Any] = {
@@ -102,13 +103,12 @@ def test_it_is_said_before_training(
 ) -> None:
     """The progress file is what `moore reproduce` shows from; the log is what a cluster keeps."""
     study = small_study(tmp_path, {"other": recorded("d4rl")})
-    shown: list[str] = []
-    monkeypatch.setattr(Unit, "_offline", lambda unit, *_: shown.append(unit.progress_path.read_text()))
+    unit, shown = UnitProcess(study.name, study.runs, tmp_path, "cpu"), list[str]()
+    monkeypatch.setattr(Unit, "_offline", lambda *_: shown.append(unit.progress_path.read_text()))
     for later in ("_publish_offline_rows", "_online"):
         monkeypatch.setattr(Unit, later, lambda *_: None)
-    (tmp_path / study.name / "units").mkdir(parents=True)
-    spec = {"study": study.name, "name": "unit", "root": str(tmp_path), "device": "cpu"}
-    Unit(spec | {"runs": [to_mapping(run) for run in study.runs]}, tmp_path / "spec.json").run()
+    unit.write_spec()
+    Unit(unit.spec_path).run()
     (warning,) = json.loads(shown[0])["warnings"]
     assert "was recorded with physics d4rl" in warning
     assert capsys.readouterr().err == f"moore: warning: {warning}\n"

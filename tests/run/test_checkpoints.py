@@ -1,12 +1,8 @@
-"""Checkpoint files: whole or not there, damage is noticed, the last two are kept, D_model is written once."""
+"""Checkpoint files: damage is noticed, the last two are kept, D_model is written once."""
 
 from __future__ import annotations
 
 import copy
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +13,10 @@ from hypothesis import strategies as st
 
 from moore.algorithm.replay import ModelBuffer
 from moore.base.errors import UserError
-from moore.base.files import replacing
 from moore.networks.batch import Batch
 from moore.run import sealed
-from moore.run.checkpoints import Checkpoints, ImaginedRows
-from moore.run.sealed import SEAL, Damaged, load, read_seal, save
+from moore.run.checkpoints import Checkpoints
+from moore.run.sealed import SEAL, Damaged, load, save
 from tests.support.harm import flip, no_room
 
 STATE: dict[str, Any] = {"x": torch.arange(1000.0), "n": 3, "none": None, "deep": [{"flag": True, "text": "µ"}]}
@@ -35,11 +30,10 @@ def same(state: dict[str, Any]) -> bool:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.pt"
-    save(path, STATE, number=7)
+    save(path, STATE)
     assert same(load(path))
-    assert read_seal(path).number == 7
     assert same(torch.load(path, weights_only=True))  # torch does not mind what stands behind its own content
-    save(path, {"other": 1}, number=8)
+    save(path, {"other": 1})
     assert load(path) == {"other": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["a.pt"]
 
@@ -74,38 +68,6 @@ def test_damage_is_noticed(draw: st.DataObject, saved: bytes, tmp_path_factory: 
     assert isinstance(error.value, Damaged) or "has format" in str(error.value)  # a flip in the number of the format
 
 
-def test_another_format_is_refused_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if the work of another version is taken for damage and begun anew."""
-    path = tmp_path / "a.pt"
-    monkeypatch.setattr(sealed, "FORMAT", sealed.FORMAT + 1)
-    save(path, STATE)
-    monkeypatch.undo()
-    with pytest.raises(UserError, match=rf"a\.pt: has format {sealed.FORMAT + 1}, this version of moore reads"):
-        Checkpoints(path, "cpu", print).load(lambda state: None)
-    assert path.exists()
-
-
-def test_content_and_name_reach_the_disk_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a power cut could leave a name without its content, or half a file under the name."""
-    path, events = tmp_path / "a.pt", list[str]()
-    fsync, replace = os.fsync, os.replace
-
-    def spied_fsync(descriptor: int) -> None:
-        events.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
-        fsync(descriptor)
-
-    def spied_replace(source: Path, target: Path) -> None:
-        events.append(f"rename {Path(source).name} to {Path(target).name}")
-        assert len(Path(source).read_bytes()) > 4000  # all of it
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", spied_fsync)
-    monkeypatch.setattr(os, "replace", spied_replace)
-    save(path, STATE)
-    temporary = f".a.pt.{socket.gethostname()}.{os.getpid()}.tmp"
-    assert events == [f"sync {temporary}", f"rename {temporary} to a.pt", f"sync {tmp_path.name}"]
-
-
 def test_no_room_and_no_right(tmp_path: Path) -> None:
     """Breaks if a full disk costs the old file, leaves half of the new one, or ends in torch's words."""
     path = tmp_path / "a.pt"
@@ -120,104 +82,89 @@ def test_no_room_and_no_right(tmp_path: Path) -> None:
         save(tmp_path / "taken" / "b.pt", STATE)
 
 
-def test_a_killed_writer_leaves_nothing_for_long(tmp_path: Path) -> None:
-    """Breaks if half files pile up, or the half file of a process that still writes is taken away."""
-    path = tmp_path / "a[1].json"
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    kept = [f".a[1].json.{socket.gethostname()}.{os.getppid()}.tmp", f".a[1].json.elsewhere.{dead.pid}.tmp"]
-    for name in [*kept, f".a[1].json.{socket.gethostname()}.{dead.pid}.tmp"]:
-        (tmp_path / name).write_text("half")
-    with replacing(path) as file:
-        file.write(b"{}")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(["a[1].json", *kept])
+def make(folder: Path, saves: int = 0) -> tuple[Checkpoints, list[str]]:
+    """Checkpoints in a folder, of which so many have been saved, and what they tell."""
+    told: list[str] = []
+    checkpoints = Checkpoints(folder, "cpu", told.append)
+    for step in range(saves):
+        checkpoints.save({"step": step})
+    return checkpoints, told
 
 
-def test_an_interrupted_writer_cleans_up(tmp_path: Path) -> None:
-    def interrupted() -> None:
-        with replacing(tmp_path / "a") as file:
-            file.write(b"half")
-            raise KeyboardInterrupt
+def anything(state: dict[str, Any]) -> None:
+    """Find nothing wrong with a state."""
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    make(tmp_path / "a", 5)
+    assert {path.name: load(path) for path in (tmp_path / "a").iterdir()} == {"3.pt": {"step": 3}, "4.pt": {"step": 4}}
+    again, told = make(tmp_path / "a")
+    assert again.load(anything) == {"step": 4}
+    assert told == []
+    again.remove()
     assert not list(tmp_path.iterdir())
+    assert again.load(anything) is None
 
 
-class TestCheckpoints:
-    """Two files, of which the newer one that can be used counts."""
+@pytest.mark.parametrize("reason", ["its content is not what was written", "its rows are lost"])
+def test_the_one_before_is_taken_where_the_newest_is_damaged_or_does_not_fit(reason: str, tmp_path: Path) -> None:
+    """Breaks if nobody is told, or the rejected one is taken later."""
+    make(tmp_path, 3)
+    if "content" in reason:
+        flip(tmp_path / "2.pt", 4321)
 
-    def make(self, folder: Path) -> tuple[Checkpoints, list[str]]:
-        told: list[str] = []
-        return Checkpoints(folder / "unit.pt", "cpu", told.append), told
+    def check(state: dict[str, Any]) -> None:
+        if state["step"] == 2:
+            raise Damaged(reason)
 
-    def test_the_last_two_are_kept(self, tmp_path: Path) -> None:
-        checkpoints, _ = self.make(tmp_path)
-        for step in range(5):
-            checkpoints.save({"step": step})
-            assert len(list(tmp_path.iterdir())) == min(2, step + 1)
-            assert sorted(load(path)["step"] for path in tmp_path.iterdir()) == [step - 1, step][-step - 1 :]
-        again, told = self.make(tmp_path)
-        assert again.load(lambda state: None) == {"step": 4}
-        assert told == []
-        again.remove()
-        assert not list(tmp_path.iterdir())
+    checkpoints, told = make(tmp_path)
+    assert checkpoints.load(check) == {"step": 1}
+    assert told == [f"{tmp_path / '2.pt'}: {reason}; goes on from the checkpoint before, 1.pt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["1.pt"]
+    checkpoints.save({"step": 99})
+    assert {path.name: load(path) for path in tmp_path.iterdir()} == {"1.pt": {"step": 1}, "2.pt": {"step": 99}}
 
-    @pytest.mark.parametrize("saves", [2, 3])
-    def test_a_damaged_newest_one_is_told_and_not_used(self, saves: int, tmp_path: Path) -> None:
-        checkpoints, _ = self.make(tmp_path)
-        for step in range(saves):
-            checkpoints.save({"step": step})
-        newest, other = checkpoints.paths[(saves - 1) % 2], checkpoints.paths[saves % 2]
-        flip(newest, 4321)
-        again, told = self.make(tmp_path)
-        assert again.load(lambda state: None) == {"step": saves - 2}
-        (text,) = told
-        assert text == f"{newest}: its content is not what was written; goes on from the other checkpoint, {other.name}"
-        again.save({"step": 99})  # over the damaged one
-        assert sorted(load(path)["step"] for path in tmp_path.iterdir()) == [saves - 2, 99]
 
-    def test_both_damaged(self, tmp_path: Path) -> None:
-        checkpoints, _ = self.make(tmp_path)
-        for step in range(2):
-            checkpoints.save({"step": step})
-        flip(checkpoints.paths[0], 999)
-        checkpoints.paths[1].write_bytes(checkpoints.paths[1].read_bytes()[:-1])
-        again, told = self.make(tmp_path)
-        assert again.load(lambda state: None) is None
-        (text,) = told
-        assert text.count("; ") == 2
-        assert text.endswith("that stage starts again")
-        assert not list(tmp_path.iterdir())
-        again.save({"step": 0})
-        assert again.load(lambda state: None) == {"step": 0}
+def test_both_damaged(tmp_path: Path) -> None:
+    make(tmp_path / "a", 2)
+    flip(tmp_path / "a" / "0.pt", 999)
+    (tmp_path / "a" / "1.pt").write_bytes(b"half")
+    checkpoints, told = make(tmp_path / "a")
+    assert checkpoints.load(anything) is None
+    (text,) = told
+    assert text.count("; ") == 2
+    assert text.endswith("that stage starts again")
+    assert not list(tmp_path.iterdir())
+    checkpoints.save({"step": 0})
+    assert checkpoints.load(anything) == {"step": 0}
 
-    def test_a_state_that_does_not_fit(self, tmp_path: Path) -> None:
-        checkpoints, told = self.make(tmp_path)
-        for step in range(2):
-            checkpoints.save({"step": step})
 
-        def check(state: dict[str, Any]) -> None:
-            if state["step"] == 1:
-                raise Damaged("its rows are lost")
+@pytest.mark.parametrize("reason", ["has format 2, this version of moore reads 1", "cannot be read"])
+def test_what_may_be_read_later_is_no_damage(reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if another version's work, or a moment's lack of permission (no superuser has one), costs the stage."""
+    monkeypatch.setattr(sealed, "FORMAT", 2 if "format" in reason else 1)
+    checkpoints, _ = make(tmp_path, 1)
+    monkeypatch.undo()
 
-        assert checkpoints.load(check) == {"step": 0}
-        assert told == [
-            f"{checkpoints.paths[1]}: its rows are lost; goes on from the other checkpoint, {checkpoints.paths[0].name}"
-        ]
+    def refuse(self: Path, mode: str) -> Any:
+        raise PermissionError(13, "Permission denied")
 
-    def test_a_file_that_may_not_be_read_is_no_damage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Breaks if a moment's lack of permission costs the stage. (A superuser may read everything.)"""
-        checkpoints, _ = self.make(tmp_path)
-        checkpoints.save({"step": 0})
-
-        def refuse(self: Path, mode: str) -> Any:
-            raise PermissionError(13, "Permission denied")
-
+    if "format" not in reason:
         monkeypatch.setattr(Path, "open", refuse)
-        with pytest.raises(UserError, match=r"unit\.pt: cannot be read \(Permission denied\)"):
-            checkpoints.load(lambda state: None)
-        assert checkpoints.paths[0].exists()
+    with pytest.raises(UserError, match=rf"0\.pt: {reason}"):
+        checkpoints.load(anything)
+    assert (tmp_path / "0.pt").exists()
+
+
+def with_rows(buffer: ModelBuffer) -> dict[str, Any]:
+    """A state with this D_model."""
+    return {"cohort": {"model_buffer": {"rows": buffer.rows, "written": buffer.written}}}
+
+
+def append(buffer: ModelBuffer, values: torch.Tensor, valid: torch.Tensor) -> None:
+    """Add transitions [R, B] that consist of these values."""
+    column = values[..., None]
+    buffer.append(Batch(column, column, values, column, values), valid)
 
 
 @settings(max_examples=60, deadline=None)
@@ -226,59 +173,63 @@ def test_imagined_rows(draw: st.DataObject, tmp_path_factory: pytest.TempPathFac
     """Breaks if D_model comes back otherwise from any of the last two checkpoints, or a row is written twice."""
     runs, capacity = draw.draw(st.integers(1, 3)), draw.draw(st.integers(0, 12))
     folder = tmp_path_factory.mktemp("rows")
-    buffer, rows = ModelBuffer(runs, capacity, 1, 1), ImaginedRows(folder / "unit.rows")
-    value, number = 0, 0
-    kept: list[tuple[dict[str, Any], torch.Tensor, torch.Tensor]] = []
+    buffer, (checkpoints, _) = ModelBuffer(runs, capacity, 1, 1), make(folder)
+    value, number, before = 0, 0, [0] * runs
+    kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for _ in range(draw.draw(st.integers(1, 12))):
         if capacity and draw.draw(st.booleans()):
             size = draw.draw(st.integers(1, capacity))
             valid = torch.tensor(draw.draw(st.lists(st.booleans(), min_size=runs * size, max_size=runs * size)))
-            numbers = torch.arange(value, value + runs * size, dtype=torch.float32).view(runs, size)
+            values = torch.arange(value, value + runs * size, dtype=torch.float32).view(runs, size)
+            append(buffer, values, valid.view(runs, size))
             value += runs * size
-            column = numbers[..., None]
-            buffer.append(Batch(column, column, numbers, column, numbers), valid.view(runs, size))
-        else:
-            before = kept[-1][2].tolist() if kept else [0] * runs
-            state = copy.deepcopy(rows.save(number, buffer.rows, buffer.written))
-            rows.forget()
-            kept = [*kept[-1:], (state, buffer.rows.clone(), buffer.written.clone())]
-            written = folder / "unit.rows" / f"{number}.rows"
-            if written.exists():
-                news = [min(n - m, capacity) for n, m in zip(buffer.written.tolist(), before, strict=True)]
-                assert read_seal(written).size == sum(news) * buffer.rows[0, 0].nbytes
-            number += 1
-    for state, expected, count in reversed(kept):
-        again = ImaginedRows(folder / "unit.rows")
-        found = again.load(state)
-        assert torch.equal(found["written"], count)
-        assert torch.equal(found["rows"], expected)
-    needed = {entry[0] for state, _, _ in kept for entry in state["files"]}
-    assert {int(path.stem) for path in (folder / "unit.rows").glob("*")} == needed
-    if kept:  # the older one is gone on with
-        state, expected, count = kept[0]
-        again.load(state)
-        more = again.save(number, expected, count + 1)
-        assert torch.equal(ImaginedRows(folder / "unit.rows").load(more)["rows"], expected)
+            continue
+        checkpoints.save(copy.deepcopy(with_rows(buffer)))
+        written = folder / f"{number}.rows"
+        news = [min(n - m, capacity) for n, m in zip(buffer.written.tolist(), before, strict=True)]
+        assert written.exists() == any(news)
+        if any(news):
+            assert [len(new) for new in load(written)["new"]] == news
+        kept[number], before = (buffer.rows.clone(), buffer.written.clone()), buffer.written.tolist()
+        number += 1
+    numbers = sorted(kept)[-2:]
+    needed = {n for last in numbers for n in load(folder / f"{last}.pt")["cohort"]["model_buffer"]["files"]}
+    assert {path.name for path in folder.iterdir()} == {*(f"{n}.pt" for n in numbers), *(f"{n}.rows" for n in needed)}
+    for last in reversed(numbers):
+        again, _ = make(folder)
+        state = again.load(anything)
+        assert state is not None
+        assert torch.equal(state["cohort"]["model_buffer"]["rows"], kept[last][0])
+        assert torch.equal(state["cohort"]["model_buffer"]["written"], kept[last][1])
+        (folder / f"{last}.pt").unlink()
+    if numbers and capacity:  # the older one is gone on with
+        buffer = ModelBuffer(runs, capacity, 1, 1)
+        buffer.load(state["cohort"]["model_buffer"])
+        append(buffer, torch.full((runs, 1), -1.0), torch.ones(runs, 1, dtype=torch.bool))
+        again.save(copy.deepcopy(with_rows(buffer)))
+        state = make(folder)[0].load(anything)
+        assert state is not None
+        assert torch.equal(state["cohort"]["model_buffer"]["rows"], buffer.rows)
 
 
-@pytest.mark.parametrize("harm", ["flip", "lose"])
+@pytest.mark.parametrize("harm", ["flip", "lose", "of another checkpoint"])
 def test_damaged_rows_are_damage_of_the_checkpoint(harm: str, tmp_path: Path) -> None:
     """Breaks if a damaged D_model is loaded. Both checkpoints may need the same file: each row is written once."""
-    told: list[str] = []
-    checkpoints, buffer = Checkpoints(tmp_path / "unit.pt", "cpu", told.append), ModelBuffer(2, 6, 1, 1)
+    (checkpoints, told), buffer = make(tmp_path), ModelBuffer(2, 6, 1, 1)
     for step in range(9):
-        column = torch.full((2, 3, 1), float(step))
-        buffer.append(Batch(column, column, column[..., 0], column, column[..., 0]), torch.ones(2, 3, dtype=torch.bool))
-        checkpoints.save({"cohort": {"model_buffer": {"rows": buffer.rows, "written": buffer.written}}})
-        assert len(list((tmp_path / "unit.rows").iterdir())) <= 3
-    path = tmp_path / "unit.rows" / "8.rows"
+        append(buffer, torch.full((2, 3), float(step)), torch.ones(2, 3, dtype=torch.bool))
+        checkpoints.save(with_rows(buffer))
+        assert len(list(tmp_path.glob("*.rows"))) <= 3
+    path = tmp_path / "8.rows"
     if harm == "flip":
         flip(path, 123)
-    else:
+    elif harm == "lose":
         path.unlink()
-    state = checkpoints.load(lambda state: None)
+    else:
+        save(path, load(path) | {"upto": [26, 27]})
+    state = checkpoints.load(anything)
     assert state is not None
     assert state["cohort"]["model_buffer"]["written"].tolist() == [24, 24]  # the checkpoint before
     assert state["cohort"]["model_buffer"]["rows"][:, :, 0].tolist() == 2 * [[6.0] * 3 + [7.0] * 3]
     (text,) = told
-    assert f"unit.pt: needs {path}, but" in text
+    assert f"8.pt: needs {path}, but" in text

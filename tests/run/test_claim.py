@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +40,6 @@ def test_a_process_that_was_cut_off_writes_no_more(tmp_path: Path, point: int, m
     run_to_end(write_spec(whole))
     path = write_spec(tmp_path / "cut")
     run_until(path, point)
-    spec = json.loads(path.read_text())
     files = lambda: {p: p.read_bytes() for p in path.parents[1].rglob("*") if p.is_file() and "units" not in str(p)}  # noqa: E731
     other = Claim(path.with_name("unit.claim.json"), "stamp")
 
@@ -56,7 +54,7 @@ def test_a_process_that_was_cut_off_writes_no_more(tmp_path: Path, point: int, m
 
     stop = TakenAt(4)
     with pytest.raises(Stopped) as stopped:
-        Unit(spec, path, stop).run()
+        Unit(path, stop).run()
     assert "is held by process" in stopped.value.reason
     assert files() == stop.before
     run_to_end(path)

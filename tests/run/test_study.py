@@ -50,9 +50,9 @@ def write_study(folder: Path, dataset: str = "self:pendulum-medium", **variants:
 def train(study: Study, root: Path) -> None:
     """The units of a study in this process."""
     for runs in study.cohorts():
-        name = UnitProcess(study.name, runs, root, "cpu").name
-        values = {"study": study.name, "name": name, "root": str(root), "device": "cpu"}
-        Unit(values | {"runs": [to_mapping(run) for run in runs]}, root / "spec.json").run()
+        unit = UnitProcess(study.name, runs, root, "cpu")
+        unit.write_spec()
+        Unit(unit.spec_path).run()
 
 
 def rows(study: Study, root: Path) -> pd.DataFrame:

@@ -19,7 +19,6 @@ from moore.base.lock import locked
 from moore.data.hdf5 import write_dataset
 from moore.data.make import make_self_dataset
 from moore.run.offline_cache import OfflineCache
-from moore.run.sealed import read_seal
 from moore.run.stop import STOPPED
 from moore.run.unit import main
 from tests.support.harm import flip, no_room
@@ -43,17 +42,25 @@ def path(tmp_path: Path, whole: Path) -> Path:
     return write_spec(tmp_path)
 
 
-def same_rows(path: Path, whole: Path) -> None:
-    pd.testing.assert_frame_equal(rows(path.parents[2]), rows(whole), check_exact=True)
+def ends_like(whole: Path, path: Path) -> list[str]:
+    """Run a unit to its end, with the rows of another root's and nothing left behind; returns its warnings."""
+    root = path.parents[2]
+    run_to_end(path)
+    pd.testing.assert_frame_equal(rows(root), rows(whole), check_exact=True)
+    assert not list((root / "tiny" / "checkpoints").glob("*"))
+    return status(root)["warnings"]
 
 
-def checkpoints(path: Path) -> list[str]:
-    folder = path.parents[1] / "checkpoints"
-    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+def checkpoints(path: Path, stage: str) -> list[Path]:
+    """The checkpoints of a stage, the newest first."""
+    files = (path.parents[1] / "checkpoints" / f"unit.{stage}").glob("*.pt")
+    return sorted(files, key=lambda file: int(file.stem), reverse=True)
 
 
-def warnings(path: Path) -> list[str]:
-    return status(path.parents[2])["warnings"]
+def at(path: Path, label: str, begin: float) -> bool:
+    """Whether a unit that was started then is at a label."""
+    now = status(path.parents[2])
+    return now.get("time", 0.0) >= begin and str(now.get("label", "")).startswith(label)
 
 
 def test_signals(path: Path, whole: Path) -> None:
@@ -65,9 +72,8 @@ def test_signals(path: Path, whole: Path) -> None:
     steps += [("online: moore", signal.SIGUSR2), ("online: moore", signal.SIGINT)]
     for label, number in steps:
         gate_of(path).write_text(label)
-        begin = time.time()
         process = fork(path, 3600.0)
-        assert wait_for(partial(_at, path, label, begin), process)
+        assert wait_for(partial(at, path, label, time.time()), process)
         assert process.pid is not None
         os.kill(process.pid, number)
         gate_of(path).unlink()
@@ -75,89 +81,72 @@ def test_signals(path: Path, whole: Path) -> None:
         assert process.exitcode == STOPPED
         last = path.with_suffix(".log").read_text().splitlines()[-1]
         assert last == f"moore: told to stop by {number.name}; the same command goes on"
-        assert any(name.endswith(".pt") for name in checkpoints(path))
-    run_to_end(path)
-    same_rows(path, whole)
-
-
-def _at(path: Path, label: str, begin: float) -> bool:
-    """Whether a unit that was started then is at a label."""
-    now = status(path.parents[2])
-    return now.get("time", 0.0) >= begin and str(now.get("label", "")).startswith(label)
+        assert checkpoints(path, label.partition(":")[0])
+    assert ends_like(whole, path) == []
 
 
 def test_a_second_ctrl_c_stops_at_once(path: Path) -> None:
     """Breaks if Ctrl-C, pressed again, waits for a safe point: here the process never reaches one."""
     process = fork(path, 3600.0, stuck=True)
-    assert wait_for(partial(_at, path, "offline: dynamics", 0.0), process)
+    assert wait_for(partial(at, path, "offline: dynamics", 0.0), process)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
     time.sleep(0.3)
     assert process.is_alive()
-    os.kill(process.pid, signal.SIGINT)
-    process.join(20)
+    for _ in range(60):  # a busy machine may not have noticed the first
+        if process.exitcode is None:
+            os.kill(process.pid, signal.SIGINT)
+            process.join(0.5)
     assert process.exitcode == 130
-    assert checkpoints(path) == ["unit.offline-rows"]
+    assert not checkpoints(path, "offline")
 
 
 @pytest.mark.parametrize("point", [1, 13, 20, 21, 22, 41, OFFLINE_POINTS, OFFLINE_POINTS + 1, OFFLINE_POINTS + 13])
 def test_stopped_at_a_safe_point(point: int, path: Path, whole: Path) -> None:
     """Breaks if a checkpoint misses something at one of the points where stages begin, change what they do, or end."""
     run_until(path, point)
-    assert ("unit.offline.pt" if point <= OFFLINE_POINTS else "unit.pt") in checkpoints(path)
-    run_to_end(path)
-    same_rows(path, whole)
-    assert checkpoints(path) == []
-    assert warnings(path) == []
+    assert checkpoints(path, "offline" if point <= OFFLINE_POINTS else "online")
+    assert ends_like(whole, path) == []
 
 
-@pytest.mark.parametrize("point", [40, OFFLINE_POINTS + 20])
-@pytest.mark.parametrize("both", [False, True])
-def test_damaged_checkpoints(both: bool, point: int, path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a damaged checkpoint is used, rows are not those of the one that is, or nobody is told."""
-    monkeypatch.setattr(moore.run.unit, "CHECKPOINT_SECONDS", 0.0)
+@pytest.mark.parametrize(("stage", "point"), [("offline", 40), ("online", OFFLINE_POINTS + 20)])
+@pytest.mark.parametrize("harm", ["damage", "damage both", "cut rows", "lose rows"])
+def test_what_is_harmed(
+    harm: str, stage: str, point: int, path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if a damaged checkpoint is used, or one whose rows are lost, or nobody is told."""
+    monkeypatch.setattr(moore.run.unit, "CHECKPOINT_SECONDS", 0.0 if "damage" in harm else 3600.0)
     run_until(path, point)
-    files = [file for file in (path.parents[1] / "checkpoints").glob("*.pt") if "offline" in file.name or point > 61]
-    newest, other = sorted(files, key=lambda path: read_seal(path).number, reverse=True)
-    flip(newest, 54321)
-    if both:
-        flip(other, 54321)
-    run_to_end(path)
-    (text,) = warnings(path)
-    assert text.startswith(f"{newest}: its content is not what was written" if not both else str(path.parents[1]))
-    assert text.endswith("that stage starts again" if both else f"goes on from the other checkpoint, {other.name}")
-    same_rows(path, whole)
-
-
-@pytest.mark.parametrize("point", [40, OFFLINE_POINTS + 20])
-@pytest.mark.parametrize("harm", ["cut", "delete"])
-def test_lost_rows(harm: str, point: int, path: Path, whole: Path) -> None:
-    """Breaks if a checkpoint is gone on with whose rows are lost: a run would end with rows missing."""
-    run_until(path, point)
-    file = next(path.parents[1].rglob("moore-*/rows.csv" if point > OFFLINE_POINTS else "rows.csv"))
-    if harm == "cut":
-        file.write_bytes(file.read_bytes()[:-1])
-    else:
-        file.unlink()
-    run_to_end(path)
-    (text,) = warnings(path)
-    assert f"rows are missing in {file}" in text
-    same_rows(path, whole)
+    newest, *others = checkpoints(path, stage)
+    file = next(path.parents[1].rglob("moore-*/rows.csv" if stage == "online" else "rows.csv"))
+    match harm:
+        case "damage":
+            flip(newest, 54321)
+            told = f"{newest}: its content is not what was written; goes on from the checkpoint before, {others[0].name}"
+        case "damage both":
+            for one in (newest, *others):
+                flip(one, 54321)
+            told = "that stage starts again"
+        case "cut rows":
+            file.write_bytes(file.read_bytes()[:-1])
+            told = f"rows are missing in {file}; that stage starts again"
+        case _:
+            file.unlink()
+            told = f"rows are missing in {file}; that stage starts again"
+    (text,) = ends_like(whole, path)
+    assert text.endswith(told)
 
 
 def test_a_damaged_offline_stage_is_trained_again(path: Path, whole: Path) -> None:
     run_until(path, OFFLINE_POINTS + 1)
     files = sorted((path.parents[2] / "cache" / "offline").glob("*.pt"))
     assert len(files) == 2
-    for file in files:
+    for file in (*files, *checkpoints(path, "online")):  # with one of these, the offline stages are needed no more
         flip(file, 4321)
-    for file in (path.parents[1] / "checkpoints").glob("unit*.pt"):  # with one, the offline stages are needed no more
-        file.unlink()
-    run_to_end(path)
-    texts = warnings(path)
+    first, *texts = ends_like(whole, path)
+    assert first.endswith("that stage starts again")
     assert len(texts) == 2
     assert all(text.endswith("that offline stage is trained again") for text in texts)
-    same_rows(path, whole)
 
 
 def test_killed_between_two_offline_stages_of_a_cohort(
@@ -177,16 +166,13 @@ def test_killed_between_two_offline_stages_of_a_cohort(
     with pytest.raises(KeyboardInterrupt):
         run_to_end(path)
     assert len(list((path.parents[2] / "cache" / "offline").glob("*.pt"))) == 1
-    run_to_end(path)
+    assert ends_like(whole, path) == []
     assert filled == [2, 2]
-    same_rows(path, whole)
-    assert checkpoints(path) == []
 
 
 @pytest.mark.parametrize("limit", [2000, 20_000])
 def test_disk_full(limit: int, path: Path, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if a full disk, met by rows or by a checkpoint, costs more than the time since the last checkpoint."""
-    before = path.read_text()
     run_until(path, 30)
     with no_room(limit):
         assert main(path) == 74
@@ -195,15 +181,12 @@ def test_disk_full(limit: int, path: Path, whole: Path, capsys: pytest.CaptureFi
     assert line.endswith("the same command goes on from the last checkpoint")
     assert "cannot be written (File too large)" in line
     assert ("rows.csv" in line) == (limit == 2000)
-    assert not [file for file in path.parents[1].rglob("*.tmp")]
-    assert path.read_text() == before
-    run_to_end(path)
-    same_rows(path, whole)
+    assert not list(path.parents[1].rglob("*.tmp"))
+    ends_like(whole, path)
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_spec(tmp_path)
-    (tmp_path / "tiny" / "runs").rmdir()
     (tmp_path / "tiny" / "runs").write_text("a file where a folder should be")
     assert main(path) == 74
     (line,) = capsys.readouterr().err.splitlines()
@@ -219,34 +202,20 @@ def test_other_data_under_a_checkpoint(tmp_path: Path) -> None:
         if point:
             run_until(paths[name], point)
     write_dataset(file, make_self_dataset("pendulum", "random", 400, seed=1))
-    for path in paths.values():
-        run_to_end(path)
-    assert warnings(paths["whole"]) == []
+    run_to_end(paths["whole"])
     for name, reason in (("offline", "it is of other data or other stages"), ("online", "its dataset has changed")):
-        (text,) = warnings(paths[name])
+        (text,) = ends_like(tmp_path / "whole", paths[name])
         assert text.endswith(f"{reason}; that stage starts again")
-        pd.testing.assert_frame_equal(rows(tmp_path / name), rows(tmp_path / "whole"), check_exact=True)
-
-
-def test_other_settings_under_a_checkpoint(path: Path) -> None:
-    """Breaks if a unit of the same name goes on with other settings, or its checkpoint is lost when it is refused."""
-    run_until(path, OFFLINE_POINTS + 5)
-    before = {file: file.read_bytes() for file in (path.parents[1] / "checkpoints").rglob("*.pt")}
-    write_spec(path.parents[2], online={"utd_ratio": 3}, sampling={"decay_rate": 4.0})
-    with pytest.raises(UserError) as error:
-        run_to_end(path)
-    for run in (0, 1):
-        assert f"run {run}.online.utd_ratio is 1 there and 3 here" in str(error.value)
-        assert f"run {run}.sampling.decay_rate is 1.0 there and 4.0 here" in str(error.value)
-    assert "gamma" not in str(error.value)
-    assert {file: file.read_bytes() for file in before} == before
 
 
 def test_another_device_under_a_checkpoint(path: Path) -> None:
+    """Breaks if a stage goes on with other random numbers, or its checkpoint is lost when that is refused."""
     run_until(path, OFFLINE_POINTS + 5)
+    before = checkpoints(path, "online")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"device": "meta"}))
     with pytest.raises(UserError, match=r"was begun on cpu, --device is meta; accepted: the same, or another --root"):
         run_to_end(path)
+    assert checkpoints(path, "online") == before
 
 
 def test_commits_of_all_code_that_trained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,16 +236,13 @@ def test_a_clock_that_is_set(path: Path, whole: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(time, "time", lambda: start - 86_400 * (monotonic() - first))
     monkeypatch.setattr(moore.run.unit, "CHECKPOINT_SECONDS", 0.0)
     run_until(path, OFFLINE_POINTS + 30)
-    assert {"unit.pt", "unit.other.pt"} <= set(checkpoints(path))
-    run_to_end(path)
-    same_rows(path, whole)
-    for file in (path.parents[1] / "runs").glob("*/rows.csv"):
-        seconds = pd.read_csv(file)["wall_seconds"]
+    assert len(checkpoints(path, "online")) == 2
+    ends_like(whole, path)
+    for folder in (path.parents[1] / "runs").iterdir():
+        seconds = pd.read_csv(folder / "rows.csv")["wall_seconds"]
         assert seconds.is_monotonic_increasing
-        assert seconds.iloc[0] >= 0
-        assert seconds.iloc[-1] < 3600
-    for file in (path.parents[1] / "runs").glob("*/manifest.json"):
-        assert 0 <= json.loads(file.read_text())["wall_seconds"] < 3600
+        assert 0 <= seconds.iloc[0] <= seconds.iloc[-1] < 3600
+        assert 0 <= json.loads((folder / "manifest.json").read_text())["wall_seconds"] < 3600
 
 
 def test_two_processes_on_one_unit(path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,4 +259,4 @@ def test_two_processes_on_one_unit(path: Path, whole: Path, monkeypatch: pytest.
         assert status(path.parents[2]) == {}
     process.join()
     assert process.exitcode == 0
-    same_rows(path, whole)
+    pd.testing.assert_frame_equal(rows(path.parents[2]), rows(whole), check_exact=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -19,51 +17,24 @@ import pytest
 
 import moore.run.unit
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.config import RunConfig, from_mapping, to_mapping
+from moore.algorithm.config import RunConfig, from_mapping
 from moore.run.recorder import Recorder
 from moore.run.stop import Stopped, StopRequest
 from moore.run.unit import Unit
+from moore.run.units import UnitProcess
 from moore.studies.axes import merge
+from tests.support.core import TINY
 
-RUN: dict[str, Any] = {
-    "env": "pendulum",
-    "dataset": "self:pendulum-medium",
-    "dataset_transitions": 300,
-    "eval_episodes": 2,
-    "agent": {"hidden": [8], "batch_size": 8, "normalize_obs": True},
-    "dynamics": {
-        "ensemble_size": 3,
-        "num_elites": 2,
-        "hidden": [8],
-        "weight_decay": [0.0, 0.0],
-        "batch_size": 8,
-        "epoch_updates": 5,
-        "offline_max_updates": 20,
-        "online_max_updates": 5,
+RUN: dict[str, Any] = merge(
+    TINY,
+    {
+        "dataset": "self:pendulum-medium",
+        "dataset_transitions": 300,
+        "agent": {"normalize_obs": True},
+        "dynamics": {"epoch_updates": 5, "offline_max_updates": 20, "online_max_updates": 5},
+        "offline": {"updates": 40, "eval_interval": 20},
     },
-    "rollout": {"length": 2, "batch_size": 8, "retain": 3},
-    "offline": {"updates": 40, "rollout_interval": 10, "eval_interval": 20},
-    "online": {"epochs": 3, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
-}
-
-# Saves at every opportunity and kills itself at the n-th evaluation, after rows that no checkpoint knows of.
-DRIVER = """
-import json, os, signal, sys
-from pathlib import Path
-import moore.run.unit
-from moore.run.recorder import Recorder
-moore.run.unit.CHECKPOINT_SECONDS = -1.0
-original, left = Recorder.evaluation, int(sys.argv[2])
-def evaluation(self, *args, **kwargs):
-    global left
-    original(self, *args, **kwargs)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-Recorder.evaluation = evaluation
-path = Path(sys.argv[1])
-moore.run.unit.Unit(json.loads(path.read_text()), path).run()
-"""
+)
 
 FORKS = multiprocessing.get_context("forkserver")  # it has torch already, which takes seconds to import
 FORKS.set_forkserver_preload(["tests.support.resume_warm", "tests.support.resume_units"])
@@ -74,15 +45,11 @@ def write_spec(root: Path, **changes: Any) -> Path:
     return write_unit(root, [from_mapping(merge(RUN, changes | {"seed": seed}), "test") for seed in (0, 1)])
 
 
-def write_unit(root: Path, runs: Sequence[RunConfig]) -> Path:
+def write_unit(root: Path, runs: list[RunConfig]) -> Path:
     """The spec of a unit of these runs below root."""
-    configs = [to_mapping(run) for run in runs]
-    spec = {"study": "tiny", "name": "unit", "root": str(root), "device": "cpu", "runs": configs}
-    path = root / "tiny" / "units" / "unit.json"
-    for folder in ("units", "runs"):
-        (root / "tiny" / folder).mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(spec))
-    return path
+    unit = UnitProcess("tiny", runs, root, "cpu", name="unit")
+    unit.write_spec()
+    return unit.spec_path
 
 
 def rows(root: Path) -> pd.DataFrame:
@@ -116,18 +83,12 @@ class StopAt(StopRequest):
 def run_until(path: Path, point: int) -> None:
     """Run a unit in this process until it is told to stop at a safe point."""
     with pytest.raises(Stopped):
-        Unit(json.loads(path.read_text()), path, StopAt(point)).run()
+        Unit(path, StopAt(point)).run()
 
 
 def run_to_end(path: Path) -> None:
     """Run a unit in this process to its end."""
-    Unit(json.loads(path.read_text()), path).run()
-
-
-def kill_at_evaluation(path: Path, count: int) -> None:
-    """Run a unit in a process of its own that kills itself at its n-th evaluation."""
-    done = subprocess.run([sys.executable, "-c", DRIVER, str(path), str(count)], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    Unit(path).run()
 
 
 def fork(path: Path, seconds: float, stuck: bool = False) -> BaseProcess:
