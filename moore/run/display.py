@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -17,18 +16,8 @@ from moore.run.units import UnitProcess
 LINE_SECONDS = 60.0  # between two tables where there is no terminal to redraw
 
 
-class View(Protocol):
-    """What a worker tells of itself."""
-
-    def say(self, text: str, routine: bool = False) -> None:
-        """Take one line. routine: a unit was started or is finished, as expected."""
-
-    def show(self, units: Sequence[UnitProcess]) -> None:
-        """Look at the units; called several times a second."""
-
-
 class TaskLog:
-    """Every line on stderr with its time, and no table: for a task of a cluster."""
+    """Every line on stderr with its time, and no table: for a task of a cluster. The methods are `Display`'s."""
 
     def say(self, text: str, routine: bool = False) -> None:
         """Print the line."""
@@ -60,12 +49,12 @@ class Display:
         self._live.stop()
 
     def say(self, text: str, routine: bool = False) -> None:
-        """Print the line above the table, unless it says what the table shows."""
+        """Print a line above the table; a routine one, of a start or an end, says what the table shows."""
         if not routine:
             self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def show(self, units: Sequence[UnitProcess]) -> None:
-        """Print the units' new warnings, each once, and the table when it is time."""
+        """Print the units' new warnings, each once, and the table when it is time; called several times a second."""
         for warning in [text for unit in units for text in unit.status().get("warnings", [])]:
             if warning not in self._warned:
                 self._warned.add(warning)

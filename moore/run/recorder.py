@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 
 from moore.algorithm.config import RunConfig
-from moore.base.files import GOES_ON, cannot_write, replacing
+from moore.base.files import GOES_ON, cannot_write
 from moore.data.scores import normalized_score
 from moore.studies.identity import dataset_label, run_id
 
 COLUMNS = (
     "study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value",
 )  # fmt: skip
+HEADER = (",".join(COLUMNS) + "\n").encode()
 DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
 
 
 class Recorder:
     """Writes the rows of a cohort's runs and tells the display how far they are.
 
-    Files lie in <root>/<run id>/rows.csv. Rows after the last checkpoint are cut off on resume (`rewind`), so that an
+    Files lie in <root>/<run id>/rows.csv; `rewind` comes first. It cuts off rows after the last checkpoint, so that an
     interrupted run ends with the same rows as an uninterrupted one. Raises UserError where rows cannot be written.
     check is called before they are, and raises where they are another process's to write.
     """
@@ -52,9 +53,6 @@ class Recorder:
         for path in self.paths:
             with _can_write(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if not path.exists():
-                    with replacing(path) as file:
-                        file.write((",".join(COLUMNS) + "\n").encode())
                 path.open("a").close()
 
     def costs(self) -> dict[str, float]:
@@ -74,8 +72,7 @@ class Recorder:
         by_method: dict[str, list[float]] = {}
         for method, score in zip(self.methods, scores, strict=True):
             by_method.setdefault(method, []).append(score)
-        self._status["scores"] = {method: float(np.mean(values)) for method, values in by_method.items()}
-        self.display(self._status)
+        self._show(scores={method: float(np.mean(values)) for method, values in by_method.items()})
 
     def training(self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]]) -> None:
         """Write training metrics; a run whose losses are not finite is recorded as diverged."""
@@ -87,14 +84,11 @@ class Recorder:
 
     def stage(self, label: str) -> None:
         """Tell the display what runs now."""
-        self._status |= {"label": label}
-        self.display(self._status)
+        self._show(label=label)
 
     def progress(self, phase: str, done: int, total: int) -> None:
         """Tell the display how far the stage is."""
-        label = f"{phase}: {', '.join(dict.fromkeys(self.methods))}"
-        self._status |= {"label": label, "done": done, "total": total}
-        self.display(self._status)
+        self._show(label=f"{phase}: {', '.join(dict.fromkeys(self.methods))}", done=done, total=total)
 
     def state(self) -> dict[str, Any]:
         """Positions in the files, for the checkpoint; the rows up to there are on the disk."""
@@ -108,24 +102,23 @@ class Recorder:
             "cpu_seconds": self._cpu(),
         }
 
-    def rewind(self, state: Mapping[str, Any]) -> None:
-        """Cut the files back to a checkpoint's positions; a run that goes on is not finished."""
+    def rewind(self, state: Mapping[str, Any] | None) -> None:
+        """Cut the files back to a checkpoint's positions, or to nothing; a run that goes on is not finished."""
         self._check()
-        for path, size in zip(self.paths, state["sizes"], strict=True):
+        sizes = state["sizes"] if state else [len(HEADER)] * len(self.paths)
+        for path, size in zip(self.paths, sizes, strict=True):
             path.with_name("manifest.json").unlink(missing_ok=True)
             with _can_write(path), path.open("r+b") as file:
+                file.write(HEADER)
                 file.truncate(size)
-        self.diverged = list(state["diverged"])
-        self.wall_seconds, self.cpu_seconds = state["wall_seconds"], state["cpu_seconds"]
-        self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
+        if state:
+            self.diverged = list(state["diverged"])
+            self.wall_seconds, self.cpu_seconds = state["wall_seconds"], state["cpu_seconds"]
+            self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
 
-    def restart(self) -> None:
-        """Forget rows of an attempt that left no checkpoint; a run that starts again is not finished."""
-        self._check()
-        for path in self.paths:
-            path.with_name("manifest.json").unlink(missing_ok=True)
-            with _can_write(path):
-                path.write_text(",".join(COLUMNS) + "\n")
+    def _show(self, **news: Any) -> None:
+        self._status |= news
+        self.display(self._status)
 
     def _wall(self) -> float:
         return self.wall_seconds + time.monotonic() - self._start_wall

@@ -145,11 +145,9 @@ class Unit:
     ) -> None:
         """Train a stage to its end from a saved state or its beginning; more: what its checkpoints say beside it."""
         self._commits = list(dict.fromkeys([*(saved["git_commits"] if saved else []), self._facts["git_commit"]]))
+        recorder.rewind(saved and saved["recorder"])
         if saved:
-            recorder.rewind(saved["recorder"])
             cohort.load(saved["cohort"])
-        else:
-            recorder.restart()
 
         def save() -> None:
             self._claim.check()

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from moore.base.errors import Unavailable, UserError
 from moore.base.files import write_json
-from moore.run.display import View
+from moore.run.display import Display, TaskLog
 from moore.run.failures import LOG_LINES, OUT_OF_MEMORY, oom_kills, read_failure, record_failure, tail
 from moore.run.stop import SIGNALS, STOPPED, StopRequest
 from moore.run.units import UnitProcess
@@ -36,7 +36,7 @@ class Worker:
         self,
         units: Sequence[UnitProcess],
         slots: Sequence[Mapping[str, str]],
-        view: View,
+        view: Display | TaskLog,
         attempts: int = ATTEMPTS,
         submission: str | None = None,
         needs: Mapping[str, Sequence[str]] | None = None,
@@ -103,12 +103,11 @@ class Worker:
         if self._told:
             failed = [unit for unit in failed if read_failure(unit)["final"]]
         if failed:
-            count = f"{len(failed)} of {len(self.units)} units failed"
-            raise UserError("; ".join([count, *(self._explain(unit) for unit in failed)]))
-
-    def _explain(self, unit: UnitProcess) -> str:
-        failure = read_failure(unit)
-        return f"{unit.name} {failure['kind']}: {failure['reason']} (log: {unit.log_path})"
+            words = [f"{len(failed)} of {len(self.units)} units failed"]
+            for unit in failed:
+                failure = read_failure(unit)
+                words.append(f"{unit.name} {failure['kind']}: {failure['reason']} (log: {unit.log_path})")
+            raise UserError("; ".join(words))
 
     def _tell(self, number: signal.Signals) -> None:
         """Send the running units a signal, and start no more."""

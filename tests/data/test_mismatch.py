@@ -10,7 +10,6 @@ import yaml
 
 from analysis.io.rows import load_study as load_rows
 from analysis.output.notes import notes
-from moore.algorithm.config import to_mapping
 from moore.data.check import physics_mismatch, replay_error
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.make import make_self_dataset

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import fields, replace
+import os
+import shlex
+import signal
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moore.agents.sac import SACConfig
 from moore.base.errors import UserError
+from moore.base.lock import locked
 from moore.data.behaviours import kept_snapshots, load_behaviours
 from moore.data.make import make_self_dataset
-from moore.run.behaviours import (
-    BehaviourConfig,
-    BehaviourTraining,
-    check_config,
-    command,
-    export,
-    main,
-    train,
-)
+from moore.run.behaviours import BehaviourConfig, BehaviourTraining, command, main, train
+from moore.run.stop import STOPPED, Stopped
+from tests.support.resume_units import FORKS, StopAt, speak_into, wait_for
 
 CONFIG = BehaviourConfig(
     "pendulum",
@@ -34,33 +34,111 @@ CONFIG = BehaviourConfig(
     exploration_steps=20,
     snapshot_interval=40,
     episodes=2,
-    sac=SACConfig(hidden=(8,), batch_size=8),
+    sac=SACConfig(hidden=(8,), batch_size=8, critic_layer_norm=True),
 )
 
 
-def test_resumed_ladder_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    """Breaks if the checkpoint lacks anything that training depends on, or the export loses a snapshot."""
-    whole = replace(CONFIG, checkpoint=tmp_path / "whole", out=tmp_path / "out")
-    halves = replace(CONFIG, checkpoint=tmp_path / "halves", out=tmp_path / "resumed")
-    export(train(whole))
-    train(replace(halves, max_steps=40))
-    torch.rand(1)  # a global draw in between must not matter
-    export(train(halves))
-    first, second = (load_behaviours("pendulum", folder) for folder in (whole.out, halves.out))
+def config(folder: Path, **changes: Any) -> BehaviourConfig:
+    return replace(CONFIG, checkpoint=folder / "state", out=folder / "out", **changes)
+
+
+def words(folder: Path, *more: str) -> list[str]:
+    """`config` as words of a command line, and more of them."""
+    return [*shlex.split(command(CONFIG))[3:], f"--checkpoint={folder / 'state'}", f"--out={folder / 'out'}", *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ladder of an uninterrupted training."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert main(words(folder)) == 0
+    return folder / "out"
+
+
+def same_ladder(folder: Path, whole: Path) -> None:
+    first, second = load_behaviours("pendulum", whole), load_behaviours("pendulum", folder)
     np.testing.assert_array_equal(first.params, second.params)
-    assert first.env_steps.tolist() == [40, 80, 120]
-    assert first.medium == second.medium == 0
-    assert first.expert == second.expert == np.argmax(first.scores)
+    np.testing.assert_array_equal(first.scores, second.scores)
     assert first.provenance["curve"] == second.provenance["curve"]
+    assert (first.medium, first.expert) == (second.medium, second.expert)
 
 
-def test_command_names_every_setting_that_is_not_a_default() -> None:
+def test_a_ladder_with_all_qualities(whole: Path) -> None:
+    behaviours = load_behaviours("pendulum", whole)
+    assert behaviours.env_steps.tolist() == [40, 80, 120]
+    assert behaviours.medium == 0
+    assert behaviours.expert == np.argmax(behaviours.scores)
+    for quality in ("medium", "expert", "medium-expert", "full-replay"):
+        assert len(make_self_dataset("pendulum", quality, 400, behaviours_dir=whole)) == 400
+
+
+def test_training_in_pieces(tmp_path: Path, whole: Path) -> None:
+    """Breaks if a checkpoint lacks anything that training depends on, or a ladder cannot be gone on with."""
+    for point in (7, 13, 19):
+        with pytest.raises(Stopped):
+            train(config(tmp_path), StopAt(point))
+    train(config(tmp_path, max_steps=40))
+    torch.rand(1)  # a global draw in between must not matter
+    for point in (1, 39):
+        with pytest.raises(Stopped):
+            train(config(tmp_path), StopAt(point))
+    train(config(tmp_path)).export()
+    same_ladder(tmp_path / "out", whole)
+
+
+def test_two_trainings_of_one_ladder(tmp_path: Path) -> None:
+    """Breaks if a second process writes into the first one's checkpoints."""
+    in_use = pytest.raises(UserError, match=rf"pendulum-seed0 is in use by process {os.getpid()} on ")
+    with locked(tmp_path / "state" / "pendulum-seed0.lock", "the ladder"), in_use:
+        train(config(tmp_path))
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["pendulum-seed0.lock"]
+
+
+def _train(folder: Path) -> None:
+    speak_into(folder / "log")
+    snapshot = BehaviourTraining.snapshot
+
+    def wait(training: BehaviourTraining) -> str:
+        while training.step == 80 and not (folder / "go on").exists():
+            time.sleep(0.005)
+        return snapshot(training)
+
+    BehaviourTraining.snapshot = wait  # type: ignore[method-assign]
+    sys.exit(main(words(folder)))
+
+
+def test_a_signal(tmp_path: Path, whole: Path) -> None:
+    process = FORKS.Process(target=_train, args=(tmp_path,))
+    process.start()
+    log = tmp_path / "log"
+    assert wait_for(lambda: log.exists() and "pendulum 40 steps" in log.read_text(), process)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    (tmp_path / "go on").touch()
+    process.join()
+    assert process.exitcode == STOPPED
+    last = log.read_text().splitlines()[-1]
+    assert last == "moore.run.behaviours: told to stop by SIGTERM; the same command goes on"
+    assert not (tmp_path / "out").exists()
+    assert main(words(tmp_path)) == 0
+    same_ladder(tmp_path / "out", whole)
+
+
+def test_a_checkpoint_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a ladder is continued with other settings than it was begun with, and its provenance names the last."""
+    train(config(tmp_path, max_steps=0))
+    assert main(words(tmp_path, "--sac.batch-size=4")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "state") in line
+    assert "'batch_size': 8" in line
+    assert not (tmp_path / "out").exists()
+    assert main(words(tmp_path)) == 0
+
+
+def test_the_command_repeats_the_training() -> None:
     """Breaks if a provenance file's command would train something else."""
-    text = command(CONFIG)
-    for part in ("pendulum", "--medium-score -200.0", "--max-steps 120", "--sac.hidden 8", "--sac.batch-size 8"):
-        assert part in text
-    assert "--seed" not in text
-    assert json.dumps(text)
+    assert tyro.cli(BehaviourConfig, args=shlex.split(command(CONFIG))[3:]) == CONFIG
+    assert "--seed" not in command(CONFIG)
 
 
 @settings(max_examples=200, deadline=None)
@@ -82,116 +160,48 @@ def test_thinning_keeps_the_marked_snapshots(data: st.DataObject, count: int, si
         assert all(gaps <= np.ceil((end - begin) / (size - 1)) + 1)
 
 
-def ladder_with(scores: list[float], out: Path) -> BehaviourTraining:
-    """A finished training whose snapshots have these scores; snapshot i consists of i's only."""
-    training = BehaviourTraining(replace(CONFIG, medium_score=40.0, ladder_size=2, out=out))
-    for i, score in enumerate(scores):
-        params = torch.full_like(training.agent.actor_params[0], i)
-        training.ladder.append(
-            {"env_steps": 40 * (i + 1), "return": score, "score": score, "alpha": 1.0, "params": params}
-        )
-    return training
-
-
-def test_exported_expert_is_the_best_snapshot(tmp_path: Path) -> None:
-    export(ladder_with([0, 10, 45, 30, 60, 99, 80, 99, 70], tmp_path))
-    behaviours = load_behaviours("pendulum", tmp_path)
-    # two snapshots up to medium, two from there to the end, and the expert, which thinning alone would drop
-    assert behaviours.params[:, 0].tolist() == [0, 2, 5, 8]
-    assert behaviours.scores.tolist() == [0, 45, 99, 70]
-    assert (behaviours.medium, behaviours.expert) == (1, 2)
-    assert behaviours.provenance["expert"] == 2
-    assert len(behaviours.provenance["curve"]) == 9
-
-
-def test_export_of_a_training_that_stopped_at_medium(tmp_path: Path) -> None:
-    """The best snapshot is then medium itself, which is no expert."""
-    export(ladder_with([0, 10, 45], tmp_path))
-    behaviours = load_behaviours("pendulum", tmp_path)
-    assert behaviours.params[:, 0].tolist() == [0, 2]
-    assert (behaviours.medium, behaviours.expert) == (1, None)
-    assert "expert" not in behaviours.provenance
-
-
-def arguments(folder: Path, *more: str) -> list[str]:
-    """CONFIG as words of a command line, without its medium score."""
-    words = "pendulum --max-steps 120 --exploration-steps 20 --snapshot-interval 40 --episodes 2 --sac.hidden 8"
-    return [*words.split(), f"--checkpoint={folder / 'state'}", f"--out={folder / 'out'}", *more]
-
-
-def test_command_line_makes_a_ladder_with_all_qualities(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments(tmp_path, "--medium-score=-200", "--sac.batch-size=8")) == 0
-    assert "pendulum 120 steps" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("scores", "kept", "medium", "expert"),
+    [
+        # two snapshots up to medium, two from there to the end, and the expert, which thinning alone would drop
+        ([0, 10, 45, 30, 60, 99, 80, 99, 70], [0, 2, 5, 8], 1, 2),
+        # the training stopped at medium: the best snapshot is then medium itself, which is no expert
+        ([0, 10, 45], [0, 2], 1, None),
+    ],
+)
+def test_what_is_exported(scores: list[int], kept: list[int], medium: int, expert: int | None, tmp_path: Path) -> None:
+    training = BehaviourTraining(config(tmp_path, medium_score=40.0, ladder_size=2))
+    like = training.agent.actor_params[0]
+    training.ladder = {
+        "env_steps": [40 * (i + 1) for i in range(len(scores))],
+        "return": [float(score) for score in scores],
+        "score": [float(score) for score in scores],
+        "params": [torch.full_like(like, i) for i in range(len(scores))],  # snapshot i consists of i's only
+    }
+    training.export()
     behaviours = load_behaviours("pendulum", tmp_path / "out")
-    assert behaviours.env_steps.tolist() == [40, 80, 120]
-    assert behaviours.expert == np.argmax(behaviours.scores)
-    for quality in ("medium", "expert", "medium-expert", "full-replay"):
-        assert len(make_self_dataset("pendulum", quality, 400, behaviours_dir=tmp_path / "out")) == 400
-
-
-def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
-    assert "python -m moore.run.behaviours halfcheetah --medium-score 41" in text
-    for field in fields(BehaviourConfig):
-        if field.name == "env":
-            assert "one of moore.envs.spec.ENVIRONMENTS" in text
-        elif field.name != "sac":
-            option = f"--{field.name.replace('_', '-')}"
-            assert re.search(rf"{option} \S+ [^()]{{10,}}.*?\((default|required)", text), option
-    assert "--sac.hidden" in text
+    assert behaviours.params[:, 0].tolist() == kept
+    assert behaviours.scores.tolist() == [scores[i] for i in kept]
+    assert (behaviours.medium, behaviours.expert) == (medium, expert)
+    assert behaviours.provenance.get("expert") == expert
+    assert len(behaviours.provenance["curve"]) == len(scores)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("word", "message"),
     [
-        (["--max-steps=-1"], "--max-steps is -1; accepted: 0 to 1000000"),
-        (["--snapshot-interval=0"], "--snapshot-interval is 0; accepted: 1 or more"),
-        (["--ladder-size=1"], "--ladder-size is 1; accepted: 2 or more"),
-        (["--seed=-1"], "--seed is -1; accepted: 0 or more"),
-        (["--physics=d4rl"], "pendulum has no physics 'd4rl'"),
+        ("--max-steps=-1", "--max_steps: -1 "),
+        ("--max-steps=1000001", "--max_steps: 1000001 "),
+        ("--snapshot-interval=0", "--snapshot_interval: 0 "),
+        ("--ladder-size=1", "--ladder_size: 1 "),
+        ("--seed=-1", "--seed: -1 "),
+        ("--physics=d4rl", "pendulum has no physics 'd4rl'"),
+        ("hoper", "did you mean 'hopper'"),
     ],
 )
-def test_bad_settings(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(arguments(tmp_path, "--medium-score=1", *words)) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_no_training_beyond_the_replay_buffer() -> None:
-    check_config(replace(CONFIG, max_steps=1_000_000))
-    with pytest.raises(UserError, match="--max-steps is 1000001; accepted: 0 to 1000000"):
-        check_config(replace(CONFIG, max_steps=1_000_001))
-
-
-def test_unknown_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["hoper", "--medium-score=1", f"--checkpoint={tmp_path}"]) == 2
-    assert "did you mean 'hopper'" in capsys.readouterr().err
-
-
-def test_a_checkpoint_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a ladder is continued with other settings than it was begun with, and its provenance names the last."""
-    words = ["pendulum", "--medium-score", "-200", "--exploration-steps", "20", "--snapshot-interval", "40"]
-    words += ["--episodes", "2", "--sac.hidden", "8", "--sac.batch-size", "8"]
-    places = ["--checkpoint", str(tmp_path / "state"), "--out", str(tmp_path / "out")]
-    assert main([*words, *places]) == 0
-    capsys.readouterr()
-    changed = [*words[:-1], "4"]
-    assert main([*changed, *places, "--max-steps", "80"]) == 2
+def test_bad_settings(word: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = words(tmp_path, word)
+    assert main(given if word.startswith("--") else [word, *given[1:-1]]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert str(tmp_path / "state") in line
-    assert "'batch_size': 8" in line
-    assert load_behaviours("pendulum", tmp_path / "out").env_steps.tolist() == [40]
-    assert main([*words, *places, "--max-steps", "80"]) == 0
-    made = load_behaviours("pendulum", tmp_path / "out")
-    assert made.env_steps.tolist() == [40, 80]
-    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", made.provenance["git_commit"])
-
-
-def test_command_writes_switches_as_the_command_line_takes_them() -> None:
-    """Breaks if the command of a ladder with LayerNorm is refused when it is repeated."""
-    text = command(replace(CONFIG, sac=SACConfig(hidden=(8,), batch_size=8, critic_layer_norm=True)))
-    assert text.endswith("--sac.critic-layer-norm")
+    assert message in line
+    assert not list(tmp_path.iterdir())

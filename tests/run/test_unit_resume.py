@@ -122,7 +122,7 @@ def test_what_is_harmed(
     match harm:
         case "damage":
             flip(newest, 54321)
-            told = f"{newest}: its content is not what was written; goes on from the checkpoint before, {others[0].name}"
+            told = f"content is not what was written; goes on from the checkpoint before, {others[0].name}"
         case "damage both":
             for one in (newest, *others):
                 flip(one, 54321)

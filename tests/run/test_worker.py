@@ -181,10 +181,3 @@ def test_units_that_share_a_stage_do_not_train_it_twice(tmp_path: Path, starts: 
     work.stop(signal.SIGTERM)
     work.stop(signal.SIGTERM)
     assert (work.running, work.left) == ({}, True)
-
-
-def test_finished_units_are_not_started(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
-    done = unit(tmp_path, starts, [0])
-    finish_run(tmp_path, done.runs[0])
-    assert worker([done]).run()
-    assert starts == []

@@ -115,8 +115,10 @@ def stage_of(cohort: Cohort) -> Stage:
 
 
 def make_recorder(configs: Sequence[RunConfig], root: Path) -> Recorder:
-    """A recorder of the runs below root."""
-    return Recorder(root, "study", list(configs))
+    """A recorder of the runs below root, at its beginning."""
+    recorder = Recorder(root, "study", list(configs))
+    recorder.rewind(None)
+    return recorder
 
 
 def run_stage(stage: Stage, root: Path) -> pd.DataFrame:

@@ -14,15 +14,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 import moore.run.unit
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping
+from moore.run.collect import collect
 from moore.run.recorder import Recorder
 from moore.run.stop import Stopped, StopRequest
 from moore.run.unit import Unit
 from moore.run.units import UnitProcess
 from moore.studies.axes import merge
+from moore.studies.study import Study, load_study
 from tests.support.core import TINY
 
 RUN: dict[str, Any] = merge(
@@ -56,6 +59,29 @@ def rows(root: Path) -> pd.DataFrame:
     """All rows of a root's runs and offline stages, without the time they took."""
     frames = [pd.read_csv(path) for path in sorted((root / "tiny" / "runs").glob("*/rows.csv"))]
     return pd.concat(frames, ignore_index=True).drop(columns="wall_seconds")
+
+
+def write_study(folder: Path, dataset: str = "self:pendulum-medium", **variants: Any) -> Study:
+    """A study with one unit for all variants, on two seeds."""
+    defaults = {key: value for key, value in RUN.items() if key not in ("env", "dataset")}
+    scale = {"scale": "tiny", "seeds": [0, 1], "defaults": defaults, "tasks": [{"env": "pendulum", "dataset": dataset}]}
+    (folder / "study.yaml").write_text(yaml.safe_dump({"study": "s", "variants": variants or {"prioritized": {}}}))
+    (folder / "scale.yaml").write_text(yaml.safe_dump(scale))
+    return load_study(folder / "study.yaml", folder / "scale.yaml")
+
+
+def train(study: Study, root: Path) -> None:
+    """The units of a study in this process."""
+    for runs in study.cohorts():
+        unit = UnitProcess(study.name, runs, root, "cpu")
+        unit.write_spec()
+        Unit(unit.spec_path).run()
+
+
+def table_of(study: Study, root: Path) -> pd.DataFrame:
+    """The table that tables and figures are made of."""
+    collect(study, root, root / "results", "a test")
+    return pd.read_parquet(root / "results" / study.name / "rows.parquet").drop(columns="wall_seconds")
 
 
 def status(root: Path) -> dict[str, Any]:
@@ -127,12 +153,17 @@ def wait_at_gate(path: Path) -> None:
     Recorder.progress = wait  # type: ignore[method-assign, assignment]
 
 
+def speak_into(log: Path) -> None:
+    """Write what this process prints into a file, from now on."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+
+
 def _main(path: Path, seconds: float, stuck: bool) -> None:
     moore.run.unit.CHECKPOINT_SECONDS = seconds
     wait_at_gate(path)
     if stuck:
         Cohort.train_model = lambda *_, **__: time.sleep(60)  # type: ignore[method-assign]
-    log = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(log, stream)
+    speak_into(path.with_suffix(".log"))
     sys.exit(moore.run.unit.main(path))
