@@ -234,7 +234,7 @@ def checkpoint(case: Case, device: str, folder: Path) -> Prepared:
     cohort.real_buffer.online_size = cohort.shared.online_steps
     cohort.model_buffer.rows.normal_()
     cohort.model_buffer.written.fill_(cohort.model_buffer.capacity)
-    checkpoints = Checkpoints(folder / "unit.pt", device, print)
+    checkpoints = Checkpoints(folder / "unit", device, print)
     checkpoints.save({"cohort": cohort.state()})  # all of D_model, once
 
     def call() -> None:

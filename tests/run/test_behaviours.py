@@ -103,7 +103,7 @@ def _train(folder: Path) -> None:
             time.sleep(0.005)
         return snapshot(training)
 
-    BehaviourTraining.snapshot = wait  # type: ignore[method-assign]
+    BehaviourTraining.snapshot = wait  # type: ignore[method-assign, assignment]
     sys.exit(main(words(folder)))
 
 

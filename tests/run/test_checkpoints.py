@@ -202,7 +202,7 @@ def test_imagined_rows(draw: st.DataObject, tmp_path_factory: pytest.TempPathFac
         assert torch.equal(state["cohort"]["model_buffer"]["rows"], kept[last][0])
         assert torch.equal(state["cohort"]["model_buffer"]["written"], kept[last][1])
         (folder / f"{last}.pt").unlink()
-    if numbers and capacity:  # the older one is gone on with
+    if numbers and capacity and state:  # the older one is gone on with
         buffer = ModelBuffer(runs, capacity, 1, 1)
         buffer.load(state["cohort"]["model_buffer"])
         append(buffer, torch.full((runs, 1), -1.0), torch.ones(runs, 1, dtype=torch.bool))
