@@ -51,8 +51,11 @@ def test_numbers_and_lists(tmp_path: Path) -> None:
         ("name: [", ["line"]),
         ("- a", ["list at the top"]),
         ("1: a", ["mapping"]),
-        ("name: 2026-01-01", ["accepted"]),
-        ("", ["name", "missing"]),
+        ("share: 2026-01-01\nname: a", ["share", "'2026-01-01'"]),
+        ("name: a\nshare: !!set {b}", ["share", "number"]),
+        ("? [a]\n: b", ["line 1"]),
+        ("nmae: a", ["nmae: unknown key; did you mean 'name'?"]),
+        ("", ["name: missing", "name, inner"]),
     ],
 )
 def test_bad_input_is_one_line_with_file_and_key(tmp_path: Path, text: str, said: list[str]) -> None:
