@@ -98,8 +98,7 @@ def study_collect(
 
 
 def study_publish(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
-    """Copy a study's rows to analysis/results, once all runs are finished: no other command changes files in git.
-    """
+    """Copy a study's rows to analysis/results, once all runs are finished: no other command changes files in git."""
     from moore.cli.report import publish
 
     publish(trained_study(study, scale, root), (study, scale), root)
@@ -125,9 +124,7 @@ def study_status(
     status(find_study(study, scale), root, json, every if watch else None)
 
 
-def study_failures(
-    study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs"), json: bool = False
-) -> None:
+def study_failures(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs"), json: bool = False) -> None:
     """Print how each unit of a study has failed: exit code, node, last log lines, where config and log are.
 
     Args:
@@ -138,9 +135,7 @@ def study_failures(
     failures(trained_study(study, scale, root), root, json)
 
 
-def study_retry(
-    study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")
-) -> None:
+def study_retry(study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
     """Let failed runs be tried again by the next submit; their checkpoints stay.
 
     Args:
@@ -151,9 +146,7 @@ def study_retry(
     retry(trained_study(study, scale, root), root, runs)
 
 
-def study_cancel(
-    study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")
-) -> None:
+def study_cancel(study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
     """Cancel the SLURM tasks that train or would train runs of a study; says which others stop with them.
 
     Args:
