@@ -22,7 +22,7 @@ def pack(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "configs" not in manifest:
         return dict(manifest)
-    config = manifest.get("config") or next(iter(manifest["configs"].values()), {})
+    config: Config = manifest.get("config") or next(iter(manifest["configs"].values()), {})
     return _replaced({**manifest, "config": config}, _difference)
 
 

@@ -159,13 +159,14 @@ def _sentence(errors: Sequence[Any], kind: Any, prefix: str) -> str:
     if first["type"] == "missing":
         return f"{key}: missing; expected keys: {', '.join(_fields(kind, parts[:-1]))}"
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    expected = expected.replace("a valid array", "a list").replace("an object", "a mapping")  # JSON's words to YAML's
     return f"{key or 'the file'}: {first['input']!r} is not accepted; expected {expected}"
 
 
 def _fields(kind: Any, parts: Sequence[int | str]) -> list[str]:
     """Return the keys that `kind` accepts at a path inside it: none where that is no settings class."""
-    if dataclasses.is_dataclass(kind):
-        fields: dict[str, Any] = kind.__pydantic_fields__  # type: ignore[attr-defined]
+    fields: dict[str, Any] | None = getattr(kind, "__pydantic_fields__", None)
+    if fields is not None:
         return _fields(fields[str(parts[0])].annotation, parts[1:]) if parts else list(fields)
     is_inside = typing.get_origin(kind) not in (Annotated, typing.Union, types.UnionType)  # a list or a mapping
     options = typing.get_args(kind)

@@ -13,7 +13,10 @@ from moore.base.errors import UserError
 from moore.cli.options import Root, ScaleName, StudyName, check_device, find_study, number_of_workers, trained_study
 
 NO_LIMIT = "365-00:00:00"  # time of a profile that no job sees
-RunIds = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint="")]
+RunIds = Annotated[
+    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint="", help="ids of runs")
+]
+Json = Annotated[bool, tyro.conf.arg(help="one JSON object instead")]
 
 
 def study_show(study: StudyName, scale: ScaleName = "mini", workers: int = 0, device: str = "cpu") -> None:
@@ -108,14 +111,13 @@ def study_status(
     study: StudyName,
     scale: ScaleName = "mini",
     root: Root = Path("runs"),
-    json: bool = False,
+    json: Json = False,
     watch: bool = False,
     every: float = 30.0,
 ) -> None:
     """Print how many runs of a study are done, running, waiting or failed, and a line for each that is not finished.
 
     Args:
-        json: one JSON object instead.
         watch: look again and again, until all runs are finished or Ctrl-C.
         every: seconds between two looks, 5 or more.
     """
@@ -124,34 +126,22 @@ def study_status(
     status(find_study(study, scale), root, json, every if watch else None)
 
 
-def study_failures(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs"), json: bool = False) -> None:
-    """Print how each unit of a study has failed: exit code, node, last log lines, where config and log are.
-
-    Args:
-        json: one JSON object instead.
-    """
+def study_failures(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs"), json: Json = False) -> None:
+    """Print how each unit of a study has failed: exit code, node, last log lines, where config and log are."""
     from slurm.actions import failures
 
     failures(trained_study(study, scale, root), root, json)
 
 
 def study_retry(study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
-    """Let failed runs be tried again by the next submit; their checkpoints stay.
-
-    Args:
-        runs: ids of failed runs; by default all.
-    """
+    """Let failed runs, by default all, be tried again by the next submit; their checkpoints stay."""
     from slurm.actions import retry
 
     retry(trained_study(study, scale, root), root, runs)
 
 
 def study_cancel(study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
-    """Cancel the SLURM tasks that train or would train runs of a study; says which others stop with them.
-
-    Args:
-        runs: ids of runs; by default all.
-    """
+    """Cancel the SLURM tasks of runs of a study, by default of all; says which other runs stop with them."""
     from slurm.actions import cancel
 
     cancel(trained_study(study, scale, root), root, runs)
@@ -176,13 +166,9 @@ def study_logs(
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
-    "show": study_show,
-    "submit": study_submit,
-    "status": study_status,
-    "failures": study_failures,
-    "retry": study_retry,
-    "cancel": study_cancel,
-    "logs": study_logs,
-    "collect": study_collect,
-    "publish": study_publish,
+    command.__name__.removeprefix("study_"): command
+    for command in (
+        *(study_show, study_submit, study_status, study_failures, study_retry, study_cancel, study_logs),
+        *(study_collect, study_publish),
+    )
 }

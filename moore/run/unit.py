@@ -70,7 +70,7 @@ class Unit:
         self._commits: list[str] = []  # of the code that has trained the stage under way
 
     def run(self) -> None:
-        """Data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
+        """Train: data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
         if self._takes_over:
             self.claim.take()  # an earlier process, cut off but alive, lets go of the lock at its next checkpoint
         with locked(self.folder / "units" / f"{self.name}.lock", f"unit {self.name}", PATIENCE):

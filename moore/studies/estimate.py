@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -207,7 +208,12 @@ def random_transitions(env: str, count: int, seed: int = 0) -> Transitions:
     spec, generator = find_spec(env), np.random.default_rng(seed)
     normal = lambda *shape: generator.standard_normal((count, *shape), dtype=np.float32)  # noqa: E731
     obs, next_obs, action = normal(spec.obs_dim), normal(spec.obs_dim), np.tanh(normal(spec.action_dim))
-    returns = {"return_to_go": normal(), "episode_return": normal(), "return_range": 1.0, "return_floor": 0.0}
+    returns: dict[str, Any] = {
+        "return_to_go": normal(),
+        "episode_return": normal(),
+        "return_range": 1.0,
+        "return_floor": 0.0,
+    }
     return Transitions(obs, action, normal(), next_obs, np.zeros(count, bool), **returns)
 
 
@@ -219,8 +225,8 @@ def synchronize(device: str) -> None:
 
 def _shortened(config: RunConfig, branches: int) -> RunConfig:
     """Return the same shapes with short calls: few updates of an ensemble that never converges, one imagined step."""
-    caps = dict.fromkeys(("patience", "offline_max_updates", "online_max_updates"), MODEL_UPDATES)
-    dynamics = replace(config.dynamics, max_holdout=8, **caps)
+    few = MODEL_UPDATES
+    dynamics = replace(config.dynamics, max_holdout=8, patience=few, offline_max_updates=few, online_max_updates=few)
     rollout = replace(config.rollout, batch_size=branches, length=1, retain=1)
     online = replace(config.online, rollout_length=None, exploration_steps=0, warmup_steps=0)
     return replace(config, dynamics=dynamics, rollout=rollout, online=online)

@@ -143,9 +143,10 @@ def _variants(
         raise UserError(f"{study}: expected `variants`, `axes` or `methods`")
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{study}: {name!r} occurs twice; expected every variant and method once")
+            raise UserError(f"{study}: {name!r} occurs twice in variants, axes, methods and references; expected once")
     validate(names, list[Name], str(study), "variants")
-    variants = {name: (known | file.variants | made)[name] or {} for name in names}
+    all_changes = {**known, **file.variants, **made}
+    variants = {name: all_changes[name] or {} for name in names}
     for name, changes in variants.items():
         _check_keys(study, name, changes, changes.get("algorithm", ALGORITHM))
     return variants, axes
@@ -179,13 +180,14 @@ def _who(task: Changes) -> Changes:
 
 
 def _check_dataset(base: Changes, where: str) -> None:
-    if isinstance(base.get("dataset"), str):
+    env, dataset = base.get("env"), base.get("dataset")
+    if isinstance(env, str) and isinstance(dataset, str):  # other types are refused with the rest
         try:
-            named = resolve(base["dataset"]).env
+            named = resolve(dataset).env
         except UserError as error:
             raise UserError(f"{where}.dataset: {error}") from None
-        if named not in (None, base.get("env")):
-            raise UserError(f"{where}.dataset: {base['dataset']!r} is of {named}, expected one of {base.get('env')}")
+        if named not in (None, env):
+            raise UserError(f"{where}.dataset: {dataset!r} is of {named}; accepted: a dataset of {env}")
 
 
 def _without_doubles(runs: Iterable[RunConfig]) -> tuple[list[RunConfig], dict[str, str]]:
@@ -201,13 +203,10 @@ def _without_doubles(runs: Iterable[RunConfig]) -> tuple[list[RunConfig], dict[s
 
 def find_yaml(name: str, folder: Path) -> Path:
     """Return `name` as a path, or the file in `folder` with this stem. Raises UserError listing what is there."""
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
+    path, stems = Path(name), sorted(p.stem for p in folder.glob("*.yaml"))
+    if path.suffix in (".yaml", ".yml") and path.is_file():
         return path
-    stems = sorted(p.stem for p in folder.glob("*.yaml"))
     if name not in stems:
-        accepted = f"{nearest(name, stems)}accepted: {', '.join(stems)}, or the path of a .yaml file"
-        raise UserError(f"{name!r} is not in {folder.name}/; {accepted}")
+        accepted = f"{nearest(name, stems)}accepted: {', '.join(stems)} (in {folder.name}/), or a .yaml file's path"
+        raise UserError(f"{name}: no such file; {accepted}")
     return folder / f"{name}.yaml"

@@ -175,8 +175,8 @@ def test_durations() -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["nowhere"], "'nowhere' is not in ablations/"),
-        (["sampling", "--scale", "huge"], "'huge' is not in scales/"),
+        (["nowhere"], "nowhere: no such file; did you mean 'where'? accepted: all-methods"),
+        (["sampling", "--scale", "huge"], "huge: no such file; accepted: laptop"),
         (["sampling", "--device", "abacus"], "--device: 'abacus' is not available here"),
     ],
 )
