@@ -44,7 +44,6 @@ class StudyFile:
     variants: dict[str, Changes | None] = field(default_factory=dict)
     axes: Changes | None = None
     methods: list[str] = field(default_factory=list)  # names in moore/agents/methods.yaml
-    references: list[str] = field(default_factory=list)  # methods too, shown beside the others
     # scale -> datasets; leaves out the scale's other tasks
     tasks: dict[str, Annotated[list[str], Field(min_length=1)]] = field(default_factory=dict)
 
@@ -135,15 +134,14 @@ def _variants(
 ) -> tuple[dict[str, Changes], dict[str, dict[str, Any]]]:
     """Return what each method of a study changes, and the points of those that axes make."""
     made, axes = expand(file.axes, str(study)) if file.axes is not None else ({}, {})
-    for key, names in (("methods", file.methods), ("references", file.references)):
-        for name in names:
-            choose(f"{study}: {key}", name, known)
-    names = [*file.variants, *made, *file.methods, *file.references]
-    if len(names) == len(file.references):
+    for name in file.methods:
+        choose(f"{study}: methods", name, known)
+    names = [*file.variants, *made, *file.methods]
+    if not names:
         raise UserError(f"{study}: expected `variants`, `axes` or `methods`")
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{study}: {name!r} occurs twice in variants, axes, methods and references; expected once")
+            raise UserError(f"{study}: {name!r} occurs twice in variants, axes and methods; expected once")
     validate(names, list[Name], str(study), "variants")
     all_changes = {**known, **file.variants, **made}
     variants = {name: all_changes[name] or {} for name in names}
