@@ -67,14 +67,9 @@ def data_download(ids: DatasetIds = ()) -> None:
 
     D4RL's ids are d4rl:ENV-QUALITY-v2 with ENV hopper, halfcheetah or walker2d and QUALITY random, medium,
     medium-replay, medium-expert, expert or full-replay: 59 to 475 MB each. A file goes to the folder D4RL_DATASET_DIR
-    (by default ~/.d4rl/datasets, like d4rl's own downloads) once its size and sha256 are the published ones; a complete
-    one stays as it is. Given again, the command goes on where a download broke off. D4RL_DATASET_URL names the base URL
-    of a mirror.
-
-    An id minari:NAMESPACE/NAME-vN is left to Minari's own downloader, which needs `pip install 'minari[hf]'` and puts
-    it into the folder MINARI_DATASETS_PATH (by default ~/.minari/datasets).
-
-    D4RL (Fu et al., arXiv 2004.07219) has its datasets under CC BY 4.0 and its code under Apache-2.0.
+    (by default ~/.d4rl/datasets, like d4rl's own downloads) once its size and sha256 are the published ones. Given
+    again, the command goes on where a download broke off; a complete file stays as it is. Licences, mirrors and the
+    downloader for minari:NAMESPACE/NAME-vN: moore/data/README.md.
     """
     from moore.data import commands
 

@@ -22,13 +22,6 @@ ABLATIONS = ["sampling", "sampling-extended", "decay_rate", "penalty", "where", 
 MINI = ABLATIONS_DIR / "scales" / "mini.yaml"
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return out
-
-
 def named_keys(study: str) -> dict[str, set[str]]:
     """Variant -> the dotted keys that the YAML lets it change, read from the file with nothing but YAML."""
     values = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text())
@@ -51,13 +44,13 @@ def test_members_differ_from_the_base_in_the_named_keys_only(study: str, scale: 
     bare = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text())
     for key in ("variants", "axes", "methods"):
         bare.pop(key, None)
-    plain = {(run.dataset, run.seed): flat(to_mapping(run)) for run in base_runs(bare, scale)}
+    plain = {(run.dataset, run.seed): dotted(to_mapping(run)) for run in base_runs(bare, scale)}
     assert loaded.reference is not None
     seen: dict[str, set[tuple[str | None, int]]] = {}
     for run in loaded.runs:
         if run.method not in named:
             continue  # a reference from scratch
-        base, mine = plain[run.dataset, run.seed], flat(to_mapping(run))
+        base, mine = plain[run.dataset, run.seed], dotted(to_mapping(run))
         changed = {key for key in mine if mine[key] != base[key]} - {"method"}
         assert changed <= named[run.method]
         assert bool(changed) == (run.method != loaded.reference)
