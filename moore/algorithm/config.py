@@ -194,7 +194,7 @@ def keys_of(algorithm: str) -> list[str]:
 
 
 @cache
-def marks_of_algorithm(algorithm: str) -> dict[str, frozenset[Any]]:
+def marks_of_algorithm(algorithm: str) -> dict[str, frozenset[str]]:
     """Return the marks of every setting by dotted key, the algorithm's own among them."""
     marks = marks_of(RunConfig)
     marks.pop("agent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import socket
@@ -55,22 +56,18 @@ def is_alive(pid: int) -> bool:
     """Tell whether this machine has a process of that number."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # someone else's
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # someone else's
     return True
 
 
 def _discard_leftovers(path: Path) -> None:
     """Remove half files that dead processes of this machine left for `path`."""
     prefix = _prefix(path)
-    with os.scandir(path.parent) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(prefix) and entry.name.endswith(".tmp")]
-    for name in names:
-        pid = name[len(prefix) : -len(".tmp")]
+    for file in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+        pid = file.name[len(prefix) : -len(".tmp")]
         if pid.isdecimal() and not is_alive(int(pid)):
-            path.with_name(name).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
 
 def _prefix(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import socket
@@ -34,26 +33,18 @@ def locked(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         with suppress(OSError):  # a full disk: the lock holds without its holder's name
-            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            path.write_text(json.dumps(holder) + "\n")
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {now}\n")
     except Timeout:
+        holder = path.read_text().strip() or "another process"  # which has not signed yet
         accepted = "accepted: one process at a time, or another --root"
-        raise Unavailable(f"{what} is in use by {_holder(path)} ({path}); {accepted}") from None
+        raise Unavailable(f"{what} is in use by {holder} ({path}); {accepted}") from None
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise cannot_write(path, error) from None
-        warning = f"{path}: no file locks here ({error.strerror}): a second process is not kept out"
-        print(f"moore: warning: {warning}", file=sys.stderr, flush=True)
+        lacking = f"no file locks here ({error.strerror}): a second process is not kept out"
+        print(f"moore: warning: {path}: {lacking}", file=sys.stderr, flush=True)
     try:
         yield
     finally:
         lock.release()
-
-
-def _holder(path: Path) -> str:
-    """Describe who signed the lock file last."""
-    try:
-        holder = json.loads(path.read_text())
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it has not signed yet, or could not
-        return "another process"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from pathlib import Path
@@ -22,18 +23,14 @@ def copied_commit() -> str | None:
     return path.read_text().strip() if path.is_file() else None
 
 
-STATUS = Path("/proc/self/status")
-
-
 def peak_bytes() -> int:
     """Return the most memory since the process began its program, in bytes.
 
     What getrusage says may be its parent's, from before (Linux).
     """
-    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        return int(found[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

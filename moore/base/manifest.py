@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from moore.base.errors import UserError
+from moore.base.strict import dotted, nested
+
+Config = Mapping[str, Any]
 
 WITHOUT = "-"  # in a run's differences: the dotted keys that it lacks
-PACKED = ("configs", "defaults")  # full configs by run, and by algorithm
 
 
 def pack(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace each full config in `configs` and `defaults` by its differences from `config`, as dotted keys.
+    """Replace each full config in `configs` (by run) and `defaults` (by algorithm) by its differences from `config`.
 
-    The base is `config`, or else the first of `configs`. Raises ValueError for a key with a dot in it or named "-".
+    The differences have dotted keys. The base is `config`, or else the first of `configs`.
     """
     if "configs" not in manifest:
         return dict(manifest)
-    config: Mapping[str, Any] = manifest.get("config") or next(iter(manifest["configs"].values()), {})
-    base, packed = _flat(config), {**manifest, "config": config}
-    for part in PACKED:
-        if part in manifest:
-            packed[part] = {name: _difference(_flat(one), base) for name, one in manifest[part].items()}
-    return packed
+    config: Config = manifest.get("config") or next(iter(manifest["configs"].values()), {})
+    return _replaced({**manifest, "config": config}, _difference)
 
 
 def unpack(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Give everything in `configs` and `defaults` its full config back."""
-    if "configs" not in manifest:
-        return dict(manifest)
-    base, unpacked = _flat(manifest.get("config") or {}), dict(manifest)
-    for part in PACKED:
-        if part in manifest:
-            unpacked[part] = {name: _restored(one, base) for name, one in manifest[part].items()}
-    return unpacked
+    return _replaced(manifest, _restored)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -52,38 +44,24 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return unpack(manifest)
 
 
-def _difference(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    changed = {key: value for key, value in config.items() if key not in base or not _same(base[key], value)}
-    lacking = [key for key in base if key not in config]
+def _replaced(manifest: Mapping[str, Any], change: Callable[[Config, Config], Config]) -> dict[str, Any]:
+    base, changed = dotted(manifest.get("config") or {}), dict(manifest)
+    for part in {"configs", "defaults"} & manifest.keys():
+        changed[part] = {name: change(one, base) for name, one in manifest[part].items()}
+    return changed
+
+
+def _difference(config: Config, base: Config) -> Config:
+    own = dotted(config)
+    # as JSON, which tells 1, 1.0 and true apart
+    changed = {
+        key: value for key, value in own.items() if key not in base or json.dumps(base[key]) != json.dumps(value)
+    }
+    lacking = [key for key in base if key not in own]
     return {**changed, WITHOUT: lacking} if lacking else changed
 
 
-def _restored(difference: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in base.items() if key not in difference.get(WITHOUT, ())}
-    return _nested(kept | {key: value for key, value in difference.items() if key != WITHOUT})
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equality that tells 1, 1.0 and true apart, also inside lists."""
-    return json.dumps(one) == json.dumps(other)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted keys; an empty mapping is a value."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if "." in key or key == WITHOUT:
-            raise ValueError(f"{prefix}{key}: a key of a configuration has no dot and is not {WITHOUT!r}")
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
-    return flat
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *sections, name = key.split(".")
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
-    return nested
+def _restored(difference: Config, base: Config) -> Config:
+    flat = {key: value for key, value in {**base, **difference}.items() if key not in difference.get(WITHOUT, ())}
+    flat.pop(WITHOUT, None)
+    return nested(flat)

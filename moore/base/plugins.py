@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from moore.base.errors import UserError
 from moore.base.strict import nearest
@@ -30,22 +30,8 @@ def find(name: str, ours: Mapping[str, T], key: str) -> T:
     if name in ours:
         return ours[name]
     if not is_plugin(name):
-        raise UserError(
-            f"{key}: {name!r} is not accepted; {nearest(name, list(ours))}accepted: {', '.join(ours)}, or"
-            " package.module:name"
-        )
-    return _import(name, key)
-
-
-def source_hash(name: str) -> str:
-    """Hash the source file of a plugin's module: sha256, 16 hexadecimal digits. Raises UserError as `find` does."""
-    module = name.partition(":")[0]
-    _import(name, "plugin")
-    file = sys.modules[module].__file__
-    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()[:16]
-
-
-def _import(name: str, key: str) -> Any:
+        accepted = f"{nearest(name, list(ours))}accepted: {', '.join(ours)}, or package.module:name"
+        raise UserError(f"{key}: {name!r} is not accepted; {accepted}")
     module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # last: it replaces nothing of ours or of what is installed
@@ -53,3 +39,10 @@ def _import(name: str, key: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, SyntaxError) as error:
         raise UserError(f"{key}: {name!r} cannot be imported ({error}); accepted: package.module:name") from None
+
+
+def source_hash(name: str) -> str:
+    """Hash the source file of a plugin's module: sha256, 16 hexadecimal digits. Raises UserError as `find` does."""
+    find(name, {}, "plugin")
+    file = sys.modules[name.partition(":")[0]].__file__
+    return hashlib.sha256(Path(file).read_bytes() if file else b"").hexdigest()[:16]

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import json
 import re
+import types
 import typing
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from moore.base.errors import UserError
 
 T = TypeVar("T")
 
+UNKNOWN_KEY = "unexpected_keyword_argument"  # pydantic's name for it in dataclasses
 FORBID = ConfigDict(extra="forbid")  # of every settings class: an unknown key is an error
 
 # ranges of settings, for their annotations
@@ -28,37 +30,34 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Mark:
-    """Says what a setting is for, in its annotation."""
-
-
-ONLINE_ONLY, MODEL_ONLY = Mark(), Mark()
+# marks: what a setting is for
+ONLINE_ONLY, MODEL_ONLY = "online only", "model only"
 OnlineOnly = Annotated[T, ONLINE_ONLY]  # the offline stage does not depend on it
 ModelOnly = Annotated[T, MODEL_ONLY]  # read by algorithms with a dynamics model
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and reads numbers as YAML 1.2: 3e-4 is one; 1:30 and 010 are texts."""
+    """SafeLoader that refuses duplicate keys and reads numbers as YAML 1.2: 3e-4 is one; 1:30 and 010 are texts.
+
+    2026-01-31 is a text, too.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+        keys = [self.construct_object(key) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(problem=f"duplicate key {key!r}", problem_mark=node.start_mark)
-            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
+TAG = "tag:yaml.org,2002:"
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:int"]
+    first: [(tag, form) for tag, form in forms if tag not in (f"{TAG}int", f"{TAG}timestamp")]
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(f"{TAG}int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
+    f"{TAG}float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
@@ -85,7 +84,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def load_yaml(path: Path, kind: type[T]) -> T:
-    """Read a YAML file as `kind`, a pydantic dataclass or model. Raises UserError naming the file and the key."""
+    """Read a YAML file as `kind`, a pydantic dataclass. Raises UserError naming the file and the key."""
     return validate(read_yaml(path), kind, str(path))
 
 
@@ -97,15 +96,11 @@ def validate(values: Any, kind: type[T] | Any, where: str = "", prefix: str = ""
     """
     where = where and f"{where}: "
     try:
-        content = json.dumps(values)
-    except TypeError as error:
-        raise UserError(f"{where}{prefix}{error}; accepted: texts, numbers, lists and mappings") from None
-    try:
-        return TypeAdapter(kind).validate_json(content, strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except UserError as error:  # from a check over several fields
         raise UserError(f"{where}{prefix}{error}") from None
     except ValidationError as error:
-        raise UserError(f"{where}{_sentence(error, kind, prefix)}") from None
+        raise UserError(f"{where}{_sentence(error.errors(include_url=False), kind, prefix)}") from None
 
 
 def choose(key: str, value: Any, accepted: Iterable[str]) -> str:
@@ -143,61 +138,36 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def marks_of(kind: Any, prefix: str = "", inherited: frozenset[Mark] = frozenset()) -> dict[str, frozenset[Mark]]:
+def marks_of(kind: Any, prefix: str = "", inherited: frozenset[str] = frozenset()) -> dict[str, frozenset[str]]:
     """Return the marks of every setting below a settings class by dotted key; a section's hold for what is in it."""
-    marks: dict[str, frozenset[Mark]] = {}
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
-        if typing.get_origin(hint) is typing.ClassVar:
-            continue
-        own = inherited | {mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Mark)}
-        inner = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
-        if dataclasses.is_dataclass(inner):
-            marks |= marks_of(inner, f"{prefix}{name}.", own)
-        else:
-            marks[prefix + name] = own
+    marks: dict[str, frozenset[str]] = {}
+    for name, field in kind.__pydantic_fields__.items():
+        own = inherited | {mark for mark in field.metadata if mark in (ONLINE_ONLY, MODEL_ONLY)}
+        inner = dataclasses.is_dataclass(field.annotation)
+        marks |= marks_of(field.annotation, f"{prefix}{name}.", own) if inner else {prefix + name: own}
     return marks
 
 
-def _sentence(error: ValidationError, kind: Any, prefix: str) -> str:
-    first = error.errors(include_url=False)[0]
-    parts = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    key = prefix + _path(parts)
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+def _sentence(errors: Sequence[Any], kind: Any, prefix: str) -> str:
+    """Describe one of pydantic's errors; an unknown key comes first: what is missing may be its right spelling."""
+    first = min(errors, key=lambda error: error["type"] != UNKNOWN_KEY)
+    parts = [part for part in first["loc"] if not str(part).startswith("function-")]
+    key = prefix + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+    if first["type"] == UNKNOWN_KEY:
         fields = _fields(kind, parts[:-1])
         return f"{key}: unknown key; {nearest(parts[-1], fields)}accepted: {', '.join(fields)}"
-    if first["type"] in ("missing", "missing_argument"):
-        return f"{key}: missing"
+    if first["type"] == "missing":
+        return f"{key}: missing; expected keys: {', '.join(_fields(kind, parts[:-1]))}"
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    expected = expected.replace("a valid array", "a list").replace("an object", "a mapping")  # JSON's words to YAML's
     return f"{key or 'the file'}: {first['input']!r} is not accepted; expected {expected}"
 
 
-def _path(parts: Sequence[int | str]) -> str:
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
-
-
 def _fields(kind: Any, parts: Sequence[int | str]) -> list[str]:
-    """Keys that `kind` accepts at a path inside it."""
-    for part in parts:
-        options = typing.get_args(kind)
-        if isinstance(part, int):
-            kind = options[0] if options else kind
-            continue
-        found = [_field_type(option, part) for option in (kind, *options)]
-        kind = next((one for one in found if one is not None), kind)
-    for option in (kind, *typing.get_args(kind)):
-        if dataclasses.is_dataclass(option):
-            return [field.name for field in dataclasses.fields(option)]
-        if hasattr(option, "model_fields"):
-            return list(option.model_fields)
-    return []
-
-
-def _field_type(kind: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(kind) or hasattr(kind, "model_fields"):
-        return typing.get_type_hints(kind, include_extras=False).get(name)
-    if typing.get_origin(kind) in (dict, Mapping):
-        return typing.get_args(kind)[1]
-    return None
+    """Return the keys that `kind` accepts at a path inside it: none where that is no settings class."""
+    fields: dict[str, Any] | None = getattr(kind, "__pydantic_fields__", None)
+    if fields is not None:
+        return _fields(fields[str(parts[0])].annotation, parts[1:]) if parts else list(fields)
+    is_inside = typing.get_origin(kind) not in (Annotated, typing.Union, types.UnionType)  # a list or a mapping
+    options = typing.get_args(kind)
+    return next(filter(None, (_fields(option, parts[is_inside:]) for option in options)), [])

@@ -1,4 +1,4 @@
-"""Numbers as words for people: how long something takes, how large it is."""
+"""Numbers as words for people: how long something takes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,3 @@ def duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
-
-
-def mebibytes(count: int) -> str:
-    """Return bytes as `1,234 MiB`."""
-    return f"{count / 2**20:,.0f} MiB"

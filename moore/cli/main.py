@@ -9,20 +9,21 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from moore.base.errors import UserError
 from moore.cli import data as cli_data
 from moore.cli import study as cli_study
-from moore.cli.options import check_device, check_writable, find_study, number_of_workers
+from moore.cli.options import STUDY, Root, ScaleName, check_device, check_writable, find_study, number_of_workers
 from moore.run.stop import STOPPED, Stopped, StopRequest
 
 
 def reproduce(
-    study: str = "sampling",
-    scale: str = "mini",
-    root: Path = Path("runs"),
+    study: Annotated[str, tyro.conf.arg(help=STUDY)] = "sampling",
+    scale: ScaleName = "mini",
+    root: Root = Path("runs"),
     out: Path = Path("build/results"),
     figures: Path = Path("build"),
     workers: int = 0,
@@ -35,9 +36,6 @@ def reproduce(
     `moore study publish` puts the rows among those in git.
 
     Args:
-        study: a file in ablations/, by name or path.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder of datasets, checkpoints and rows in progress.
         out: folder that receives <study>/rows.parquet and manifest.json.
         figures: folder that receives the tables and figures, in <study>/.
         workers: processes; 0 is one for each core, with one thread, or one with all threads for a GPU.

@@ -5,13 +5,20 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from moore.base.errors import UserError
 from moore.base.machine import available_cores
 
 if TYPE_CHECKING:  # what brings torch is imported by the command that needs it, so that `--help` is quick
     from moore.studies.study import Study
+
+STUDY, SCALE = "a file in ablations/, by name or path", "a file in ablations/scales/, by name or path"
+StudyName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=STUDY)]
+ScaleName = Annotated[str, tyro.conf.arg(help=SCALE)]
+Root = Annotated[Path, tyro.conf.arg(help="folder of datasets, checkpoints and rows: the same for all of a study")]
 
 
 def find_study(study: str, scale: str) -> Study:
@@ -36,7 +43,7 @@ def number_of_workers(workers: int, device: str = "cpu") -> int:
     """Return the number of processes; 0 is one for each core, or one for a GPU. Raises UserError below 0."""
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (one for each core or GPU) or more")
-    return workers or (available_cores() if _is_cpu(device) else 1)
+    return workers or (available_cores() if device.startswith("cpu") else 1)
 
 
 def check_device(device: str) -> None:
@@ -49,10 +56,6 @@ def check_device(device: str) -> None:
         known = False
     if not known:
         raise UserError(f"--device: {device!r} is not available here; expected cpu, or cuda where torch sees a GPU")
-
-
-def _is_cpu(device: str) -> bool:
-    return device.split(":")[0] == "cpu"
 
 
 def check_writable(key: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moore.base.machine import peak_bytes, threads
-from moore.base.words import duration, mebibytes
+from moore.base.words import duration
 from moore.studies.estimate import study_costs
 from moore.studies.identity import dataset_label, offline_run_id
 from moore.studies.study import Study
@@ -32,8 +32,8 @@ def show(study: Study, workers: int, device: str) -> None:
             dataset_label(cost.runs[0]),
             ", ".join(methods) if len(methods) < 5 else f"{len(methods)} methods",
             str(len(cost.runs)),
-            f"{cost.stages} shared" if cost.shared else str(cost.stages),
-            "" if cost.shared or not cost.stages else duration(offline),
+            f"{cost.stages} shared" if cost.stages and not offline else str(cost.stages),
+            duration(offline) if offline else "",
             duration(online),
         )
     cuda = torch.device(device).type == "cuda"
@@ -46,7 +46,7 @@ def show(study: Study, workers: int, device: str) -> None:
         f"{len(units)} units, one process each; {len(uses)} offline stages for {uses.total()} runs",
         f"about {duration(total)} of one process on {device}, {duration(total / workers)} with {workers} at once",
         "Timed for moments with these shapes on this machine as it is now; the ensemble counts as trained to its cap.",
-        f"Timing took {mebibytes(memory)} at most, with a few runs at once and small datasets; a unit that runs out of"
-        " memory is halved.",
+        f"Timing took {memory / 2**20:,.0f} MiB at most, with a few runs at once and small datasets.",
+        "A unit that runs out of memory is halved.",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -10,18 +10,19 @@ from typing import Annotated
 import tyro
 
 from moore.base.errors import UserError
-from moore.cli.options import check_device, find_study, number_of_workers, trained_study
+from moore.cli.options import Root, ScaleName, StudyName, check_device, find_study, number_of_workers, trained_study
 
 NO_LIMIT = "365-00:00:00"  # time of a profile that no job sees
-RunIds = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint="")]
+RunIds = Annotated[
+    tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]", help_behavior_hint="", help="ids of runs")
+]
+Json = Annotated[bool, tyro.conf.arg(help="one JSON object instead")]
 
 
-def study_show(study: tyro.conf.Positional[str], scale: str = "mini", workers: int = 0, device: str = "cpu") -> None:
+def study_show(study: StudyName, scale: ScaleName = "mini", workers: int = 0, device: str = "cpu") -> None:
     """Print a study's runs, the units they pack into, shared offline stages and what it would cost on this machine.
 
     Args:
-        study: a file in ablations/, by name or path.
-        scale: a file in ablations/scales/, by name or path.
         workers: processes that share the work; 0 is one for each core, or one for a GPU.
         device: torch device that is timed.
     """
@@ -32,8 +33,8 @@ def study_show(study: tyro.conf.Positional[str], scale: str = "mini", workers: i
 
 
 def study_submit(
-    study: tyro.conf.Positional[str],
-    scale: str = "mini",
+    study: StudyName,
+    scale: ScaleName = "mini",
     profile: str | None = None,
     root: Path | None = None,
     local: bool = False,
@@ -45,8 +46,6 @@ def study_submit(
     Given again, it submits only what is missing. With --local the same plan is trained in processes of this machine.
 
     Args:
-        study: a file in ablations/, by name or path.
-        scale: a file in ablations/scales/, by name or path.
         profile: a file in slurm/profiles/, by name or path.
         root: folder of datasets, checkpoints and rows, which all nodes see; by default the profile's scratch, or runs.
         local: no SLURM; a profile is not needed then.
@@ -80,9 +79,9 @@ def study_submit(
 
 
 def study_collect(
-    study: tyro.conf.Positional[str],
-    scale: str = "mini",
-    root: Path = Path("runs"),
+    study: StudyName,
+    scale: ScaleName = "mini",
+    root: Root = Path("runs"),
     out: Path = Path("build/results"),
     figures: Path = Path("build"),
     partial: bool = False,
@@ -90,9 +89,6 @@ def study_collect(
     """Write a study's finished rows, tables and curves, and print the table, as `moore reproduce` does at its end.
 
     Args:
-        study: a file in ablations/, by name or path.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder that the study was submitted with.
         out: folder that receives <study>/rows.parquet and manifest.json.
         figures: folder that receives the tables and figures, in <study>/.
         partial: a table of the finished runs, although others are missing.
@@ -104,34 +100,24 @@ def study_collect(
     write_report(folder, figures)
 
 
-def study_publish(study: tyro.conf.Positional[str], scale: str = "mini", root: Path = Path("runs")) -> None:
-    """Copy a study's rows to analysis/results, once all runs are finished: no other command changes files in git.
-
-    Args:
-        study: a file in ablations/, by name or path.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder that the study was trained in.
-    """
+def study_publish(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
+    """Copy a study's rows to analysis/results, once all runs are finished: no other command changes files in git."""
     from moore.cli.report import publish
 
     publish(trained_study(study, scale, root), (study, scale), root)
 
 
 def study_status(
-    study: tyro.conf.Positional[str],
-    scale: str = "mini",
-    root: Path = Path("runs"),
-    json: bool = False,
+    study: StudyName,
+    scale: ScaleName = "mini",
+    root: Root = Path("runs"),
+    json: Json = False,
     watch: bool = False,
     every: float = 30.0,
 ) -> None:
     """Print how many runs of a study are done, running, waiting or failed, and a line for each that is not finished.
 
     Args:
-        study: a file in ablations/, by name or path.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder that the study was submitted with.
-        json: one JSON object instead.
         watch: look again and again, until all runs are finished or Ctrl-C.
         every: seconds between two looks, 5 or more.
     """
@@ -140,68 +126,38 @@ def study_status(
     status(find_study(study, scale), root, json, every if watch else None)
 
 
-def study_failures(
-    study: tyro.conf.Positional[str], scale: str = "mini", root: Path = Path("runs"), json: bool = False
-) -> None:
-    """Print how each unit of a study has failed: exit code, node, last log lines, where config and log are.
-
-    Args:
-        study: a file in ablations/, by name or path.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder that the study was submitted with.
-        json: one JSON object instead.
-    """
+def study_failures(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs"), json: Json = False) -> None:
+    """Print how each unit of a study has failed: exit code, node, last log lines, where config and log are."""
     from slurm.actions import failures
 
     failures(trained_study(study, scale, root), root, json)
 
 
-def study_retry(
-    study: tyro.conf.Positional[str], runs: RunIds = (), scale: str = "mini", root: Path = Path("runs")
-) -> None:
-    """Let failed runs be tried again by the next submit; their checkpoints stay.
-
-    Args:
-        study: a file in ablations/, by name or path.
-        runs: ids of failed runs; by default all.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder that the study was submitted with.
-    """
+def study_retry(study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
+    """Let failed runs, by default all, be tried again by the next submit; their checkpoints stay."""
     from slurm.actions import retry
 
     retry(trained_study(study, scale, root), root, runs)
 
 
-def study_cancel(
-    study: tyro.conf.Positional[str], runs: RunIds = (), scale: str = "mini", root: Path = Path("runs")
-) -> None:
-    """Cancel the SLURM tasks that train or would train runs of a study; says which others stop with them.
-
-    Args:
-        study: a file in ablations/, by name or path.
-        runs: ids of runs; by default all.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder that the study was submitted with.
-    """
+def study_cancel(study: StudyName, runs: RunIds = (), scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
+    """Cancel the SLURM tasks of runs of a study, by default of all; says which other runs stop with them."""
     from slurm.actions import cancel
 
     cancel(trained_study(study, scale, root), root, runs)
 
 
 def study_logs(
-    study: tyro.conf.Positional[str],
+    study: StudyName,
     run: tyro.conf.Positional[str],
-    scale: str = "mini",
-    root: Path = Path("runs"),
+    scale: ScaleName = "mini",
+    root: Root = Path("runs"),
     lines: int = 40,
 ) -> None:
     """Print the ends of a run's logs: of the units that have trained it, and of the task that had it last.
 
     Args:
-        study: a file in ablations/, by name or path.
         run: id of a run, as `moore study status` has it.
-        scale: a file in ablations/scales/, by name or path.
-        root: folder that the study was submitted with.
         lines: of each log.
     """
     from slurm.actions import logs
@@ -210,13 +166,9 @@ def study_logs(
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
-    "show": study_show,
-    "submit": study_submit,
-    "status": study_status,
-    "failures": study_failures,
-    "retry": study_retry,
-    "cancel": study_cancel,
-    "logs": study_logs,
-    "collect": study_collect,
-    "publish": study_publish,
+    command.__name__.removeprefix("study_"): command
+    for command in (
+        *(study_show, study_submit, study_status, study_failures, study_retry, study_cancel, study_logs),
+        *(study_collect, study_publish),
+    )
 }

@@ -64,7 +64,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
 
 
 def _check_one_content(manifests: list[dict[str, Any]]) -> None:
-    """A dataset that changes while units start would give them different data under one name."""
+    """Refuse runs whose datasets differ: one that changed while units started gave them other data under one name."""
     hashes: dict[str, str] = {}
     for m in manifests:
         name, data = m["config"]["dataset"], m.get("dataset")
@@ -76,7 +76,7 @@ def _check_one_content(manifests: list[dict[str, Any]]) -> None:
 
 
 def _mismatches(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the runs' manifests say of datasets in another physics, once for every dataset and physics of the runs."""
+    """Collect what manifests say of datasets in another physics, once for each dataset and physics of the runs."""
     entries = [m for m in manifests if m.get("physics_mismatch")]
     found = [{"dataset": m["config"]["dataset"], **m["physics_mismatch"]} for m in entries]
     return [entry for index, entry in enumerate(found) if entry not in found[:index]]

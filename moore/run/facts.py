@@ -47,7 +47,7 @@ def _commit() -> str:
 
 
 def _answer(*command: str) -> str:
-    """What a program prints; nothing where it fails or this machine does not have it."""
+    """Return what a program prints; nothing where it fails or this machine does not have it."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     except FileNotFoundError:

@@ -62,7 +62,7 @@ class Unit:
         self._commits: list[str] = []  # of the code that has trained the stage under way
 
     def run(self) -> None:
-        """Data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
+        """Train: data, offline stage for the (dataset, seed) pairs not yet in the cache, then all online runs."""
         takes_over = self._unit.submission is not None  # the scheduler says that no other process has it
         if takes_over:
             self._claim.take()  # an earlier process, cut off but alive, lets go of the lock at its next checkpoint

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from moore.base.errors import UserError
-from moore.base.strict import nested
+from moore.base.strict import dotted, nested
 
 FACTOR = re.compile(r"x(\d+(?:\.\d+)?)")
 
@@ -38,34 +39,30 @@ def expand(axes: Mapping[str, Any], where: str) -> tuple[dict[str, dict[str, Any
     variants: dict[str, dict[str, Any]] = {}
     points_of: dict[str, dict[str, Any]] = {}
     for chosen in itertools.product(*lists):
-        name = "-".join(part[0] for part in chosen)
-        changes: dict[str, Any] = {}
-        for _, _, _, part in chosen:
-            changes = merge(changes, part)
-        variants[name], points_of[name] = changes, {axis: point for _, axis, point, _ in chosen}
+        names, on_axes, points, changes = zip(*chosen, strict=True)
+        variants["-".join(names)] = functools.reduce(merge, changes)
+        points_of["-".join(names)] = dict(zip(on_axes, points, strict=True))
     return variants, points_of
 
 
-def multiplied(changes: Mapping[str, Any], base: Mapping[str, Any], where: str, prefix: str = "") -> dict[str, Any]:
+def multiplied(changes: Mapping[str, Any], base: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the changes with every factor (`x0.5`) replaced by so many times the base's value; integers are rounded.
 
     UserError names the key where the base has no number, or where the product would be rounded to nothing.
     """
-    out: dict[str, Any] = {}
-    for key, value in changes.items():
-        old = base.get(key)
-        if isinstance(value, Mapping):
-            out[key] = multiplied(value, old if isinstance(old, Mapping) else {}, where, f"{prefix}{key}.")
-        elif isinstance(value, str) and (match := FACTOR.fullmatch(value)):
-            if not isinstance(old, int | float) or isinstance(old, bool):
-                raise UserError(f"{where}: {prefix}{key}: {value} of {old!r}; a factor needs a number in the base")
-            product = old * float(match[1])
-            out[key] = round(product) if isinstance(old, int) else product
-            if old and not out[key] and float(match[1]):
-                raise UserError(f"{where}: {prefix}{key}: {value} of {old} is less than one; expected a larger factor")
-        else:
-            out[key] = value
-    return out
+    out, old = dotted(changes), dotted(base)
+    for key, value in out.items():
+        factor = FACTOR.fullmatch(value) if isinstance(value, str) else None
+        if factor is None:
+            continue
+        number = old.get(key)
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            raise UserError(f"{where}: {key}: {value} of {number!r}; a factor needs a number in the base")
+        product = number * float(factor[1])
+        out[key] = round(product) if isinstance(number, int) else product
+        if product and not out[key]:
+            raise UserError(f"{where}: {key}: {value} of {number} is less than one; expected a larger factor")
+    return nested(out)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

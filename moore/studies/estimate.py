@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 
-from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.draws import ALL
@@ -26,13 +25,6 @@ from moore.envs.vector_env import make_env
 from moore.studies.identity import offline_run_id
 
 MOST_RUNS = {"cpu": 4, "cuda": 32}  # timed at most so many runs at once; the cost of more is taken as proportional
-TIMED = {  # what a run does, and the field of `Times` with its seconds
-    "environment steps": "env_step",
-    "ensemble updates": "model_update",
-    "rollouts": "rollout",
-    "policy updates": "update",
-    "evaluation steps": "evaluation_step",
-}
 FEW = 10_000  # transitions that stand for any number, where a draw costs the same
 LEARNED = {*ROW_STRATEGIES, DENSITY_RATIO, "oorb"}  # strategies with weights of single transitions
 MOMENT, LEAST = 0.2, 2  # seconds and calls of a measurement, at least
@@ -41,7 +33,7 @@ BRANCHES = {"cpu": 4000, "cuda": 10**6}
 MODEL_UPDATES = 8  # of a timed training of the ensemble
 AT_ONCE = {"cpu": 1, "cuda": 20}  # timed policy updates of one call: on a GPU the first ones fill the queue
 WEIGHED = 2**13  # transitions whose weights are timed, at most
-EPOCH = 2  # of the timed online stage: its sources have rows
+EPOCH = {"offline": 0, "online": 2}  # of the timed stage: in the second one online, its sources have rows
 
 
 @dataclass(frozen=True)
@@ -65,52 +57,39 @@ class Line:
 
 @dataclass(frozen=True)
 class UnitCost:
-    """What a study pays for a unit; shared: its offline stages are those of units before it, which pay them."""
+    """What a study pays for a unit: nothing for offline stages that units before it pay."""
 
     runs: Sequence[RunConfig]
-    stages: int
-    shared: bool
-    lines: tuple[Line, ...]
+    stages: int  # offline stages that the runs start from
+    lines: Sequence[Line]
 
     def seconds(self, stage: str) -> float:
         """Add up a stage, "offline" or "online", in one process."""
         return sum(line.total for line in self.lines if line.stage == stage)
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds of one run: an update of policy and critics with its batch, an update of the ensemble with its batch, a
-    whole rollout, a step of the online stage, and a step of an evaluation's episode."""
-
-    update: float
-    model_update: float
-    rollout: float
-    env_step: float
-    evaluation_step: float
-
-
 def study_costs(units: Sequence[Sequence[RunConfig]], device: str = "cpu") -> Iterator[UnitCost]:
     """Yield every unit's cost; a stage that several units need is paid by the one that comes first."""
-    seen: set[str] = set()
+    paid: set[str] = set()
     for runs in units:
         stages = {offline_run_id(run) for run in runs if run.dataset is not None and run.offline.updates}
-        shared, lines = bool(stages) and stages <= seen, estimate(runs, device)
-        seen |= stages
-        yield UnitCost(runs, len(stages), shared, tuple(line for line in lines if not shared or line.stage == "online"))
+        lines = [line for line in estimate(runs, device) if line.stage == "online" or not stages <= paid]
+        paid |= stages
+        yield UnitCost(runs, len(stages), lines)
 
 
 def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> list[Line]:
     """Time one unit's parts and count them. Ensemble training counts with its cap: it may converge earlier."""
-    config, lines = runs[0], []
+    config, lines, happens = runs[0], [], counts(runs[0])
     of_stage = {"offline": len({offline_run_id(run) for run in runs}), "online": len(runs)}
     held = config.dataset_transitions or (find_spec(config.env).default_transitions if config.dataset else 0)
     # all of them where weights of every one are summed for each minibatch
     rows = held if config.uses_density_ratio and not config.uses_model else min(held, FEW)
-    for (stage, what), count in counts(config).items():
+    for (stage, what), count in happens.items():
         most = min(of_stage[stage], MOST_RUNS[torch.device(device).type])
-        one = times(cohort_key(config), stage, most, device, rows)
-        lines.append(Line(stage, what, of_stage[stage], count, getattr(one, TIMED[what])))
-    trainings = counts(config).get(("online", "rollouts"), 0)
+        seconds = times(cohort_key(config), stage, most, device, rows)[what]
+        lines.append(Line(stage, what, of_stage[stage], count, seconds))
+    trainings = happens.get(("online", "rollouts"), 0)
     for sampling, number in Counter(run.sampling for run in runs if trainings).items():
         learned = dict.fromkeys(name for consumer in CONSUMERS if (name := getattr(sampling, consumer)) in LEARNED)
         if learned:  # of the offline transitions and, on average, half of the online ones, once for each retraining
@@ -121,7 +100,7 @@ def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> list[Line]:
 
 
 def counts(config: RunConfig) -> dict[tuple[str, str], int]:
-    """Count how often one run does each part (a key of `TIMED`) of a stage; what it does not do is left out.
+    """Count how often one run does each part of a stage, (stage, what); what it does not do is left out.
 
     Trainings of the ensemble count with their caps.
     """
@@ -157,37 +136,37 @@ def counts(config: RunConfig) -> dict[tuple[str, str], int]:
 
 
 @cache
-def times(config: RunConfig, stage: str, runs: int, device: str, transitions: int, branches: int = 0) -> Times:
+def times(
+    config: RunConfig, stage: str, runs: int, device: str, transitions: int, branches: int = 0
+) -> dict[str, float]:
     """Measure `runs` runs with this configuration, side by side, in one stage ("offline" or "online").
 
-    transitions: of the dataset, random numbers; 0 if config.dataset is None. branches: start states of a rollout over
-    all runs, at most, 0: as many as BRANCHES says; the time of more is taken as proportional. A rollout is timed with
-    one imagined step.
+    Returns the seconds of one run for each part that `counts` counts: one update with its batch, one whole rollout, one
+    step. transitions: of the dataset, random numbers; 0 if config.dataset is None. branches: start states of a rollout
+    over all runs, at most, 0: as many as BRANCHES says; the time of more is taken as proportional. A rollout is timed
+    with one imagined step.
     """
     branches = branches or BRANCHES[torch.device(device).type]
     most = min(config.rollout.batch_size, max(1, branches // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
-    interval, online = cohort.agent.actor_interval, stage == "online"
-    t = EPOCH if online else 0
-    model_update = rollout = env_step = update = 0.0
+    interval, t = cohort.agent.actor_interval, EPOCH[stage]
+    taken = {"evaluation steps": _evaluation_step_seconds(cohort, device)}
     if config.uses_model:
-        model_update = _seconds(lambda: cohort.train_model(t), device) / MODEL_UPDATES
-        rollout = _seconds(lambda: cohort.imagine(t), device) * config.rollout.batch_size / most
-        length = config.online.rollout_length if online else None
-        rollout *= config.rollout.length if length is None else length
-    if not online or config.online.utd_ratio:  # else nothing is updated
+        taken["ensemble updates"] = _seconds(lambda: cohort.train_model(t), device) / MODEL_UPDATES
+        length = (config.online.rollout_length if stage == "online" else None) or config.rollout.length
+        taken["rollouts"] = _seconds(lambda: cohort.imagine(t), device) * length * config.rollout.batch_size / most
+    if stage == "offline" or config.online.utd_ratio:  # else nothing is updated
         count = interval * max(1, AT_ONCE[cohort.device.type] // interval)
-        update = _seconds(lambda: cohort.update_policy(t, count), device) / count
-    if online:
+        taken["policy updates"] = _seconds(lambda: cohort.update_policy(t, count), device) / count
+    if stage == "online":
         known = cohort.real_buffer.online_size
 
         def step() -> None:
             cohort.real_buffer.online_size = known - 1  # the table never fills
             cohort.interact()
 
-        env_step = _seconds(step, device)
-    evaluation = _evaluation_step_seconds(cohort, device)
-    return Times(*(x / runs for x in (update, model_update, rollout, env_step, evaluation)))
+        taken["environment steps"] = _seconds(step, device)
+    return {what: seconds / runs for what, seconds in taken.items()}
 
 
 @cache
@@ -198,23 +177,19 @@ def weights_seconds(config: RunConfig, transitions: int, device: str) -> float:
     """
     few = min(transitions, WEIGHED)
     cohort = random_cohort(_shortened(config, 1), 1, "online", device, few)
-    agent, ensemble, streams = cohort.agent, cohort.ensemble, cohort.streams
-    assert isinstance(agent, SAC)
-    assert ensemble is not None
-    uniforms = streams["model_batches"].uniform(2, config.dynamics.batch_size).transpose(0, 1)
     known = cohort.real_buffer.online_size
 
     def refresh() -> None:
         cohort.real_buffer.online_size = 2 * known - 1 - cohort.real_buffer.online_size  # as after another step
-        cohort.draws.refresh(agent, ensemble, streams["density_ratio"])
-        cohort.draws.rows("model_batches", EPOCH, uniforms, ALL)
+        cohort.refresh_weights()
+        cohort.draw("model_batches", EPOCH["online"], "model_batches", config.dynamics.batch_size, ALL)
 
     return _seconds(refresh, device) * transitions / (few + known)
 
 
 def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transitions: int) -> Cohort:
     """Make a cohort on random transitions, ready for every part of its stage: ensemble and D_model count as filled."""
-    configs = [dataclasses.replace(config, seed=seed) for seed in range(runs)]
+    configs = [replace(config, seed=seed) for seed in range(runs)]
     data = {} if config.dataset is None else {config.dataset: random_transitions(config.env, transitions)}
     cohort = Cohort(configs, data, stage, device)
     if stage == "online":
@@ -222,10 +197,9 @@ def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transit
         size = (runs, rows, cohort.real_buffer.rows.shape[1])
         cohort.real_buffer.load({"online_rows": torch.randn(size), "return_to_go": torch.zeros(runs, rows)})
     if cohort.ensemble is not None:
-        assert isinstance(cohort.agent, SAC)
         cohort.ensemble.fitted = True
-        cohort.draws.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
-        cohort.imagine(EPOCH if stage == "online" else 0)
+        cohort.refresh_weights()
+        cohort.imagine(EPOCH[stage])
     return cohort
 
 
@@ -233,17 +207,14 @@ def random_transitions(env: str, count: int, seed: int = 0) -> Transitions:
     """Draw standard normal transitions in the shapes of an environment; no episode terminates."""
     spec, generator = find_spec(env), np.random.default_rng(seed)
     normal = lambda *shape: generator.standard_normal((count, *shape), dtype=np.float32)  # noqa: E731
-    return Transitions(
-        obs=normal(spec.obs_dim),
-        action=np.tanh(normal(spec.action_dim)),
-        reward=normal(),
-        next_obs=normal(spec.obs_dim),
-        terminated=np.zeros(count, bool),
-        return_range=1.0,
-        return_to_go=normal(),
-        return_floor=0.0,
-        episode_return=normal(),
-    )
+    obs, next_obs, action = normal(spec.obs_dim), normal(spec.obs_dim), np.tanh(normal(spec.action_dim))
+    returns: dict[str, Any] = {
+        "return_to_go": normal(),
+        "episode_return": normal(),
+        "return_range": 1.0,
+        "return_floor": 0.0,
+    }
+    return Transitions(obs, action, normal(), next_obs, np.zeros(count, bool), **returns)
 
 
 def synchronize(device: str) -> None:
@@ -254,13 +225,8 @@ def synchronize(device: str) -> None:
 
 def _shortened(config: RunConfig, branches: int) -> RunConfig:
     """Return the same shapes with short calls: few updates of an ensemble that never converges, one imagined step."""
-    dynamics = replace(
-        config.dynamics,
-        max_holdout=8,
-        patience=MODEL_UPDATES,
-        offline_max_updates=MODEL_UPDATES,
-        online_max_updates=MODEL_UPDATES,
-    )
+    few = MODEL_UPDATES
+    dynamics = replace(config.dynamics, max_holdout=8, patience=few, offline_max_updates=few, online_max_updates=few)
     rollout = replace(config.rollout, batch_size=branches, length=1, retain=1)
     online = replace(config.online, rollout_length=None, exploration_steps=0, warmup_steps=0)
     return replace(config, dynamics=dynamics, rollout=rollout, online=online)
@@ -275,9 +241,8 @@ def _evaluation_step_seconds(cohort: Cohort, device: str) -> float:
     def step() -> None:
         action = cohort.agent.act(obs).nan_to_num().flatten(0, 1).cpu().numpy()
         _, _, terminated, truncated = env.step(action)
-        ended = np.flatnonzero(terminated | truncated)
-        if len(ended):
-            env.reset(ended)
+        if (terminated | truncated).any():
+            env.reset()
 
     return _seconds(step, device) / config.eval_episodes
 

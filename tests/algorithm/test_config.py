@@ -106,7 +106,7 @@ def test_bad_scale(
     changes: dict[str, Any], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Breaks if a check is missing or its message does not say where and what."""
-    study, scale = write(tmp_path, STUDY | {"references": ["sac"]}, SCALE | changes)
+    study, scale = write(tmp_path, STUDY | {"methods": ["sac"]}, SCALE | changes)
     said = message(
         ["reproduce", "--study", str(study), "--scale", str(scale), "--root", str(tmp_path / "runs")], capsys
     )
@@ -121,7 +121,7 @@ def test_bad_scale(
         ({"study": "s"}, ["variants", "methods"]),
         (STUDY | {"methods": ["awca"]}, ["methods", "'awca'", "'awac'"]),
         (STUDY | {"methods": ["awac", "awac"]}, ["methods", "'awac'"]),
-        (STUDY | {"references": ["td3"]}, ["'td3'", "td3_bc"]),
+        (STUDY | {"methods": ["td3"]}, ["'td3'", "td3_bc"]),
         (STUDY | {"variants": {"a": {"algorithm": "awak"}}}, ["algorithm", "'awac'"]),
         *(
             (
@@ -178,7 +178,7 @@ def test_study_is_variants_x_tasks_x_seeds_and_references_once(tmp_path: Path) -
     """Breaks if runs are lost or doubled, references keep a dataset, or cohorts mix shapes or datasets."""
     tasks = [{"env": "pendulum", "dataset": f"self:pendulum-{quality}"} for quality in ("medium", "low")]
     scale = SCALE | {"tasks": tasks}
-    study = load_study(*write(tmp_path, STUDY | {"references": ["sac"]}, scale))
+    study = load_study(*write(tmp_path, STUDY | {"methods": ["sac"]}, scale))
     assert study.name == "s-x"
     assert len(study.runs) == 2 * 2 * 2 + 2
     assert sorted(len(cohort) for cohort in study.cohorts()) == [2, 4, 4]

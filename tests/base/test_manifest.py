@@ -45,5 +45,3 @@ def test_bad_files_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="cannot be read"):
         read_manifest(tmp_path / "absent.json")
-    with pytest.raises(ValueError, match="no dot"):
-        pack({"configs": {"r1": {"a.b": 1}}})

@@ -20,7 +20,7 @@ from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
 from moore.cli.options import check_device, find_study
 from moore.networks.mlp import Precision
-from moore.studies.estimate import TIMED, counts, study_costs, times, weights_seconds
+from moore.studies.estimate import counts, study_costs, times, weights_seconds
 from tests.benchmarks.projection import column, study_report
 from tests.benchmarks.report import report_facts, table, where, write_report
 
@@ -58,9 +58,8 @@ def measured(point: Point, panel: str, device: str, paper: RunConfig) -> dict[st
     most = MOST_BRANCHES[torch.device(device).type]
     one = times(cohort_key(config), "online", point.runs, device, point.transitions, most)
     seconds, happens = dict.fromkeys(PARTS[:4], 0.0), counts(config)
-    for what, field in TIMED.items():
-        each = happens["online", what] / config.online_steps
-        seconds[NAMES.get(what, "the rest")] += each * getattr(one, field)
+    for what, taken in one.items():
+        seconds[NAMES.get(what, "the rest")] += happens["online", what] / config.online_steps * taken
     if panel == "transitions":  # what weights of single transitions would add
         weighed = replace(cohort_key(config), sampling=replace(config.sampling, model_batches="model_error"))
         rows = point.transitions + config.online_steps // 2

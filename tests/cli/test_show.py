@@ -15,11 +15,17 @@ from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.base.words import duration
 from moore.cli.main import main
 from moore.studies import estimate as timing
-from moore.studies.estimate import TIMED, Line, Times, estimate, times, weights_seconds
+from moore.studies.estimate import Line, estimate, times, weights_seconds
 from moore.studies.study import ABLATIONS_DIR, load_study
 
 MINI = ABLATIONS_DIR / "scales" / "mini.yaml"
-COSTS = Times(update=2.0, model_update=0.5, rollout=10.0, env_step=0.01, evaluation_step=0.02)
+COSTS = {
+    "policy updates": 2.0,
+    "ensemble updates": 0.5,
+    "rollouts": 10.0,
+    "environment steps": 0.01,
+    "evaluation steps": 0.02,
+}
 
 
 def seconds(lines: list[Line], stage: str) -> float:
@@ -132,11 +138,11 @@ def test_times_are_of_one_call_of_one_run(stage: str, monkeypatch: pytest.Monkey
     )
     got = times.__wrapped__(run, stage, 3, "cpu", 500, 120)
     interval, length = (4, 5) if stage == "online" else (1, 3)
-    assert got.model_update == 840 / timing.MODEL_UPDATES / 3
-    assert got.rollout == pytest.approx(840 * 400 / 40 * length / 3)  # 120 start states for three runs
-    assert got.update == 840 / interval / 3
-    assert got.env_step == (280 if stage == "online" else 0)
-    assert got.evaluation_step == 280 / run.eval_episodes
+    assert got["ensemble updates"] == 840 / timing.MODEL_UPDATES / 3
+    assert got["rollouts"] == pytest.approx(840 * 400 / 40 * length / 3)  # 120 start states for three runs
+    assert got["policy updates"] == 840 / interval / 3
+    assert got.get("environment steps") == (280 if stage == "online" else None)
+    assert got["evaluation steps"] == 280 / run.eval_episodes
     # the first rollout fills D_model
     assert done == [("imagine", None), ("train_model", None), ("imagine", None), ("update_policy", interval)]
 
@@ -145,7 +151,7 @@ def test_timed_trainings_do_what_they_count(monkeypatch: pytest.MonkeyPatch) -> 
     """Breaks if a timed ensemble converges or stops before its updates are done."""
     cohort = timing.random_cohort(timing._shortened(pendulum(), 10), 2, "online", "cpu", 300)
     cohort.metrics.flush()
-    cohort.train_model(timing.EPOCH)
+    cohort.train_model(timing.EPOCH["online"])
     assert cohort.metrics.flush()["model/updates"] == [timing.MODEL_UPDATES] * 2
 
 
@@ -155,7 +161,7 @@ def test_measured_cost() -> None:
     assert {(line.stage, line.what) for line in lines} == {
         (stage, what)
         for stage in ("offline", "online")
-        for what in TIMED
+        for what in COSTS
         if (stage, what) != ("offline", "environment steps")
     }
     assert all(0 < line.seconds < math.inf for line in lines)
@@ -169,8 +175,8 @@ def test_durations() -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["nowhere"], "'nowhere' is not in ablations/"),
-        (["sampling", "--scale", "huge"], "'huge' is not in scales/"),
+        (["nowhere"], "nowhere: no such file; did you mean 'where'? accepted: all-methods"),
+        (["sampling", "--scale", "huge"], "huge: no such file; accepted: laptop"),
         (["sampling", "--device", "abacus"], "--device: 'abacus' is not available here"),
     ],
 )

@@ -96,8 +96,8 @@ class Running:
 
     def pid(self) -> int:
         (file,) = self.units.glob("*.lock")
-        with suppress(ValueError):  # it signs at this moment
-            return int(json.loads(file.read_text())["pid"])
+        with suppress(ValueError, IndexError):  # it signs at this moment
+            return int(file.read_text().split()[1])
         return 0
 
     def end(self) -> int | None:
