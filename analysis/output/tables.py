@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis.io.methods import REFERENCES, ordered
-from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
+from analysis.io.rows import SCORE, Results, reject_mixed_sources, select
 from analysis.io.settings import without_stage
-from analysis.stats.compare import difference, group, most_seeds, over_tasks, winners
+from analysis.stats.aggregates import final_statistics
+from analysis.stats.compare import difference, group, most_seeds, winners
 from analysis.stats.intervals import REPS, Interval, t_interval
 from analysis.stats.transfer import GAIN, LAST, summarise
 
@@ -20,6 +21,7 @@ TRANSFER_COLUMNS = {  # metric -> (header, decimals)
     "auc": ("AUC", 1),
     "steps_to_gain": ("steps to J_0 + 10", 0),
 }
+DIFFERENCE_COLUMNS = {"final": "final score", "auc": "AUC", "early_drop": "early drop"}
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,11 @@ def main_table(study: Results) -> Table:
             cells[method] = replace(cells[method], bold=True)
         rows.append(((dataset,), tuple(cells.values())))
     if len(datasets) > 1:
-        sources = {m: [source_of(d, m, runs) for d in datasets] for m in methods}
-        found = {m: over_tasks([groups[d, m] for d in datasets], sources[m]) for m in methods}
-        for index, label in enumerate(("mean", "IQM")):
-            cells_ = (Cell((("online", pair[index]),), brackets=True) if pair else Cell() for pair in found.values())
-            rows.append(((f"{label} over {len(datasets)} tasks",), tuple(cells_)))
+        found = final_statistics(study)
+        for label in ("mean", "IQM"):
+            values = (found[method][label] if method in found else None for method in methods)
+            aggregated = (Cell((("online", value),), brackets=True) if value else Cell() for value in values)
+            rows.append(((f"{label} over {len(datasets)} tasks",), tuple(aggregated)))
     aggregates, wide = len(rows) - len(datasets), len(methods) > WIDE
     counts = runs.loc[runs["finished"], "evaluations"]
     used = min(LAST, int(counts.min())) if len(counts) else LAST
@@ -124,12 +126,9 @@ def transfer_table(study: Results) -> Table:
     for dataset in study.datasets:
         for method in ordered(runs["method"]):
             mine = group(runs, dataset, method)
-            cells = [
-                Cell()
-                if method in no_switch and metric != "auc"
-                else Cell.measured(metric, t_interval(mine[metric]), decimals)
-                for metric, (_, decimals) in TRANSFER_COLUMNS.items()
-            ]
+            shown = ("auc",) if method in no_switch else TRANSFER_COLUMNS
+            values = {metric: t_interval(mine[metric]) for metric in shown}
+            cells = (Cell.measured(name, values.get(name), digits) for name, (_, digits) in TRANSFER_COLUMNS.items())
             rows.append(((dataset, method), tuple(cells)))
     heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
     caption = (
@@ -148,20 +147,16 @@ def differences_table(study: Results) -> Table:
     runs, rows, reference, no_switch = summarise(study), [], study.main, without_stage(study)
     for dataset in study.datasets if reference in study.methods else []:
         for method in ordered(set(study.methods) - {reference}):
-            metrics = [
-                name for name in ("final", "auc", "early_drop") if name != "early_drop" or method not in no_switch
-            ]
-            values = {metric: difference(runs, dataset, method, reference, metric) for metric in metrics}
-            cells = tuple(
-                Cell.measured(name, values.get(name), brackets=True) for name in ("final", "auc", "early_drop")
-            )
-            rows.append(((dataset, method), cells))
+            shown = [name for name in DIFFERENCE_COLUMNS if name != "early_drop" or method not in no_switch]
+            values = {name: difference(runs, dataset, method, reference, name) for name in shown}
+            cells = (Cell.measured(name, values.get(name), brackets=True) for name in DIFFERENCE_COLUMNS)
+            rows.append(((dataset, method), tuple(cells)))
     seeds = most_seeds(runs)
     caption = (
         f"Difference to `{reference}`, paired by dataset and seed: mean with its 95 % t interval, in score points; "
         f"{seeds_clause(seeds)}. Early drop: J_0 minus the mean score in the first 10 % of the steps."
     )
-    columns = ("final score", "AUC", "early drop")
+    columns = tuple(DIFFERENCE_COLUMNS.values())
     return Table("differences", ("dataset", "method"), columns, tuple(rows), seeds, caption)
 
 

@@ -41,8 +41,8 @@ def interval_plot(study: Results) -> tuple[Figure, str] | None:
         return None
     drawn = drawn_as(study, found)
     figure, axes = grid([list(STATISTICS)], 0.5 + 0.15 * max(4, len(found)))
-    for index, axis in enumerate(axes.values()):
-        _rows(axis, {method: found[method][index] for method in found}, drawn, index == 0)
+    for name, axis in axes.items():
+        _rows(axis, {method: found[method][name] for method in found}, drawn, name == next(iter(axes)))
         axis.locator_params(axis="x", nbins=4)
     finish(figure, axes, "score / 100", "")
     words = (

@@ -41,8 +41,8 @@ class Sample:
 
     @property
     def finals(self) -> list[Array]:
-        """Final scores [n_i] of every stratum, on the scale 0-1."""
-        return [runs["final"].to_numpy(float) / 100 for runs in self.runs]
+        """Final scores [n_i] of every stratum."""
+        return [runs["final"].to_numpy(float) for runs in self.runs]
 
 
 def samples(study: Results) -> dict[str, Sample]:
@@ -74,25 +74,24 @@ def iqm_by_step(study: Results) -> dict[str, Band]:
     return out
 
 
-def final_statistics(study: Results) -> dict[str, list[Interval]]:
+def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
     """Return each method's `STATISTICS` of the final scores, in hundredths."""
-    return {
-        method: intervals.bootstrap_intervals(
-            [100 * runs for runs in sample.finals], list(STATISTICS.values()), sample.tasks
-        )
-        for method, sample in samples(study).items()
-    }
+    out = {}
+    for method, sample in samples(study).items():
+        found = intervals.bootstrap_intervals(sample.finals, list(STATISTICS.values()), sample.tasks)
+        out[method] = dict(zip(STATISTICS, found, strict=True))
+    return out
 
 
 def profiles(study: Results) -> dict[str, Band]:
     """Return each method's share of runs with a final score (0-1) above each of 101 thresholds."""
     found, out = samples(study), {}
-    highest = max((runs.max() for sample in found.values() for runs in sample.finals), default=1.0)
+    highest = max((runs.max() / 100 for sample in found.values() for runs in sample.finals), default=1.0)
     thresholds = np.linspace(0.0, max(1.0, highest), 101)
     for method, sample in found.items():
 
         def share(strata: Sequence[Array], tasks: Sequence[int] = sample.tasks) -> Array:
-            return intervals.profile([strata[index] for index in tasks], thresholds)
+            return intervals.profile([strata[index] / 100 for index in tasks], thresholds)
 
         out[method] = (thresholds, *bootstrap(sample.finals, share))
     return out
