@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from analysis.stats.intervals import CONFIDENCE
 from analysis.stats.transfer import METRICS
-from moore.base.strict import FORBID, Positive, choose, load_yaml
+from moore.base.strict import FORBID, Positive, load_yaml, nearest
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 FALL = "uncertainty_fall"
@@ -30,6 +30,13 @@ Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
+def _known(metric: str) -> str:
+    names = (*METRICS, FALL)
+    if metric not in names:
+        raise ValueError(f"one of {', '.join(names)}; {nearest(metric, names)}")
+    return metric
+
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -39,7 +46,7 @@ class Hypothesis:
 
     says: str
     test: Literal["mean", "difference", "equivalence"]
-    metric: Annotated[str, AfterValidator(lambda name: choose("metric", name, (*METRICS, FALL)))]
+    metric: Annotated[str, AfterValidator(_known)]
     ours: Names
     theirs: tuple[Name, ...] = ()  # none in a test of a mean
     above: Finite | None = None
