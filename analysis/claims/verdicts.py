@@ -116,8 +116,10 @@ def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
         for dataset in _datasets(study, hypothesis):
             groups = [group(runs, dataset, method) for method in comparison.methods]
             values = [by_seed(mine, hypothesis.metric).dropna() for mine in groups]
-            compute = t_interval if len(values) == 1 else paired_interval
-            interval = compute(*values, confidence=hypothesis.confidence)
+            if len(values) == 1:
+                interval = t_interval(values[0], hypothesis.confidence)
+            else:
+                interval = paired_interval(values[0], values[1], hypothesis.confidence)
             seeds = set.intersection(*(set(one.index) for one in values))
             compared = [run for mine in groups for run in mine.loc[mine["seed"].isin(seeds), "run"]]
             used = {(run, metric): counts[metric].get(run, 0) for run in compared}

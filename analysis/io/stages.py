@@ -56,20 +56,21 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
     present = set(offline["run"])
     groups: list[tuple[list[str], list[str]]] = []
     for run, methods in started_by(study).items():
-        group = next((group for group in groups if set(group[0]) & set(methods)), None)
-        if run in present and group is None:
-            groups.append((list(methods), [run]))
-        elif run in present and group is not None:
-            group[0].extend(methods)
-            group[1].append(run)
-    first = ordered(method for group, _ in groups for method in group).index
+        if run not in present:
+            continue
+        sharing = [group for group in groups if set(group[0]) & set(methods)]
+        group = sharing[0] if sharing else ([], [])
+        group[0].extend(methods)
+        group[1].append(run)
+        groups += [] if sharing else [group]
+    first = ordered(method for names, _ in groups for method in names).index
     found = []
-    for group, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
+    for names, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
         mine = offline[offline["run"].isin(runs)]
         updates = max(int(mine["updates"].max()), *(planned_updates(study, run) for run in runs))
         rows = select(mine, metric, "offline")
         if updates and len(rows):
-            found.append(Stage(tuple(ordered(group)), updates, rows))
+            found.append(Stage(tuple(ordered(names)), updates, rows))
     return found
 
 

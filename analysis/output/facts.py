@@ -126,8 +126,8 @@ def behaviours_table() -> Table:
         texts = []
         for level in ("medium", "expert"):
             published = D4RL_SETS.get(env, {}).get(level)
-            known = published is not None and published.mean is not None
-            theirs = f" ({normalized_score(env, published.mean):.0f})" if known else ""
+            mean = published.mean if published else None
+            theirs = "" if mean is None else f" ({normalized_score(env, mean):.0f})"
             texts.append(f"{scores[facts[level]]:.0f}{theirs}" if facts.get(level) is not None else "")
         texts += [f"{facts['curve'][-1][0]}", f"{facts['wall_seconds'] / 3600:.1f}"]
         rows.append(((env,), tuple(Cell.said("fact", text) for text in texts)))

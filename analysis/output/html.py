@@ -18,7 +18,7 @@ from analysis.claims.tables import all_findings, comparisons_table, verdicts_tab
 from analysis.io.rows import Results, split_by_source
 from analysis.output.facts import costs_table, provenance_table
 from analysis.output.notes import notes
-from analysis.output.render import bullets, folded, to_markdown
+from analysis.output.render import bullets, escape_markdown, folded, to_markdown
 from analysis.output.report import sections, tables
 from analysis.plots.figures import drawings, png
 from moore.base.errors import UserError
@@ -65,10 +65,12 @@ def page(studies: Sequence[Results]) -> str:
 def _section(study: Results) -> str:
     """One study: where it comes from, what its tables say, what it looks like, what it cost."""
     name = escape(study.name)
-    parts = [f'<h2 id="{name}">{name}</h2>\n', to_markdown(provenance_table(study)), bullets(notes(study))]
+    parts = [f'<h2 id="{name}">{name}</h2>\n', to_markdown(provenance_table(study))]
+    parts.append(bullets(map(escape_markdown, notes(study))))
     for part in split_by_source(study):
-        parts += [sections(tables(part)).replace("## ", "### "), "### Figures\n"]
-        parts += [f"{_embedded(figure, caption)}\n\n{caption}\n" for _, figure, caption in drawings(part)]
+        parts += [sections(tables(part), "###"), "### Figures\n"]
+        for _, figure, caption in drawings(part):
+            parts.append(f"{_embedded(figure, caption)}\n\n{escape_markdown(caption)}\n")
     return "\n".join([*parts, folded("Cost of every run", to_markdown(costs_table(study)))])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -87,7 +88,7 @@ def _bands(axis: Axes, study: Results, found: Mapping[str, Band], alpha: float, 
     drawn = drawn_as(study, found)
     for method, look in drawn.items():
         x, point, low, high = found[method]
-        front = {"linewidth": 2.0, "zorder": 2.5} if method == study.main and len(found) > WIDE else {}
+        front: dict[str, Any] = {"linewidth": 2.0, "zorder": 2.5} if method == study.main and len(found) > WIDE else {}
         axis.fill_between(unit * x, low, high, color=look.colour, alpha=alpha, linewidth=0)
         axis.plot(unit * x, point, look.line, color=look.colour, label=look.label, **front)
     return drawn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -37,13 +36,20 @@ class Drawn(NamedTuple):
 
 
 def looks(methods: Iterable[str], first: str = "") -> dict[str, Drawn]:
-    """Find a look for each method: fixed if in `LOOKS`, else the next of `SPARE` that none has, `first` before all."""
+    """Find a look for each method: fixed if in `LOOKS`, else the next of `SPARE` that none has, `first` before all.
+
+    Too many for that come from a light-to-dark sequence in which the lines of neighbours differ.
+    """
     names = ordered(methods)
     palette = [*seaborn.color_palette("colorblind", BLACK), (0.0, 0.0, 0.0)]
     others = sorted((name for name in names if name not in LOOKS), key=lambda name: name != first)
     taken = {LOOKS[name] for name in names if name in LOOKS}
-    free = itertools.cycle([place for place in SPARE if place not in taken])
+    free = [place for place in SPARE if place not in taken]
     places = LOOKS | dict(zip(others, free, strict=False))
+    if len(others) > len(free):
+        scale = seaborn.color_palette("viridis", len(others) + 1)  # its last is too pale
+        places |= {name: (len(palette) + i, ("-", "-.", ":")[i % 3]) for i, name in enumerate(others)}
+        palette += scale
     return {name: Drawn(tuple(palette[places[name][0]]), places[name][1], name) for name in names}
 
 

@@ -61,14 +61,10 @@ def test_what_a_hypothesis_says_in_numbers() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ((", above: 0", ", abov: 0"), r"\[0\].abov: unknown key; did you mean 'above'\?"),
         (("metric: final", "metric: fianl"), r"metric: 'fianl' is not accepted; .*did you mean 'final'"),
-        (("test: difference", "test: ttest"), "test: 'ttest' is not accepted"),
-        (("metric: final, ", ""), r"hypotheses\[0\].metric: missing"),
         (("above: 0", "within: 3"), "a test difference takes one of above, below; found within"),
         (("above: 0", "above: 0, below: 2"), "a test difference takes one of above, below; found above, below"),
         ((", above: 0", ""), "found none"),
-        (("above: 0", "above: high"), "above: 'high' is not accepted"),
         (("above: 0", "above: .nan"), "above"),
         (("test: difference", "test: mean"), "theirs: not read by a test mean"),
         (("theirs: [rivals], ", ""), "theirs: missing in a test difference"),
@@ -76,8 +72,6 @@ def test_what_a_hypothesis_says_in_numbers() -> None:
         (("{ours} ends", "{our} ends"), r"says: .*not \{our\}"),
         (("{ours} ends", "{ours ends"), "field name"),
         (("ours: [main]", "ours: []"), "ours"),
-        (("ours: [main]", "ours: main"), "ours: 'main' is not accepted"),
-        (("above: 0", "above: 0, study: 3"), "study: 3 is not accepted"),
     ],
 )
 def test_a_typo_is_one_line_that_names_the_key(tmp_path: Path, change: tuple[str, str], message: str) -> None:

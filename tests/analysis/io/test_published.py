@@ -39,8 +39,6 @@ def test_the_shipped_numbers_add_up_to_the_printed_totals() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"unit": "points"}, r"sources\[0\].unit: 'points' is not accepted"),
-        ({"yunit": "score"}, r"sources\[0\].yunit: unknown key; did you mean 'unit'"),
         ({"values": {"hopper-medium": ["1.0"]}}, "Two: hopper-medium: 1 values for 2 methods"),
         ({"values": {"hopper-medium": ["1.0", "2 +- 3"]}}, "hopper-medium\\[1\\]: '2 \\+- 3' is not accepted"),
     ],

@@ -129,12 +129,6 @@ def test_last_rows_are_mean_and_iqm_over_tasks() -> None:
     assert main_table(make_study(flat("uniform", LOW, low))).aggregates == 0
 
 
-def test_aggregates_are_missing_when_a_task_diverged() -> None:
-    rows = flat("uniform", LOW, [10.0, 20.0]) + flat("uniform", MEDIUM, [10.0, 20.0])
-    rows += run_rows("uniform", LOW, 2, [50.0] * 14, diverged_at=500)
-    assert text(main_table(make_study(rows)), "IQM over 2 tasks", "uniform") == MISSING
-
-
 def test_a_study_without_online_stage_shows_its_last_five_offline_evaluations() -> None:
     rows: list[Row] = []
     for seed, level in enumerate((10.0, 14.0)):
@@ -175,14 +169,6 @@ def test_a_wide_table_is_the_same_table_turned_round(everything: Results, monkey
     bold = [[cell.bold for cell in column] for column in zip(*(cells for _, cells in wide.rows), strict=True)]
     assert [any(column) for column in bold] == [True, True, False, False]
     assert not any(all(column) for column in bold)
-
-
-@pytest.mark.parametrize(("methods", "head"), [(6, "dataset"), (7, "method")])
-def test_more_than_six_methods_are_rows(methods: int, head: str) -> None:
-    rows = [r for index in range(methods) for r in flat(f"decay {index}", LOW, [50.0, 51.0])]
-    table = main_table(make_study(rows))
-    assert table.heads == (head,)
-    assert len(table.rows) == (1 if head == "dataset" else methods)
 
 
 def test_frozen_untrained_and_scratch_methods_have_the_parts_that_mean_something(tmp_path: Path) -> None:

@@ -68,12 +68,6 @@ def test_a_method_without_a_common_seed_is_marked_not_forgotten() -> None:
     assert texts == [["no pair", "n=2"], ["no pair"], ["no pair", "no pair"]]
 
 
-def test_one_seed_has_points_and_one_dataset_no_pooled_panel() -> None:
-    drawn = shown(forest(small(datasets=TWELVE[:1], seeds=1)))
-    assert len(drawn[0].axes) == 1
-    assert all(np.isfinite(point) and np.isnan([low, high]).all() for low, point, high in intervals(drawn[0].axes[0]))
-
-
 def test_no_reference_or_nobody_else_is_no_figure() -> None:
     assert forest(make_study(flat("awac", "self:a-low", [1.0, 2.0]))) is None
     assert forest(make_study(flat("moore", "self:a-low", [1.0, 2.0]))) is None

@@ -45,7 +45,9 @@ def test_lines_are_means_over_seeds_and_offline_ends_at_the_switch() -> None:
     assert line(figure.axes[0], "offline stage")[0][-1] == 0
     rows = study.rows.query("method == 'uniform' and dataset == @LOW and metric == 'eval/score'")
     expected = rows.groupby("env_steps")["value"].mean()
-    np.testing.assert_allclose(line(figure.axes[0], "uniform"), [expected.index, expected])
+    x, y = line(figure.axes[0], "uniform")
+    assert x == expected.index.tolist()
+    np.testing.assert_allclose(y, expected)
     np.testing.assert_allclose(offline_x(np.array([0.0, 50.0, 100.0]), 100, 800), [-200, -100, 0])
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from analysis.io.rows import load_study
 from analysis.output.report import tables
-from analysis.plots.curves import learning_curves
 from analysis.plots.figures import DRAWINGS, drawings, save
 from tests.support.drawn import shown
 from tests.support.studies import full_study, make_study, write_study
@@ -19,18 +18,6 @@ from tests.support.synthetic_studies import TWELVE, study
 def results(tmp_path: Path) -> Path:
     write_study(tmp_path / "results" / "toy", full_study(3))
     return tmp_path / "results"
-
-
-def test_bytes_are_the_same_on_two_calls(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save(learning_curves(make_study(full_study(2)))[0], tmp_path / name / "curves", "text")
-    for file in sorted((tmp_path / "a").iterdir()):
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
-    assert sorted(file.suffix for file in (tmp_path / "a").iterdir()) == [".md", ".pdf", ".png"]
-    pdf = (tmp_path / "a" / "curves.pdf").read_bytes()
-    assert b"CreationDate" not in pdf
-    assert b"/Type3" not in pdf
-    assert b"/Type 3" not in pdf
 
 
 def test_a_study_without_an_online_stage_has_no_figures() -> None:

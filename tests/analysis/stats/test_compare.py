@@ -7,16 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.claims.claims import load_claims
-from analysis.claims.tables import claims_table
-from analysis.claims.verdicts import check
 from analysis.io.rows import Results
-from analysis.output.render import to_markdown
-from analysis.output.tables import differences_table
 from analysis.stats.compare import pooled
-from analysis.stats.intervals import bootstrap_intervals, mean_over_tasks, t_interval
+from analysis.stats.intervals import bootstrap_intervals, mean_over_tasks
 from analysis.stats.transfer import summarise
-from tests.support.studies import LOW, flat, make_study, run_rows
+from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import TWELVE, study
 
 
@@ -44,19 +39,3 @@ def test_tasks_that_share_runs_from_scratch_are_resampled_together() -> None:
     assert pooled(made, summarise(made), "sac", "final") == expected
     (apart,) = bootstrap_intervals([np.array(pair) for pair in pairs], (mean_over_tasks,))
     assert apart.half_width != pytest.approx(expected.half_width)
-
-
-def test_missing_seeds_are_left_out_of_pairs_and_shown() -> None:
-    """Seeds 0 to 4 against seeds 2 to 6: only 2, 3 and 4 are pairs."""
-    ours, theirs = [80.0, 81.0, 82.0, 83.0, 84.0], [70.0, 72.0, 71.0, 70.0, 73.0]
-    rows = flat("moore", LOW, ours)
-    rows += [r for seed, y in enumerate(theirs, 2) for r in run_rows("awac", LOW, seed, [50.0] + [y] * 13)]
-    study = make_study(rows, configs={}, offline_runs={})
-    expected = t_interval([82.0 - 70.0, 83.0 - 72.0, 84.0 - 71.0])
-    findings = {f.comparison.name: f for f in check(study, load_claims())}
-    assert findings["moore ends no worse than awac"].interval == expected
-    assert findings["moore ends no worse than awac"].used == {
-        (f"{method}/{LOW}/{seed}", "eval/score"): 14 for method in ("moore", "awac") for seed in (2, 3, 4)
-    }
-    assert "<sup>n=3</sup>" in to_markdown(differences_table(study))
-    assert "<sup>n=3</sup>" in to_markdown(claims_table(study))
