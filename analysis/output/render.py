@@ -46,7 +46,7 @@ def to_markdown(table: Table) -> str:
         text = _cell(cell, table, lambda text: f"**{text}**", lambda n: f"<sup>n={n}</sup>", escape_markdown)
         return text.replace("|", "\\|")
 
-    lines = ["| " + " | ".join((*table.heads, *table.columns)) + " |"]
+    lines = ["| " + " | ".join(map(escape_markdown, (*table.heads, *table.columns))) + " |"]
     lines.append("|" + " --- |" * len(table.heads) + (" --- |" if table.words else " ---: |") * len(table.columns))
     for heads, cells in table.rows:
         lines.append("| " + " | ".join((*map(escape_markdown, heads), *map(show, cells))) + " |")
