@@ -84,7 +84,7 @@ claims: $(READY) ## the paper's claims judged on the rows in analysis/results, e
 	$(BIN)/python -m analysis.claims $(ARGS)
 
 report: $(READY) ## one page with all tables, figures, claims, provenance and costs: build/report.html
-	$(BIN)/python -m analysis.output.html $(ARGS)
+	$(BIN)/python -m analysis.output.report --page build/report.html $(ARGS)
 
 notebooks: $(READY) ## execute analysis/notebooks into build/notebooks
 	mkdir -p build/notebooks

@@ -7,12 +7,12 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from analysis.stats.intervals import CONFIDENCE
 from analysis.stats.transfer import METRICS
-from moore.base.strict import load_yaml, nearest
+from moore.base.strict import FORBID, Positive, load_yaml, nearest
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
 FALL = "uncertainty_fall"
@@ -26,7 +26,6 @@ WORDS = {
     "final": "final score", "auc": "AUC", "early_drop": "J_0 minus mean early score", "j0": "J_0",
     FALL: "relative fall of the mean uncertainty from the first to the last 10 % of online steps",
 }  # fmt: skip
-STRICT = ConfigDict(extra="forbid")
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 
@@ -41,7 +40,7 @@ def _known(metric: str) -> str:
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=FORBID)
 class Hypothesis:
     """One kind of comparison, for every method that `ours` and `theirs` stand for; the keys are those of the file."""
 
@@ -52,7 +51,7 @@ class Hypothesis:
     theirs: tuple[Name, ...] = ()  # none in a test of a mean
     above: Finite | None = None
     below: Finite | None = None
-    within: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    within: Positive | None = None
     study: str = "*"
     datasets: str = "*"
 
@@ -61,9 +60,8 @@ class Hypothesis:
         accepted = ("within",) if self.test == "equivalence" else ("above", "below")
         given = [name for name in ("above", "below", "within") if getattr(self, name) is not None]
         if len(given) != 1 or given[0] not in accepted:
-            raise ValueError(
-                f"a test {self.test} takes one of {', '.join(accepted)}; found {', '.join(given) or 'none'}"
-            )
+            found = ", ".join(given) or "none"
+            raise ValueError(f"a test {self.test} takes one of {', '.join(accepted)}; found {found}")
         if bool(self.theirs) == (self.test == "mean"):
             raise ValueError(f"theirs: {'not read by' if self.theirs else 'missing in'} a test {self.test}")
         for field in (name for _, name, _, _ in Formatter().parse(self.says) if name is not None):
@@ -101,7 +99,7 @@ class Hypothesis:
         return f"needs {' and '.join(part for part in parts if part)}{where}{data}"
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=FORBID)
 class PaperClaim:
     """One sentence and what it says in numbers; it holds on a task if all of its comparisons do."""
 

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.claims.claims import CLAIMS, FALL, PaperClaim, load_claims
-from analysis.claims.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, Finding, check, comparisons, conjunction
+from analysis.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    NO_DATA,
+    UNDECIDED,
+    Comparison,
+    Finding,
+    check,
+    comparisons,
+    conjunction,
+)
 from analysis.io.rows import RESULTS, Results, load_studies, reject_mixed_sources, study_folders
 from analysis.output.render import interval_text, number, to_rich
 from analysis.output.tables import Cell, Table, seeds_clause
@@ -26,6 +37,7 @@ RULE = (
     f'threshold, "{FAILS}" if wholly on the other side, and is "{UNDECIDED}" otherwise or if a compared run diverged; '
     f'"{NO_DATA}": methods, datasets or a second seed are missing. No correction for the number of checks.'
 )
+Part = tuple[str, Interval | str]
 WIDTH = 180  # characters, where the output is no terminal
 
 
@@ -36,16 +48,16 @@ def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> 
     """
     reject_mixed_sources(study)
     claims = load_claims() if claims is None else claims
-    found = {(f.comparison.hypothesis, f.comparison.name, f.dataset): f for f in check(study, claims)}
-    made, rows = comparisons(study, claims), []
-    for one in made:
-        mine = [found.get((one.hypothesis, one.name, dataset)) for dataset in study.datasets]
-        judged = [finding for finding in mine if finding is not None]
-        total = sum(finding.verdict == HOLDS for finding in judged)
-        cells = [Cell() if finding is None else _finding_cell(finding) for finding in mine]
-        rows.append(((one.name,), (*cells, Cell((("count", f"{total} of {len(judged)}"),)))))
+    found: dict[Comparison, dict[str, Finding]] = {one: {} for one in comparisons(study, claims)}
+    for finding in check(study, claims):
+        found[finding.comparison][finding.dataset] = finding
+    rows = []
+    for one, mine in found.items():
+        cells = [_finding_cell(mine[name]) if name in mine else Cell() for name in study.datasets]
+        total = sum(finding.verdict == HOLDS for finding in mine.values())
+        rows.append(((one.name,), (*cells, Cell.said("count", f"{total} of {len(mine)}"))))
     seeds = most_seeds(summarise(study))
-    meanings = dict.fromkeys(f"{one.kind}: {one.meaning}." for one in made)
+    meanings = dict.fromkeys(f"{one.kind}: {one.meaning}." for one in found)
     caption = f"Verdict and 95 % Student-t interval over seeds of every comparison; {seeds_clause(seeds)}."
     columns = (*study.datasets, HOLDS)
     return Table("claims", ("claim",), columns, tuple(rows), seeds, caption, joiner=": ", notes=(RULE, *meanings))
@@ -73,11 +85,8 @@ def comparisons_table(claim: PaperClaim, findings: Sequence[Finding]) -> Table:
     mine, rows = [finding for finding in findings if finding.comparison.claim == claim], []
     for finding in mine:
         verdict, *effect = _finding_cell(finding).parts
-        cells = (
-            Cell((verdict,)),
-            Cell(tuple(effect), decimals=_decimals(finding), brackets=True),
-            Cell((("rows", f"{_count(len(finding.used), 'run')}, {_count(sum(finding.used.values()), 'row')}"),)),
-        )
+        used = f"{_count(len(finding.used), 'run')}, {_count(sum(finding.used.values()), 'row')}"
+        cells = (Cell((verdict,)), Cell(tuple(effect), False, _decimals(finding), True), Cell.said("rows", used))
         rows.append(((finding.comparison.name, finding.study, finding.dataset), cells))
     meanings = dict.fromkeys(f"{f.comparison.kind} = {f.comparison.meaning}" for f in mine)
     caption = "; ".join([*meanings, *_lacking(claim, mine)])
@@ -103,11 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         studies, claims = load_studies(study_folders(options.results, options.studies)), load_claims(options.claims)
         findings = all_findings(studies, claims)
-        console.print(to_rich(verdicts_table(studies, claims), console.width))
+        console.print(to_rich(verdicts_table(studies, claims)))
         for claim in claims:
             console.print(f"\n[bold]{escape(claim.sentence)}[/bold]")
             table = comparisons_table(claim, findings)
-            console.print(to_rich(table, console.width) if table.rows else f"  {escape(table.caption)}")
+            console.print(to_rich(table) if table.rows else f"  {escape(table.caption)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -116,59 +125,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _finding_cell(finding: Finding) -> Cell:
     verdict = finding.verdict + (f" ({finding.diverged} diverged)" if finding.diverged else "")
-    if finding.interval is None:
-        return Cell((("verdict", verdict),))
-    parts: tuple[tuple[str, Interval | str], ...] = (("verdict", verdict), ("value", finding.interval))
-    return Cell(parts, decimals=_decimals(finding), brackets=True, seeds=finding.interval.n)
+    cell = Cell.measured("value", finding.interval, _decimals(finding), brackets=True)
+    return replace(cell, parts=(("verdict", verdict), *cell.parts))
 
 
 def _verdict_cell(claim: PaperClaim, findings: Sequence[Finding]) -> Cell:
     """One part for every study, `sampling-mini: holds on 3 of 4 tasks, undecided on 1`, then what none could check."""
-    parts: list[tuple[str, Interval | str]] = []
-    for study in dict.fromkeys(finding.study for finding in findings):
-        mine = [finding for finding in findings if finding.study == study]
-        tasks = dict.fromkeys(finding.dataset for finding in mine)
-        verdicts = [conjunction(f.verdict for f in mine if f.dataset == dataset) for dataset in tasks]
-        counts = [f"{verdict} on {verdicts.count(verdict)}" for verdict in (FAILS, UNDECIDED) if verdict in verdicts]
-        counts += [f"{NO_DATA} on {verdicts.count(NO_DATA)}"] if NO_DATA in verdicts else []
-        words = [f"{HOLDS} on {verdicts.count(HOLDS)} of {_count(len(verdicts), 'task')}", *counts]
+    parts: list[Part] = []
+    for study, mine in _grouped(findings, lambda finding: finding.study).items():
+        by_task = _grouped(mine, lambda finding: finding.dataset)
+        verdicts = [conjunction(finding.verdict for finding in on_task) for on_task in by_task.values()]
+        words = [f"{HOLDS} on {verdicts.count(HOLDS)} of {_count(len(verdicts), 'task')}"]
+        words += [f"{one} on {verdicts.count(one)}" for one in (FAILS, UNDECIDED, NO_DATA) if one in verdicts]
         parts.append((study, f"{study}: {', '.join(words)}"))
-    parts += [("lacking", text) for text in _lacking(claim, findings)]
-    return Cell(tuple(parts))
+    return Cell((*parts, *(("lacking", text) for text in _lacking(claim, findings))))
 
 
 def _lacking(claim: PaperClaim, findings: Sequence[Finding]) -> list[str]:
     """`not enough data: needs ...` for every hypothesis that no study could check."""
     checked = {finding.comparison.hypothesis for finding in findings}
-    lacking = [one for one in claim.hypotheses if one not in checked]
-    return list(dict.fromkeys(f"{NO_DATA}: {one.needs}" for one in lacking))
+    return list(dict.fromkeys(f"{NO_DATA}: {one.needs}" for one in claim.hypotheses if one not in checked))
 
 
-def _effects(findings: Sequence[Finding]) -> list[tuple[str, Interval | str]]:
+def _effects(findings: Sequence[Finding]) -> list[Part]:
     """One part for every kind of comparison: a single one's interval, or the range of their means."""
-    kinds: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.interval is not None:
-            kinds.setdefault(finding.comparison.kind, []).append(finding)
-    parts: list[tuple[str, Interval | str]] = []
-    for kind, mine in kinds.items():
-        intervals = [finding.interval for finding in mine if finding.interval is not None]
-        means, decimals = [interval.mean for interval in intervals], _decimals(mine[0])
-        words = f"{number(min(means), decimals)} to {number(max(means), decimals)}"
-        if len(intervals) == 1:
-            words = interval_text(intervals[0], decimals, brackets=True)
-        parts.append((kind, f"{kind}: {words}"))
+    parts: list[Part] = []
+    for kind, mine in _grouped(findings, lambda finding: finding.comparison.kind).items():
+        intervals, decimals = [one.interval for one in mine if one.interval is not None], _decimals(mine[0])
+        means = [number(one, decimals) for one in sorted(interval.mean for interval in intervals)]
+        if intervals:
+            words = interval_text(intervals[0], decimals, True) if len(means) == 1 else f"{means[0]} to {means[-1]}"
+            parts.append((kind, f"{kind}: {words}"))
     return parts
 
 
-def _used(findings: Sequence[Finding]) -> list[tuple[str, Interval | str]]:
+def _used(findings: Sequence[Finding]) -> list[Part]:
     """`sampling-mini: 80 runs, 3360 rows`; a run that stands in several comparisons counts once."""
-    parts: list[tuple[str, Interval | str]] = []
-    for study in dict.fromkeys(finding.study for finding in findings):
-        counted = {key: rows for f in findings if f.study == study for key, rows in f.used.items()}
+    parts: list[Part] = []
+    for study, mine in _grouped(findings, lambda finding: finding.study).items():
+        counted = {key: rows for finding in mine for key, rows in finding.used.items()}
         runs = _count(len({run for run, _ in counted}), "run")
         parts.append((study, f"{study}: {runs}, {_count(sum(counted.values()), 'row')}"))
     return parts
+
+
+def _grouped(findings: Iterable[Finding], key: Callable[[Finding], str]) -> dict[str, list[Finding]]:
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(key(finding), []).append(finding)
+    return groups
 
 
 def _decimals(finding: Finding) -> int:

@@ -67,7 +67,7 @@ class Finding:
 
 
 def decide(interval: Interval | None, bound: str, threshold: float) -> str:
-    """The rule in the module's second paragraph; `bound` is above, below or within."""
+    """Apply the rule in the module's second paragraph; `bound` is above, below or within."""
     if interval is None or not interval.known:
         return NO_DATA
     if bound == "within":
@@ -81,13 +81,13 @@ def decide(interval: Interval | None, bound: str, threshold: float) -> str:
 
 
 def conjunction(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim that says several things: it fails if one fails and holds if all hold."""
+    """Give the verdict on a claim that says several things: it fails if one fails and holds if all hold."""
     found = set(verdicts)
     return next((verdict for verdict in (FAILS, UNDECIDED, NO_DATA) if verdict in found), HOLDS if found else NO_DATA)
 
 
 def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison]:
-    """What this study can speak to: every hypothesis with every pair of methods that it ran."""
+    """List what this study can speak to: every hypothesis with every pair of methods that it ran."""
     found = []
     for claim in claims:
         for hypothesis in claim.hypotheses:
@@ -106,11 +106,9 @@ def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison
 
 
 def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
-    """Every applicable comparison on every dataset."""
+    """Judge every applicable comparison on every dataset."""
     runs = with_uncertainty_fall(study, summarise(study))
-    counts = {
-        metric: select(study.rows, metric, "online").groupby("run").size().to_dict() for metric in (SCORE, PENALTY)
-    }
+    counts = {name: select(study.rows, name, "online").groupby("run").size().to_dict() for name in (SCORE, PENALTY)}
     findings = []
     for comparison in comparisons(study, claims):
         hypothesis = comparison.hypothesis
@@ -118,11 +116,10 @@ def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
         for dataset in _datasets(study, hypothesis):
             groups = [group(runs, dataset, method) for method in comparison.methods]
             values = [by_seed(mine, hypothesis.metric).dropna() for mine in groups]
-            interval = (
-                t_interval(values[0], hypothesis.confidence)
-                if len(values) == 1
-                else paired_interval(values[0], values[1], hypothesis.confidence)
-            )
+            if len(values) == 1:
+                interval = t_interval(values[0], hypothesis.confidence)
+            else:
+                interval = paired_interval(values[0], values[1], hypothesis.confidence)
             seeds = set.intersection(*(set(one.index) for one in values))
             compared = [run for mine in groups for run in mine.loc[mine["seed"].isin(seeds), "run"]]
             used = {(run, metric): counts[metric].get(run, 0) for run in compared}
@@ -133,7 +130,7 @@ def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
 
 
 def with_uncertainty_fall(study: Results, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a column more: 1 - (mean uncertainty of the last 10 % of the budget) / (that of the first 10 %)."""
+    """Give the runs a column more: 1 - (mean uncertainty of the last 10 % of the budget) / (that of the first 10 %)."""
     rows = select(study.rows, PENALTY, "online")
     early = rows["env_steps"] <= EARLY * study.online_steps
     late = rows["env_steps"] > (1 - EARLY) * study.online_steps

@@ -17,54 +17,60 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import pandas as pd
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from analysis.io.methods import IMPORTED
 from analysis.io.rows import COLUMNS, SCORE, Results, load_study, validate
 from moore.base.errors import UserError
 from moore.base.files import write_json
+from moore.base.strict import FORBID, NonNegativeInt
 from moore.data.ids import resolve
 
-HEADER = ("method", "task", "seed", "step", "score")
+
+@dataclass(frozen=True, config=FORBID)
+class Point:
+    """One line of the file, with its columns."""
+
+    method: Annotated[str, Field(min_length=1)]
+    task: Annotated[str, AfterValidator(lambda text: str(resolve(text)))]  # a dataset id as in our rows
+    seed: NonNegativeInt
+    step: NonNegativeInt  # environment steps since the switch; 0: before the first
+    score: Annotated[float, Field(allow_inf_nan=False)]  # normalised, 0-100
+
+
+HEADER = tuple(Point.__dataclass_fields__)
 
 
 def import_curves(file: Path, out: Path, name: str | None = None) -> Path:
-    """Write `out`/NAME/rows.parquet and manifest.json from a CSV file; returns the folder.
+    """Write `out`/NAME/rows.parquet and manifest.json from a CSV file with the columns of `Point`; returns the folder.
 
-    Columns: method; task, a dataset id as in our rows; seed; step, environment steps since the switch (0: before the
-    first); score, normalised, 0-100. Raises UserError naming the file, the line and what is accepted; a folder that
-    holds anything but an import of the same file is left as it is.
+    Raises UserError naming the file, the line and what is accepted; a folder that holds anything but an import of the
+    same file is left as it is.
     """
     name = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-") if name is None else name
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise UserError(f"--name: {name!r} is not accepted; expected lower-case letters, digits, _ and -")
     try:
         content = file.read_bytes()
-        text = content.decode("utf-8-sig")
+        rows = _rows(content.decode("utf-8-sig"), str(file), name)
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UserError(f"{file}: not a text file in UTF-8") from None
-    rows = _rows(text, str(file), name)
     digest, folder = hashlib.sha256(content).hexdigest(), out / name
     if folder.exists():
         _reject_other(folder, digest)
         return folder
-    manifest = {
-        "study": name,
-        "imported": True,
-        "file": file.name,
-        "sha256": digest,
-        "date": time.strftime("%Y-%m-%d"),
-        "online_steps": int(rows["env_steps"].max()),
-    }
+    facts = {"study": name, "imported": True, "file": file.name, "sha256": digest, "date": time.strftime("%Y-%m-%d")}
     half = folder.with_name(f".{name}.{os.getpid()}.tmp")  # the folder appears whole or not at all
     try:
         half.mkdir(parents=True)
         rows.to_parquet(half / "rows.parquet", index=False, compression="zstd")
-        write_json(half / "manifest.json", manifest)
+        write_json(half / "manifest.json", facts | {"online_steps": int(rows["env_steps"].max())})
         half.rename(folder)
     except OSError as error:
         shutil.rmtree(half, ignore_errors=True)
@@ -74,7 +80,7 @@ def import_curves(file: Path, out: Path, name: str | None = None) -> Path:
 
 
 def overlay(study: Results, imported: Results) -> Results | None:
-    """Our study with the imported curves of its tasks beside it, up to its own budget; None without a common task."""
+    """Lay the imported curves of a study's tasks beside ours, up to its own budget; None without a common task."""
     theirs = imported.rows[imported.rows["dataset"].isin(study.datasets)]
     if theirs.empty:
         return None
@@ -92,7 +98,7 @@ def overlay(study: Results, imported: Results) -> Results | None:
 
 
 def overlaid(studies: Sequence[Results], folder: Path) -> list[Results]:
-    """Every study of ours that shares a task with an imported one, with its curves; UserError if there is none."""
+    """Find every study of ours that shares a task with an imported one, with its curves; UserError if there is none."""
     imported = load_study(folder)
     if not imported.imported:
         raise UserError(f"{folder}: not imported; --overlay takes a folder that `moore import` made")
@@ -104,61 +110,33 @@ def overlaid(studies: Sequence[Results], folder: Path) -> list[Results]:
 
 
 def _rows(text: str, file: str, name: str) -> pd.DataFrame:
-    """The lines as rows of a study, or UserError with the number of the first wrong one."""
+    """Read the lines as rows of a study. Raises UserError with the number of the first wrong one."""
     reader = csv.reader(io.StringIO(text, newline=""))
     header = [column.strip() for column in next(reader, [])]
-    for wrong, words in (
-        ([column for column in HEADER if column not in header], "missing column"),
-        ([column for column in header if column not in HEADER], "unknown column"),
-        ([column for column in HEADER if header.count(column) > 1], "column twice:"),
-    ):
-        if wrong:
-            raise UserError(f"{file}: {words} {', '.join(wrong)}; expected exactly {', '.join(HEADER)}")
-    records: list[dict[str, Any]] = []
-    for cells in reader:
-        if not cells:
-            continue
+    if sorted(header) != sorted(HEADER):
+        raise UserError(f"{file}: columns {', '.join(header) or 'missing'}; expected exactly {', '.join(HEADER)}")
+    records, point_of = [], TypeAdapter(Point)
+    for cells in filter(None, reader):
         where = f"{file}: line {reader.line_num}"
         if len(cells) != len(header):
             raise UserError(f"{where}: {len(cells)} values, expected {len(header)}; is the file complete?")
-        entry = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-        method, task = entry["method"], _task(entry["task"], where)
-        if not method:
-            raise UserError(f"{where}: column method is empty")
-        seed, step = (_whole(entry[key], f"{where}: {key}") for key in ("seed", "step"))
-        record = dict.fromkeys(COLUMNS, 0) | {"study": name, "method": method, "dataset": task, "seed": seed}
-        record |= {"run": f"{method}/{task}/{seed}", "phase": "online", "env_steps": step, "metric": SCORE}
-        records.append(record | {"wall_seconds": math.nan, "value": _finite(entry["score"], f"{where}: score")})
+        try:
+            point = point_of.validate_python(dict(zip(header, map(str.strip, cells), strict=True)))
+        except UserError as error:  # from the dataset id
+            raise UserError(f"{where}: task: {error}") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(f"{where}: {first['loc'][0]}: {first['input']!r} is not accepted; {first['msg']}") from None
+        run = f"{point.method}/{point.task}/{point.seed}"
+        owner = (name, point.method, point.task, run, "online", SCORE)
+        records.append((*owner, point.seed, point.step, 0, math.nan, point.score))
     if not records:
         raise UserError(f"{file}: no curves, only a header")
     return validate(pd.DataFrame(records, columns=list(COLUMNS)), file)
 
 
-def _task(text: str, where: str) -> str:
-    try:
-        return str(resolve(text))
-    except UserError as error:
-        raise UserError(f"{where}: task: {error}") from None
-
-
-def _whole(text: str, where: str) -> int:
-    if not re.fullmatch(r"\d+(\.0+)?", text):
-        raise UserError(f"{where}: {text!r} is not accepted; expected a whole number, 0 or more")
-    return int(text.split(".")[0])
-
-
-def _finite(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{where}: {text!r} is not accepted; expected a number, the normalised score (0-100)")
-    return value
-
-
 def _reject_other(folder: Path, digest: str) -> None:
-    """Results of ours and other imports are never written over."""
+    """Refuse to write over results of ours and other imports."""
     try:
         manifest = load_study(folder).manifest
     except UserError:

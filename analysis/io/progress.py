@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from analysis.io.rows import COLUMNS, Results, validate
 from moore.base.errors import UserError
+from moore.base.manifest import read_manifest
 
 
 def load_progress(folder: Path) -> Results:
-    """The rows so far of the study in `folder`, such as runs/sampling-mini; a run that has not ended is unfinished.
+    """Read the rows so far of the study in `folder`, such as runs/sampling-mini.
 
     Raises UserError naming the folder or file and what is expected.
     """
@@ -22,38 +21,31 @@ def load_progress(folder: Path) -> Results:
     units = [file for file in sorted(folder.glob("units/*.json")) if not file.name.endswith(".progress.json")]
     frames = [frame for frame in map(read_rows, files) if len(frame)]
     if not frames or not units:
-        raise UserError(
-            f"{folder}: no rows yet; expected the folder of a study in progress, such as runs/sampling-mini"
-        )
+        expected = "expected the folder of a study in progress, such as runs/sampling-mini"
+        raise UserError(f"{folder}: no rows yet; {expected}")
     rows = validate(pd.concat(frames, ignore_index=True), str(folder))
-    ended = [_json(path) for file in files if (path := file.with_name("manifest.json")).exists()]
-    online = _json(units[0])["runs"][0]["online"]
+    ended = [read_manifest(path) for file in files if (path := file.with_name("manifest.json")).exists()]
+    online = read_manifest(units[0])["runs"][0]["online"]
     known = set(rows["run"])
-    starts = {m["run"]: m["offline_run"] for m in ended if {m["run"], m.get("offline_run")} <= known}
     manifest = {
         "study": folder.name,
         "online_steps": online["epochs"] * online["epoch_steps"],
         "configs": {m["run"]: m["config"] for m in ended},
-        "offline_runs": starts,
+        "offline_runs": {m["run"]: m["offline_run"] for m in ended if {m["run"], m.get("offline_run")} <= known},
     }
     return Results(folder.name, rows, manifest)
 
 
 def read_rows(file: Path) -> pd.DataFrame:
-    """The whole lines of a rows.csv: a run that was killed while it wrote leaves half a line, which is left out."""
+    """Read the whole lines of a rows.csv: a run that was killed while it wrote leaves half a line, which is left out.
+
+    Raises UserError naming the file.
+    """
     text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
     try:
-        rows = pd.read_csv(io.StringIO(whole)) if whole else pd.DataFrame(columns=list(COLUMNS))
+        rows = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1] or ",".join(COLUMNS)))
     except pd.errors.ParserError as error:
         raise UserError(f"{file}: not rows of a run ({' '.join(str(error).split())})") from None
     if set(rows.columns) != set(COLUMNS):
         raise UserError(f"{file}: not rows of a run; a row has {', '.join(COLUMNS)}")
     return rows
-
-
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file}: not valid JSON ({error})") from None

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from moore.base.strict import load_yaml
+from moore.base.strict import FORBID, load_yaml
 
 PUBLISHED = Path(__file__).parent / "published.yaml"
 VALUE = re.compile(r"(?:(-?[\d.]+) -> )?(-?[\d.]+)(?: ± ([\d.]+))?")
-STRICT = ConfigDict(extra="forbid")
 Value = Annotated[str, Field(pattern=f"^{VALUE.pattern}$")]  # `end`, `end ± spread` or `start -> end`
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=FORBID)
 class Source:
     """One published table or figure; `values`: task (`hopper-medium`) -> one text for every method."""
 
@@ -44,18 +42,16 @@ class Source:
     @property
     def described(self) -> str:
         """Say where the numbers come from and what they were measured with."""
-        facts = [self.data, self.budget, f"seeds: {self.seeds}"]
-        facts += [f"± is {self.spread}"] if self.spread else []
-        facts += ["read off the figure by eye"] if self.by_eye else []
-        return f"{self.name}: {self.source}; {'; '.join(facts)}."
+        spread = f"; ± is {self.spread}" if self.spread else ""
+        eye = "; read off the figure by eye" if self.by_eye else ""
+        return f"{self.name}: {self.source}; {self.data}; {self.budget}; seeds: {self.seeds}{spread}{eye}."
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=FORBID)
 class _File:
     sources: Annotated[list[Source], Field(min_length=1)]
 
 
-@lru_cache(maxsize=2)
 def load_published(path: Path = PUBLISHED) -> list[Source]:
     """Read the sources of a file. Raises UserError naming the file, the key and what is accepted."""
     return load_yaml(path, _File).sources

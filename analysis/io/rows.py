@@ -20,6 +20,7 @@ import pandas as pd
 from analysis.io.methods import main_method
 from moore.base.errors import UserError
 from moore.base.manifest import read_manifest
+from moore.base.strict import dotted
 
 TEXT_COLUMNS = ("study", "method", "dataset", "run", "phase", "metric")
 NUMBER_COLUMNS = ("seed", "env_steps", "updates", "wall_seconds", "value")
@@ -40,24 +41,24 @@ class Results:
 
     @cached_property
     def datasets(self) -> list[str]:
-        """The tasks: every dataset id except the `none:` of runs from scratch, unless there is nothing else."""
+        """List the tasks: every dataset id except the `none:` of runs from scratch, unless there is nothing else."""
         names = sorted(self.owners["dataset"].unique())
         return [name for name in names if source(name) != "none"] or names
 
     @cached_property
     def methods(self) -> list[str]:
-        """Methods that went online; all methods in a study without an online stage."""
+        """List the methods that went online; all methods in a study without an online stage."""
         online = self.owners.loc[self.owners["phase"] == "online", "method"].unique()
         return sorted(online if len(online) else self.owners["method"].unique())
 
     @cached_property
     def owners(self) -> pd.DataFrame:
-        """Whose rows there are: method, dataset, seed, run and phase, once each."""
+        """Tell whose rows there are: method, dataset, seed, run and phase, once each."""
         return self.rows[["method", "dataset", "seed", "run", "phase"]].drop_duplicates()
 
     @cached_property
     def configs(self) -> dict[str, list[Any]]:
-        """The configs of each method's online runs, as far as the manifest has them."""
+        """Collect the configs of each method's online runs, as far as the manifest has them."""
         known, found = self.manifest.get("configs", {}), dict[str, list[Any]]()
         online = self.owners[self.owners["phase"] == "online"]
         for method, run in zip(online["method"], online["run"], strict=True):
@@ -67,18 +68,18 @@ class Results:
 
     @cached_property
     def offline(self) -> pd.DataFrame:
-        """The rows of offline stages."""
+        """Select the rows of offline stages."""
         return self.rows[self.rows["phase"] == "offline"]
 
     @property
     def main(self) -> str:
-        """The reference of every paired difference: the manifest's `reference` if it ran, else MOORe's name here."""
+        """Name the reference of every paired difference: the manifest's if it ran, else MOORe's name here."""
         stated = self.manifest.get("reference")
         return stated if stated in self.methods else main_method(self.methods)
 
     @property
     def online_steps(self) -> int:
-        """Online budget of a run in environment steps: the manifest's, or else the last evaluated step of the study."""
+        """Return a run's online budget in environment steps: the manifest's, or else the last evaluated step."""
         stated = self.manifest.get("online_steps")
         if isinstance(stated, int) and stated > 0:
             return stated
@@ -87,39 +88,40 @@ class Results:
 
     @property
     def imported(self) -> bool:
-        """Whether these are other people's curves, read by `moore import`."""
+        """Tell whether these are other people's curves, read by `moore import`."""
         return bool(self.manifest.get("imported"))
 
     @property
     def pure(self) -> bool:
-        """Whether all runs are our own: no import, and none laid over them."""
+        """Tell whether all runs are our own: no import, and none laid over them."""
         return not self.imported and not self.manifest.get("overlays")
 
-    def setting(self, *names: str) -> Any:
-        """The first value in the manifest's config, at any depth, under one of `names`; None without one."""
-        return _find(self.manifest.get("config", {}), names)
+    def setting(self, name: str) -> Any:
+        """Return the first value named so, at any depth, in the manifest's config; None without one."""
+        known = dotted(self.manifest.get("config", {}))
+        return next((known[key] for key in known if key.rsplit(".", 1)[-1] == name and known[key] is not None), None)
 
 
 def source(dataset: str) -> str:
-    """Where a dataset comes from: `self`, `d4rl`, `minari`, `local`, or `none` for a run from scratch."""
+    """Say where a dataset comes from: `self`, `d4rl`, `minari`, `local`, or `none` for a run from scratch."""
     return dataset.split(":", 1)[0]
 
 
 def environment(dataset: str) -> str:
-    """`hopper` in `d4rl:hopper-medium-v2`, `none:hopper` and `minari:mujoco/hopper/medium-v0`."""
+    """Find `hopper` in `d4rl:hopper-medium-v2`, `none:hopper` and `minari:mujoco/hopper/medium-v0`."""
     name = dataset.split(":", 1)[-1]
     folders = name.split("/")
     return folders[-2] if source(dataset) == "minari" and len(folders) > 1 else name.split("-", 1)[0]
 
 
 def quality(dataset: str) -> str:
-    """`medium-replay` in `d4rl:hopper-medium-replay-v2`; empty where the id does not say."""
+    """Find `medium-replay` in `d4rl:hopper-medium-replay-v2`; empty where the id does not say."""
     name = re.sub(r"-v\d+$", "", dataset.split(":", 1)[-1].rsplit("/", 1)[-1])
     return name.removeprefix(environment(dataset)).removeprefix("-")
 
 
 def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
-    """The dataset id of `method` in the row of task `dataset`: itself, or its environment's runs from scratch.
+    """Find the dataset id of `method` in the row of task `dataset`: itself, or its environment's runs from scratch.
 
     `rows` are online rows or runs: offline stages have other method names, such as `sac` for a dataset.
     """
@@ -129,12 +131,12 @@ def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
 
 
 def select(rows: pd.DataFrame, metric: str, phase: str) -> pd.DataFrame:
-    """Rows of one metric in one phase."""
+    """Select the rows of one metric in one phase."""
     return rows[(rows["metric"] == metric) & (rows["phase"] == phase)]
 
 
 def study_folders(results: str | Path = RESULTS, names: Sequence[str] = ()) -> list[Path]:
-    """The folders of the named studies under `results`, or all of them."""
+    """Find the folders of the named studies under `results`, or all of them. Raises UserError for an unknown one."""
     results = Path(results)
     folders = sorted(file.parent for file in results.glob("*/manifest.json"))
     unknown = [name for name in names if name not in {folder.name for folder in folders}]
@@ -158,7 +160,7 @@ def load_study(folder: str | Path) -> Results:
 
 
 def load_manifest(folder: Path) -> dict[str, Any]:
-    """What a results folder says of its study; UserError names the file that is missing or wrong."""
+    """Read what a results folder says of its study; UserError names the file that is missing or wrong."""
     file = folder / MANIFEST
     for one in (folder / "rows.parquet", file):
         if not one.is_file():
@@ -167,43 +169,37 @@ def load_manifest(folder: Path) -> dict[str, Any]:
 
 
 def load_studies(folders: Iterable[str | Path]) -> list[Results]:
-    """Several results folders, in the order given; two folders of the same study are an error."""
+    """Read several results folders, in the order given; two folders of the same study are an error."""
     studies = [load_study(folder) for folder in folders]
     names = [study.name for study in studies]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"study {name}: given twice; each study is reported once")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"study {twice[0]}: given twice; each study is reported once")
     return studies
 
 
 def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
-    """The rows with plain column types, or UserError with `file` and the offending column."""
+    """Return the rows with plain column types. Raises UserError with `file` and the offending column."""
     missing = [name for name in COLUMNS if name not in rows.columns]
     if missing:
         raise UserError(f"{file}: missing column {', '.join(missing)}; a row has {', '.join(COLUMNS)}")
-    rows = rows[list(COLUMNS)].copy()
+    rows = rows[list(COLUMNS)].reset_index(drop=True)
     for name in TEXT_COLUMNS:
         if rows[name].isna().any():
             raise UserError(f"{file}: column {name}: empty value in row {int(np.argmax(rows[name].isna()))}")
-        rows[name] = rows[name].astype(str).astype(object)
-    for name in NUMBER_COLUMNS:
-        try:
-            rows[name] = pd.to_numeric(rows[name]).astype(float)
-        except (ValueError, TypeError):
-            raise UserError(f"{file}: column {name}: not a number") from None
-    for name in ("seed", "env_steps", "updates"):
-        if not np.isfinite(rows[name]).all():
-            raise UserError(f"{file}: column {name}: empty or infinite value; expected an integer")
-        rows[name] = rows[name].astype(np.int64)
+    try:
+        rows = rows.astype(dict.fromkeys(TEXT_COLUMNS, str)).astype(dict.fromkeys(NUMBER_COLUMNS, float))
+        rows = rows.astype(dict.fromkeys(("seed", "env_steps", "updates"), np.int64))
+    except (ValueError, TypeError) as error:  # pandas names the column
+        raise UserError(f"{file}: {error}") from None
     wrong = sorted(set(rows["phase"]) - set(PHASES))
     if wrong:
         raise UserError(f"{file}: column phase: {', '.join(wrong)}; accepted are {', '.join(PHASES)}")
     _reject_ambiguous_runs(rows, file)
-    return rows.reset_index(drop=True)
+    return rows
 
 
 def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
-    """A number must belong to one run and occur once: a run logged twice would count as two seeds.
+    """Refuse a run that was logged twice: it would count as two seeds.
 
     Beside online runs, several offline stages of one seed may have the same method name: it is their algorithm's.
     """
@@ -214,15 +210,13 @@ def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
     for owners, key, meaning in checks:
         twice = owners[owners.duplicated(key)]
         if len(twice):
-            raise UserError(f"{file}: column run: {' '.join(str(v) for v in twice.iloc[0][key])} {meaning}")
-    twice = rows[rows.duplicated(["run", "phase", "env_steps", "updates", "metric"])]
-    if len(twice):
-        row = twice.iloc[0]
+            raise UserError(f"{file}: column run: {' '.join(map(str, twice.iloc[0][key]))} {meaning}")
+    for row in rows[rows.duplicated(["run", "phase", "env_steps", "updates", "metric"])].to_dict("records"):
         raise UserError(f"{file}: {row['metric']} twice in run {row['run']} at step {row['env_steps']}")
 
 
 def _reject_unknown_runs(rows: pd.DataFrame, offline_runs: Any, file: str) -> None:
-    """The manifest's `offline_runs` must name runs of these rows: an online run and the offline stage before it."""
+    """Refuse `offline_runs` in a manifest unless it maps online runs of these rows to offline ones."""
     if not isinstance(offline_runs, Mapping):
         found = type(offline_runs).__name__
         raise UserError(f"{file}: offline_runs: expected an object, online run to offline run, found {found}")
@@ -233,7 +227,7 @@ def _reject_unknown_runs(rows: pd.DataFrame, offline_runs: Any, file: str) -> No
 
 
 def split_by_source(study: Results) -> list[Results]:
-    """One study per dataset source, since scores of different sources never share a table; each with references."""
+    """Split a study by dataset source, since scores of different sources never share a table; each with references."""
     sources = sorted({source(name) for name in study.datasets})
     if len(sources) < 2:
         return [study]
@@ -241,24 +235,8 @@ def split_by_source(study: Results) -> list[Results]:
     return [replace(study, rows=study.rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]
 
 
-def named_parts(study: Results) -> list[tuple[str, Results]]:
-    """`split_by_source` with the name of each part's files: the study's, and the source where there are several."""
-    parts = split_by_source(study)
-    return [(study.name if len(parts) == 1 else f"{study.name}-{source(part.datasets[0])}", part) for part in parts]
-
-
 def reject_mixed_sources(study: Results) -> None:
-    """UserError for a study that `split_by_source` has not been applied to: a table or figure shows one source."""
+    """Raise UserError for a study of several sources, not yet split: a table or figure shows one."""
     sources = sorted({source(name) for name in study.datasets})
     if len(sources) > 1:
         raise UserError(f"study {study.name}: datasets of {' and '.join(sources)} together; expected one source")
-
-
-def _find(config: Any, names: tuple[str, ...]) -> Any:
-    """Depth-first search of nested mappings and lists, own keys before those of the children."""
-    if isinstance(config, Mapping):
-        for name in names:
-            if config.get(name) is not None:
-                return config[name]
-    children = config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ()
-    return next((found for child in children if (found := _find(child, names)) is not None), None)

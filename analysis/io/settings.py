@@ -5,14 +5,13 @@ Everything comes from the manifest: the configs of its runs, and the `defaults` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from analysis.io.methods import PRIORITIZED, REFERENCES, listed, ordered
 from analysis.io.rows import Results
-from moore.base.errors import UserError
 from moore.base.strict import dotted, read_yaml
 
 UPDATES, UTD = "offline.updates", "online.utd_ratio"
@@ -92,12 +91,9 @@ def setting(study: Results, method: str, dataset: str, key: str) -> Any:
 
 def rollout_lengths(study: Results, dataset: str, methods: Iterable[str]) -> list[int]:
     """List the distinct rollout lengths H of methods on one dataset, as far as the manifest has their configs."""
-    found = set()
-    for config in (one for method in methods for one in study.configs.get(method, [])):
-        own, common = (lookup(config, key) for key in LENGTHS)
-        if lookup(config, "dataset") == dataset:
-            found.add(own if isinstance(own, int) else common)
-    return sorted(length for length in found if isinstance(length, int))
+    configs = [one for method in methods for one in study.configs.get(method, []) if one.get("dataset") == dataset]
+    known = [[lookup(config, key) for key in LENGTHS] for config in configs]
+    return sorted({length for lengths in known for length in [n for n in lengths if isinstance(n, int)][:1]})
 
 
 def planned_updates(study: Results, run: str) -> int:
@@ -131,20 +127,21 @@ def budgets(study: Results) -> str:
 def deviations(study: Results) -> str:
     """Say in one sentence which of MOORe's settings are not those of the scale `paper`, and how many seeds differ.
 
-    Nothing for a study without configs in its manifest. Raises UserError if the scale's file lacks one of the keys.
+    Nothing for a study without configs in its manifest.
     """
     found = {name: values(study, study.main, key) for name, key in SCALE.items()}
     if not any(found.values()):
         return ""
-    published = _paper(PAPER)
+    scale = read_yaml(PAPER)
+    published = {name: lookup(scale, f"defaults.{key}") for name, key in SCALE.items()}
     parts = [
         f"{name} {_spaced(several)} ({_spaced([published[name]])})"
         for name, several in found.items()
         if several not in ([], [published[name]])
     ]
     seeds = study.owners.loc[study.owners["method"] == study.main, "seed"].nunique()
-    if seeds != published["seeds"]:
-        parts.append(f"seeds {seeds} ({published['seeds']})")
+    if seeds != len(scale["seeds"]):
+        parts.append(f"seeds {seeds} ({len(scale['seeds'])})")
     return f"Not at the paper's scale (its value in brackets): {', '.join(parts)}." if parts else ""
 
 
@@ -156,7 +153,8 @@ def own_settings(study: Results, method: str, reference: str) -> dict[str, str]:
     """
     ours, theirs = study.configs.get(method, []), study.configs.get(reference, [])
     out = {}
-    for key, default in _defaults(study, method).items():
+    defaults = study.manifest.get("defaults", {}).get(algorithm(study, method), {})
+    for key, default in dotted(defaults).items():
         mine = _distinct(ours, key)
         if key in NOT_OWN or mine in ([], [default]):
             continue
@@ -182,11 +180,6 @@ def lookup(config: Any, key: str) -> Any:
     return config
 
 
-def _defaults(study: Results, method: str) -> dict[str, Any]:
-    """The defaults of a method's algorithm, by dotted key."""
-    return dotted(study.manifest.get("defaults", {}).get(algorithm(study, method), {}))
-
-
 def _distinct(configs: Iterable[Any], key: str) -> list[Any]:
     found: list[Any] = []
     for value in (lookup(config, key) for config in configs):
@@ -196,11 +189,9 @@ def _distinct(configs: Iterable[Any], key: str) -> list[Any]:
 
 
 def _one_text(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_one_text, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, (str, float)):
+        return value if isinstance(value, str) else f"{value:g}"
+    return json.dumps(value)
 
 
 def _spaced(several: list[Any]) -> str:
@@ -215,13 +206,3 @@ def _deviating(study: Results, key: str, published: int) -> dict[str, list[str]]
         if values(study, method, key) not in ([], [published]):
             out.setdefault(text(values(study, method, key)), []).append(method)
     return out
-
-
-@lru_cache(maxsize=1)
-def _paper(path: Path) -> dict[str, Any]:
-    scale = read_yaml(path)
-    known = {name: lookup(scale, f"defaults.{key}") for name, key in SCALE.items()} | {"seeds": lookup(scale, "seeds")}
-    for name, value in known.items():
-        if value is ABSENT:
-            raise UserError(f"{path}: {SCALE.get(name, name)}: missing; studies are compared with this scale")
-    return known | {"seeds": len(known["seeds"])}

@@ -22,7 +22,7 @@ class Stage:
 
 
 def started_by(study: Results) -> dict[str, list[str]]:
-    """Offline run -> the methods whose online runs start from it, in their order.
+    """Map every offline run to the methods whose online runs start from it, in their order.
 
     A manifest without `offline_runs` is of a study whose variants share MOPO's stage of their dataset and seed.
     Raises UserError if it has several such stages, so that nothing tells who started where.
@@ -48,7 +48,7 @@ def started_by(study: Results) -> dict[str, list[str]]:
 
 
 def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
-    """The offline stages on one dataset that have updates and logged `metric`, in the order of their first methods.
+    """Find the offline stages on one dataset that have updates and logged `metric`, ordered by their first methods.
 
     Methods that start from the same run of any seed share a stage.
     """
@@ -58,31 +58,29 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
     for run, methods in started_by(study).items():
         if run not in present:
             continue
-        for group, runs in groups:
-            if set(group) & set(methods):
-                group += methods
-                runs.append(run)
-                break
-        else:
-            groups.append((list(methods), [run]))
-    first = ordered(method for group, _ in groups for method in group).index
+        sharing = [group for group in groups if set(group[0]) & set(methods)]
+        group = sharing[0] if sharing else ([], [])
+        group[0].extend(methods)
+        group[1].append(run)
+        groups += [] if sharing else [group]
+    first = ordered(method for names, _ in groups for method in names).index
     found = []
-    for group, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
+    for names, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
         mine = offline[offline["run"].isin(runs)]
         updates = max(int(mine["updates"].max()), *(planned_updates(study, run) for run in runs))
         rows = select(mine, metric, "offline")
         if updates and len(rows):
-            found.append(Stage(tuple(ordered(group)), updates, rows))
+            found.append(Stage(tuple(ordered(names)), updates, rows))
     return found
 
 
 def one_stage(study: Results, metric: str) -> bool:
-    """Whether no dataset has more than one offline stage with this metric: methods then differ online only."""
+    """Tell whether no dataset has more than one offline stage with this metric: methods then differ online only."""
     return all(len(stages(study, dataset, metric)) <= 1 for dataset in study.datasets)
 
 
 def offline_problems(study: Results) -> list[str]:
-    """Offline stages that diverged, as `dataset seed`, with the methods that start from it unless all share it."""
+    """List offline stages that diverged, as `dataset seed`, with the methods that start from it unless all share it."""
     diverged = select(study.rows, "diverged", "offline")
     starts = started_by(study)
     shared = len({tuple(methods) for methods in starts.values()}) <= 1

@@ -1,10 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     text_representation: {extension: .py, format_name: percent}
-#   kernelspec: {display_name: Python 3, language: python, name: python3}
-# ---
-
 # %% [markdown]
 # # A tour of the results
 #
@@ -13,10 +6,10 @@
 # results folder.
 
 # %%
-from analysis.claims.tables import verdicts_table
+from analysis.claims.tables import claims_table, verdicts_table
 from analysis.output.facts import provenance_table
 from analysis.output.show import figure, load, table
-from analysis.output.tables import main_table
+from analysis.output.tables import differences_table, main_table
 from analysis.plots.curves import learning_curves
 from analysis.stats.transfer import summarise
 
@@ -52,7 +45,12 @@ for study in studies:
 
 # %% [markdown]
 # ## Verdicts
-# The paper's claims, as `analysis/claims/claims.yaml` states them.
+# The paper's claims, as `analysis/claims/claims.yaml` states them, and the comparisons and differences of every study.
 
 # %%
 table(verdicts_table(studies))
+
+# %%
+for study in studies:
+    table(claims_table(study))
+    table(differences_table(study))

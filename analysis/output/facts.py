@@ -20,7 +20,7 @@ from analysis.io.settings import (
     own_settings,
     text,
     values,
-)  # fmt: skip
+)
 from analysis.output.render import number
 from analysis.output.tables import Cell, Table, main_cell
 from analysis.stats.compare import group, most_seeds
@@ -46,7 +46,7 @@ def methods_table(study: Results) -> Table:
         own = own_settings(study, name, reference)
         shown = [algorithm(study, name), text(offline), text(values(study, name, UTD)), _real_batches(study, name)]
         shown.append(", ".join(f"{key} {value}" for key, value in own.items()))
-        rows.append(((name,), tuple(Cell((("setting", words),)) if words else Cell() for words in shown)))
+        rows.append(((name,), tuple(Cell.said("setting", words) for words in shown)))
     caption = (
         "Gradient updates as run. Real batches: who draws the real part of a batch, and its share. Settings: values "
         f"that differ from the code's defaults and from `{reference}`; of a penalty, from the defaults."
@@ -82,9 +82,8 @@ def published_table(study: Results) -> Table:
         "Offline → online or online alone; returns converted with D4RL's references."
     )
     notes = (f"This study: {_data(study)}.", *(one.described for one in used))
-    return Table(
-        "published", ("source", "method"), tuple(tasks), tuple(rows), most_seeds(runs), caption, notes=notes
-    )  # fmt: skip
+    heads, columns = ("source", "method"), tuple(tasks)
+    return Table("published", heads, columns, tuple(rows), most_seeds(runs), caption, notes=notes)
 
 
 def provenance_table(study: Results) -> Table:
@@ -97,7 +96,7 @@ def provenance_table(study: Results) -> Table:
         facts["peak memory"] = f"{m['peak_memory_mb']} MB"
     if isinstance(m.get("packages"), dict):
         facts["packages"] = ", ".join(f"{name} {version}" for name, version in m["packages"].items())
-    rows = tuple(((name,), (Cell((("fact", fact),)),)) for name, fact in facts.items())
+    rows = tuple(((name,), (Cell.said("fact", fact),)) for name, fact in facts.items())
     return Table("provenance", ("study",), (study.name,), rows, 0, "", words=True)
 
 
@@ -111,11 +110,10 @@ def costs_table(study: Results) -> Table:
         seconds = spent.get(owner["run"])
         texts = ("" if seconds is None else f"{seconds:.1f}", f"{steps}", f"{updates}")
         heads = (owner["method"], owner["dataset"], str(owner["seed"]), owner["phase"])
-        rows.append((heads, tuple(Cell((("cost", text),)) if text else Cell() for text in texts)))
+        rows.append((heads, tuple(Cell.said("cost", text) for text in texts)))
     caption = "A run's share of the processor time of its process; its last recorded environment step and update."
-    return Table(
-        "costs", ("method", "dataset", "seed", "stage"), ("CPU s", "steps", "updates"), tuple(rows), 0, caption
-    )
+    heads, columns = ("method", "dataset", "seed", "stage"), ("CPU s", "steps", "updates")
+    return Table("costs", heads, columns, tuple(rows), 0, caption)
 
 
 def behaviours_table() -> Table:
@@ -126,13 +124,13 @@ def behaviours_table() -> Table:
         with np.load(path.with_suffix(".npz")) as stored:
             scores = stored["scores"]
         texts = []
-        for quality_ in ("medium", "expert"):
-            published = D4RL_SETS.get(env, {}).get(quality_)
-            mean = None if published is None else published.mean
+        for level in ("medium", "expert"):
+            published = D4RL_SETS.get(env, {}).get(level)
+            mean = published.mean if published else None
             theirs = "" if mean is None else f" ({normalized_score(env, mean):.0f})"
-            texts.append(f"{scores[facts[quality_]]:.0f}{theirs}" if facts.get(quality_) is not None else "")
+            texts.append(f"{scores[facts[level]]:.0f}{theirs}" if facts.get(level) is not None else "")
         texts += [f"{facts['curve'][-1][0]}", f"{facts['wall_seconds'] / 3600:.1f}"]
-        rows.append(((env,), tuple(Cell((("fact", text),)) if text else Cell() for text in texts)))
+        rows.append(((env,), tuple(Cell.said("fact", text) for text in texts)))
     caption = (
         "Normalised score of the stochastic policy over 10 episodes at the snapshots behind `medium` and `expert`, in "
         "brackets that of D4RL's set. The training commands are in moore/data/behaviours/."

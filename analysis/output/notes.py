@@ -11,6 +11,7 @@ from analysis.io.methods import IMPORTED, REFERENCES, listed, ordered
 from analysis.io.rows import SCORE, Results, source_of
 from analysis.io.settings import budgets, deviations, frozen, untrained
 from analysis.io.stages import offline_problems, one_stage, stages
+from analysis.stats.compare import most_seeds
 from analysis.stats.sweeps import sweeps
 from analysis.stats.transfer import problems, summarise
 from moore.base.machine import short
@@ -19,13 +20,13 @@ from moore.data.mismatch import PhysicsMismatch
 
 def notes(study: Results) -> list[str]:
     """List the sentences that hold for every table and figure of a study; only those that say something."""
-    runs = summarise(study)
+    runs, episodes = summarise(study), study.setting("eval_episodes") or 10
     found = [
         provenance(study),
         *(_overlay(study, entry) for entry in study.manifest.get("overlays", [])),
-        f"{study.online_steps} online steps; {episodes(study)} episodes in an evaluation, deterministic policy. "
-        "A superscript n=… marks a cell with a different number of seeds.",
-        *_starts(study, runs),
+        f"{study.online_steps} online steps; {episodes} episodes in an evaluation, deterministic policy. A superscript "
+        "n=… marks a cell with a different number of seeds.",
+        *_starts(study),
         *_shared_stages(study),
         *_sweep(study),
         _frozen(study),
@@ -41,26 +42,17 @@ def notes(study: Results) -> list[str]:
 def provenance(study: Results) -> str:
     """Say where the numbers come from; keys that the manifest lacks are left out."""
     m = study.manifest
-    facts = [f"Study {study.name}"]
-    if m.get("scale"):
-        facts.append(f"scale {m['scale']}")
-    if m.get("date"):
-        facts.append(str(m["date"]))
-    if isinstance(m.get("cpu_seconds"), (int, float)):
-        machine = f" on {m['machine']}" if m.get("machine") else ""
-        facts.append(f"{m['cpu_seconds'] / 3600:.2f} CPU h{machine}")
-    if m.get("git_commit"):
-        facts.append(f"commit {short(str(m['git_commit']))}")
-    if m.get("command"):
-        facts.append(f"command `{m['command']}`")
-    if m.get("imported"):
-        facts.append(f"imported from {m.get('file')} (sha256 {str(m.get('sha256'))[:12]}), not run here")
-    return ", ".join(facts) + "."
-
-
-def episodes(study: Results) -> int:
-    """Return the episodes in one evaluation, from the study's config; the protocol's ten where it does not say."""
-    return int(study.setting("eval_episodes", "episodes") or 10)
+    machine = f" on {m['machine']}" if m.get("machine") else ""
+    facts = {
+        "study": f"Study {study.name}",
+        "scale": f"scale {m.get('scale')}",
+        "date": str(m.get("date")),
+        "cpu_seconds": f"{(m.get('cpu_seconds') or 0) / 3600:.2f} CPU h{machine}",
+        "git_commit": f"commit {short(str(m.get('git_commit')))}",
+        "command": f"command `{m.get('command')}`",
+        "imported": f"imported from {m.get('file')} (sha256 {str(m.get('sha256'))[:12]}), not run here",
+    }
+    return ", ".join(text for key, text in facts.items() if m.get(key) or key == "study") + "."
 
 
 def _overlay(study: Results, entry: Mapping[str, Any]) -> str:
@@ -72,18 +64,14 @@ def _overlay(study: Results, entry: Mapping[str, Any]) -> str:
     )
 
 
-def _starts(study: Results, runs: pd.DataFrame) -> list[str]:
+def _starts(study: Results) -> list[str]:
     """Which methods have no offline stage."""
-    scratch, bare = [name for name in REFERENCES if name in set(runs["method"])], untrained(study)
-    words = []
-    if scratch:
-        words.append(f"{listed(scratch)} learn{_s(scratch)} from scratch on the same online steps: no offline stage.")
-    if bare:
-        words.append(
-            f"{listed(bare)} start{_s(bare)} with the dataset but untrained: no offline stage, J_0 is of an untrained "
-            "policy."
-        )
-    return words
+    scratch, bare = [name for name in REFERENCES if name in study.methods], untrained(study)
+    from_scratch = f"{listed(scratch)} learn{_s(scratch)} from scratch on the same online steps: no offline stage."
+    from_data = (
+        f"{listed(bare)} start{_s(bare)} with the dataset but untrained: no offline stage, J_0 is of an untrained "
+    )
+    return [from_scratch] * bool(scratch) + [f"{from_data}policy."] * bool(bare)
 
 
 def _shared_stages(study: Results) -> list[str]:
@@ -100,9 +88,9 @@ def _sweep(study: Results) -> list[str]:
     sentences = []
     for sweep in sweeps(study):
         if len(sweep.values) == len(set(study.methods) - set(REFERENCES)):
-            first, *_, last = sweep.values
-            span = f"from {sweep.text(first)} to {sweep.text(last)}"
-            sentences.append(f"Light to dark: `{sweep.key}` {span}, in the reference {sweep.text(sweep.reference)}.")
+            first, *_, last = map(sweep.text, sweep.values)
+            base = sweep.text(sweep.reference)
+            sentences.append(f"Light to dark: `{sweep.key}` from {first} to {last}, in the reference {base}.")
     return sentences
 
 
@@ -113,20 +101,17 @@ def _frozen(study: Results) -> str:
 
 def _stopped(study: Results, runs: pd.DataFrame) -> list[str]:
     """Every run that is not in the means."""
-    clauses = []
-    if found := problems(runs, study.online_steps):
-        clauses.append(f"Stopped early, so without a final score: {'; '.join(found)}.")
-    if lost := offline_problems(study):
-        clauses.append(f"Offline stage diverged: {'; '.join(lost)}.")
-    return clauses
+    named = {
+        "Stopped early, so without a final score": problems(runs, study.online_steps),
+        "Offline stage diverged": offline_problems(study),
+    }
+    return [f"{words}: {'; '.join(found)}." for words, found in named.items() if found]
 
 
 def _gaps(study: Results, runs: pd.DataFrame) -> str:
     """Every method with fewer runs on a dataset than the study has seeds, or nothing."""
-    ours = [method for method in ordered(study.methods) if not method.endswith(IMPORTED)]
-    counts = runs[runs["method"].isin(ours)].groupby(["method", "dataset"]).size().to_dict()
-    expected, clauses = max(counts.values(), default=0), []
-    for method in ours:
+    counts, expected, clauses = runs.groupby(["method", "dataset"]).size(), most_seeds(runs), []
+    for method in (method for method in ordered(study.methods) if not method.endswith(IMPORTED)):
         for dataset in dict.fromkeys(source_of(name, method, runs) for name in study.datasets):
             if (count := counts.get((method, dataset), 0)) < expected:
                 clauses.append(f"{method} on {dataset} ({count} of {expected})")
@@ -135,13 +120,9 @@ def _gaps(study: Results, runs: pd.DataFrame) -> str:
 
 def _physics(study: Results) -> list[str]:
     """Every dataset that was recorded with another physics than its runs have, or with an unknown one."""
-    sentences = []
-    for entry in study.manifest.get("physics_mismatch") or []:
-        measured = dict(entry)
-        dataset = measured.pop("dataset")
-        if dataset in study.datasets:
-            sentences.append(PhysicsMismatch(**measured).sentence(dataset))
-    return sentences
+    entries = [entry for entry in study.manifest.get("physics_mismatch") or [] if entry["dataset"] in study.datasets]
+    numbers = [{key: value for key, value in entry.items() if key != "dataset"} for entry in entries]
+    return [PhysicsMismatch(**of).sentence(e["dataset"]) for e, of in zip(entries, numbers, strict=True)]
 
 
 def _s(names: Sequence[str]) -> str:

@@ -28,8 +28,8 @@ from moore.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 README, PAGE, PICTURES = ROOT / "README.md", ROOT / "analysis" / "RESULTS.md", ROOT / "analysis" / "pictures"
-OPENING = re.compile(r"<!-- generated:(?P<name>[^\s>]+) -->")
-CLOSING = "<!-- /generated -->"
+OPENING, CLOSING = "<!-- generated:", "<!-- /generated -->"
+BLOCK = re.compile(rf"(?P<opening>{OPENING}(?P<kind>\w+):(?P<study>\S+) -->)\n.*?(?={CLOSING})", re.DOTALL)
 SHOWN: dict[str, tuple[str, str, Callable[[Results], str]]] = {  # study -> its figure, in words, its caption
     "paper-methods-mini": ("curves", "Learning curves of MOORe and the methods of its paper", curves.caption),
     "sampling-mini": ("curves", "Learning curves of the sampling strategies", curves.caption),
@@ -88,18 +88,17 @@ def regenerate(text: str, studies: Mapping[str, Results], file: Path) -> str:
         "table": lambda study: to_markdown(main_table(study)),
         "curves": lambda study: picture(study, file.parent),
     }
-    out, position = [], 0
-    for opening in OPENING.finditer(text):
-        where, (kind, _, name) = f"{file}: block {opening['name']}", opening["name"].partition(":")
-        end = text.find(CLOSING, opening.end())
-        if opening.start() < position or end < 0:
-            raise UserError(f"{where}: {CLOSING} is missing")
+    if text.count(OPENING) != text.count(CLOSING):
+        raise UserError(f"{file}: {text.count(OPENING)} blocks begin, {text.count(CLOSING)} end with {CLOSING}")
+
+    def fresh(block: re.Match[str]) -> str:
+        kind, name = block["kind"], block["study"]
         if kind not in kinds or name not in studies:
-            known = ", ".join(studies) or "none"
-            raise UserError(f"{where}: expected KIND:STUDY, KIND {' or '.join(kinds)}, STUDY one of {known}")
-        out += [text[position : opening.end()], f"\n{kinds[kind](studies[name])}"]
-        position = end
-    return "".join([*out, text[position:]])
+            expected = f"expected KIND:STUDY, KIND {' or '.join(kinds)}, STUDY one of {', '.join(studies) or 'none'}"
+            raise UserError(f"{file}: block {kind}:{name}: {expected}")
+        return f"{block['opening']}\n{kinds[kind](studies[name])}"
+
+    return BLOCK.sub(fresh, text)
 
 
 def draw_pictures(studies: Mapping[str, Results], again: bool) -> list[Path]:
@@ -123,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         found = {study.name: study for study in load_studies(study_folders(options.results)) if not study.imported}
-        studies = {name: found[name] for name in sorted(found, key=lambda name: _place(name, list(SECTIONS)))}
+        studies = {name: found[name] for name in [*SECTIONS, *sorted(found.keys() - SECTIONS.keys())] if name in found}
         fresh = {README: regenerate(README.read_text(encoding="utf-8"), studies, README), PAGE: results_page(studies)}
         drawn = [] if options.check else draw_pictures(studies, options.pictures)
     except UserError as error:
@@ -137,10 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for file in drawn:
         print(f"{file.relative_to(ROOT)}: drawn")
     return int(options.check and bool(stale))
-
-
-def _place(name: str, order: Sequence[str]) -> tuple[int, str]:
-    return (order.index(name), "") if name in order else (len(order), name)
 
 
 if __name__ == "__main__":

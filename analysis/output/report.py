@@ -1,8 +1,9 @@
 """`python -m analysis.output.report [STUDY ...]`: tables and figures of finished studies, built into build/<study>/.
 
 Per table .tex and .csv, all of them in tables.md with what a reader should know; per figure .pdf, .png and .md (the
-caption). `--overlay FOLDER` lays imported curves over the studies with the same tasks instead, as <study>+<imported>.
-`--progress FOLDER` prints the tables of a study that is still running and writes nothing.
+caption). `--page FILE` writes all of it, with claims, origin and costs, as one HTML page instead. `--overlay FOLDER`
+lays imported curves over the studies with the same tasks, as <study>+<imported>. `--progress FOLDER` prints the tables
+of a study that is still running and writes nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from analysis.io.rows import (
     Results,
     load_manifest,
     load_studies,
-    named_parts,
+    source,
     split_by_source,
     study_folders,
-)
+)  # fmt: skip
 from analysis.output.facts import methods_table, published_table
 from analysis.output.notes import notes
 from analysis.output.render import bullets, folded, to_csv, to_latex, to_markdown, to_rich
@@ -38,13 +39,9 @@ if TYPE_CHECKING:
 
 BUILD = Path("build")
 TITLES = {
-    "main": "Scores",
-    "transfer": "Transfer",
-    "claims": "Claims",
-    "differences": "Differences",
-    "methods": "Methods",
+    "main": "Scores", "transfer": "Transfer", "claims": "Claims", "differences": "Differences", "methods": "Methods",
     "published": "Published by others",
-}
+}  # fmt: skip
 
 
 def tables(study: Results) -> list[Table]:
@@ -60,18 +57,28 @@ def tables(study: Results) -> list[Table]:
     return [table for table in built if table.rows]
 
 
+def sections(built: Iterable[Table], mark: str = "##") -> str:
+    """Write tables as Markdown, each below its title, which has a `mark`."""
+    return "\n".join(f"{mark} {TITLES[table.name]}\n\n{to_markdown(table)}" for table in built)
+
+
 def report(results_dirs: Iterable[str | Path], out_dir: str | Path = BUILD, figures: bool = True) -> list[Path]:
     """Write the tables, and the figures, of the studies in `results_dirs` to `out_dir`/<study>/; returns the files."""
     return write(load_studies(results_dirs), Path(out_dir), figures)
 
 
 def write(studies: Iterable[Results], out: Path, figures: bool = True) -> list[Path]:
-    """Write the tables, and the figures, of loaded studies to `out`/<study>/; returns the files."""
+    """Write the tables, and the figures, of loaded studies to `out`/<study>/; returns the files.
+
+    A study of several sources has a folder for each.
+    """
     written = []
     for study in studies:
-        for name, part in named_parts(study):
-            written += _write_tables(part, out / name)
-            written += _write_figures(part, out / name) if figures else []
+        parts = split_by_source(study)
+        for part in parts:
+            folder = out / (study.name if len(parts) == 1 else f"{study.name}-{source(part.datasets[0])}")
+            written += _write_tables(part, folder)
+            written += _write_figures(part, folder) if figures else []
     return written
 
 
@@ -96,7 +103,7 @@ def show(studies: Iterable[Results], console: Console, build: Callable[[Results]
         for part in split_by_source(study):
             for table in build(part):
                 console.print(f"\n[bold]{TITLES[table.name]}[/bold]  {study.name}")
-                console.print(to_rich(table, console.width))
+                console.print(to_rich(table))
         console.print(bullets(notes(study)), markup=False, highlight=False)
 
 
@@ -104,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders under the results root; default: all")
     mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--page", metavar="FILE", type=Path, help="write everything as one HTML page")
     mode.add_argument("--overlay", metavar="FOLDER", type=Path, help="lay imported curves over studies of their tasks")
     mode.add_argument("--progress", metavar="FOLDER", type=Path, help="print the tables of a study that still runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
@@ -116,9 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show([load_progress(options.progress)], Console(), lambda part: [main_table(part), transfer_table(part)])
             return 0
         studies = load_studies(study_folders(options.results, options.studies))
-        if options.overlay:
-            studies = overlaid(studies, options.overlay)
-        written = write(studies, options.out)
+        if options.page:
+            from analysis.output.html import write_page
+
+            print(f"{options.page}: {write_page(studies, options.page) / 1e6:.1f} MB")
+            return 0
+        written = write(overlaid(studies, options.overlay) if options.overlay else studies, options.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -127,13 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write_tables(study: Results, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
     built = tables(study)
-    sections = [f"## {TITLES[table.name]}\n\n{to_markdown(table)}" for table in built]
-    texts = {"tables.md": "\n".join([*sections, folded("What to know of this study", bullets(notes(study)))])}
+    texts = {"tables.md": f"{sections(built)}\n{folded('What to know of this study', bullets(notes(study)))}"}
     for table in built:
-        texts[f"{table.name}.tex"] = to_latex(table)
-        texts[f"{table.name}.csv"] = to_csv(table)
+        texts |= {f"{table.name}.tex": to_latex(table), f"{table.name}.csv": to_csv(table)}
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
@@ -142,10 +151,7 @@ def _write_tables(study: Results, folder: Path) -> list[Path]:
 def _write_figures(study: Results, folder: Path) -> list[Path]:
     from analysis.plots.figures import drawings, save  # not above: tables need no plotting library
 
-    written = []
-    for name, figure, caption in drawings(study):
-        written += save(figure, folder / name, caption)
-    return written
+    return [file for name, figure, caption in drawings(study) for file in save(figure, folder / name, caption)]
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from IPython.display import HTML, Image, Markdown, display
+from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 
 from analysis.io.rows import RESULTS, Results, load_studies, split_by_source, study_folders
-from analysis.output.render import to_html
+from analysis.output.render import to_markdown
 from analysis.output.tables import Table
 from analysis.plots.figures import png
 
@@ -30,4 +30,4 @@ def figure(drawn: tuple[Figure, str] | None) -> None:
 
 def table(shown: Table) -> None:
     """Show a table and its caption."""
-    display(HTML(to_html(shown)))
+    display(Markdown(to_markdown(shown)))

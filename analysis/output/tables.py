@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis.io.methods import REFERENCES, ordered
-from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
+from analysis.io.rows import SCORE, Results, reject_mixed_sources, select
 from analysis.io.settings import without_stage
-from analysis.stats.compare import difference, group, most_seeds, over_tasks, winners
+from analysis.stats.aggregates import final_statistics
+from analysis.stats.compare import difference, group, most_seeds, winners
 from analysis.stats.intervals import REPS, Interval, t_interval
 from analysis.stats.transfer import GAIN, LAST, summarise
 
@@ -20,6 +21,7 @@ TRANSFER_COLUMNS = {  # metric -> (header, decimals)
     "auc": ("AUC", 1),
     "steps_to_gain": ("steps to J_0 + 10", 0),
 }
+DIFFERENCE_COLUMNS = {"final": "final score", "auc": "AUC", "early_drop": "early drop"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,16 @@ class Cell:
     decimals: int = 1
     brackets: bool = False  # "m [low, high]" instead of "m ± half-width": for intervals that need not be symmetric
     seeds: int | None = None  # shown when it differs from the table's
+
+    @classmethod
+    def said(cls, name: str, text: str) -> Cell:
+        """Make a cell of one text; an empty one is a missing result."""
+        return cls(((name, text),) if text else ())
+
+    @classmethod
+    def measured(cls, name: str, value: Interval | None, decimals: int = 1, brackets: bool = False) -> Cell:
+        """Make a cell of one interval with its number of seeds; None is a missing result."""
+        return cls(((name, value),), False, decimals, brackets, value.n) if value else cls()
 
 
 @dataclass(frozen=True)
@@ -78,10 +90,11 @@ def main_table(study: Results) -> Table:
             cells[method] = replace(cells[method], bold=True)
         rows.append(((dataset,), tuple(cells.values())))
     if len(datasets) > 1:
-        sources = {m: [source_of(d, m, runs) for d in datasets] for m in methods}
-        pairs = [_over_tasks(over_tasks([groups[d, m] for d in datasets], sources[m])) for m in methods]
-        for index, label in enumerate(("mean", "IQM")):
-            rows.append(((f"{label} over {len(datasets)} tasks",), tuple(pair[index] for pair in pairs)))
+        found = final_statistics(study)
+        for label in ("mean", "IQM"):
+            values = (found[method][label] if method in found else None for method in methods)
+            aggregated = (Cell((("online", value),), brackets=True) if value else Cell() for value in values)
+            rows.append(((f"{label} over {len(datasets)} tasks",), tuple(aggregated)))
     aggregates, wide = len(rows) - len(datasets), len(methods) > WIDE
     counts = runs.loc[runs["finished"], "evaluations"]
     used = min(LAST, int(counts.min())) if len(counts) else LAST
@@ -95,7 +108,7 @@ def main_table(study: Results) -> Table:
 
 
 def transposed(table: Table, head: str) -> Table:
-    """The same cells with rows and columns exchanged; `head` names the new row heads."""
+    """Exchange rows and columns; `head` names the new row heads."""
     columns = tuple(" ".join(heads) for heads, _ in table.rows)
     cells = zip(*(cells for _, cells in table.rows), strict=True)
     rows = tuple(((name,), mine) for name, mine in zip(table.columns, cells, strict=True))
@@ -113,11 +126,9 @@ def transfer_table(study: Results) -> Table:
     for dataset in study.datasets:
         for method in ordered(runs["method"]):
             mine = group(runs, dataset, method)
-            cells = []
-            for metric, (_, decimals) in TRANSFER_COLUMNS.items():
-                value = None if method in no_switch and metric != "auc" else t_interval(mine[metric])
-                parts = () if value is None else ((metric, value),)
-                cells.append(Cell(parts, decimals=decimals, seeds=value.n if value else None))
+            shown = ("auc",) if method in no_switch else TRANSFER_COLUMNS
+            values = {metric: t_interval(mine[metric]) for metric in shown}
+            cells = (Cell.measured(name, values.get(name), digits) for name, (_, digits) in TRANSFER_COLUMNS.items())
             rows.append(((dataset, method), tuple(cells)))
     heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
     caption = (
@@ -135,26 +146,22 @@ def differences_table(study: Results) -> Table:
     reject_mixed_sources(study)
     runs, rows, reference, no_switch = summarise(study), [], study.main, without_stage(study)
     for dataset in study.datasets if reference in study.methods else []:
-        for method in ordered(study.methods):
-            if method == reference:
-                continue
-            cells = []
-            for metric in ("final", "auc", "early_drop"):
-                lacking = method in no_switch and metric == "early_drop"
-                value = None if lacking else difference(runs, dataset, method, reference, metric)
-                cells.append(Cell(((metric, value),), brackets=True, seeds=value.n) if value else Cell())
+        for method in ordered(set(study.methods) - {reference}):
+            shown = [name for name in DIFFERENCE_COLUMNS if name != "early_drop" or method not in no_switch]
+            values = {name: difference(runs, dataset, method, reference, name) for name in shown}
+            cells = (Cell.measured(name, values.get(name), brackets=True) for name in DIFFERENCE_COLUMNS)
             rows.append(((dataset, method), tuple(cells)))
     seeds = most_seeds(runs)
     caption = (
         f"Difference to `{reference}`, paired by dataset and seed: mean with its 95 % t interval, in score points; "
         f"{seeds_clause(seeds)}. Early drop: J_0 minus the mean score in the first 10 % of the steps."
     )
-    columns = ("final score", "AUC", "early drop")
+    columns = tuple(DIFFERENCE_COLUMNS.values())
     return Table("differences", ("dataset", "method"), columns, tuple(rows), seeds, caption)
 
 
 def main_cell(runs: pd.DataFrame, method: str) -> Cell:
-    """Offline → online score of the runs of one cell, or what became of them."""
+    """Show offline → online score of the runs of one cell, or what became of them."""
     offline = None if method in REFERENCES else t_interval(runs["j0"])
     online = t_interval(runs["final"])
     diverged = int(runs["diverged"].sum())
@@ -168,12 +175,8 @@ def main_cell(runs: pd.DataFrame, method: str) -> Cell:
     return Cell(tuple(parts), seeds=online.n if online and not diverged else None)
 
 
-def _over_tasks(pair: list[Interval]) -> list[Cell]:
-    return [Cell((("online", value),), brackets=True) for value in pair] or [Cell(), Cell()]
-
-
 def _offline_table(study: Results) -> Table:
-    """A study without an online stage: the mean of the last five offline evaluations of every method."""
+    """The table of a study without an online stage: the mean of the last five offline evaluations of every method."""
     scores = select(study.rows, SCORE, "offline").sort_values("updates")
     last = scores.groupby(["dataset", "method", "seed"])["value"].apply(lambda y: y.iloc[-LAST:].mean())
     methods = ordered(study.methods)
@@ -181,8 +184,7 @@ def _offline_table(study: Results) -> Table:
     seeds = max((interval.n for interval in per_cell.values() if interval), default=0)
     rows = []
     for dataset in study.datasets:
-        values = [per_cell.get((dataset, method)) for method in methods]
-        cells = tuple(Cell((("offline", value),), seeds=value.n) if value else Cell() for value in values)
+        cells = tuple(Cell.measured("offline", per_cell.get((dataset, method))) for method in methods)
         rows.append(((dataset,), cells))
     caption = (
         f"Normalised score (0-100), mean of the last {LAST} offline evaluations; {seeds_clause(seeds)}, ± half of the "

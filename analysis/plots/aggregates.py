@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -12,13 +12,14 @@ from analysis.io.methods import listed
 from analysis.io.rows import Results
 from analysis.plots.curves import WIDE
 from analysis.plots.looks import Drawn, drawn_as
-from analysis.plots.style import STYLE, finish, grid, switch_axis
+from analysis.plots.style import finish, grid, styled, switch_axis
 from analysis.stats.aggregates import STATISTICS, Band, final_statistics, improvements, iqm_by_step, profiles
 from analysis.stats.intervals import REPS, Interval
 
 BOOTSTRAP = f"95 % stratified bootstrap ({REPS} resamples within tasks)"
 
 
+@styled
 def iqm_curves(study: Results) -> tuple[Figure, str] | None:
     """Draw the IQM over tasks at every evaluation; None without a method that has all tasks."""
     found = iqm_by_step(study)
@@ -26,26 +27,24 @@ def iqm_curves(study: Results) -> tuple[Figure, str] | None:
         return None
     figure, axes = grid([[f"IQM over {len(study.datasets)} tasks"]], 2.4)
     (axis,) = axes.values()
-    with mpl.rc_context(STYLE):
-        drawn = _bands(axis, study, found, 0.15, 1)
-        switch_axis(axis, study.online_steps, 0)
-    labels = [look.label for look in drawn.values()]
-    finish(figure, axes, "environment steps since the switch", "score (0-100)", labels)
+    drawn = _bands(axis, study, found, 0.15, 1)
+    switch_axis(axis, study.online_steps, 0)
+    finish(figure, axes, "environment steps since the switch", "score (0-100)", [one.label for one in drawn.values()])
     words = f"Interquartile mean over the runs of {len(study.datasets)} tasks at every evaluation; band: {BOOTSTRAP}."
     return figure, words + _without(study, found)
 
 
+@styled
 def interval_plot(study: Results) -> tuple[Figure, str] | None:
     """Draw aggregates of the final scores, a panel each, a row per method; None without a method that has all tasks."""
     found = final_statistics(study)
     if not found:
         return None
-    drawn = {method: look for method, look in drawn_as(study).items() if method in found}
+    drawn = drawn_as(study, found)
     figure, axes = grid([list(STATISTICS)], 0.5 + 0.15 * max(4, len(found)))
-    with mpl.rc_context(STYLE):
-        for index, axis in enumerate(axes.values()):
-            _rows(axis, {method: found[method][index] for method in found}, drawn, index == 0)
-            axis.locator_params(axis="x", nbins=4)
+    for name, axis in axes.items():
+        _rows(axis, {method: found[method][name] for method in found}, drawn, name == next(iter(axes)))
+        axis.locator_params(axis="x", nbins=4)
     finish(figure, axes, "score / 100", "")
     words = (
         f"Final scores over tasks; bars: {BOOTSTRAP}. Optimality gap: by how much scores fall short of 1 on average."
@@ -53,6 +52,7 @@ def interval_plot(study: Results) -> tuple[Figure, str] | None:
     return figure, words + _without(study, found)
 
 
+@styled
 def profile_plot(study: Results) -> tuple[Figure, str] | None:
     """Draw the share of runs with a final score above a threshold; None without a method that has all tasks."""
     found = profiles(study)
@@ -60,26 +60,24 @@ def profile_plot(study: Results) -> tuple[Figure, str] | None:
         return None
     figure, axes = grid([["performance profiles"]], 2.4)
     (axis,) = axes.values()
-    with mpl.rc_context(STYLE):
-        drawn = _bands(axis, study, found, 0.1, 100)
-        axis.set_ylim(-0.02, 1.02)
-    labels = [look.label for look in drawn.values()]
-    finish(figure, axes, "score threshold", "share of runs above", labels)
+    drawn = _bands(axis, study, found, 0.1, 100)
+    axis.set_ylim(-0.02, 1.02)
+    finish(figure, axes, "score threshold", "share of runs above", [one.label for one in drawn.values()])
     words = f"Share of runs with a final score above a threshold, mean over tasks; band: {BOOTSTRAP}."
     return figure, words + _without(study, found)
 
 
+@styled
 def improvement_plot(study: Results) -> tuple[Figure, str] | None:
     """Draw P(reference > other) for every other method; None if the reference or all others lack a task."""
-    found, looks = improvements(study), drawn_as(study)
+    found = improvements(study)
     if not found:
         return None
-    figure, axes = grid([[f"P({looks[study.main].label} > other)"]], 0.5 + 0.15 * max(4, len(found)))
+    figure, axes = grid([[f"P({drawn_as(study)[study.main].label} > other)"]], 0.5 + 0.15 * max(4, len(found)))
     (axis,) = axes.values()
-    with mpl.rc_context(STYLE):
-        _rows(axis, found, {method: look for method, look in looks.items() if method in found}, True)
-        axis.axvline(0.5, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
-        axis.set_xlim(-0.02, 1.02)
+    _rows(axis, found, drawn_as(study, found), True)
+    axis.axvline(0.5, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
+    axis.set_xlim(-0.02, 1.02)
     finish(figure, axes, "probability of improvement", "")
     words = f"Probability that a run of `{study.main}` ends higher on the same task (ties one half); bars: {BOOTSTRAP}."
     return figure, words + _without(study, [study.main, *found])
@@ -87,13 +85,12 @@ def improvement_plot(study: Results) -> tuple[Figure, str] | None:
 
 def _bands(axis: Axes, study: Results, found: Mapping[str, Band], alpha: float, unit: float) -> dict[str, Drawn]:
     """A line with its band for every method, x in `unit`s; returns how they are drawn, in the order of the legend."""
-    drawn = {method: look for method, look in drawn_as(study).items() if method in found}
+    drawn = drawn_as(study, found)
     for method, look in drawn.items():
         x, point, low, high = found[method]
+        front: dict[str, Any] = {"linewidth": 2.0, "zorder": 2.5} if method == study.main and len(found) > WIDE else {}
         axis.fill_between(unit * x, low, high, color=look.colour, alpha=alpha, linewidth=0)
-        (line,) = axis.plot(unit * x, point, look.line, color=look.colour, label=look.label)
-        if method == study.main and len(found) > WIDE:
-            line.set(linewidth=2.0, zorder=2.5)  # in front of the others
+        axis.plot(unit * x, point, look.line, color=look.colour, label=look.label, **front)
     return drawn
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import seaborn
 from matplotlib.axes import Axes
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.io.rows import Results, reject_mixed_sources
 from analysis.plots.looks import Drawn, drawn_as
-from analysis.plots.style import STYLE, finish, grid, layout, task_grid
+from analysis.plots.style import finish, grid, layout, styled, task_grid
 from analysis.stats.compare import by_seed, difference, group, most_seeds, pooled
 from analysis.stats.intervals import REPS, Interval, t_interval
 from analysis.stats.sweeps import Sweep
@@ -27,6 +26,7 @@ SWEPT = {"final": ("final score", "o", "-", 0), "worst_drop": ("worst drop", "v"
 Differences = Mapping[tuple[str, str], Interval | None]  # (method, metric) -> difference
 
 
+@styled
 def forest(study: Results) -> tuple[Figure, str] | None:
     """Draw a panel per dataset and one for all; None where the reference did not run or has nothing beside it."""
     reject_mixed_sources(study)
@@ -47,10 +47,9 @@ def forest(study: Results) -> tuple[Figure, str] | None:
         places = [[*places[0], name]] if width < 4 and len(places) == 1 else [*places, [name, *[None] * (width - 1)]]
     figure, axes = grid(places, 0.5 + 0.15 * max(4, len(drawn)))
     named = {next(name for name in row if name is not None) for row in places}
-    with mpl.rc_context(STYLE):
-        for name, axis in axes.items():
-            _panel(axis, panels[name], drawn, most_seeds(runs) if name in study.datasets else None)
-            axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if name in named else [])
+    for name, axis in axes.items():
+        _panel(axis, panels[name], drawn, most_seeds(runs) if name in study.datasets else None)
+        axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if name in named else [])
     finish(figure, axes, f"difference to {looks[study.main].label} (score points)", "")
     return figure, forest_caption(study)
 
@@ -63,28 +62,28 @@ def forest_caption(study: Results) -> str:
     )
 
 
+@styled
 def sweep_plot(study: Results, sweep: Sweep) -> tuple[Figure, str]:
     """Draw final score and worst drop against a swept number: means over seeds with 95 % t-intervals."""
     runs, palette = summarise(study), seaborn.color_palette("colorblind")
     figure, axes = task_grid(study)
     values = list(sweep.values.values())
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            _scale(axis, values, [sweep.text(method) for method in sweep.values])
-            base = sweep.values[sweep.reference]
-            label = f"reference, {sweep.text(sweep.reference)}"
-            axis.axvline(base, color="0.3", linewidth=0.8, linestyle=":", zorder=1, label=label)
-            for metric, (label, marker, line, colour) in SWEPT.items():
-                found = [t_interval(by_seed(group(runs, dataset, method), metric)) for method in sweep.values]
-                means = [math.nan if interval is None else interval.mean for interval in found]
-                half = [0.0 if interval is None or not interval.known else interval.half_width for interval in found]
-                style = {"color": palette[colour], "marker": marker, "markersize": 3.5, "capsize": 2, "elinewidth": 0.8}
-                axis.errorbar(values, means, half, linestyle=line, label=label, **style)
-            for method, value in sweep.values.items():
-                mine = group(runs, dataset, method)
-                if stopped := len(mine) - int(mine["finished"].sum()):
-                    words = f"{stopped} of {len(mine)}\nstopped"
-                    axis.annotate(words, (value, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=5)
+    for dataset, axis in axes.items():
+        _scale(axis, values, [sweep.text(method) for method in sweep.values])
+        base = sweep.values[sweep.reference]
+        label = f"reference, {sweep.text(sweep.reference)}"
+        axis.axvline(base, color="0.3", linewidth=0.8, linestyle=":", zorder=1, label=label)
+        for metric, (label, marker, line, colour) in SWEPT.items():
+            found = [t_interval(by_seed(group(runs, dataset, method), metric)) for method in sweep.values]
+            means = [math.nan if interval is None else interval.mean for interval in found]
+            half = [0.0 if interval is None or not interval.known else interval.half_width for interval in found]
+            style = {"color": palette[colour], "marker": marker, "markersize": 3.5, "capsize": 2, "elinewidth": 0.8}
+            axis.errorbar(values, means, half, linestyle=line, label=label, **style)
+        for method, value in sweep.values.items():
+            mine = group(runs, dataset, method)
+            if stopped := len(mine) - int(mine["finished"].sum()):
+                words = f"{stopped} of {len(mine)}\nstopped"
+                axis.annotate(words, (value, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=5)
     letter = f" ({sweep.symbol})" if sweep.symbol != sweep.name else ""
     unit = ", times the task's own" if sweep.factors else ""
     finish(figure, axes, f"{sweep.key}{letter}{unit}", "score points (0-100)")

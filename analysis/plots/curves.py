@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,15 +11,7 @@ from matplotlib.figure import Figure
 from analysis.io.rows import SCORE, Results, select, source_of
 from analysis.io.stages import Stage, one_stage, stages
 from analysis.plots.looks import Drawn, drawn_as
-from analysis.plots.style import (
-    OFFLINE_COLOUR,
-    STYLE,
-    finish,
-    offline_x,
-    robust_limits,
-    switch_axis,
-    task_grid,
-)  # fmt: skip
+from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, styled, switch_axis, task_grid
 from analysis.stats.compare import group, most_seeds
 from analysis.stats.intervals import Array, by_cell, mean_curve
 from analysis.stats.transfer import summarise
@@ -31,29 +22,42 @@ OFFLINE = "offline stage"
 WIDE = 6  # methods whose bands can still be told apart
 
 
+@styled
 def learning_curves(study: Results) -> tuple[Figure, str]:
-    """The figure and its caption."""
+    """Draw a panel per dataset; returns the figure and its caption."""
     runs, drawn = summarise(study), drawn_as(study)
     scores, before = by_cell(select(study.rows, SCORE, "online")), offline_stages(study, SCORE)
     figure, axes = task_grid(study)
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            updates = draw_offline(axis, before, dataset, study.online_steps, drawn)
-            bands: list[Array] = []
-            for method, look in drawn.items():
-                mine = group(runs, dataset, method)
-                rows = scores.get((method, source_of(dataset, method, runs)), study.rows.iloc[:0])
-                complete = rows[rows["run"].isin(mine.loc[mine["finished"], "run"])]
-                if len(complete):
-                    _same_steps(complete, study.name, dataset, method)
-                    bands += _draw_mean(axis, complete, look, len(drawn) > WIDE, method == study.main)
-                for run in mine[~mine["finished"]].to_dict("records"):
-                    own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
-                    _draw_stopped(axis, own, "env_steps", look.colour, look.line)
-            robust_limits(axis, bands)
-            switch_axis(axis, study.online_steps, updates)
+    for dataset, axis in axes.items():
+        updates = draw_offline(axis, before, dataset, study.online_steps, drawn)
+        bands: list[Array] = []
+        for method, look in drawn.items():
+            mine = group(runs, dataset, method)
+            rows = scores.get((method, source_of(dataset, method, runs)), study.rows.iloc[:0])
+            complete = rows[rows["run"].isin(mine.loc[mine["finished"], "run"])]
+            if len(complete):
+                _same_steps(complete, study.name, dataset, method)
+                style = _in_a_crowd(method == study.main) if len(drawn) > WIDE else {"band": 0.15}
+                bands += draw_mean(axis, complete, "env_steps", look, **style)
+            for run in mine[~mine["finished"]].to_dict("records"):
+                own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
+                _draw_stopped(axis, own, "env_steps", look.colour, look.line)
+        robust_limits(axis, bands)
+        switch_axis(axis, study.online_steps, updates)
     finish(figure, axes, X_LABEL, "score (0-100)", [look.label for look in drawn.values()])
     return figure, caption(study)
+
+
+def draw_mean(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn, band: float = 0.0, **line: Any) -> list[Array]:
+    """Draw the mean over the runs in `rows` along their column `x`, and its 95 % t band with an opacity of `band`.
+
+    line: matplotlib's names of a line's properties. Returns the edges of the band.
+    """
+    curve = mean_curve(rows, x)
+    if band:
+        axis.fill_between(curve.x, curve.low, curve.high, color=look.colour, alpha=band, linewidth=0)
+    axis.plot(curve.x, curve.mean, look.line, color=look.colour, label=look.label, **line)
+    return [curve.low, curve.high]
 
 
 def caption(study: Results) -> str:
@@ -67,14 +71,14 @@ def caption(study: Results) -> str:
 
 
 def offline_stages(study: Results, metric: str) -> dict[str, list[Stage]]:
-    """The offline stages of every dataset that logged `metric`."""
+    """Find the offline stages of every dataset that logged `metric`."""
     return {dataset: stages(study, dataset, metric) for dataset in study.datasets}
 
 
 def draw_offline(
     axis: Axes, before: dict[str, list[Stage]], dataset: str, budget: int, drawn: dict[str, Drawn], band: bool = True
 ) -> int:
-    """The offline stages `before` the switch left of it, a run that stopped early as a thin line of its own.
+    """Draw the offline stages `before` the switch left of it, a run that stopped early as a thin line of its own.
 
     One that all methods share is grey, with its t `band`. Where methods have their own, each is a thin line that looks
     like the first method that starts from it, so that the eye can follow a method across the switch. Shorter stages end
@@ -87,26 +91,17 @@ def draw_offline(
         colour, line = (look.colour, look.line) if look else (OFFLINE_COLOUR, "-")
         complete = stage.rows.groupby("run")["updates"].transform("max") == stage.rows["updates"].max()
         rows = stage.rows.assign(x=offline_x(stage.rows["updates"] + total - stage.updates, total, budget))
-        curve = mean_curve(rows[complete], "x")
-        if shared and band:
-            axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
-        (mean,) = axis.plot(curve.x, curve.mean, line, color=colour, label=OFFLINE if shared else "")
-        if not shared:
-            mean.set(linewidth=0.8)
+        width = {} if shared else {"linewidth": 0.8}
+        drawn_mean = Drawn(colour, line, OFFLINE if shared else "")
+        draw_mean(axis, rows[complete], "x", drawn_mean, 0.18 if shared and band else 0.0, **width)
         for _, own in rows[~complete].groupby("run"):
             _draw_stopped(axis, own, "x", colour, "-")
     return total
 
 
-def _draw_mean(axis: Axes, rows: pd.DataFrame, look: Drawn, crowded: bool, ours: bool) -> list[Array]:
-    """The mean over the runs in `rows` with its band, whose edges are returned; thin lines in a crowd, but ours."""
-    curve = mean_curve(rows, "env_steps")
-    opacity = 0.06 if crowded else 0.15  # many bands on top of each other hide the lines
-    axis.fill_between(curve.x, curve.low, curve.high, color=look.colour, alpha=opacity, linewidth=0)
-    (line,) = axis.plot(curve.x, curve.mean, look.line, color=look.colour, label=look.label)
-    if crowded:
-        line.set(linewidth=2.0 if ours else 0.9, zorder=2.5 if ours else 2.0)
-    return [curve.low, curve.high]
+def _in_a_crowd(ours: bool) -> dict[str, Any]:
+    """Thin lines but for ours, and faint bands: many on top of each other hide the lines."""
+    return {"band": 0.06, "linewidth": 2.0 if ours else 0.9, "zorder": 2.5 if ours else 2.0}
 
 
 def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, colour: Any, line: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn
@@ -15,25 +14,11 @@ from matplotlib.figure import Figure
 from analysis.io.methods import listed
 from analysis.io.rows import Results
 from analysis.io.settings import is_prioritized, rollout_lengths
-from analysis.io.stages import Stage
-from analysis.plots.curves import X_LABEL, draw_offline, offline_stages
-from analysis.plots.looks import drawn_as
-from analysis.plots.style import OFFLINE_COLOUR, STYLE, finish, offline_x, robust_limits, switch_axis, task_grid
-from analysis.stats.diagnostics import (
-    COVERAGE,
-    EDGES,
-    NOMINAL,
-    OPEN_LOOP,
-    PENALTY,
-    RANKS,
-    STEPS,
-    density,
-    logged,
-    numbered,
-    relative_changes,
-    schedule,
-    shown_methods,
-)  # fmt: skip
+from analysis.plots.curves import X_LABEL, draw_mean, draw_offline, offline_stages
+from analysis.plots.looks import Drawn, drawn_as
+from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, styled, switch_axis, task_grid
+from analysis.stats import diagnostics as numbers
+from analysis.stats.diagnostics import EDGES, NOMINAL, PENALTY, RANKS, STEPS, logged, numbered
 from analysis.stats.intervals import Array, by_cell, mean_curve
 
 SHARES = {"sampling/model_batches_online_share": "-", "sampling/start_states_online_share": ":"}  # metric -> line style
@@ -45,69 +30,62 @@ LINES = (":", "--", "-")
 OUTER = 0.01  # share of the points beyond either edge of a panel
 
 
+@styled
 def online_share(study: Results) -> tuple[Figure, str] | None:
-    """Share of online transitions among the sampled ones, per dataset; None for a study that did not log it."""
+    """Draw the share of online transitions among the sampled ones; None for a study that did not log it."""
     shares = {metric: by_cell(logged(study, [metric])) for metric in SHARES}
-    shown = {method for cells in shares.values() for method, _ in cells}
-    if not shown:
+    drawn = drawn_as(study, {method for cells in shares.values() for method, _ in cells})
+    if not drawn:
         return None
-    drawn = {method: look for method, look in drawn_as(study).items() if method in shown}
     figure, axes = task_grid(study)
-    lacking = []
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            for method, look in drawn.items():
-                label: str | None = look.label  # once, by the first line
-                for metric, style in SHARES.items():
-                    if (method, dataset) in shares[metric]:
-                        curve = mean_curve(shares[metric][method, dataset], "env_steps")
-                        axis.plot(curve.x, curve.mean, style, color=look.colour, label=label)
-                        label = None
-                if label is None and is_prioritized(study, method):
-                    constants = schedule(study, method, dataset)
-                    if constants:
-                        axis.plot(*constants.curve(study.online_steps), "k--", linewidth=0.8, label=CLOSED)
-                    else:
-                        lacking.append(f"{method} on {dataset}")
-            switch_axis(axis, study.online_steps, 0)
-            axis.set_ylim(-0.03, 1.03)
-    order = [*(look.label for look in drawn.values()), CLOSED]
-    finish(figure, axes, ONLINE, "online share of draws", order)
-    closed = any(line.get_label() == CLOSED for axis in axes.values() for line in axis.get_lines())
+    lacking, closed = [], False
+    for dataset, axis in axes.items():
+        for method, look in drawn.items():
+            logged_here = [
+                (cells[method, dataset], SHARES[m]) for m, cells in shares.items() if (method, dataset) in cells
+            ]
+            for rows, line in logged_here:
+                draw_mean(axis, rows, "env_steps", look._replace(line=line))
+            if not logged_here or not is_prioritized(study, method):
+                continue
+            if constants := numbers.schedule(study, method, dataset):
+                axis.plot(*constants.curve(study.online_steps), "k--", linewidth=0.8, label=CLOSED)
+                closed = True
+            else:
+                lacking.append(f"{method} on {dataset}")
+        switch_axis(axis, study.online_steps, 0)
+        axis.set_ylim(-0.03, 1.03)
+    finish(figure, axes, ONLINE, "online share of draws", [*(look.label for look in drawn.values()), CLOSED])
     words = "Share of online transitions among the draws of an epoch; solid: the model's batches, dotted: start states."
     words += " Dashed: the closed form n / (n + N_off / (α t))." if closed else ""  # noqa: RUF001
     return figure, words + (f" None for {', '.join(lacking)}: N_off, S or α is unknown." if lacking else "")  # noqa: RUF001
 
 
+@styled
 def penalty(study: Results) -> tuple[Figure, str] | None:
-    """Mean uncertainty over both stages, with the 20-80 % band of one method; None for a study that did not log it."""
+    """Draw mean uncertainty over both stages, with the 20-80 % band of one method; None without logged ones."""
     means = by_cell(logged(study, [PENALTY]))
-    shown = {method for method, _ in means}
-    if not shown:
+    drawn = drawn_as(study, {method for method, _ in means})
+    if not drawn:
         return None
-    drawn = {method: look for method, look in drawn_as(study).items() if method in shown}
     banded = study.main if study.main in drawn else next(iter(drawn))
     before = offline_stages(study, PENALTY)
     edges = [(by_cell(logged(study, [metric])), offline_stages(study, metric)) for metric in EDGES]
     figure, axes = task_grid(study)
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            updates = draw_offline(axis, before, dataset, study.online_steps, drawn_as(study), band=False)
-            for method, look in drawn.items():
-                if (method, dataset) in means:
-                    curve = mean_curve(means[method, dataset], "env_steps")
-                    axis.plot(curve.x, curve.mean, look.line, color=look.colour, label=look.label)
-            online = [cells.get((banded, dataset), study.rows.iloc[:0]) for cells, _ in edges]
-            areas, bands = _band(axis, [_series(rows, "env_steps") for rows in online], drawn[banded].colour), []
-            offline = [_stage_of(banded, stages[dataset]) for _, stages in edges]
-            if updates and all(offline):
-                late = updates - max(stage.updates for stage in offline if stage)
-                own = [_series(stage.rows, "updates") for stage in offline if stage]
-                for series in own:
-                    series.index = pd.Index(offline_x(series.index.to_numpy(float) + late, updates, study.online_steps))
-                bands = _band(axis, own, OFFLINE_COLOUR)
-            robust_limits(axis, bands, areas)
-            switch_axis(axis, study.online_steps, updates)
+    for dataset, axis in axes.items():
+        updates = draw_offline(axis, before, dataset, study.online_steps, drawn_as(study), band=False)
+        _draw_means(axis, dataset, means, drawn)
+        online = [cells.get((banded, dataset), study.rows.iloc[:0]) for cells, _ in edges]
+        areas, bands = _band(axis, [_series(rows, "env_steps") for rows in online], drawn[banded].colour), []
+        own = [stage for _, found in edges for stage in found[dataset] if banded in stage.methods]
+        if updates and len(own) == len(edges):
+            late = updates - max(stage.updates for stage in own)
+            lines = [_series(stage.rows, "updates") for stage in own]
+            for line in lines:
+                line.index = pd.Index(offline_x(line.index.to_numpy(float) + late, updates, study.online_steps))
+            bands = _band(axis, lines, OFFLINE_COLOUR)
+        robust_limits(axis, bands, areas)
+        switch_axis(axis, study.online_steps, updates)
     finish(figure, axes, X_LABEL, "uncertainty u", [look.label for look in drawn.values()])
     return figure, (
         "Mean uncertainty u of imagined transitions, before the penalty coefficient, over the seeds that finished; "
@@ -115,20 +93,20 @@ def penalty(study: Results) -> tuple[Figure, str] | None:
     )
 
 
+@styled
 def open_loop(study: Results) -> tuple[Figure, str] | None:
-    """Error against the number of open-loop steps; None for a study that did not log it."""
-    rows = numbered(study, OPEN_LOOP, STEPS)
+    """Draw error against the number of open-loop steps; None for a study that did not log it."""
+    rows = numbered(study, numbers.OPEN_LOOP, STEPS)
     if rows.empty:
         return None
-    methods = shown_methods(study, rows)
+    methods = numbers.shown_methods(study, rows)
     figure, axes = task_grid(study)
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            _draw_thirds(axis, study, rows[rows["dataset"] == dataset], methods)
-            for length in rollout_lengths(study, dataset, methods):
-                axis.axvline(length, color="0.3", linewidth=0.8, linestyle="--", zorder=1, label="rollout length H")
-            axis.set_ylim(bottom=0)
-            axis.set_xticks([h for h in STEPS if h == 1 or h % 5 == 0])
+    for dataset, axis in axes.items():
+        _draw_thirds(axis, study, rows[rows["dataset"] == dataset], methods)
+        for length in rollout_lengths(study, dataset, methods):
+            axis.axvline(length, color="0.3", linewidth=0.8, linestyle="--", zorder=1, label="rollout length H")
+        axis.set_ylim(bottom=0)
+        axis.set_xticks([h for h in STEPS if h == 1 or h % 5 == 0])
     finish(figure, axes, "open-loop steps h", "error (standard deviations)")
     return figure, (
         "Error of the elites' mean after h steps along real actions, on transitions not trained on yet, in standard "
@@ -136,21 +114,21 @@ def open_loop(study: Results) -> tuple[Figure, str] | None:
     )
 
 
+@styled
 def calibration(study: Results) -> tuple[Figure, str] | None:
-    """Observed against nominal coverage; None for a study that did not log it."""
-    rows = numbered(study, COVERAGE, NOMINAL)
+    """Draw observed against nominal coverage; None for a study that did not log it."""
+    rows = numbered(study, numbers.COVERAGE, NOMINAL)
     if rows.empty:
         return None
     rows["x"] = rows["x"] / 100
-    methods = shown_methods(study, rows)
+    methods = numbers.shown_methods(study, rows)
     figure, axes = task_grid(study)
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            axis.plot([0, 1], [0, 1], color="0.3", linewidth=0.8, label="calibrated")
-            _draw_thirds(axis, study, rows[rows["dataset"] == dataset], methods)
-            axis.set_xlim(0.45, 1.0)
-            axis.set_ylim(0.0, 1.02)
-            axis.set_xticks([p / 100 for p in NOMINAL[:3]], [f"{p / 100:g}" for p in NOMINAL[:3]])
+    for dataset, axis in axes.items():
+        axis.plot([0, 1], [0, 1], color="0.3", linewidth=0.8, label="calibrated")
+        _draw_thirds(axis, study, rows[rows["dataset"] == dataset], methods)
+        axis.set_xlim(0.45, 1.0)
+        axis.set_ylim(0.0, 1.02)
+        axis.set_xticks([p / 100 for p in NOMINAL[:3]], [f"{p / 100:g}" for p in NOMINAL[:3]])
     finish(figure, axes, "nominal mass of the interval", "observed share inside")
     return figure, (
         "Share of real next states and rewards, not trained on yet, inside the elites' central intervals; below the "
@@ -158,58 +136,52 @@ def calibration(study: Results) -> tuple[Figure, str] | None:
     )
 
 
+@styled
 def rank_correlation(study: Results) -> tuple[Figure, str] | None:
-    """Spearman's coefficient between uncertainty and error over the online stage; None for a study without it."""
+    """Draw Spearman's coefficient between uncertainty and error; None for a study without it."""
     cells = by_cell(logged(study, [RANKS]))
-    if not cells:
+    drawn = drawn_as(study, {method for method, _ in cells})
+    if not drawn:
         return None
-    drawn = {method: look for method, look in drawn_as(study).items() if method in {name for name, _ in cells}}
     figure, axes = task_grid(study)
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            axis.axhline(0, color="0.3", linewidth=0.8, zorder=1)
-            for method, look in drawn.items():
-                if (method, dataset) in cells:
-                    curve = mean_curve(cells[method, dataset], "env_steps")
-                    if method == study.main:
-                        axis.fill_between(curve.x, curve.low, curve.high, color=look.colour, alpha=0.18, linewidth=0)
-                    axis.plot(curve.x, curve.mean, look.line, color=look.colour, label=look.label)
-            switch_axis(axis, study.online_steps, 0)
-            axis.set_ylim(min(-0.1, axis.get_ylim()[0]), 1.02)
-    labels = [look.label for look in drawn.values()]
-    finish(figure, axes, ONLINE, "rank correlation", labels)
+    for dataset, axis in axes.items():
+        axis.axhline(0, color="0.3", linewidth=0.8, zorder=1)
+        _draw_means(axis, dataset, cells, drawn, study.main)
+        switch_axis(axis, study.online_steps, 0)
+        axis.set_ylim(min(-0.1, axis.get_ylim()[0]), 1.02)
+    finish(figure, axes, ONLINE, "rank correlation", [look.label for look in drawn.values()])
     return figure, (
         "Spearman's correlation of the uncertainty u and the one-step error on transitions not trained on yet, mean "
         f"over seeds; band: 95 % Student-t interval of `{study.main}`."
     )
 
 
+@styled
 def relative_error(study: Results) -> tuple[Figure, str] | None:
-    """A density for each third of the epochs, a panel per dataset; None for a study that did not log the quantiles."""
-    rows, undefined = relative_changes(study)
+    """Draw a density for each third of the epochs; None for a study that did not log the quantiles."""
+    rows, undefined = numbers.relative_changes(study)
     if rows.empty:
         return None
     figure, axes = task_grid(study)
-    with mpl.rc_context(STYLE):
-        for dataset, axis in axes.items():
-            mine = rows[rows["dataset"] == dataset]
-            axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
-            if mine.empty:
-                continue
-            low, high = (float(np.quantile(mine["value"], q)) for q in (OUTER, 1 - OUTER))
-            pad = 0.05 * max(high - low, 1e-9)
-            x = np.linspace(low - pad, high + pad, 201)
-            for number, name in enumerate(THIRDS):
-                points = mine.loc[mine["third"] == number, "value"].to_numpy(float)
-                if len(points):
-                    style = {"color": COLOURS[number], "label": name}
-                    if np.ptp(points) > 0:
-                        axis.plot(x, density(points, x), LINES[number], **style)
-                    else:  # an ensemble that does not change has all its mass in one point
-                        axis.axvline(points[0], linestyle=LINES[number], **style)
-            axis.set_xlim(low - pad, high + pad)
-            axis.set_ylim(bottom=0)
-            axis.locator_params(axis="x", nbins=4)
+    for dataset, axis in axes.items():
+        mine = rows[rows["dataset"] == dataset]
+        axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
+        if mine.empty:
+            continue
+        low, high = (float(np.quantile(mine["value"], q)) for q in (OUTER, 1 - OUTER))
+        pad = 0.05 * max(high - low, 1e-9)
+        x = np.linspace(low - pad, high + pad, 201)
+        for number, name in enumerate(THIRDS):
+            points = mine.loc[mine["third"] == number, "value"].to_numpy(float)
+            if len(points):
+                style = {"color": COLOURS[number], "label": name}
+                if np.ptp(points) > 0:
+                    axis.plot(x, numbers.density(points, x), LINES[number], **style)
+                else:  # an ensemble that does not change has all its mass in one point
+                    axis.axvline(points[0], linestyle=LINES[number], **style)
+        axis.set_xlim(low - pad, high + pad)
+        axis.set_ylim(bottom=0)
+        axis.locator_params(axis="x", nbins=4)
     finish(figure, axes, "relative uncertainty error (u after a retraining - u before) / u before", "density", THIRDS)
     return figure, (
         "Density of (u after a retraining - u before) / u before on offline transitions that never train the ensemble, "
@@ -219,7 +191,7 @@ def relative_error(study: Results) -> tuple[Figure, str] | None:
 
 
 def _draw_thirds(axis: Axes, study: Results, rows: pd.DataFrame, methods: Sequence[str]) -> None:
-    """Means over seeds of `value` at every x in every third, `rows` being those of one dataset with a column x.
+    """Draw means over seeds of `value` at every x in every third, `rows` being those of one dataset with a column x.
 
     A run counts with its mean over the epochs of the third that have a value. One method: a colour and a 95 % t band
     for each third; several: colours for methods, lines for thirds.
@@ -231,17 +203,24 @@ def _draw_thirds(axis: Axes, study: Results, rows: pd.DataFrame, methods: Sequen
             if mine.empty:
                 continue
             per_run = mine.groupby(["run", "x"])["value"].mean().reset_index()
-            curve, alone = mean_curve(per_run, "x"), len(methods) == 1
-            colour = COLOURS[number] if alone else looks[method].colour
-            label = name if alone else f"{looks[method].label}, {name}"
-            if alone:
-                axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
-            axis.plot(curve.x, curve.mean, LINES[number], color=colour, label=label, marker="o", markersize=2)
+            look = looks[method]
+            own = Drawn(look.colour, LINES[number], f"{look.label}, {name}")
+            if len(methods) == 1:
+                own = Drawn(COLOURS[number], LINES[number], name)
+            draw_mean(axis, per_run, "x", own, 0.18 if len(methods) == 1 else 0.0, marker="o", markersize=2)
 
 
-def _stage_of(method: str, stages: list[Stage]) -> Stage | None:
-    """The offline stage that a method starts from."""
-    return next((stage for stage in stages if method in stage.methods), None)
+def _draw_means(
+    axis: Axes,
+    dataset: str,
+    cells: Mapping[tuple[str, str], pd.DataFrame],
+    drawn: Mapping[str, Drawn],
+    banded: str = "",
+) -> None:
+    """A line for every method that has rows of this dataset, one of them with its t band."""
+    for method, look in drawn.items():
+        if (method, dataset) in cells:
+            draw_mean(axis, cells[method, dataset], "env_steps", look, 0.18 if method == banded else 0.0)
 
 
 def _series(rows: pd.DataFrame, x: str) -> pd.Series[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import seaborn
@@ -28,33 +28,33 @@ SPARE = tuple((colour, line) for line in ("-", "-.", ":") for colour in (0, 1, 2
 
 
 class Drawn(NamedTuple):
-    """A colour (RGB), matplotlib's name of a line style, and the words in the legend."""
+    """A colour (RGB, or a name of matplotlib's), matplotlib's name of a line style, and the words in the legend."""
 
-    colour: tuple[float, float, float]
+    colour: Any
     line: str
     label: str
 
 
 def looks(methods: Iterable[str], first: str = "") -> dict[str, Drawn]:
-    """A look for each method: fixed if in `LOOKS`, else the next of `SPARE` that none of them has, `first` before all.
+    """Find a look for each method: fixed if in `LOOKS`, else the next of `SPARE` that none has, `first` before all.
 
     Too many for that come from a light-to-dark sequence in which the lines of neighbours differ.
     """
     names = ordered(methods)
-    fixed = [*seaborn.color_palette("colorblind", BLACK), (0.0, 0.0, 0.0)]
+    palette = [*seaborn.color_palette("colorblind", BLACK), (0.0, 0.0, 0.0)]
     others = sorted((name for name in names if name not in LOOKS), key=lambda name: name != first)
     taken = {LOOKS[name] for name in names if name in LOOKS}
     free = [place for place in SPARE if place not in taken]
-    if len(others) <= len(free):
-        places = LOOKS | dict(zip(others, free, strict=False))
-        return {name: Drawn(tuple(fixed[places[name][0]]), places[name][1], name) for name in names}
-    scale = seaborn.color_palette("viridis", len(others) + 1)  # its last is too pale
-    sequence = {name: Drawn(tuple(scale[i]), ("-", "-.", ":")[i % 3], name) for i, name in enumerate(others)}
-    return {name: sequence.get(name) or Drawn(tuple(fixed[LOOKS[name][0]]), LOOKS[name][1], name) for name in names}
+    places = LOOKS | dict(zip(others, free, strict=False))
+    if len(others) > len(free):
+        scale = seaborn.color_palette("viridis", len(others) + 1)  # its last is too pale
+        places |= {name: (len(palette) + i, ("-", "-.", ":")[i % 3]) for i, name in enumerate(others)}
+        palette += scale
+    return {name: Drawn(tuple(palette[places[name][0]]), places[name][1], name) for name in names}
 
 
-def drawn_as(study: Results) -> dict[str, Drawn]:
-    """Every method of the study with its look, in the order of the legend.
+def drawn_as(study: Results, among: Iterable[str] | None = None) -> dict[str, Drawn]:
+    """Find the look of every method of the study, or of those `among` it, in the order of the legend.
 
     If all variants are one sweep they go from light to dark and are named by their values. If they are the product of
     two axes, the larger axis has the colours and the other one the lines. Else each has its fixed look.
@@ -62,7 +62,9 @@ def drawn_as(study: Results) -> dict[str, Drawn]:
     fixed = looks(study.methods, study.main)
     variants = {method for method in fixed if method not in REFERENCES and not method.endswith(IMPORTED)}
     own = _by_value(study, variants) or _by_axes(study, variants)
-    return own | {method: look for method, look in fixed.items() if method not in own}
+    drawn = own | {method: look for method, look in fixed.items() if method not in own}
+    shown = set(drawn if among is None else among)
+    return {method: look for method, look in drawn.items() if method in shown}
 
 
 def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
@@ -81,23 +83,18 @@ def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
 
 def _by_axes(study: Results, variants: set[str]) -> dict[str, Drawn]:
     """The looks of the product of two axes of the manifest; none if they do not tell all variants apart."""
-    axes = study.manifest.get("axes")
-    if not isinstance(axes, Mapping) or not variants <= axes.keys():
+    axes = study.manifest.get("axes", {})
+    places = {variant: place for variant, place in axes.items() if variant in variants}
+    names = dict.fromkeys(axis for place in places.values() for axis in place)  # in the order of the study's file
+    points = {axis: list(dict.fromkeys(place[axis] for place in places.values() if axis in place)) for axis in names}
+    if not variants <= axes.keys() or len(points) != 2:
         return {}
-    points: dict[str, list[Any]] = {}  # axis -> its points, in the order of the study's file
-    for variant, place in axes.items():
-        for axis, point in place.items() if variant in variants else ():
-            points.setdefault(axis, []).append(point)
-    distinct = {axis: list(dict.fromkeys(found)) for axis, found in points.items()}
-    if len(distinct) != 2:
-        return {}
-    first, second = sorted(distinct, key=lambda axis: -len(distinct[axis]))
-    colours, lines = distinct[first], distinct[second]
+    first, second = sorted(points, key=lambda axis: -len(points[axis]))
+    colours, lines = points[first], points[second]
     if len(colours) > BLACK or len(lines) > len(LINES):
         return {}
     palette = seaborn.color_palette("colorblind", BLACK)
     return {
         variant: Drawn(tuple(palette[colours.index(place[first])]), LINES[lines.index(place[second])], variant)
-        for variant, place in axes.items()
-        if variant in variants
+        for variant, place in places.items()
     }

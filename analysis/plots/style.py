@@ -40,8 +40,11 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 
 
+styled = mpl.rc_context(STYLE)  # a decorator of whatever draws
+
+
 def layout(datasets: Sequence[str]) -> Layout:
-    """Rows of panels, None where one stays empty.
+    """Arrange panels in rows, None where one stays empty.
 
     Up to `PER_ROW` tasks stand in one row, as given. More stand in a matrix of environments and qualities if that
     fills at least half of it, else in rows of `PER_ROW`.
@@ -59,10 +62,10 @@ def layout(datasets: Sequence[str]) -> Layout:
 
 
 def wrap(names: Sequence[str]) -> Layout:
-    """Rows of `PER_ROW`, the last one filled up with None."""
-    padded = [*names, *[None] * (-len(names) % min(PER_ROW, max(1, len(names))))]
+    """Arrange in rows of `PER_ROW`, the last one filled up with None."""
     width = min(PER_ROW, max(1, len(names)))
-    return [padded[start : start + width] for start in range(0, width * math.ceil(len(names) / width), width)]
+    padded = [*names, *[None] * (-len(names) % width)]
+    return [padded[start : start + width] for start in range(0, len(padded), width)]
 
 
 def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
@@ -71,13 +74,13 @@ def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
 
 
 def task_grid(study: Results, height: float = 1.75) -> tuple[Figure, dict[str, Axes]]:
-    """A panel for every dataset of the study; UserError if they are of several sources."""
+    """Make a figure with a panel for every dataset of the study; UserError if they are of several sources."""
     reject_mixed_sources(study)
     return grid(layout(study.datasets), height)
 
 
 def grid(panels: Layout, height: float = 1.75) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with one titled panel per name, each `height` inches high, and their axes by name."""
+    """Make a figure with one titled panel per name, each `height` inches high, and their axes by name."""
     columns = max(map(len, panels))
     width = max(3.25, PANEL_WIDTH * columns if columns < 4 else TEXT_WIDTH / 4 * columns)
     axes: dict[str, Axes] = {}
@@ -87,21 +90,20 @@ def grid(panels: Layout, height: float = 1.75) -> tuple[Figure, dict[str, Axes]]
     titles = {name: name.replace("-", "\n", 1) if split else name for name in named}
     room = 14.5 * width / columns  # characters
     longest = max(len(line) for title in titles.values() for line in title.split("\n"))
-    with mpl.rc_context(STYLE | {"axes.titlesize": STYLE["axes.titlesize"] * min(1.0, room / longest)}):
-        figure = Figure(figsize=(width, height * len(panels)), layout="constrained")
-        for names, row in zip(panels, figure.subplots(len(panels), columns, squeeze=False), strict=True):
-            for name, axis in zip(names, row, strict=True):
-                if name is None:
-                    axis.remove()
-                    continue
-                axis.set_title(titles[name])
-                axes[name] = axis
-        seaborn.despine(figure)
+    figure = Figure(figsize=(width, height * len(panels)), layout="constrained")
+    for names, row in zip(panels, figure.subplots(len(panels), columns, squeeze=False), strict=True):
+        for name, axis in zip(names, row, strict=True):
+            if name is None:
+                axis.remove()
+                continue
+            axis.set_title(titles[name], fontsize=STYLE["axes.titlesize"] * min(1.0, room / longest))
+            axes[name] = axis
+    seaborn.despine(figure)
     return figure, axes
 
 
 def switch_axis(axis: Axes, budget: int, updates: int) -> None:
-    """Ticks for both stages, the grey offline part and the vertical rule at the switch."""
+    """Draw ticks for both stages, the grey offline part and the vertical rule at the switch."""
     ticks = [0.0, budget / 2, float(budget)]
     labels = [short(value) for value in ticks]
     left = 0.0
@@ -117,12 +119,12 @@ def switch_axis(axis: Axes, budget: int, updates: int) -> None:
 
 
 def offline_x(updates: npt.ArrayLike, total: int, budget: int) -> Array:
-    """Gradient updates [P] of `total` on the axis: 0 lands on -OFFLINE_WIDTH * budget, `total` on the switch."""
+    """Place gradient updates [P] of `total` on the axis: 0 lands on -OFFLINE_WIDTH * budget, `total` on the switch."""
     return (np.asarray(updates, dtype=float) / total - 1) * OFFLINE_WIDTH * budget
 
 
 def robust_limits(axis: Axes, bands: Iterable[Array] = (), areas: Iterable[Array] = (), floor: float = 0.0) -> None:
-    """y-limits around the lines drawn so far and the edges of `areas`; a wide band among `bands` is cut off.
+    """Set y-limits around the lines drawn so far and the edges of `areas`; a wide band among `bands` is cut off.
 
     So an interval of two far seeds cannot flatten the lines.
     """
@@ -138,35 +140,34 @@ def robust_limits(axis: Axes, bands: Iterable[Array] = (), areas: Iterable[Array
 
 
 def finish(figure: Figure, axes: Mapping[str, Axes], x_label: str, y_label: str, order: Sequence[str] = ()) -> None:
-    """Shared axis labels and, in a strip of its own below them, one legend with every label once.
+    """Draw shared axis labels and, in a strip of its own below them, one legend with every label once.
 
     `order`: labels in the order of the legend, those that it lacks first; without it as they were first drawn.
     """
     width, height = figure.get_size_inches()
-    with mpl.rc_context(STYLE):
-        entries: dict[str, Artist] = {}
-        for axis in axes.values():
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-                entries.setdefault(label, handle)
-        known = list(order)
-        entries = dict(sorted(entries.items(), key=lambda item: known.index(item[0]) if item[0] in known else -1))
-        patterns = {handle.get_linestyle() for handle in entries.values() if isinstance(handle, Line2D)}
-        sample = 3.0 if patterns & {"-.", ":"} else 1.8  # in font sizes: long enough to tell dots from dashes
-        columns = _legend_columns([0.42 + 0.11 * (sample - 1.8) + 0.06 * len(label) for label in entries], width)
-        lines = textwrap.wrap(x_label, int(width / 0.065))
-        strip = 0.18 * math.ceil(len(entries) / columns) + 0.14 * len(lines) + 0.1
-        engine = figure.get_layout_engine()
-        assert isinstance(engine, ConstrainedLayoutEngine)
-        height += strip
-        figure.set_size_inches(width, height)
-        engine.set(rect=(0, strip / height, 1, 1 - strip / height))
-        figure.text(0.5, (strip - 0.02) / height, "\n".join(lines), ha="center", va="top")
-        figure.supylabel(y_label, fontsize=8, y=(1 + strip / height) / 2)
-        if entries:
-            handles, labels = list(entries.values()), list(entries)
-            figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=sample, borderpad=0.2)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not again for every file format
+    entries: dict[str, Artist] = {}
+    for axis in axes.values():
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    place = {label: index for index, label in enumerate(order)}
+    entries = dict(sorted(entries.items(), key=lambda item: place.get(item[0], -1)))
+    patterns = {handle.get_linestyle() for handle in entries.values() if isinstance(handle, Line2D)}
+    sample = 3.0 if patterns & {"-.", ":"} else 1.8  # in font sizes: long enough to tell dots from dashes
+    columns = _legend_columns([0.42 + 0.11 * (sample - 1.8) + 0.06 * len(label) for label in entries], width)
+    lines = textwrap.wrap(x_label, int(width / 0.065))
+    strip = 0.18 * math.ceil(len(entries) / columns) + 0.14 * len(lines) + 0.1
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    height += strip
+    figure.set_size_inches(width, height)
+    engine.set(rect=(0, strip / height, 1, 1 - strip / height))
+    figure.text(0.5, (strip - 0.02) / height, "\n".join(lines), ha="center", va="top")
+    figure.supylabel(y_label, fontsize=8, y=(1 + strip / height) / 2)
+    if entries:
+        shape: dict[str, Any] = {"ncols": columns, "handlelength": sample, "borderpad": 0.2}
+        figure.legend(list(entries.values()), list(entries), loc="lower center", **shape)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not again for every file format
 
 
 def _legend_columns(items: Sequence[float], width: float) -> int:
@@ -179,7 +180,7 @@ def _legend_columns(items: Sequence[float], width: float) -> int:
 
 
 def short(value: float) -> str:
-    """Steps on a tick: 500, 2.5k, 100k, 1M."""
+    """Write steps on a tick: 500, 2.5k, 100k, 1M."""
     for size, unit in ((1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.4g}{unit}"

@@ -14,26 +14,18 @@ import pandas as pd
 
 from analysis.io.methods import ordered
 from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
+from analysis.stats import intervals
 from analysis.stats.compare import group
-from analysis.stats.intervals import (
-    Array,
-    Interval,
-    bootstrap,
-    bootstrap_curve,
-    bootstrap_intervals,
-    improvement,
-    iqm,
-    mean_over_tasks,
-    median_over_tasks,
-    optimality_gap,
-    profile,
-)  # fmt: skip
+from analysis.stats.intervals import Array, Interval, bootstrap
 from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 
 STATISTICS = {
-    "IQM": iqm, "mean": mean_over_tasks, "median": median_over_tasks, "optimality gap": optimality_gap,
-}  # fmt: skip
+    "IQM": intervals.iqm,
+    "mean": intervals.mean_over_tasks,
+    "median": intervals.median_over_tasks,
+    "optimality gap": intervals.optimality_gap,
+}
 Band = tuple[Array, Array, Array, Array]  # x, point, low, high: [P] each
 
 
@@ -49,8 +41,8 @@ class Sample:
 
     @property
     def finals(self) -> list[Array]:
-        """Final scores [n_i] of every stratum, on the scale 0-1."""
-        return [runs["final"].to_numpy(float) / 100 for runs in self.runs]
+        """Final scores [n_i] of every stratum."""
+        return [runs["final"].to_numpy(float) for runs in self.runs]
 
 
 def samples(study: Results) -> dict[str, Sample]:
@@ -78,27 +70,28 @@ def iqm_by_step(study: Results) -> dict[str, Band]:
             problem = f"runs of {method} were evaluated at different steps"
             raise UserError(f"study {study.name}: column env_steps: {problem}")
         values = [stratum[evaluated.columns].to_numpy(float) for stratum in strata]
-        out[method] = (evaluated.columns.to_numpy(float), *bootstrap_curve(values, sample.tasks))
+        out[method] = (evaluated.columns.to_numpy(float), *intervals.bootstrap_curve(values, sample.tasks))
     return out
 
 
-def final_statistics(study: Results) -> dict[str, list[Interval]]:
+def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
     """Return each method's `STATISTICS` of the final scores, in hundredths."""
-    return {
-        method: bootstrap_intervals([100 * runs for runs in sample.finals], list(STATISTICS.values()), sample.tasks)
-        for method, sample in samples(study).items()
-    }
+    out = {}
+    for method, sample in samples(study).items():
+        found = intervals.bootstrap_intervals(sample.finals, list(STATISTICS.values()), sample.tasks)
+        out[method] = dict(zip(STATISTICS, found, strict=True))
+    return out
 
 
 def profiles(study: Results) -> dict[str, Band]:
     """Return each method's share of runs with a final score (0-1) above each of 101 thresholds."""
     found, out = samples(study), {}
-    highest = max((runs.max() for sample in found.values() for runs in sample.finals), default=1.0)
+    highest = max((runs.max() / 100 for sample in found.values() for runs in sample.finals), default=1.0)
     thresholds = np.linspace(0.0, max(1.0, highest), 101)
     for method, sample in found.items():
 
         def share(strata: Sequence[Array], tasks: Sequence[int] = sample.tasks) -> Array:
-            return profile([strata[index] for index in tasks], thresholds)
+            return intervals.profile([strata[index] / 100 for index in tasks], thresholds)
 
         out[method] = (thresholds, *bootstrap(sample.finals, share))
     return out
@@ -116,7 +109,7 @@ def improvements(study: Results) -> dict[str, Interval]:
 
         def chance(strata: Sequence[Array], theirs: Sample = theirs) -> Array:
             mine, other = strata[: len(ours.runs)], strata[len(ours.runs) :]
-            return np.array([improvement([mine[i] for i in ours.tasks], [other[i] for i in theirs.tasks])])
+            return np.array([intervals.improvement([mine[i] for i in ours.tasks], [other[i] for i in theirs.tasks])])
 
         (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance)
         out[method] = Interval(100 * point, 100 * low, 100 * high, sum(map(len, ours.runs)))

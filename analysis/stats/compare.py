@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
 from analysis.io.methods import IMPORTED
 from analysis.io.rows import Results, source_of
-from analysis.stats.intervals import Interval, bootstrap_intervals, iqm, mean_over_tasks, paired_interval
+from analysis.stats.intervals import Interval, bootstrap_intervals, mean_over_tasks, paired_interval
 
 
 def group(runs: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
@@ -65,18 +65,6 @@ def winners(groups: Mapping[str, pd.DataFrame]) -> list[str]:
         return []
     differences = {method: paired_interval(finals[best], finals[method]) for method in finals}
     return [method for method, d in differences.items() if method == best or (d is not None and d.known and d.low <= 0)]
-
-
-def over_tasks(groups: Sequence[pd.DataFrame], sources: Sequence[str]) -> list[Interval]:
-    """Return mean and IQM over tasks of one method's final scores; nothing if a task is missing or has a diverged run.
-
-    `groups`: its runs on every task; `sources`: the dataset that they come from, shared by runs from scratch.
-    """
-    if not all(_comparable(runs) for runs in groups):
-        return []
-    strata = {name: runs["final"].dropna().to_numpy(float) for name, runs in zip(sources, groups, strict=True)}
-    tasks = [list(strata).index(name) for name in sources]
-    return bootstrap_intervals(list(strata.values()), (mean_over_tasks, iqm), tasks)
 
 
 def _comparable(runs: pd.DataFrame) -> bool:

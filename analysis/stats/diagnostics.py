@@ -7,7 +7,7 @@ offline transitions that never train the ensemble, in the last retraining of an 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,9 +71,7 @@ def schedule(study: Results, method: str, dataset: str) -> Schedule | None:
     α, S and N_off are needed; without φ the share is that of the epoch's end.
     """
     decay_rate, exponent, epoch_steps, interval = (setting(study, method, dataset, key) for key in SCHEDULE)
-    described = study.manifest.get("datasets", {})
-    entry = described.get(dataset, {}) if isinstance(described, Mapping) else {}
-    size = entry.get("transitions") if isinstance(entry, Mapping) else study.setting("dataset_transitions")
+    size = study.manifest.get("datasets", {}).get(dataset, {}).get("transitions")
     if not all(isinstance(value, (int, float)) and value > 0 for value in (decay_rate, epoch_steps, size)):
         return None
     every = min(int(interval or epoch_steps), int(epoch_steps))
@@ -87,8 +85,7 @@ def logged(study: Results, metrics: Sequence[str]) -> pd.DataFrame:
     """
     runs, rows = summarise(study), study.rows
     mine = rows["metric"].isin(metrics) & (rows["phase"] == "online") & ~rows["method"].isin(REFERENCES)
-    rows = rows[mine]
-    rows = rows[rows["run"].isin(runs.loc[runs["finished"], "run"])]
+    rows = rows[mine & rows["run"].isin(runs.loc[runs["finished"], "run"])]
     third = np.ceil(3 * rows["env_steps"].to_numpy(float) / study.online_steps) - 1
     return rows.assign(third=np.clip(third, 0, 2).astype(int))
 

@@ -38,34 +38,35 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether there is an interval at all: it takes two runs."""
+        """Tell whether there is an interval at all: it takes two runs."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
-def t_half_width(std: Array, n: npt.ArrayLike, confidence: float = CONFIDENCE) -> Array:
-    """Half of the t-interval of a mean: t_{0.975, n-1} std / sqrt(n) at 95 %, std with ddof = 1; NaN for n < 2."""
-    n = np.asarray(n, dtype=float)
-    degrees = np.where(n > 1, n - 1, np.nan)
-    return np.asarray(scipy.stats.t.ppf((1 + confidence) / 2, degrees) * std / np.sqrt(n))
+def t_half_width(values: Array, confidence: float = CONFIDENCE) -> Array:
+    """Compute half of the t-interval of the mean of `values` [..., n]: t_{0.975, n-1} std / sqrt(n), ddof = 1, at 95 %.
+
+    NaN for n < 2. Returns an array [...].
+    """
+    n = values.shape[-1]
+    if n < 2:
+        return np.full(values.shape[:-1], math.nan)
+    return np.asarray(scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(axis=-1, ddof=1) / np.sqrt(n))
 
 
 def t_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval | None:
-    """Student-t interval of the mean of the finite `values` [n], as many as its `n` says; None if none."""
+    """Compute the Student-t interval of the mean of the finite `values` [n], as many as its `n` says; None if none."""
     x = np.asarray(values, dtype=float)
     x = x[np.isfinite(x)]
     if not len(x):
         return None
-    mean = float(x.mean())
-    if len(x) < 2:
-        return Interval(mean, math.nan, math.nan, len(x))
-    half = float(t_half_width(x.std(ddof=1), len(x), confidence))
+    mean, half = float(x.mean()), float(t_half_width(x, confidence))
     return Interval(mean, mean - half, mean + half, len(x))
 
 
 def paired_interval(
     ours: pd.Series[float], theirs: pd.Series[float], confidence: float = CONFIDENCE
 ) -> Interval | None:
-    """t-interval of the mean of ours - theirs over the seeds (indices) that both have; None without one."""
+    """Compute the t-interval of the mean of ours - theirs over the seeds (indices) that both have; None without one."""
     common = ours.dropna().index.intersection(theirs.dropna().index)
     return t_interval(ours.loc[common].to_numpy(float) - theirs.loc[common].to_numpy(float), confidence)
 
@@ -81,7 +82,7 @@ class Curve:
 
 
 def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
-    """Mean over runs of `value` at every `x` (a column of `rows`), with the 95 % t band; NaN where a run has no value.
+    """Average `value` over runs at every `x` (a column of `rows`), with the 95 % t band; NaN where a run has no value.
 
     So a line has a gap where its seeds are not complete. Without rows, a curve without points: every run of a method on
     one dataset may have diverged.
@@ -89,36 +90,35 @@ def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
     if rows.empty:
         return Curve(*(np.empty(0) for _ in range(4)))
     wide = rows.pivot_table(index=x, columns="run", values="value", aggfunc="mean", dropna=False).sort_index()
-    values, n = wide.to_numpy(float), wide.shape[1]
-    mean = values.mean(axis=1)
-    half = t_half_width(values.std(axis=1, ddof=1) if n > 1 else np.full(len(mean), np.nan), n)
+    values = wide.to_numpy(float)
+    mean, half = values.mean(axis=1), t_half_width(values)
     return Curve(wide.index.to_numpy(float), mean, mean - half, mean + half)
 
 
 def by_cell(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    """The rows of every (method, dataset)."""
+    """Split the rows by (method, dataset)."""
     return {(str(key[0]), str(key[1])): group for key, group in rows.groupby(["method", "dataset"], sort=False)}
 
 
 def task_means(tasks: Sequence[Array]) -> Array:
-    """Mean of every task [T, ...]; a task is an array [n, ...] of its runs, and n may differ."""
+    """Average every task: [T, ...]; a task is an array [n, ...] of its runs, and n may differ."""
     sizes = np.array([len(task) for task in tasks])
     sums = np.add.reduceat(np.concatenate(tasks), np.cumsum(sizes) - sizes, axis=0)
     return np.asarray(sums / sizes.reshape(-1, *[1] * (sums.ndim - 1)))
 
 
 def mean_over_tasks(tasks: Sequence[Array]) -> Any:
-    """Mean of the per-task means."""
+    """Average the per-task means."""
     return task_means(tasks).mean(axis=0)
 
 
 def median_over_tasks(tasks: Sequence[Array]) -> Any:
-    """Median of the per-task means, as rliable's `aggregate_median`."""
+    """Take the median of the per-task means, as rliable's `aggregate_median`."""
     return np.median(task_means(tasks), axis=0)
 
 
 def iqm(tasks: Sequence[Array]) -> Any:
-    """Interquartile mean: drop the lowest and highest quarter of all runs of all tasks pooled, average the rest.
+    """Average what is left of the runs of all tasks, pooled, without their lowest and highest quarter.
 
     As rliable's `aggregate_iqm` (a quarter is rounded down to whole runs), which is too slow to call per resample.
     """
@@ -128,7 +128,7 @@ def iqm(tasks: Sequence[Array]) -> Any:
 
 
 def optimality_gap(tasks: Sequence[Array]) -> Any:
-    """How far scores on the 0-1 scale fall short of 1 on average; a score above 1 makes up for nothing.
+    """Compute how far scores on the 0-1 scale fall short of 1 on average; a score above 1 makes up for nothing.
 
     As rliable's `aggregate_optimality_gap` with gamma = 1, but every task weighs the same if their runs are unequal.
     """
@@ -136,12 +136,12 @@ def optimality_gap(tasks: Sequence[Array]) -> Any:
 
 
 def profile(tasks: Sequence[Array], thresholds: Array) -> Array:
-    """Share of runs with a score above each of `thresholds` [P], averaged over tasks: a performance profile [P]."""
+    """Compute a performance profile [P]: the share of runs above each of `thresholds` [P], averaged over tasks."""
     return np.asarray(mean_over_tasks([(task[:, None] > thresholds).astype(float) for task in tasks]))
 
 
 def improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
-    """P(X > Y) for a run X of ours and Y of theirs on the same task, ties one half, averaged over tasks.
+    """Compute P(X > Y) for a run X of ours and Y of theirs on the same task, ties one half, averaged over tasks.
 
     As rliable's `probability_of_improvement` (Mann-Whitney's U over n m), which is too slow to call per resample.
     """
@@ -158,7 +158,7 @@ def bootstrap(
     reps: int = REPS,
     seed: int = 0,
 ) -> tuple[Array, Array, Array]:
-    """`statistic` [K] of the strata with its 95 % percentile interval from rliable's stratified bootstrap: three [K].
+    """Compute `statistic` [K] and its 95 % percentile interval by rliable's stratified bootstrap: three [K].
 
     A stratum is an array [n_i] of runs, resampled within itself; strata may differ in n_i. The bounds are NaN where a
     stratum has one run only: there is nothing to resample.
@@ -166,7 +166,7 @@ def bootstrap(
     sizes = {len(stratum) for stratum in strata}
     if min(sizes) < 2:
         point = np.asarray(statistic(strata))
-        return point, np.full(len(point), np.nan), np.full(len(point), np.nan)
+        return point, np.full_like(point, np.nan), np.full_like(point, np.nan)
 
     def of_sample(*sample: Array) -> Array:
         """From one matrix (runs, strata), or from one column (runs, 1) per stratum."""
@@ -192,17 +192,16 @@ def bootstrap_intervals(
     reps: int = REPS,
     seed: int = 0,
 ) -> list[Interval]:
-    """Each statistic of the tasks with its 95 % percentile interval from the stratified bootstrap over runs.
+    """Compute each statistic of the tasks with its 95 % percentile interval from the stratified bootstrap over runs.
 
     `strata` are independent sets of scores (0-100), one array [n_i] each, resampled within themselves; the statistics
     see them on the scale 0-1. `tasks` names the stratum of every task (default: one each): a run from scratch stands
     beside two datasets of its environment but is resampled once, otherwise one set of runs would count as two.
     """
-    layout = list(range(len(strata))) if tasks is None else list(tasks)
     columns = [np.asarray(stratum, dtype=float) / 100 for stratum in strata]
 
     def aggregate(sample: Sequence[Array]) -> Array:
-        laid_out = [sample[index] for index in layout]
+        laid_out = sample if tasks is None else [sample[index] for index in tasks]
         return np.array([statistic(laid_out) for statistic in statistics])
 
     triples = zip(*(100 * values for values in bootstrap(columns, aggregate, reps, seed)), strict=True)
@@ -212,7 +211,7 @@ def bootstrap_intervals(
 def bootstrap_curve(
     strata: Sequence[Array], tasks: Sequence[int], reps: int = REPS, seed: int = 0
 ) -> tuple[Array, Array, Array]:
-    """IQM over the tasks at each of E evaluations with its pointwise 95 % interval: three [E].
+    """Compute the IQM over the tasks at each of E evaluations with its pointwise 95 % interval: three [E].
 
     `strata`: arrays [n_i, E]; `tasks` as in `bootstrap_intervals`. Whole runs are resampled, not single evaluations.
     """

@@ -6,7 +6,6 @@ study may hold several sweeps around one reference.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,12 +48,12 @@ class Sweep:
 
 
 def sweeps(study: Results) -> list[Sweep]:
-    """Every number that at least `FEWEST` methods differ in and in nothing else, in the order of their names."""
+    """Find every number that at least `FEWEST` methods differ in and in nothing else, in the order of their names."""
     methods = [m for m in ordered(study.methods) if m not in REFERENCES and not m.endswith(IMPORTED)]
-    if not methods:
+    settings = _settings(study, methods)
+    if not settings:
         return []
     base = study.main if study.main in methods else methods[0]
-    settings = _settings(study, methods)
     of_key: dict[str, dict[str, Any]] = {}
     for method, mine in settings.items():
         theirs = settings[base]
@@ -62,18 +61,14 @@ def sweeps(study: Results) -> list[Sweep]:
         if len(differing) == 1:
             (key,) = differing
             of_key.setdefault(key, {base: theirs.get(key, ABSENT)})[method] = mine.get(key, ABSENT)
-    found = []
-    for key, points in sorted(of_key.items()):
-        sweep = _sweep(key, points, base)
-        # a config's value that depends on the task is no number of the method
-        if sweep is not None and all(len(values(study, method, key)) <= 1 or sweep.factors for method in points):
-            found.append(sweep)
-    return found
+    found = (_sweep(key, points, base) for key, points in sorted(of_key.items()))
+    # a config's value that depends on the task is no number of the method
+    return [s for s in found if s and (s.factors or all(len(values(study, method, s.key)) <= 1 for method in s.values))]
 
 
 def _sweep(key: str, points: Mapping[str, Any], base: str) -> Sweep | None:
     """The points as numbers, or as factors (`x0.5`); None if they are neither or too few."""
-    numbers = {method: float(point) for method, point in points.items() if _is_number(point)}
+    numbers = {method: float(point) for method, point in points.items() if type(point) in (int, float)}
     factors = {method: float(match[1]) for method, point in points.items() if (match := FACTOR.fullmatch(str(point)))}
     chosen = numbers if len(numbers) == len(points) else factors
     if len(chosen) < len(points) or len(set(chosen.values())) < FEWEST:
@@ -86,8 +81,8 @@ def _settings(study: Results, methods: list[str]) -> dict[str, dict[str, Any]]:
 
     Of the configs one for each method, on a dataset and seed that all have.
     """
-    axes = study.manifest.get("axes")
-    if isinstance(axes, Mapping) and set(methods) <= set(axes):
+    axes = study.manifest.get("axes", {})
+    if set(methods) <= set(axes):
         return {method: dict(axes[method]) for method in methods}
     configs = study.manifest.get("configs", {})
     online = study.owners[(study.owners["phase"] == "online") & study.owners["method"].isin(methods)]
@@ -96,13 +91,6 @@ def _settings(study: Results, methods: list[str]) -> dict[str, dict[str, Any]]:
     complete = shared[shared == len(methods)]
     if complete.empty:
         return {}
-    dataset, seed = complete.index[0]
-    chosen = runs[(runs["dataset"] == dataset) & (runs["seed"] == seed)]
-    flat = {}
-    for method, run in zip(chosen["method"], chosen["run"], strict=True):
-        flat[method] = {key: value for key, value in dotted(configs[run]).items() if key not in IDENTITY}
-    return {method: flat[method] for method in methods}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    chosen = runs.set_index(["dataset", "seed"]).loc[[complete.index[0]]].set_index("method")["run"]
+    flat = {method: dotted(configs[chosen[method]]) for method in methods}
+    return {method: {k: v for k, v in mine.items() if k not in IDENTITY} for method, mine in flat.items()}

@@ -38,7 +38,7 @@ Array = npt.NDArray[np.float64]
 
 
 def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, float]:
-    """All of `METRICS` for one run: `steps` [E] ascending, `scores` [E], `budget` = B in environment steps."""
+    """Compute all of `METRICS` for one run: `steps` [E] ascending, `scores` [E], `budget` = B in environment steps."""
     out = dict.fromkeys(METRICS, math.nan)
     online = steps > 0
     finished = bool(len(steps)) and steps[-1] >= budget and bool(online.any())
@@ -66,7 +66,7 @@ def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, fl
 
 @lru_cache(maxsize=2)  # every table and figure of a study begins with it
 def summarise(study: Results) -> pd.DataFrame:
-    """One row per online run: method, dataset, seed, run, diverged, finished, last_step, evaluations and `METRICS`.
+    """Make one row per online run: its owner, diverged, finished, last_step, evaluations and `METRICS`.
 
     The frame is for reading: all callers get the same one.
     A run diverged if it has a positive `diverged` row or a non-finite score; its evaluations from that step on are not
@@ -75,19 +75,19 @@ def summarise(study: Results) -> pd.DataFrame:
     """
     stops = select(study.rows, "diverged", "online")
     stop_at = stops[stops["value"] > 0].groupby("run")["env_steps"].min()
-    online = study.rows[study.rows["phase"] == "online"]
-    evaluations = {str(run): rows for run, rows in select(online, SCORE, "online").groupby("run")}
+    scored = select(study.rows, SCORE, "online").sort_values("env_steps")
+    evaluations = {
+        run: (rows["env_steps"].to_numpy(float), rows["value"].to_numpy(float)) for run, rows in scored.groupby("run")
+    }
     budget, records = study.online_steps, []
     for owner in study.owners[study.owners["phase"] == "online"].drop(columns="phase").to_dict("records"):
-        mine = evaluations.get(owner["run"], online.iloc[:0]).sort_values("env_steps")
-        steps, scores = mine["env_steps"].to_numpy(float), mine["value"].to_numpy(float)
+        steps, scores = evaluations.get(owner["run"], (np.empty(0), np.empty(0)))
         stop = float(min([stop_at.get(owner["run"], math.inf), *steps[~np.isfinite(scores)]]))
         steps, scores = steps[steps < stop], scores[steps < stop]
         last = int(steps[-1]) if len(steps) else 0
-        state = {"diverged": stop < math.inf, "finished": stop == math.inf and len(steps) > 0 and last >= budget}
-        counts = {"last_step": last, "evaluations": int((steps > 0).sum())}
-        record: dict[Any, Any] = {**owner, **state, **counts, **transfer_metrics(steps, scores, budget)}
-        records.append(record)
+        record: dict[Any, Any] = {"diverged": stop < math.inf, "last_step": last, "evaluations": int((steps > 0).sum())}
+        record["finished"] = not record["diverged"] and len(steps) > 0 and last >= budget
+        records.append({**owner, **record, **transfer_metrics(steps, scores, budget)})
     columns = ["method", "dataset", "seed", "run", "diverged", "finished", "last_step", "evaluations", *METRICS]
     frame = pd.DataFrame(records, columns=columns)
     frame.loc[frame["diverged"], "final"] = math.nan
@@ -95,7 +95,7 @@ def summarise(study: Results) -> pd.DataFrame:
 
 
 def problems(runs: pd.DataFrame, budget: int) -> list[str]:
-    """Every run short of the budget, in words: `uniform self:pendulum-low seed 3 diverged after step 2000`."""
+    """Name every run short of the budget, in words: `uniform self:pendulum-low seed 3 diverged after step 2000`."""
     words = []
     for run in runs[~runs["finished"]].to_dict("records"):
         state = "diverged after step" if run["diverged"] else f"unfinished, last of {budget} steps evaluated:"

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from analysis.io.rows import Results, validate
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.run.recorder import COLUMNS
 from moore.studies.identity import dataset_label, offline_config, offline_method, offline_run_id, run_id
-from moore.studies.study import load_study
-from tests.support.studies import GRID, Row, manifest
+from moore.studies.study import METHODS, load_study
+from tests.support.studies import GRID, LOW, MEDIUM, Row, manifest
 
 # A budget of 1000 online steps; methods that would explore for longer than that get less.
 SCALE = """
@@ -33,7 +34,9 @@ methods:
   rlpd: {{online: {{exploration_steps: 50}}}}
   wsrl: {{online: {{warmup_steps: 50}}}}
 """
-LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
+ALL = list(yaml.safe_load(METHODS.read_text(encoding="utf-8")))
+SHARED = ["moore", "mbpo_warm", "mopo_naive", "mopo"]  # MOPO's stage
+ENDS = {"awac": 40.0, "cql_sac": 45.0, "cal_ql": 50.0, "wsrl": 55.0, "rlpd": 1.0, "mbpo": 0.0}
 PENALTIES = {LOW: 0.5, MEDIUM: 1.0}
 Scores = Callable[[RunConfig], Sequence[float]]
 
@@ -41,6 +44,12 @@ Scores = Callable[[RunConfig], Sequence[float]]
 def flat_scores(levels: Mapping[str, Sequence[float]], j0: float = 50.0) -> Scores:
     """J_0 = j0, then the method's level of the seed."""
     return lambda run: [j0, *[levels[run.method][run.seed]] * (len(GRID) - 1)]
+
+
+def from_ends(run: RunConfig) -> list[float]:
+    """J_0 is where the method's offline stage ends: 70 for MOPO's; then the method stays 5 points above it."""
+    j0 = ENDS.get(run.method, 70.0) + run.seed
+    return [j0, *[j0 + 5] * (len(GRID) - 1)]
 
 
 def runs_of(

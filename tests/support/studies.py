@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.io.rows import Results, validate
 
+LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 ORDER = [
     "study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value",
@@ -22,15 +23,8 @@ Row = dict[str, Any]
 def row(method: str, dataset: str, seed: int, phase: str, step: int, metric: str, value: float) -> Row:
     """One row; `step` counts environment steps online and gradient updates offline."""
     steps, updates = (step, 2 * step) if phase == "online" else (0, step)
-    identity: Row = {
-        "study": "toy",
-        "method": method,
-        "dataset": dataset,
-        "seed": seed,
-        "run": f"{method}/{dataset}/{seed}",
-    }
-    counters = {"phase": phase, "env_steps": steps, "updates": updates, "wall_seconds": 0.5}
-    return {**identity, **counters, "metric": metric, "value": value}
+    owner = ("toy", method, dataset, seed, f"{method}/{dataset}/{seed}")
+    return dict(zip(ORDER, (*owner, phase, steps, updates, 0.5, metric, value), strict=True))
 
 
 def run_rows(
@@ -59,7 +53,7 @@ def full_study(seeds: int = 5) -> list[Row]:
         "pure_online": 60 + 20 * x - 60 * ((x > 0) & (x <= 0.1)),
     }
     for seed in range(seeds):
-        for dataset in ("self:pendulum-low", "self:pendulum-medium"):
+        for dataset in (LOW, MEDIUM):
             rows += [
                 row("mopo", dataset, seed, "offline", u, "eval/score", u / 50 + rng.normal())
                 for u in range(0, 3001, 500)
@@ -86,14 +80,9 @@ def full_study(seeds: int = 5) -> list[Row]:
 
 def manifest(name: str = "toy", **changes: Any) -> dict[str, Any]:
     config = {"eval_episodes": 10, "sampling": {"decay_rate": 1.0}, "online": {"epoch_steps": 100, "epochs": 10}}
-    datasets = {d: {"transitions": 4000} for d in ("self:pendulum-low", "self:pendulum-medium")}
-    known = {
-        "study": name,
-        "scale": "mini",
-        "date": "2026-01-02",
-        "command": "make it_all",
-        "git_commit": "0123456789ab",
-    }
+    datasets = {d: {"transitions": 4000} for d in (LOW, MEDIUM)}
+    known = {"study": name, "scale": "mini", "date": "2026-01-02", "command": "make it_all"}
+    known |= {"git_commit": "0123456789ab"}
     numbers = {"cpu_seconds": 1800.0, "wall_seconds": 900.0, "online_steps": 1000}
     return {**known, **numbers, "config": config, "datasets": datasets, **changes}
 

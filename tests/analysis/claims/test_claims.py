@@ -1,0 +1,94 @@
+"""The file of claims: the shipped one, and what a broken one says."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+import yaml
+
+from analysis.claims.claims import CLAIMS, GROUPS, load_claims
+from analysis.claims.tables import main
+from moore.base.errors import UserError
+from moore.studies.study import ABLATIONS_DIR, find_yaml, load_study
+
+GOOD = "{says: '{ours} ends like {theirs}', test: difference, metric: final, ours: [main], theirs: [rivals], above: 0}"
+
+
+def write(folder: Path, hypothesis: str) -> Path:
+    file = folder / "claims.yaml"
+    file.write_text(f"one:\n  sentence: A sentence.\n  hypotheses:\n    - {hypothesis}\n", encoding="utf-8")
+    return file
+
+
+def test_the_shipped_file_states_the_papers_seven_claims_with_thresholds() -> None:
+    claims = load_claims()
+    numbers = [claim.sentence[:2] for claim in claims if not claim.sentence.startswith("(")]
+    assert numbers == [f"{n}." for n in range(1, 8)]
+    written = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
+    assert [claim.key for claim in claims] == list(written)
+    for claim in claims:
+        for hypothesis, entry in zip(claim.hypotheses, written[claim.key]["hypotheses"], strict=True):
+            assert entry[hypothesis.bound] == hypothesis.threshold
+
+
+def test_methods_named_in_the_shipped_file_are_in_the_shipped_studies() -> None:
+    """A variant that is renamed in ablations/ would leave its claim without data for ever."""
+    scale, methods = ABLATIONS_DIR / "scales/paper.yaml", {}
+    for name in ("paper-methods", "sampling", "decay_rate", "penalty"):
+        methods[name] = {run.method for run in load_study(find_yaml(name, ABLATIONS_DIR), scale).runs}
+    checked = 0
+    for hypothesis in (one for claim in load_claims() for one in claim.hypotheses):
+        studies = [found for name, found in methods.items() if fnmatchcase(f"{name}-paper", hypothesis.study)]
+        for name in {*hypothesis.ours, *hypothesis.theirs} - set(GROUPS):
+            assert any(fnmatchcase(method, name) for found in studies for method in found), name
+            checked += 1
+    assert checked > 5
+
+
+def test_what_a_hypothesis_says_in_numbers() -> None:
+    by_key = {claim.key: claim.hypotheses for claim in load_claims()}
+    assert by_key["better_and_faster"][0].meaning("moore", "X") == "final score of moore - X, above -5"
+    assert by_key["smoother"][0].meaning("moore", "") == "J_0 minus mean early score of moore, below 5"
+    meaning = by_key["robust_to_decay_rate"][0].meaning("X", "decay_rate-1")
+    assert meaning == "final score of X - decay_rate-1, within ±10 by its 90 % interval"
+    assert by_key["robust_to_decay_rate"][0].needs == (
+        "needs `decay_rate-*` and MOORe (the study's reference) in a study `decay_rate-*`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("metric: final", "metric: fianl"), r"metric: 'fianl' is not accepted; .*did you mean 'final'"),
+        (("above: 0", "within: 3"), "a test difference takes one of above, below; found within"),
+        (("above: 0", "above: 0, below: 2"), "a test difference takes one of above, below; found above, below"),
+        ((", above: 0", ""), "found none"),
+        (("above: 0", "above: .nan"), "above"),
+        (("test: difference", "test: mean"), "theirs: not read by a test mean"),
+        (("theirs: [rivals], ", ""), "theirs: missing in a test difference"),
+        (("test: difference", "test: equivalence"), "a test equivalence takes one of within; found above"),
+        (("{ours} ends", "{our} ends"), r"says: .*not \{our\}"),
+        (("{ours} ends", "{ours ends"), "field name"),
+        (("ours: [main]", "ours: []"), "ours"),
+    ],
+)
+def test_a_typo_is_one_line_that_names_the_key(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    file = write(tmp_path, GOOD)
+    assert len(load_claims(file)) == 1
+    assert change[0] in GOOD
+    with pytest.raises(UserError, match=message) as error:
+        load_claims(write(tmp_path, GOOD.replace(*change)))
+    assert str(error.value).startswith(f"{file}: one")
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_says_it_in_one_line_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, GOOD.replace("metric: final", "metric: fianl"))
+    assert main(["--claims", str(file), "--results", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {file}: one")
+    assert "fianl" in err
+    assert err.count("\n") == 1
+    assert main(["--claims", str(tmp_path / "absent.yaml"), "--results", str(tmp_path)]) == 2

@@ -1,0 +1,75 @@
+"""Verdicts counted over tasks and studies, and every comparison behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from analysis.claims.claims import load_claims
+from analysis.claims.tables import comparisons_table, main, verdicts_table
+from analysis.claims.verdicts import check
+from analysis.io.rows import Results
+from analysis.output.tables import Table
+from tests.support.studies import LOW, MEDIUM, Row, flat, full_study, make_study, write_study
+
+LEVELS = [50.0, 51.0, 49.0, 50.5, 49.5]
+
+
+def named(rows: list[Row], name: str, reference: str = "") -> Results:
+    """A study of another name, with the reference that its manifest gives."""
+    changes = {"reference": reference} if reference else {}
+    return dataclasses.replace(make_study(rows, **changes), name=name)
+
+
+def column(table: Table, claim: str, index: int) -> list[str]:
+    """The parts of one cell in the row of a claim, by the start of its sentence."""
+    (cells,) = [cells for heads, cells in table.rows if heads[0].startswith(claim)]
+    return [str(part) for _, part in cells[index].parts]
+
+
+def test_verdicts_are_counted_over_the_tasks_of_every_study() -> None:
+    good = make_study(full_study(5))
+    flat_lines = named(flat("half_half", LOW, LEVELS), "other")
+    table = verdicts_table([good, flat_lines])
+    assert column(table, "3.", 0) == ["toy: holds on 2 of 2 tasks", "other: holds on 0 of 1 task, does not hold on 1"]
+    assert column(table, "3.", 2) == ["toy: 20 runs, 280 rows", "other: 5 runs, 70 rows"]
+    assert column(table, "5.", 0) == [
+        "not enough data: needs `decay_rate-*` and MOORe (the study's reference) in a study `decay_rate-*`"
+    ]
+    (effect,) = column(table, "4.", 1)[:1]
+    values = [f.interval for f in check(good, load_claims()) if f.comparison.name == "uniform is smooth"]
+    means = sorted(interval.mean for interval in values if interval is not None)
+    assert effect == f"uniform is smooth: {means[0]:.1f} to {means[1]:.1f}"
+    assert any("not enough data" in note for note in table.notes)
+    falls = column(table, "6.", 1)[0]
+    assert falls.startswith("uncertainty falls online: 0.")
+    assert len(falls.split()[-1]) == len("0.12")
+
+
+def test_every_comparison_has_a_line_with_its_rows() -> None:
+    study = make_study(full_study(5))
+    claim = load_claims()[2]
+    table = comparisons_table(claim, check(study, load_claims()))
+    assert [heads for heads, _ in table.rows] == [
+        (f"{method} drops at the switch", "toy", dataset)
+        for method in ("half_half", "pure_online")
+        for dataset in (LOW, MEDIUM)
+    ]
+    assert [cells[2].parts[0][1] for _, cells in table.rows] == ["5 runs, 70 rows"] * 4
+    assert table.caption == "X drops at the switch = J_0 minus mean early score of X, above 5."
+
+
+def test_the_command_prints_verdicts_and_comparisons_and_exits_with_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(tmp_path / "toy", full_study(3))
+    assert main(["--results", str(tmp_path)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for claim in load_claims():
+        assert claim.sentence[-20:] in out
+    assert "holds on 2 of 2 tasks" in out
+    assert "half_half drops at the switch toy self:pendulum-low holds" in out
+    assert "3 runs, 42 rows" in out
+    assert "not enough data: needs" in out

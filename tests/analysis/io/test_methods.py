@@ -1,0 +1,20 @@
+"""Names and order of the methods."""
+
+from __future__ import annotations
+
+from analysis.io.methods import listed, main_method, ordered
+from tests.support.method_studies import ALL
+
+
+def test_the_order_is_moore_then_baselines_then_references() -> None:
+    assert ordered(reversed(ALL)) == [
+        "moore", "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl", "mbpo_warm",
+        "mopo_naive", "mopo", "sac", "mbpo",
+    ]  # fmt: skip
+    assert main_method(ALL) == "moore"
+    assert main_method([*ALL, "prioritized"]) == "moore"
+    assert main_method(["uniform", "prioritized"]) == "prioritized"
+
+
+def test_lists_read_like_a_sentence() -> None:
+    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

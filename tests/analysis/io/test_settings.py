@@ -1,0 +1,116 @@
+"""What is said of a study's settings: budgets, and what a scale has other than the paper's."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+
+from analysis.io.methods import REFERENCES
+from analysis.io.rows import Results
+from analysis.io.settings import PAPER, PUBLISHED, budgets, deviations, frozen, text, untrained
+from analysis.output.notes import notes
+from moore.algorithm.config import RunConfig, to_mapping
+from moore.base.strict import dotted
+from moore.studies.axes import merge
+from tests.support.studies import LOW, MEDIUM, Row, flat, full_study, make_study
+
+DEFAULTS = yaml.safe_load(PAPER.read_text(encoding="utf-8"))["defaults"]
+SEEDS = len(yaml.safe_load(PAPER.read_text(encoding="utf-8"))["seeds"])
+
+
+def study(changes: dict[str, Any], seeds: int = SEEDS, other: dict[str, Any] | None = None) -> Results:
+    """Runs of MOORe at the paper's scale but for the changes; on a second dataset, but for the other ones."""
+    levels = [50.0 + seed for seed in range(seeds)]
+    rows = flat("moore", LOW, levels) + flat("moore", MEDIUM, levels) + flat("awac", LOW, levels)
+    configs = {f"moore/{LOW}/{seed}": merge(copy.deepcopy(DEFAULTS), changes) for seed in range(seeds)}
+    second = changes if other is None else other
+    configs |= {f"moore/{MEDIUM}/{seed}": merge(copy.deepcopy(DEFAULTS), second) for seed in range(seeds)}
+    configs |= {
+        f"awac/{LOW}/{seed}": merge(copy.deepcopy(DEFAULTS), {"online": {"epochs": 3}}) for seed in range(seeds)
+    }
+    return make_study(rows, configs=configs, offline_runs={})
+
+
+def by_hand(settings: dict[str, dict[str, Any]]) -> tuple[list[Row], dict[str, Any]]:
+    """Rows of one run for each method, on LOW unless it learns from scratch, and their configs."""
+    rows: list[Row] = []
+    for method in settings:
+        rows += flat(method, "none:pendulum" if method in REFERENCES else LOW, [60.0])
+    return rows, {row["run"]: settings[row["method"]] for row in rows}
+
+
+def budget(offline: int, online: int, **more: Any) -> dict[str, Any]:
+    return {"offline": {"updates": offline}, "online": {"utd_ratio": online}, **more}
+
+
+def test_nothing_is_said_at_the_papers_scale() -> None:
+    assert deviations(study({})) == ""
+    assert deviations(make_study(flat("moore", LOW, [1.0, 2.0]))) == ""  # a manifest without configs
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dataset_transitions": 62500}, "N_off 62 500 (1 000 000)"),
+        ({"online": {"epoch_steps": 250}}, "S 250 (1 000)"),
+        ({"online": {"epochs": 20}}, "T 20 (100)"),
+        ({"online": {"utd_ratio": 2}}, "updates per online step 2 (20)"),
+        ({"offline": {"updates": 12000}}, "offline updates 12 000 (1 000 000)"),
+        ({"agent": {"hidden": [64, 64]}}, "hidden layers [64, 64] ([256, 256])"),
+        ({"dataset_transitions": None}, "N_off null (1 000 000)"),
+    ],
+)
+def test_each_setting_is_named_alone_with_the_papers_value(changes: dict[str, Any], words: str) -> None:
+    sentence = f"Not at the paper's scale (its value in brackets): {words}."
+    assert deviations(study(changes)) == sentence
+    assert sentence in notes(study(changes))
+
+
+def test_several_and_those_that_depend_on_the_task_are_all_there() -> None:
+    text = deviations(study({"online": {"epochs": 20, "epoch_steps": 250}}, seeds=3, other={"online": {"epochs": 25}}))
+    assert text.endswith(": S 250 or 1 000 (1 000), T 20 or 25 (100), seeds 3 (5).")
+
+
+def test_values_are_written_as_in_yaml() -> None:
+    assert text([0.5, 1.0]) == "0.5 or 1"
+    assert [text([value]) for value in (True, None, 1e-4, 200000, 250000.0, "mean", [64, 64])] == [
+        "true", "null", "0.0001", "200000", "250000", "mean", "[64, 64]",
+    ]  # fmt: skip
+
+
+def test_budgets_are_one_sentence_where_they_differ() -> None:
+    settings = {
+        "moore": budget(3000, 2),
+        "awac": budget(3000, 1),
+        "iql": budget(3000, 1),
+        "cql_sac": budget(3000, 1, agent={"num_actions": 4}),
+        "balanced_replay": budget(3000, 1, agent={"num_actions": 10, "num_agents": 2}),
+        "rlpd": budget(0, 20),
+        "mopo": budget(3000, 0),
+        "mbpo": budget(3000, 2),  # from scratch, whatever its config says of an offline stage
+    }
+    settings["balanced_replay"]["online"]["first_epoch_factor"] = 10
+    rows, configs = by_hand(settings)
+    study = make_study(rows, configs=configs)
+    expected = (
+        "Gradient updates, offline + per online step: 3000 + 2 (moore), 3000 + 1 (balanced_replay, awac, iql, cql_sac),"
+        " 0 + 20 (rlpd), 3000 + 0 (mopo), 0 + 2 (mbpo); 10 times as many in the first epoch of balanced_replay; "
+        "agent.num_actions 4, published 10 (cql_sac); agent.num_agents 2, published 5 (balanced_replay)."
+    )
+    assert budgets(study) == expected
+    assert expected in notes(study)
+    assert (untrained(study), frozen(study)) == (["rlpd"], ["mopo"])
+
+
+def test_equal_budgets_and_unknown_ones_are_not_printed() -> None:
+    rows, configs = by_hand({name: budget(3000, 2) for name in ("prioritized", "uniform", "sac")})
+    assert budgets(make_study(rows, configs=configs)) == ""
+    assert budgets(make_study(full_study(1))) == ""
+
+
+def test_published_numbers_are_the_defaults() -> None:
+    config = dotted(to_mapping(RunConfig("pendulum", algorithm="balanced_replay")))
+    assert {key: config[key] for key in PUBLISHED} == PUBLISHED

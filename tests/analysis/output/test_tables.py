@@ -1,0 +1,183 @@
+"""Tables: what a cell says of missing, diverged and unequal seeds, and who is bold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.claims.tables import claims_table
+from analysis.io.rows import Results, split_by_source
+from analysis.output import tables
+from analysis.output.facts import published_table
+from analysis.output.notes import notes
+from analysis.output.render import MISSING, interval_text, to_markdown
+from analysis.output.tables import Cell, Table, differences_table, main_table, transfer_table
+from analysis.stats.intervals import bootstrap_intervals, iqm, t_interval
+from moore.algorithm.config import RunConfig
+from moore.base.errors import UserError
+from tests.support.method_studies import ALL, flat_scores, method_study
+from tests.support.studies import (
+    GRID,
+    LOW,
+    MEDIUM,
+    Row,
+    flat,
+    make_study,
+    row,
+    run_rows,
+)
+
+TABLES: list[Callable[[Results], Table]] = [
+    main_table, transfer_table, differences_table, claims_table, published_table,
+]  # fmt: skip
+
+
+def cell(table: Table, head: str, column: str) -> Cell:
+    (cells,) = [cells for heads, cells in table.rows if heads[0] == head]
+    return cells[table.columns.index(column)]
+
+
+def text(table: Table, head: str, column: str) -> str:
+    """The Markdown text of one cell."""
+    lines = [line for line in to_markdown(table).splitlines() if line.startswith(f"| {head} ")]
+    return lines[0].strip("| ").split(" | ")[1 + table.columns.index(column)]
+
+
+def rising(run: RunConfig) -> list[float]:
+    """A level of its own for every method and task, apart by a few points and noisy in the seed."""
+    level = 20.0 + 4 * ALL.index(run.method) + 3 * (run.dataset == LOW) + 2 * ((run.seed * 7) % 3)
+    return [10.0, *[level] * (len(GRID) - 1)]
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return method_study(tmp_path_factory.mktemp("all"), ALL, 3, rising)
+
+
+def row_of(study: Results, method: str) -> list[str]:
+    """The Markdown cells of a method's row in a wide table, without bold."""
+    (line,) = [line for line in to_markdown(main_table(study)).splitlines() if line.startswith(f"| {method} |")]
+    return line.replace("**", "").strip("| ").split(" | ")[1:]
+
+
+def test_a_cell_is_offline_to_online_with_t_half_widths() -> None:
+    levels = [60.0, 64.0, 71.0, 66.0, 58.0]
+    table = main_table(make_study(flat("prioritized", LOW, levels, j0=40.0)))
+    expected = t_interval(levels)
+    assert expected is not None
+    assert text(table, LOW, "prioritized") == f"40.0 ± 0.0 → **63.8 ± {expected.half_width:.1f}**"
+
+
+def test_references_stand_beside_every_dataset_of_their_environment_without_offline_part() -> None:
+    rows = [row for name in (LOW, MEDIUM, "self:hopper-low") for row in flat("uniform", name, [60.0, 61.0])]
+    table = main_table(make_study(rows + flat("sac", "none:pendulum", [20.0, 20.0], j0=1.0)))
+    assert table.columns == ("uniform", "sac")
+    assert [heads for heads, _ in table.rows][:3] == [("self:hopper-low",), (LOW,), (MEDIUM,)]
+    assert text(table, LOW, "sac") == text(table, MEDIUM, "sac") == "20.0 ± 0.0"
+    assert text(table, "self:hopper-low", "sac") == MISSING
+    assert text(table, "mean over 3 tasks", "sac") == MISSING
+
+
+def test_fewer_seeds_are_marked_and_a_lost_run_is_named() -> None:
+    rows = flat("prioritized", LOW, [60.0, 61.0, 62.0]) + flat("uniform", LOW, [50.0, 51.0])
+    rows += run_rows("uniform", LOW, 2, [50.0] * 5)
+    study = make_study(rows)
+    table = main_table(study)
+    assert table.seeds == 3
+    assert text(table, LOW, "uniform").endswith("<sup>n=2</sup>")
+    assert "n=" not in text(table, LOW, "prioritized")
+    assert "uniform self:pendulum-low seed 2 unfinished" in " ".join(notes(study))
+    assert "3 seeds, fewer than the 5" in table.caption
+
+
+def test_divergence_is_shown_not_averaged_away() -> None:
+    rows = flat("prioritized", LOW, [10.0, 11.0]) + flat("uniform", LOW, [90.0])
+    rows += run_rows("uniform", LOW, 1, [50.0] * 14, diverged_at=500)
+    study = make_study(rows)
+    table = main_table(study)
+    assert text(table, LOW, "uniform") == "50.0 ± 0.0 → diverged (1/2)"
+    assert cell(table, LOW, "prioritized").bold
+    assert "uniform self:pendulum-low seed 1 diverged after step 400" in " ".join(notes(study))
+
+
+def test_bold_follows_the_paired_difference_not_the_means() -> None:
+    """Levels that share a large seed effect: the paired interval separates methods whose own intervals overlap."""
+    seed_effect = np.array([0.0, 20.0, 40.0, 60.0, 80.0])
+    rows = flat("prioritized", LOW, list(seed_effect + 5)) + flat(
+        "uniform", LOW, list(seed_effect + np.array([0.0, 0.1, -0.1, 0.0, 0.1]))
+    )
+    rows += flat("half_half", LOW, list(seed_effect + np.array([9.0, -2.0, 6.0, 1.0, 3.0])))
+    table = main_table(make_study(rows))
+    assert [cell(table, LOW, name).bold for name in ("prioritized", "uniform", "half_half")] == [True, False, True]
+
+
+def test_nothing_is_bold_with_one_seed() -> None:
+    table = main_table(make_study(flat("prioritized", LOW, [90.0]) + flat("uniform", LOW, [10.0])))
+    assert "**" not in to_markdown(table)
+
+
+def test_last_rows_are_mean_and_iqm_over_tasks() -> None:
+    low, medium = [10.0, 20.0, 30.0, 70.0], [50.0, 55.0, 65.0, 60.0]
+    table = main_table(make_study(flat("uniform", LOW, low) + flat("uniform", MEDIUM, medium)))
+    expected = bootstrap_intervals([low, medium], (iqm,))[0]
+    assert expected.mean == pytest.approx((30 + 50 + 55 + 60) / 4)
+    assert text(table, "IQM over 2 tasks", "uniform") == f"48.8 [{expected.low:.1f}, {expected.high:.1f}]"
+    assert text(table, "mean over 2 tasks", "uniform").startswith("45.0 [")
+    assert main_table(make_study(flat("uniform", LOW, low))).aggregates == 0
+
+
+def test_a_study_without_online_stage_shows_its_last_five_offline_evaluations() -> None:
+    rows: list[Row] = []
+    for seed, level in enumerate((10.0, 14.0)):
+        rows += [row("mopo", LOW, seed, "offline", 100 * k, "eval/score", level if k > 2 else 99.0) for k in range(8)]
+    table = main_table(make_study(rows))
+    assert text(table, LOW, "mopo") == "12.0 ± 25.4"
+
+
+def test_transfer_table_counts_the_runs_that_gained() -> None:
+    rows = flat("uniform", LOW, [65.0, 55.0, 66.0]) + flat("sac", "none:pendulum", [90.0, 90.0, 90.0], j0=0.0)
+    table = transfer_table(make_study(rows))
+    by_method = {heads[1]: cells for heads, cells in table.rows}
+    gain = dict(zip(table.columns, by_method["uniform"], strict=True))["steps to J_0 + 10"]
+    assert gain.seeds == 2
+    assert interval_text(gain.parts[0][1], 0) == "25 ± 0"  # type: ignore[arg-type]
+    assert [bool(one.parts) for one in by_method["sac"]] == [False, False, True, False]  # AUC only
+
+
+def test_two_sources_are_in_no_table_together() -> None:
+    both = make_study(flat("moore", "self:hopper-medium", [1.0]) + flat("moore", "d4rl:hopper-medium-v2", [2.0]))
+    for build in TABLES:
+        with pytest.raises(UserError, match="study toy: datasets of d4rl and self together; expected one source"):
+            build(both)
+    for part in split_by_source(both):
+        assert main_table(part).rows
+
+
+def test_a_wide_table_is_the_same_table_turned_round(everything: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = main_table(everything)
+    monkeypatch.setattr(tables, "WIDE", len(ALL))
+    narrow = main_table(everything)
+    assert wide.heads == ("method",)
+    assert tuple(heads for heads, _ in wide.rows) == tuple((name,) for name in narrow.columns)
+    assert wide.columns == (LOW, MEDIUM, "mean over 2 tasks", "IQM over 2 tasks")
+    for index, (_, cells) in enumerate(wide.rows):
+        for column, cell in enumerate(cells):
+            assert cell == narrow.rows[column][1][index]
+    bold = [[cell.bold for cell in column] for column in zip(*(cells for _, cells in wide.rows), strict=True)]
+    assert [any(column) for column in bold] == [True, True, False, False]
+    assert not any(all(column) for column in bold)
+
+
+def test_frozen_untrained_and_scratch_methods_have_the_parts_that_mean_something(tmp_path: Path) -> None:
+    names = ["moore", "awac", "iql", "td3_bc", "rlpd", "mopo", "sac"]
+    levels = {name: [60.0, 60.0] for name in names} | {"mopo": [50.0, 50.0]}
+    study = method_study(tmp_path, names, 2, flat_scores(levels), [LOW])
+    assert row_of(study, "mopo") == ["50.0 ± 0.0 → 50.0 ± 0.0"]
+    assert row_of(study, "rlpd") == ["50.0 ± 0.0 → 60.0 ± 0.0"]
+    assert row_of(study, "sac") == ["60.0 ± 0.0"]
+    parts = {heads: [bool(cell.parts) for cell in cells] for heads, cells in transfer_table(study).rows}
+    assert parts[LOW, "awac"] == [True, True, True, True]
+    assert parts[LOW, "rlpd"] == parts[LOW, "sac"] == [False, False, True, False]  # AUC only: there is no switch

@@ -1,0 +1,105 @@
+"""Paired differences to the reference and swept numbers, as drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+
+from analysis.io.rows import Results
+from analysis.output.notes import notes
+from analysis.plots.comparisons import METRICS, forest, sweep_plot
+from analysis.stats.compare import difference, pooled
+from analysis.stats.intervals import t_interval
+from analysis.stats.sweeps import sweeps
+from analysis.stats.transfer import summarise
+from tests.support.drawn import shown
+from tests.support.studies import flat, make_study
+from tests.support.synthetic_studies import RATES, TWELVE, study, sweep
+
+NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
+
+
+def small(**changes: Any) -> Results:
+    given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "datasets": TWELVE[:3], "epochs": 0, "diagnosed": ()}
+    return study(**(given | changes))
+
+
+def intervals(axis: Axes) -> list[list[float]]:
+    """[low, mean, high] in the order drawn: by metric, then by method."""
+    drawn = [np.asarray(line.get_xdata(), dtype=float) for line in axis.get_lines()[1:]]
+    drawn = [x for x in drawn if len(x)]
+    return [[bar[0], point[0], bar[1]] for bar, point in zip(drawn[::2], drawn[1::2], strict=True)]
+
+
+def points(axis: Axes, label: str) -> tuple[list[float], list[float], list[float]]:
+    """x, mean and half-widths of the error bars with this label."""
+    (bars,) = (c for c in axis.containers if isinstance(c, ErrorbarContainer) and c.get_label() == label)
+    segments = bars.lines[2][0].get_segments()
+    halves = [float(segment[1][1] - segment[0][1]) / 2 for segment in segments]
+    x, y = (np.asarray(values, dtype=float).tolist() for values in bars.lines[0].get_data())
+    return x, y, halves
+
+
+def test_every_panel_shows_the_paired_differences() -> None:
+    made = small()
+    drawn = shown(forest(made))
+    figure, caption = drawn
+    assert [axis.get_title().replace("\n", "-") for axis in figure.axes] == [*made.datasets, "mean over 3 tasks"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["awac", "sac"]
+    assert [entry.get_text() for entry in figure.legends[0].get_texts()] == ["final score", "AUC"]
+    runs = summarise(made)
+    cells = [(method, metric) for metric in METRICS for method in ("awac", "sac")]
+    for axis, dataset in zip(figure.axes, made.datasets, strict=False):
+        expected = [difference(runs, dataset, method, "moore", metric) for method, metric in cells]
+        np.testing.assert_allclose(intervals(axis), [[i.low, i.mean, i.high] for i in expected if i])
+    expected = [pooled(made, runs, method, metric) for method, metric in cells]
+    np.testing.assert_allclose(intervals(figure.axes[-1]), [[i.low, i.mean, i.high] for i in expected if i])
+    assert "`moore`" in caption
+
+
+def test_a_method_without_a_common_seed_is_marked_not_forgotten() -> None:
+    rows = flat("moore", "self:a-low", [10.0, 20.0, 30.0]) + flat("awac", "self:a-low", [11.0, 22.0])
+    rows += flat("moore", "self:b-low", [50.0, 60.0, 65.0]) + flat("uniform", "self:b-low", [55.0, 61.0, 66.0])
+    drawn = shown(forest(make_study(rows)))
+    texts = [[text.get_text() for text in axis.texts] for axis in drawn[0].axes]
+    assert texts == [["no pair", "n=2"], ["no pair"], ["no pair", "no pair"]]
+
+
+def test_no_reference_or_nobody_else_is_no_figure() -> None:
+    assert forest(make_study(flat("awac", "self:a-low", [1.0, 2.0]))) is None
+    assert forest(make_study(flat("moore", "self:a-low", [1.0, 2.0]))) is None
+
+
+def test_a_sweep_shows_means_and_t_intervals_at_the_values() -> None:
+    made = sweep(epochs=0, diagnosed=(), seeds=4)
+    figure, caption = sweep_plot(made, sweeps(made)[0])
+    runs = summarise(made)
+    assert len(figure.axes) == 2
+    for axis, dataset in zip(figure.axes, made.datasets, strict=True):
+        assert axis.get_xscale() == "log"
+        assert [text.get_text() for text in axis.get_xticklabels()] == ["0.1", "0.25", "0.5", "1", "2", "4", "10"]
+        for label, metric in (("final score", "final"), ("worst drop", "worst_drop")):
+            x, y, halves = points(axis, label)
+            mine = [runs[(runs["dataset"] == dataset) & (runs["method"] == name)][metric] for name in NAMES]
+            intervals = [t_interval(values) for values in mine]
+            assert x == list(RATES)
+            np.testing.assert_allclose(y, [i.mean for i in intervals if i], rtol=1e-9)
+            np.testing.assert_allclose(halves, [i.half_width for i in intervals if i], rtol=1e-6)
+    assert "`sampling.decay_rate`" in caption
+
+
+def test_a_sweep_with_zero_keeps_it_on_the_axis_and_a_stopped_run_is_named() -> None:
+    made = sweep("penalty.coef", (0.0, 0.5, 1.0, 2.0), epochs=0, diagnosed=(), seeds=2)
+    rows = made.rows
+    lost = (rows["method"] == "coef-2") & (rows["seed"] == 1) & (rows["env_steps"] > 300)
+    short = Results(made.name, rows[~lost].reset_index(drop=True), made.manifest)
+    figure, _ = sweep_plot(short, sweeps(short)[0])
+    axis = figure.axes[0]
+    low, high = axis.get_xlim()
+    assert axis.get_xscale() == "symlog"
+    assert low < 0 < 2 < high
+    assert [text.get_text() for text in axis.texts] == ["1 of 2\nstopped"]
+    assert "coef-2 d4rl:halfcheetah-medium-expert-v2 seed 1 unfinished" in " ".join(notes(short))

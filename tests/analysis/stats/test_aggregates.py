@@ -1,0 +1,49 @@
+"""Who is in an aggregate over tasks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from analysis.io.rows import Results
+from analysis.plots.aggregates import interval_plot, iqm_curves
+from analysis.stats.aggregates import samples
+from moore.base.errors import UserError
+from tests.support.synthetic_studies import TWELVE, study
+
+
+def small(**changes: Any) -> Results:
+    """Three methods on four tasks, two of them of one environment, three seeds."""
+    given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "datasets": TWELVE[:2] + TWELVE[4:6], "epochs": 0}
+    return study(**(given | {"diagnosed": ()} | changes))
+
+
+def test_a_reference_is_one_stratum_of_its_environment() -> None:
+    found = samples(small())
+    assert [len(found[name].runs) for name in ("moore", "sac")] == [4, 2]
+    assert (found["moore"].tasks, found["sac"].tasks) == ([0, 1, 2, 3], [0, 0, 1, 1])
+
+
+def test_a_diverged_run_takes_its_method_out_and_an_unfinished_one_only_itself() -> None:
+    made = small()
+    rows = made.rows.copy()
+    last = rows["env_steps"] == 1000
+    rows.loc[last & (rows["run"] == f"awac/{TWELVE[0]}/1"), "value"] = math.nan
+    rows = rows[~(last & (rows["run"] == f"moore/{TWELVE[0]}/1"))]
+    broken = Results("toy", rows.reset_index(drop=True), made.manifest)
+    found = samples(broken)
+    assert set(found) == {"moore", "sac"}
+    assert [len(runs) for runs in found["moore"].runs] == [3, 2, 3, 3]  # in the order of their names
+    drawn = interval_plot(broken)
+    assert drawn is not None
+    assert "Without awac" in drawn[1]
+
+
+def test_tasks_evaluated_at_different_steps_have_no_common_curve() -> None:
+    made = small()
+    rows = made.rows
+    gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1]) & (rows["env_steps"] == 500)
+    with pytest.raises(UserError, match="column env_steps: runs of awac were evaluated at different steps"):
+        iqm_curves(Results("toy", rows[~gone].reset_index(drop=True), made.manifest))

@@ -1,0 +1,86 @@
+"""Numbers behind the diagnostic figures: the closed form, thirds, densities."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.io.rows import Results
+from analysis.output.notes import notes
+from analysis.plots.diagnostics import (
+    rank_correlation,
+    relative_error,
+)
+from analysis.stats.diagnostics import LEVELS, Schedule, closed_form, density, logged, schedule
+from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
+from moore.base.errors import UserError
+from tests.support.method_studies import as_study, from_ends, method_manifest, method_rows, runs_of
+from tests.support.studies import LOW
+from tests.support.synthetic_studies import TWELVE, study
+
+
+def small(**changes: Any) -> Results:
+    given: dict[str, Any] = {"methods": ("moore", "awac"), "datasets": TWELVE[:2], "seeds": 3}
+    return study(**(given | changes))
+
+
+def with_rows(made: Results, rows: pd.DataFrame) -> Results:
+    return Results(made.name, rows.reset_index(drop=True), made.manifest)
+
+
+def test_the_closed_form_is_the_papers_table() -> None:
+    """Shares at t = 1, 10, 20, 50, 100 for N_off = 1e6, S = 1000, decay rate 1, and one half at sqrt(N_off / S)."""
+    t = np.array([1.0, 10, 20, 50, 100])
+    shares = closed_form(1000 * t, t, 1.0, 1_000_000)
+    np.testing.assert_allclose(shares, [0.001, 0.0909, 0.2857, 0.714, 0.909], atol=1e-3)
+    half = np.sqrt(1000.0)
+    assert closed_form(1000 * half, half, 1.0, 1_000_000) == pytest.approx(0.5)
+
+
+def test_the_schedule_is_moores_whichever_run_comes_first(tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, ["awac", "moore"], 1)
+    runs = [replace(r, sampling=replace(r.sampling, decay_rate=0.5)) if r.method == "moore" else r for r in runs]
+    study = as_study(method_rows(runs, from_ends), method_manifest(runs))
+    assert study.setting("decay_rate") == 1.0  # of the first run
+    assert schedule(study, "moore", LOW) == Schedule(0.5, 1.0, 100, 50, 4000)
+
+
+def test_the_metrics_are_those_that_a_run_logs() -> None:
+    from analysis.stats.diagnostics import NOMINAL, STEPS
+
+    assert (LEVELS, NOMINAL, max(STEPS)) == (CHANGE_LEVELS, COVERAGES, MAX_STEPS)
+
+
+def test_runs_from_scratch_and_runs_that_stopped_are_not_in_the_means() -> None:
+    made = small(methods=("moore", "mbpo"), diagnosed=("moore", "mbpo"))
+    metric = "model/error_rank_correlation"
+    assert set(logged(made, [metric])["method"]) == {"moore"}
+    rows = made.rows[~((made.rows["seed"] == 2) & (made.rows["env_steps"] == 1000))]
+    short = with_rows(made, rows)
+    assert set(logged(short, [metric])["seed"]) == {0, 1}
+    assert rank_correlation(short) is not None
+    assert f"moore {made.datasets[0]} seed 2 unfinished" in " ".join(notes(short))
+
+
+def test_a_density_by_hand_and_far_points_hardly_widen_it() -> None:
+    rng = np.random.default_rng(0)
+    points, x = rng.normal(size=400), np.linspace(-6, 6, 601)
+    width = 0.9 * min(points.std(ddof=1), np.subtract(*np.percentile(points, [75, 25])) / 1.34) * 400**-0.2
+    kernels = np.exp(-0.5 * ((x[:, None] - points) / width) ** 2) / (width * math.sqrt(2 * math.pi))
+    np.testing.assert_allclose(density(points, x), kernels.mean(axis=1))
+    assert np.trapezoid(density(points, x), x) == pytest.approx(1, abs=1e-3)
+    spoiled = np.append(points, [1e6])
+    np.testing.assert_allclose(density(spoiled, x), density(points, x), atol=0.02)
+
+
+def test_a_missing_quantile_is_an_error() -> None:
+    made = small()
+    lost = (made.rows["metric"] == "penalty/relative_change_q475") & (made.rows["env_steps"] == 500)
+    with pytest.raises(UserError, match=r"run moore/.* has 19 of the 20 metrics .* at step 500"):
+        relative_error(with_rows(made, made.rows[~lost]))
