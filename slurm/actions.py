@@ -78,22 +78,19 @@ def cancel(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
         dependants = {unit.name for unit in view.dependants(maker)}
         if dependants and dependants <= wanted:
             wanted.add(maker.name)
-    ids = [task for task, names in view.names.items() if not runs or wanted & set(names)]
+    tasks = {task.id: task for name in view.tasks if not runs or name in wanted for task in view.tasks[name]}
     # later arrays first: the end of an array is what those behind it wait for
-    cluster.cancel(sorted(ids, key=lambda name: [int(part) for part in name.split("_")], reverse=True))
-    units = {unit.name: unit for unit in [*view.units, *view.offline_units]}
-    stopped = {run for task in ids for name in view.names[task] if name in units for run in _runs(view, units[name])}
-    print(f"{study.name}: cancelled {', '.join(ids) or 'nothing: no task of SLURM has these runs'}")
-    if ids:
+    order = sorted(tasks, key=lambda task: (int(tasks[task].job), tasks[task].task), reverse=True)
+    cluster.cancel(order)
+    hit = {name for name, queued in view.tasks.items() if any(task.id in tasks for task in queued)}
+    stopped = {run for unit in [*view.units, *view.offline_units] if unit.name in hit for run in _runs(view, unit)}
+    print(f"{study.name}: cancelled {', '.join(order) or 'nothing: no task of SLURM has these runs'}")
+    if order:
         print(f"  runs that stop: {len(stopped)}; they keep their checkpoints, and the next submit takes them")
     _say_others("stopped", stopped, runs)
     idle = [run for run in runs if run not in stopped]
     if idle:
         print(f"  not in the queue: {', '.join(idle)}")
-    for unit in view.units:
-        claim = read_claim(unit.claim_path)
-        if claim and claim["job"] is None and view.state(unit).state in ("running", "claimed"):
-            print(f"  {unit.name} is trained by process {claim['pid']} on {claim['host']}, not by SLURM: stop it there")
 
 
 def logs(study: Study, root: Path, run: str, lines: int = 40) -> None:

@@ -86,34 +86,6 @@ def max_array_size() -> int:
     return min(sizes)
 
 
-def partition_max_minutes(partition: str | None) -> float:
-    """Return MaxTime of a partition, of the longest of several (`a,b`), or of the default one; inf if it has none.
-
-    Raises UserError for a partition that is not there, and if scontrol cannot be asked.
-    """
-    answer = _run("scontrol", "--all", "--oneliner", "show", "partition").stdout
-    entries = [dict(re.findall(r"(\w+)=(\S+)", line)) for line in answer.splitlines() if "PartitionName=" in line]
-    limits = {entry["PartitionName"]: _minutes(entry["MaxTime"]) for entry in entries}
-    accepted = f"accepted: {', '.join(limits) or 'none, SLURM has no partition'}"
-    defaults = [entry["PartitionName"] for entry in entries if entry.get("Default") == "YES"]
-    names = defaults if partition is None else partition.split(",")
-    if not names:
-        raise UserError(f"partition: missing, and SLURM has no default one; {accepted}")
-    for name in names:
-        if name not in limits:
-            raise UserError(f"partition: {name!r} is not one of SLURM's; {accepted}")
-    return max(limits[name] for name in names)
-
-
-def _minutes(text: str) -> float:
-    """Read scontrol's times: UNLIMITED, or [days-]hours:minutes:seconds."""
-    if text == "UNLIMITED":
-        return float("inf")
-    days, _, clock = text.rpartition("-")
-    hours, minutes, seconds = (int(part) for part in clock.split(":"))
-    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
-
-
 def test_only(script: str) -> str:
     """Return what `sbatch --test-only` says of a script: where and when it could start.
 

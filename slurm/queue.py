@@ -19,7 +19,6 @@ class Queue:
     """The live tasks of a study. Units are as they were submitted, or the parts they have been split into since."""
 
     tasks: Mapping[str, list[QueuedTask]] = field(default_factory=dict)  # by the name of a unit
-    names: Mapping[str, list[str]] = field(default_factory=dict)  # of units, by the id of a task
     units: list[UnitProcess] = field(default_factory=list)  # each once
 
     def runs(self) -> set[str]:
@@ -44,7 +43,6 @@ def ask_queue(folder: Path) -> Queue:
     Raises UserError if SLURM does not say, or a record cannot be read.
     """
     tasks: dict[str, list[QueuedTask]] = {}
-    names: dict[str, list[str]] = {}
     units: dict[str, UnitProcess] = {}
     for task in cluster.our_tasks():
         submission = folder / "submissions" / task.stamp
@@ -53,8 +51,7 @@ def ask_queue(folder: Path) -> Queue:
         for unit in task_units(submission, task.array, task.task):
             units[unit.name] = unit
             tasks.setdefault(unit.name, []).append(task)
-            names.setdefault(task.id, []).append(unit.name)
-    return Queue(tasks, names, list(units.values()))
+    return Queue(tasks, list(units.values()))
 
 
 def task_units(submission: Path, array: int, task: int) -> list[UnitProcess]:

@@ -23,7 +23,6 @@ from slurm import cluster
 from slurm.cluster import QueuedTask
 from slurm.queue import Queue, ask_queue
 
-SILENT_SECONDS = 600.0  # without a word of a unit that is said to train
 STATES = ("running", "claimed", "pending", "waiting", "stopped", "todo", "failed")  # of an unfinished run
 ACTIVE = ("running", "claimed", "pending")  # somebody has it
 
@@ -43,7 +42,6 @@ class UnitState:
     task: str | None = None  # array job id and index, as scancel takes them
     never_starts: bool = False
     eta: float | None = None  # seconds, by the unit's own pace since its claim
-    silent: float | None = None  # seconds since its last word, where those are many
 
 
 class StudyView:
@@ -61,7 +59,7 @@ class StudyView:
         live = [unit for unit in queue.units if not unit.offline_only and any(run_id(run) in ids for run in unit.runs)]
         self.units = [*live, *study_units(study, root, "cpu", queue.runs())]
         self.offline_units = list(_offline_units(self.folder / "units"))
-        self.tasks, self.names = queue.tasks, queue.names  # by unit; the units of a task, by the task's id
+        self.tasks = queue.tasks  # by the name of a unit
         self._missing: dict[str, set[str]] = {}
         self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
 
@@ -132,13 +130,13 @@ class StudyView:
             process = f"process {claim['pid']}"
             if claim["host"] != socket.gethostname():
                 return UnitState("claimed", f"claimed by {process}", node)
-            return _with_silence(state, unit, claim) if is_alive(claim["pid"]) else None
+            return state if is_alive(claim["pid"]) else None
         if not self.asked:
             return replace(state, state="claimed", reason=f"claimed by job {job}")
         for task in self.tasks.get(unit.name, []):
             if task.id == job and task.restarts in (None, claim["restart"] or 0):
                 if task.state == "RUNNING":
-                    return _with_silence(state, unit, claim)
+                    return state
                 if task.state in ("COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"):
                     return replace(state, reason=f"{task.state}; {state.reason}", eta=None)
         return None
@@ -163,13 +161,6 @@ def _queued(task: QueuedTask, again: str) -> UnitState:
     requeued = f"requeued {task.restarts}x" if task.restarts else ""
     said = "; ".join(filter(None, (marked, requeued, again)))
     return UnitState("pending", said, task.node or None, task.id, task.never_starts)
-
-
-def _with_silence(state: UnitState, unit: UnitProcess, claim: dict[str, Any]) -> UnitState:
-    path = unit.folder / f"{unit.name}.progress.json"
-    spoke = max(claim["since"], path.stat().st_mtime if path.exists() else 0.0)
-    silent = time.time() - spoke
-    return replace(state, silent=silent) if silent >= SILENT_SECONDS else state
 
 
 def _eta(unit: UnitProcess, claim: dict[str, Any]) -> float | None:

@@ -57,7 +57,7 @@ def look(study: Study, root: Path) -> dict[str, Any]:
 
     Keys: study; note, or None; counts, of which all = done + the states of slurm/states.py, and diverged are some of
     done; runs, those that are not finished, with run, unit, progress (share of the unit, 0 to 1) and the fields of
-    slurm.states.UnitState (eta and silent in seconds). None stands for what is not known.
+    slurm.states.UnitState (eta in seconds). None stands for what is not known.
     """
     view = StudyView(study, root)
     runs: list[dict[str, Any]] = []
@@ -92,11 +92,10 @@ def _display(facts: dict[str, Any]) -> Group:
     for column in ("run", "state", "node", "done", "ETA", "reason"):
         table.add_column(column, overflow="fold", justify="right" if column in ("done", "ETA") else "left")
     for run in facts["runs"]:
-        reason = run["reason"]
-        if run["silent"] is not None:
-            reason += f"; silent for {run['silent'] / 60:.0f} min"
         eta = "-" if run["eta"] is None else duration(run["eta"])
-        table.add_row(run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, reason)
+        table.add_row(
+            run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, run["reason"]
+        )
     if any(run["eta"] is not None for run in facts["runs"]):
         lines.append("ETA: what is left of the run's unit, at its pace since its process began")
     again = counts["stopped"] + counts["todo"]

@@ -45,14 +45,10 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dr
     """
     root = root.absolute()
     check_datasets(study, root)
-    most, limit = cluster.max_array_size(), cluster.partition_max_minutes(profile.partition)
-    if profile.minutes > limit:
-        accepted = f"the {limit:.0f} minutes of the partition's MaxTime at most, or the job never starts"
-        raise UserError(f"{files['profile']}: time: {profile.time} is not accepted; accepted: {accepted}")
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
-        plan = _prepare(study, root, profile, most, dry_run)
+        plan = _prepare(study, root, profile, cluster.max_array_size(), dry_run)
         for array in plan.arrays:
             script = batch_script(folder, study.name, profile, array, plan, {})
             verdict = cluster.test_only(script)
