@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from moore.base.errors import UserError
@@ -19,40 +18,33 @@ FOLDERS = ("moore", "analysis", "slurm", "ablations")  # copied where there is n
 DIFF = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 
 
-@dataclass(frozen=True)
-class CodeState:
-    """The commit that the code was copied at ("unknown" without git), and whether it had changes beyond it."""
+def snapshot(target: Path, plugins: Iterable[str] = (), checkout: Path = CHECKOUT) -> str:
+    """Copy the code to `target`, a new folder; returns its commit, which is also in the file .commit there.
 
-    commit: str
-    dirty: bool
-
-
-def snapshot(target: Path, plugins: Iterable[str] = (), checkout: Path = CHECKOUT) -> CodeState:
-    """Copy the code to `target`, a new folder, with its commit in the file .commit.
-
-    Copied are the tracked files as they are now and the packages' new .py files. With changes there is
-    target/../diff.patch, too: `git apply` of it at the commit gives the copy. Of code that is no git checkout the
-    packages and studies are copied. plugins: names `package.module:name`, whose source is copied from the working
-    directory if it is there. Raises UserError where git refuses to answer or the copy cannot be written.
+    The commit ends in -dirty where there are changes beyond it, and is "unknown" without git. Copied are the tracked
+    files as they are now and the packages' new .py files. With changes there is target/../diff.patch, too: `git apply`
+    of it at the commit gives the copy. Of code that is no git checkout the packages and studies are copied. plugins:
+    names `package.module:name`, whose source is copied from the working directory if it is there. Raises UserError
+    where git refuses to answer or the copy cannot be written.
     """
     try:
         target.mkdir(parents=True)
-        state = _copy_checkout(checkout, target) if _is_tracked(checkout) else _copy_packages(checkout, target)
+        commit = _copy_checkout(checkout, target) if _is_tracked(checkout) else _copy_packages(checkout, target)
         for module in {name.partition(":")[0] for name in plugins}:
             _copy_plugin(module, target)
-        (target / COMMIT_FILE).write_text(f"{state.commit}{'-dirty' if state.dirty else ''}\n")
+        (target / COMMIT_FILE).write_text(f"{commit}\n")
     except OSError as error:
         raise cannot_write(target, error) from None
-    return state
+    return commit
 
 
-def _copy_packages(checkout: Path, target: Path) -> CodeState:
+def _copy_packages(checkout: Path, target: Path) -> str:
     for name in (name for name in FOLDERS if (checkout / name).is_dir()):
         shutil.copytree(checkout / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return CodeState("unknown", False)
+    return "unknown"
 
 
-def _copy_checkout(checkout: Path, target: Path) -> CodeState:
+def _copy_checkout(checkout: Path, target: Path) -> str:
     """Copy what git tracks, and new .py files, which a copy of the user's index is told of."""
     commit, index = os.fsdecode(_git(checkout, "rev-parse", "HEAD", "--git-path", "index")).splitlines()
     with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +62,7 @@ def _copy_checkout(checkout: Path, target: Path) -> CodeState:
         changes = _git(checkout, "diff", *DIFF, "HEAD", "--", ".", **own)
     if changes:
         (target.parent / "diff.patch").write_bytes(changes)
-    return CodeState(commit, bool(changes))
+    return f"{commit}-dirty" if changes else commit
 
 
 def _copy_plugin(module: str, target: Path) -> None:

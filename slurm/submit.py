@@ -63,8 +63,8 @@ def _submit(study: Study, folder: Path, profile: Profile, plan: Submission, file
     jobs: dict[str, str] = {}
     try:
         folder.mkdir(parents=True)
-        state = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
-        if state.dirty:
+        commit = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
+        if commit.endswith("-dirty"):
             where = folder / "diff.patch"
             print(f"moore: warning: the code has uncommitted changes; they are in {where}", file=sys.stderr)
         _mark_splits(plan)
@@ -75,8 +75,7 @@ def _submit(study: Study, folder: Path, profile: Profile, plan: Submission, file
             "study": study.name,
             "files": files,
             "profile": asdict(profile),
-            "commit": state.commit,
-            "dirty": state.dirty,
+            "commit": commit,
             "directory": str(Path.cwd()),
             "arrays": [
                 {"number": array.number, "stage": array.stage, "dependency": array.dependency}

@@ -97,8 +97,10 @@ def test_failed_attempts(lab: MakeLab) -> None:
     assert got["reason"] == "bad input after 1 attempt: ValueError: x"
 
 
-def test_counts(lab: MakeLab) -> None:
-    """Breaks if a run is counted twice, not at all or in the wrong place, or a finished one gets a line."""
+def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a run is counted twice, not at all or in the wrong place, a finished one gets a line, a key that others
+    read is renamed or missing, or more than one object is printed.
+    """
     many = lab("abcdefg")
     units = many.units
     many.submit([[units[0], units[1]], [units[2]]], [[units[3]]])
@@ -109,7 +111,11 @@ def test_counts(lab: MakeLab) -> None:
     many.finish(units[4].runs)
     many.fail(units[5])
     many.queue("1|0|RUNNING|None|n1|0", "1|1|PENDING|Resources||0", "9|0|RUNNING|None|n9|0|of-another-study")
-    facts = look(many.study, many.root)
+    assert main(["study", "status", *many.arguments, "--json"]) == 0
+    facts = read(capsys.readouterr().out)
+    assert list(facts) == ["study", "note", "counts", "runs"]
+    keys = ["run", "unit", "progress", "state", "reason", "node", "task", "never_starts", "eta"]
+    assert list(facts["runs"][0]) == keys
     expected = {"all": 14, "done": 3, "diverged": 1, **dict.fromkeys(STATES, 0)}
     assert facts["counts"] == expected | {"running": 1, "pending": 4, "todo": 4, "failed": 2}
     assert Counter(run["run"] for run in facts["runs"]) == Counter(
@@ -194,28 +200,6 @@ def test_eta(lab: MakeLab) -> None:
     assert only(one)["eta"] is None
 
 
-def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a key that others read is renamed or missing, or more than one object is printed."""
-    one = lab()
-    running(one)
-    one.queue("1|0|RUNNING|None|n1|0")
-    assert main(["study", "status", *one.arguments, "--json"]) == 0
-    facts = read(capsys.readouterr().out)
-    assert list(facts) == ["study", "note", "counts", "runs"]
-    assert list(facts["counts"]) == ["all", "done", "diverged", *STATES]
-    assert facts["runs"][0] == {
-        "run": one.run_ids(one.units[0])[0],
-        "unit": one.units[0].name,
-        "progress": 0.4,
-        "state": "running",
-        "reason": "online: a",
-        "node": "n1",
-        "task": "1_0",
-        "never_starts": False,
-        "eta": None,
-    }
-
-
 def test_text(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if a line or the marked reason is missing or cut, or brackets in it are taken for markup."""
     two = lab("ab")
@@ -250,16 +234,6 @@ def test_a_damaged_manifest(lab: MakeLab) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=r"manifest\.json: "):
             look(one.study, one.root)
-
-
-def test_squeue_fails(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a controller that does not answer is taken for an empty queue."""
-    one = lab()
-    running(one)
-    one.fake("squeue", "echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1")
-    assert main(["study", "status", *one.arguments]) == 2
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err.count("\n")) == ("", 1)
 
 
 def test_watch(lab: MakeLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
