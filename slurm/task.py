@@ -110,7 +110,7 @@ class ArrayTask:
         """Leave, without a requeue, where the last `most` brought nothing on or there is no scontrol on this node."""
         path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
         now = progress(units)
-        before = json.loads(path.read_text()) if path.exists() else {"stalled": 0, "progress": []}
+        before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"stalled": 0, "progress": []}
         stalled = 0 if now > before["progress"] else before["stalled"] + 1
         write_json(path, {"stalled": stalled, "progress": now})
         if stalled and stalled >= most:
