@@ -19,7 +19,6 @@ EARLY_SECONDS = 60  # sbatch's --signal may come this much before its time (man 
 MOST_SIGNAL_SECONDS = 65535  # sbatch's limit for --signal
 TIME = r"([0-9]{1,9}-)?[0-9]{1,9}(:[0-9]{1,9}){0,2}"
 TIME_FORMS = '"90" (minutes), "90:00" (minutes:seconds), "1:30:00", "2-12" (days-hours), "2-12:30", "2-12:30:00"'
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}  # sbatch's: powers of 1024
 # options of sbatch that keys of a profile or the launcher set, and those with which it would lose sight of its jobs
 SET_ELSEWHERE = (
     "partition", "account", "qos", "time", "constraint", "cpus-per-task", "mem", "gpus", "gres", "gpus-per-node",
@@ -110,11 +109,6 @@ class Profile:
         hours_first = dash or len(numbers) == 3
         hours, minutes, seconds = (*numbers, 0, 0)[:3] if hours_first else (0, *numbers, 0)[:3]
         return (int(days or 0) * 24 + hours) * 60 + minutes + (seconds + 59) // 60
-
-    @property
-    def memory_bytes(self) -> int | None:
-        """Main memory of a task in bytes, if asked for."""
-        return None if self.memory is None else int(self.memory[:-1]) * UNITS[self.memory[-1].upper()]
 
     @property
     def gres(self) -> str | None:

@@ -26,18 +26,16 @@ def refused(slurm: Cluster, folder: Path, profile: dict[str, Any], words: str) -
 def test_refused(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
     """Breaks if a job that could never start is submitted, or half of a submission stays behind."""
     slurm = cluster(NODES=2)
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"partition": "nowhere"}, "partition: 'nowhere' is not one of SLURM's; accepted: main, scavenge"),
-        ({"time": "2:00:00"}, "MaxTime"),
-        ({"cpus": 99}, "sbatch refuses this"),
-        ({"memory": "900G"}, "sbatch refuses this"),
-        ({"gpus": 3}, "sbatch refuses this"),
-        ({"gpus": 1, "gpu_type": "none-such"}, "sbatch refuses this"),
-        ({"constraint": "none-such"}, "sbatch refuses this"),
-        ({"sbatch": {"reservation": "none-such"}}, "sbatch refuses this"),
+    wrong: list[dict[str, Any]] = [
+        *({"partition": "nowhere"}, {"cpus": 99}, {"memory": "900G"}, {"gpus": 3}, {"constraint": "none-such"}),
+        *({"gpus": 1, "gpu_type": "none-such"}, {"sbatch": {"reservation": "none-such"}}),
     ]
-    for number, (profile, words) in enumerate(cases):
-        refused(slurm, tmp_path / str(number), profile, words)
+    for number, profile in enumerate(wrong):
+        refused(slurm, tmp_path / str(number), profile, "sbatch refuses this")
+    # more than the partition's MaxTime is taken by Slurm, and waits for ever
+    experiment = Experiment(tmp_path / "long", slurm, profile={"time": "2:00:00"})
+    assert experiment.submit() == 1
+    experiment.wait(lambda: "NEVER STARTS" in experiment.moore("status")[1], 30, "the reason is known")
 
 
 def test_wrong_account_and_qos(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
