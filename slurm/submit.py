@@ -78,8 +78,7 @@ def _submit(study: Study, folder: Path, profile: Profile, plan: Submission, file
             "commit": commit,
             "directory": str(Path.cwd()),
             "arrays": [
-                {"number": array.number, "stage": array.stage, "dependency": array.dependency}
-                | {"tasks": [[unit.name for unit in task] for task in array.tasks]}
+                {"stage": array.stage, "tasks": [[unit.name for unit in task] for task in array.tasks]}
                 for array in plan.arrays
             ],
             "needs": plan.needs,

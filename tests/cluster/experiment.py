@@ -97,10 +97,9 @@ class Experiment:
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
 
-    def claims(self) -> dict[str, dict[str, Any]]:
-        """Who trains which unit now."""
-        names = [path.name.removesuffix(".claim.json") for path in self.units.glob("*.claim.json")]
-        return {name: claim for name in names if (claim := self.unit_file(name, "claim"))}
+    def claimed(self) -> list[str]:
+        """Units that somebody trains now."""
+        return [path.name.removesuffix(".claim.json") for path in self.units.glob("*.claim.json")]
 
     def online(self, unit: str) -> int:
         """Online epochs that a unit has done, as its present process says; 0 while it is not that far."""
@@ -110,7 +109,7 @@ class Experiment:
 
     def wait_online(self, count: int = 1, epochs: int = 3) -> list[str]:
         """Wait until so many units have done so many online epochs; their names."""
-        here = lambda: [unit for unit in self.claims() if self.online(unit) >= epochs]  # noqa: E731
+        here = lambda: [unit for unit in self.claimed() if self.online(unit) >= epochs]  # noqa: E731
         return self.wait(lambda: len(here()) >= count and here(), START_SECONDS, f"{count} units are online")
 
     def first_epoch(self, unit: str, claim: Mapping[str, Any]) -> int:
@@ -125,7 +124,7 @@ class Experiment:
         """Wait until a unit's process has ended before its time; the online epochs that it has done."""
         pid = self.unit_file(unit, "claim")["pid"]
         self.wait(lambda: not is_alive(pid), 90, f"process {pid} of {unit} ends")
-        assert unit in self.claims(), f"{unit} is done"
+        assert unit in self.claimed(), f"{unit} is done"
         return int(self.unit_file(unit, "progress")["done"])
 
     def interrupt(self, *command: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.cluster.experiment import Experiment, same_rows
@@ -81,3 +82,7 @@ def test_again_and_again(cluster: Callable[..., Cluster], tmp_path: Path, refere
     experiment.wait_finished()
     assert experiment.submit() == 0
     same_rows(experiment, reference)
+    code, out, err = experiment.moore("collect", "--out", str(tmp_path / "out"), "--figures", str(tmp_path / "build"))
+    assert code == 0, err
+    collected = pd.read_parquet(tmp_path / "out" / "s-tiny" / "rows.parquet").drop(columns="wall_seconds")
+    pd.testing.assert_frame_equal(collected, experiment.rows(), check_exact=True)

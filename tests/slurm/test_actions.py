@@ -200,6 +200,15 @@ def test_logs_of_a_finished_run(lab: MakeLab, capsys: Captured) -> None:
     assert capsys.readouterr().out == f"==> {small.log_path} <==\nof the smaller unit\n\n"
 
 
+def test_a_root_that_is_not_there(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if nothing is shown and nothing is said."""
+    one = lab()
+    run = one.run_ids(one.units[0])[0]
+    for command in (["logs", one.arguments[0], run], ["retry", one.arguments[0]], ["failures", one.arguments[0]]):
+        assert main(["study", *command, *one.arguments[1:]]) == 2
+        assert f"{one.folder}: is not there; accepted: the --root" in capsys.readouterr().err
+
+
 def test_a_reader_that_goes(lab: MakeLab) -> None:
     """Breaks if `moore study status ... | head` ends in a traceback."""
     one = lab()

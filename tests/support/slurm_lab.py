@@ -76,7 +76,7 @@ class Lab:
         manifest = {
             "stamp": STAMP,
             "arrays": [
-                {"number": number, "stage": stages[number], "tasks": [[unit.name for unit in task] for task in array]}
+                {"stage": stages[number], "tasks": [[unit.name for unit in task] for task in array]}
                 for number, array in enumerate(arrays)
             ],
         }
