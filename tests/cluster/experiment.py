@@ -24,7 +24,7 @@ from tests.support.resume_units import RUN
 
 PROFILE = {"time": "10", "cpus": 1, "memory": "1500M", "unit_runs": 1}  # two tasks on a node
 END_SECONDS = 240.0  # patience until all runs are finished, on a busy machine
-START_SECONDS = 120.0  # until a first online epoch: Slurm, two processes that import torch, data, the offline stage
+START_SECONDS = 240.0  # until a first online epoch: Slurm, two processes that import torch, data, the offline stage
 
 
 class Experiment:
@@ -107,9 +107,9 @@ class Experiment:
         fresh = progress.get("time", 0) > claim.get("since", float("inf"))
         return int(progress["done"]) if fresh and str(progress.get("label")).startswith("online") else 0
 
-    def wait_online(self, count: int = 1, epochs: int = 3) -> list[str]:
+    def wait_online(self, count: int = 1, epochs: int = 3, method: str = "") -> list[str]:
         """Wait until so many units have done so many online epochs; their names."""
-        here = lambda: [unit for unit in self.claimed() if self.online(unit) >= epochs]  # noqa: E731
+        here = lambda: [unit for unit in self.claimed() if method in unit and self.online(unit) >= epochs]  # noqa: E731
         return self.wait(lambda: len(here()) >= count and here(), START_SECONDS, f"{count} units are online")
 
     def first_epoch(self, unit: str, claim: Mapping[str, Any]) -> int:

@@ -24,7 +24,7 @@ def test_one_failing_unit_in_a_pack(cluster: Callable[..., Cluster], tmp_path: P
     experiment = Experiment(tmp_path, cluster(NODES=1), seeds=2, variants=variants, profile=pack)
     assert experiment.submit() == 4
     assert len(experiment.slurm.queue()) == 1
-    unit = experiment.wait_online()[0]
+    unit = experiment.wait_online(method="prioritized")[0]  # the others' turn comes before
     for attempt in (1, 2):
         claim = experiment.unit_file(unit, "claim")
         kill(claim["pid"])
