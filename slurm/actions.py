@@ -33,13 +33,13 @@ def failures(study: Study, root: Path, json: bool = False) -> None:
     if not found:
         print(f"{study.name}: nothing has failed")
     for entry in found:
-        print(f"{entry['unit']}: {entry['kind']}, {_next(entry)}")
-        print(f"  exit code {_or_dash(entry['exit_code'])}, node {entry['host']}, job {_or_dash(entry['task'])}")
+        then = "`moore study retry` tries again" if entry["final"] else "another one comes"
+        print(f"{entry['unit']}: {entry['kind']}, attempts: {entry['attempts']}; {then}")
+        print(f"  exit code {entry['exit_code']}, node {entry['host']}, job {entry['task']}")
         print(f"  runs    {', '.join(entry['runs'])}\n  config  {entry['config']}\n  log     {entry['log']}")
         print("".join(f"    | {line}\n" for line in entry["lines"]))
     for node, count in nodes.items():
-        print(f"{count} of {len(found)} failed on {node}; --exclude={node} (`exclude: {node}` under `sbatch` in the")
-        print("  profile) keeps the next submissions off it")
+        print(f"{count} of {len(found)} failed on {node}; sbatch: {{exclude: {node}}} in the profile keeps off it")
 
 
 def retry(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
@@ -49,18 +49,18 @@ def retry(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
     """
     view = StudyView(study, root, ask=False)
     view.check(runs)
-    failed = _failed(view)
+    failed = {unit: _runs(view, unit) for unit in _failed(view)}
+    names = [name for units_runs in failed.values() for name in units_runs]
     for run in runs:
-        if not any(run in _runs(view, unit) for unit in failed):
-            names = ", ".join(name for unit in failed for name in _runs(view, unit)) or "none"
-            raise UserError(f"{run}: has not failed; accepted: runs that have: {names}")
-    chosen = [unit for unit in failed if not runs or set(runs) & set(_runs(view, unit))]
-    for unit in chosen:
-        unit.failed_path.unlink(missing_ok=True)
-    again = {run for unit in chosen for run in _runs(view, unit)}
-    print(
-        f"{study.name}: {f'the next submit tries again: {len(again)} of its runs' if again else 'nothing has failed'}"
-    )
+        if run not in names:
+            raise UserError(f"{run}: has not failed; accepted: runs that have: {', '.join(names) or 'none'}")
+    again: set[str] = set()
+    for unit, units_runs in failed.items():
+        if not runs or set(runs) & set(units_runs):
+            unit.failed_path.unlink(missing_ok=True)
+            again.update(units_runs)
+    said = f"the next submit tries again: {len(again)} of its runs" if again else "nothing has failed"
+    print(f"{study.name}: {said}")
     _say_others("tried again", again, runs)
 
 
@@ -73,27 +73,24 @@ def cancel(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
     view.check(runs)
     if not view.slurm:
         raise UserError("squeue and sbatch are not on this machine; accepted: cancel where the study was submitted")
-    wanted = {view.unit_of[run].name for run in runs if run in view.unit_of and run not in view.done}
+    wanted = {unit.name for unit in view.units if set(runs) & set(view.unfinished(unit))}
     for maker in view.offline_units:  # an offline stage that nobody else waits for
         dependants = {unit.name for unit in view.dependants(maker)}
         if dependants and dependants <= wanted:
             wanted.add(maker.name)
-    ids = [task for task, names in view.names.items() if not runs or wanted & set(names)]
+    tasks = {task.id: task for name in view.tasks if not runs or name in wanted for task in view.tasks[name]}
     # later arrays first: the end of an array is what those behind it wait for
-    cluster.cancel(sorted(ids, key=lambda name: [int(part) for part in name.split("_")], reverse=True))
-    stopped = {run for task in ids for name in view.names[task] for run in _unfinished(view, name)}
-    print(f"{study.name}: cancelled {', '.join(ids) or 'nothing: no task of SLURM has these runs'}")
-    if ids:
+    order = sorted(tasks, key=lambda task: (int(tasks[task].job), tasks[task].task), reverse=True)
+    cluster.cancel(order)
+    hit = {name for name, queued in view.tasks.items() if any(task.id in tasks for task in queued)}
+    stopped = {run for unit in [*view.units, *view.offline_units] if unit.name in hit for run in _runs(view, unit)}
+    print(f"{study.name}: cancelled {', '.join(order) or 'nothing: no task of SLURM has these runs'}")
+    if order:
         print(f"  runs that stop: {len(stopped)}; they keep their checkpoints, and the next submit takes them")
     _say_others("stopped", stopped, runs)
     idle = [run for run in runs if run not in stopped]
     if idle:
         print(f"  not in the queue: {', '.join(idle)}")
-    for unit in view.units:
-        claim = read_claim(unit.claim_path)
-        local = claim is not None and claim.get("job") is None and view.unfinished(unit)
-        if claim is not None and local and view.state(unit).state in ("running", "claimed"):
-            print(f"  {unit.name} is trained by process {claim['pid']} on {claim['host']}, not by SLURM: stop it there")
 
 
 def logs(study: Study, root: Path, run: str, lines: int = 40) -> None:
@@ -141,32 +138,17 @@ def _runs(view: StudyView, unit: UnitProcess) -> list[str]:
     return [run for one in units for run in view.unfinished(one)]
 
 
-def _unfinished(view: StudyView, name: str) -> list[str]:
-    return [run for unit in [*view.units, *view.offline_units] if unit.name == name for run in _runs(view, unit)]
-
-
 def _trainers(view: StudyView, run: str) -> Iterator[UnitProcess]:
     """Yield the units with a log that have trained a run or its offline stage, the latest last."""
     config = next(config for config in view.study.runs if run_id(config) == run)
-    stage = offline_run_id(config) if config.dataset is not None else None
-    logs = sorted((view.folder / "units").glob("*.log"), key=lambda path: path.stat().st_mtime)
-    for path in logs:
+    for path in sorted((view.folder / "units").glob("*.log"), key=lambda path: path.stat().st_mtime):
         unit = UnitProcess.read(path.with_suffix(".json"))
-        stages = {offline_run_id(one) for one in unit.runs if unit.offline_only and one.dataset is not None}
-        if run in map(run_id, unit.runs) if not unit.offline_only else stage in stages:
+        name = offline_run_id if unit.offline_only else run_id
+        if name(config) in map(name, unit.runs):
             yield unit
-
-
-def _next(entry: dict[str, Any]) -> str:
-    attempts = f"{entry['attempts']} attempt{'s' * (entry['attempts'] != 1)}"
-    return f"{attempts}; `moore study retry` tries again" if entry["final"] else f"{attempts}; another one comes"
 
 
 def _say_others(what: str, runs: set[str], named: Sequence[str]) -> None:
     others = sorted(runs - set(named)) if named else []
     if others:
         print(f"  also {what}, as they are trained together with those named: {', '.join(others)}")
-
-
-def _or_dash(value: Any) -> Any:
-    return "-" if value is None else value

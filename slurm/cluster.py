@@ -13,25 +13,14 @@ from dataclasses import dataclass
 from moore.base.errors import UserError
 
 PATIENCE = 120.0  # seconds for an answer: squeue itself tries a controller for up to a minute
-FIELDS = ("ArrayJobID", "ArrayTaskID", "State", "Reason", "NodeList", "TimeLeft", "RestartCnt", "Comment")
+FIELDS = ("ArrayJobID", "ArrayTaskID", "State", "Reason", "NodeList", "RestartCnt", "Comment")
 OURS = re.compile(r"moore:([A-Za-z0-9-]+):(\d+)")  # --comment of every submission: its stamp, number of the array
-CHUNK = 500  # ids in one call of scancel
-
-_PER_JOB = ("Cpu", "CpuMinutes", "Node", "NodeMinutes", "WallDuration")
-_PER_TRES = ("BB", "Billing", "Energy", "GRES", "License", "Mem", "Memory", "Unknown")
 # what squeue gives as a pending job's reason (job_state_reason in SLURM's slurm.h), where waiting does not help
-NEVER_STARTS = frozenset(
-    {
-        *("JobHeldAdmin", "JobHeldUser", "JobHoldMaxRequeue", "launch failed requeued held"),
-        *("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints", "DependencyNeverSatisfied"),
-        *("InvalidAccount", "InvalidQOS", "AccountNotAllowed", "QOSNotAllowed", "ReservationDeleted", "DeadLine"),
-        *("QOSMinCpuNotSatisfied", "QOSMinBB", "QOSMinBilling", "QOSMinEnergy", "QOSMinGRES", "QOSMinLicense"),
-        *("QOSMinMemory", "QOSMinNode", "QOSMinUnknown", "AssocMaxCpuPerNode", "QOSMaxCpuPerNode"),
-        *(f"{who}Max{what}PerJobLimit" for who in ("Assoc", "QOS") for what in _PER_JOB),
-        *(f"{who}Max{what}{per}" for who in ("Assoc", "QOS") for what in _PER_TRES for per in ("PerJob", "PerNode")),
-        *(f"{who}Max{what}MinutesPerJob" for who in ("Assoc", "QOS") for what in _PER_TRES),
-    }
-)  # fmt: skip
+NEVER_STARTS = re.compile(
+    r"JobHeld(Admin|User)|JobHoldMaxRequeue|launch failed requeued held|Partition(Config|NodeLimit|TimeLimit)"
+    r"|BadConstraints|DependencyNeverSatisfied|ReservationDeleted|DeadLine|Invalid(Account|QOS)"
+    r"|(Account|QOS)NotAllowed|QOSMin\w+|(Assoc|QOS)Max\w+Per(Job|Node)(Limit)?"
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,6 @@ class QueuedTask:
     node: str  # "" while it has none
     stamp: str  # of the submission
     array: int  # number of the array in the submission
-    time_left: str  # as squeue gives it
     restarts: int | None  # how often it was requeued
 
     @property
@@ -57,7 +45,7 @@ class QueuedTask:
     def never_starts(self) -> bool:
         """Whether it waits for something that does not come by itself."""
         reason = self.reason.split(",")[0].replace("_", " ")  # some versions write "launch_failed_requeued_held"
-        return self.state == "PENDING" and reason in NEVER_STARTS
+        return self.state == "PENDING" and NEVER_STARTS.fullmatch(reason) is not None
 
 
 def has_slurm() -> bool:
@@ -71,20 +59,18 @@ def our_tasks() -> list[QueuedTask]:
     Raises UserError if squeue is missing, fails or says what cannot be read: that never means that nothing runs.
     """
     # a suffix without a width: no field is cut
-    answer = _ask("squeue", "--noheader", "--array", "--me", "--all", "-O", ":|,".join(FIELDS) + ":")
-    return [_task(line) for line in answer.splitlines() if OURS.search(line)]
+    done = _run("squeue", "--noheader", "--array", "--me", "--all", "-O", ":|,".join(FIELDS) + ":")
+    return [_task(line) for line in done.stdout.splitlines() if OURS.search(line)]
 
 
 def _task(line: str) -> QueuedTask:
     fields = [field.strip() for field in line.split("|")]
     ours = OURS.search(fields[-1])  # a site may add words of its own
     if len(fields) != len(FIELDS) or ours is None or not fields[1].isdecimal():
-        raise UserError(
-            f"squeue cannot be asked: its line {line!r} has not the fields {'|'.join(FIELDS)}; nothing was done"
-        )
-    job, task, state, reason, node, time_left, restarts, _ = fields
+        raise UserError(f"squeue's line {line!r} has not the fields {'|'.join(FIELDS)}; nothing was done")
+    job, task, state, reason, node, restarts, _ = fields
     count = int(restarts) if restarts.isdecimal() else None
-    return QueuedTask(job, int(task), state, reason, node, ours[1], int(ours[2]), time_left, count)
+    return QueuedTask(job, int(task), state, reason, node, ours[1], int(ours[2]), count)
 
 
 def max_array_size() -> int:
@@ -92,41 +78,12 @@ def max_array_size() -> int:
 
     Raises UserError if scontrol cannot be asked, or arrays are switched off.
     """
-    answer = _ask("scontrol", "show", "config")
+    answer = _run("scontrol", "show", "config").stdout
     limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", answer, re.MULTILINE)
     sizes = [int(size or tasks) for size, tasks in limits]
     if not sizes or min(sizes) < 1:
         raise UserError(f"SLURM takes no job arrays here (MaxArraySize {sizes or 'unknown'}); accepted: at least 1")
     return min(sizes)
-
-
-def partition_max_minutes(partition: str | None) -> float:
-    """Return MaxTime of a partition, of the longest of several (`a,b`), or of the default one; inf if it has none.
-
-    Raises UserError for a partition that is not there, and if scontrol cannot be asked.
-    """
-    answer = _ask("scontrol", "--all", "--oneliner", "show", "partition")
-    entries = [dict(re.findall(r"(\w+)=(\S+)", line)) for line in answer.splitlines() if "PartitionName=" in line]
-    limits = {entry["PartitionName"]: _minutes(entry["MaxTime"]) for entry in entries}
-    accepted = f"accepted: {', '.join(limits) or 'none, SLURM has no partition'}"
-    if partition is None:
-        default = next((entry["PartitionName"] for entry in entries if entry.get("Default") == "YES"), None)
-        if default is None:
-            raise UserError(f"partition: missing, and SLURM has no default one; {accepted}")
-        return limits[default]
-    for name in partition.split(","):
-        if name not in limits:
-            raise UserError(f"partition: {name!r} is not one of SLURM's; {accepted}")
-    return max(limits[name] for name in partition.split(","))
-
-
-def _minutes(text: str) -> float:
-    """Read scontrol's times: UNLIMITED, or [days-]hours:minutes:seconds."""
-    if text == "UNLIMITED":
-        return float("inf")
-    days, _, clock = text.rpartition("-")
-    hours, minutes, seconds = (int(part) for part in clock.split(":"))
-    return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
 
 
 def test_only(script: str) -> str:
@@ -143,58 +100,35 @@ def sbatch(script: str) -> str:
     return _sbatch(script, "--parsable").stdout.strip().partition(";")[0]
 
 
-def options(script: str) -> list[str]:
-    """Return the options in a script's #SBATCH lines: on a command line the environment cannot override them."""
-    lines = script.splitlines()
-    return [
-        word for line in lines if line.startswith("#SBATCH ") for word in shlex.split(line.removeprefix("#SBATCH "))
-    ]
+def _sbatch(script: str, flag: str) -> subprocess.CompletedProcess[str]:
+    """Give sbatch a script, and its options on the command line, too: SBATCH_... variables count less there."""
+    lines = [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH ")]
+    refusal = "refuses this: {}; nothing was submitted"
+    return _run("sbatch", flag, *shlex.split(" ".join(lines)), stdin=script, failure=refusal)
 
 
 def cancel(jobs: Sequence[str]) -> None:
     """End jobs or tasks, e.g. "12_3"; one that has ended already is no error. Raises UserError if scancel fails."""
-    for begin in range(0, len(jobs), CHUNK):
-        done = _run(["scancel", *jobs[begin : begin + CHUNK]])
-        if done.returncode:
-            words = " ".join(done.stderr.split())
-            raise UserError(f"scancel failed: {words}; {begin} of {len(jobs)} tasks were cancelled before")
+    if jobs:
+        _run("scancel", *jobs, failure="failed: {}")
 
 
-def _sbatch(script: str, flag: str) -> subprocess.CompletedProcess[str]:
-    """Give sbatch a script. Its options are on the command line, too: there they count more than SBATCH_... variables.
-
-    Raises UserError with sbatch's words if it refuses.
-    """
-    done = _run(["sbatch", flag, *options(script)], script)
-    if done.returncode:
-        words = " ".join((done.stdout + done.stderr).split())
-        raise UserError(f"sbatch refuses this: {words}; nothing was submitted")
-    return done
-
-
-def _ask(*command: str) -> str:
-    done = _run(command)
-    if done.returncode:
-        raise UserError(f"{command[0]} cannot be asked: {' '.join(done.stderr.split())}; nothing was done")
-    return done.stdout
-
-
-def _run(command: Sequence[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+def _run(
+    *command: str, stdin: str = "", failure: str = "cannot be asked: {}; nothing was done"
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of SLURM. Raises UserError with the command's words in `failure` where it fails."""
     # a user's SQUEUE_STATES, SQUEUE_PARTITION, SCANCEL_STATE, ... would hide tasks that are alive
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SQUEUE_", "SCANCEL_"))}
     try:
-        return subprocess.run(
-            command,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment,
-            timeout=PATIENCE,
-            check=False,
+        done = subprocess.run(
+            command, input=stdin, env=environment, capture_output=True, text=True, errors="replace", timeout=PATIENCE
         )
     except OSError as error:
-        reason = f"cannot be started here ({error.strerror})"
+        words = f"cannot be started here ({error.strerror})"
     except subprocess.TimeoutExpired:
-        reason = f"no answer in {PATIENCE:.0f} s"
-    raise UserError(f"{command[0]} cannot be asked: {reason}; nothing was done")
+        words = f"no answer in {PATIENCE:.0f} s"
+    else:
+        if done.returncode == 0:
+            return done
+        words = " ".join((done.stdout + done.stderr).split())
+    raise UserError(f"{command[0]} {failure.format(words)}")

@@ -17,9 +17,8 @@ from moore.base.strict import Count, NonNegativeInt, load_yaml
 PROFILES = Path(__file__).parent / "profiles"
 EARLY_SECONDS = 60  # sbatch's --signal may come this much before its time (man sbatch)
 MOST_SIGNAL_SECONDS = 65535  # sbatch's limit for --signal
-TIME = re.compile(r"(?:([0-9]{1,9})-)?([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
+TIME = r"([0-9]{1,9}-)?[0-9]{1,9}(:[0-9]{1,9}){0,2}"
 TIME_FORMS = '"90" (minutes), "90:00" (minutes:seconds), "1:30:00", "2-12" (days-hours), "2-12:30", "2-12:30:00"'
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}  # sbatch's: powers of 1024
 # options of sbatch that keys of a profile or the launcher set, and those with which it would lose sight of its jobs
 SET_ELSEWHERE = (
     "partition", "account", "qos", "time", "constraint", "cpus-per-task", "mem", "gpus", "gres", "gpus-per-node",
@@ -41,7 +40,7 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
 
 
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # a number as written
-Time = Annotated[Text, _matching(TIME.pattern, f"{TIME_FORMS}; no other limit, as tasks write checkpoints before it")]
+Time = Annotated[Text, _matching(TIME, f"{TIME_FORMS}; no other limit, as tasks write checkpoints before it")]
 Word = Annotated[Text, _matching(r"[^\s'\"]+", "one word, or null")]
 Line = Annotated[Text, _matching(r"(?=.*\S)[^\x00-\x1f]+", "one line of text, or null")]
 # sbatch takes a bare number as megabytes, which is seldom what was meant
@@ -70,7 +69,6 @@ class Profile:
     python: Line | None = None
     scratch: Line | None = None
     sbatch: dict[str, str | int | Literal[True]] = Field(default_factory=dict)
-    device: Literal["cpu", "cuda"] | None = None
     units_per_task: Count = 1
     slots: Count | None = None
     units_per_gpu: Count = 1
@@ -83,7 +81,6 @@ class Profile:
     def _agree(self) -> Profile:
         """Raise UserError for keys that contradict each other."""
         if not self.gpus:
-            _check(self.device != "cuda", "device", self.device, "cuda with gpus: 1 or more, or cpu")
             _check(self.gpu_type is None, "gpu_type", self.gpu_type, "null, or gpus: 1 or more")
             _check(self.units_per_gpu == 1, "units_per_gpu", self.units_per_gpu, "1, or gpus: 1 or more")
         else:
@@ -98,28 +95,20 @@ class Profile:
             twice = self.memory is not None and name.startswith("mem-per-")
             _check(not twice, where, value, "either this or `memory`")
             _check(given.strip() and given.isprintable(), where, value, "text, a whole number, or true")
-        if self.signal_seconds + EARLY_SECONDS >= 60 * self.minutes:
-            raise UserError(
-                f"time: {self.time!r} is {self.minutes} minutes to sbatch; accepted: more than signal_seconds"
-                f" ({self.signal_seconds}) + {EARLY_SECONDS} seconds, as the warning may come {EARLY_SECONDS} s early"
-            )
+        least = self.signal_seconds + EARLY_SECONDS
+        if 60 * self.minutes <= least:
+            accepted = f"more than signal_seconds + {EARLY_SECONDS} = {least} seconds, as the warning may come early"
+            raise UserError(f"time: {self.time!r} is {self.minutes} minutes to sbatch; accepted: {accepted}")
         return self
 
     @property
     def minutes(self) -> int:
         """The time limit in minutes, rounded up as Slurm does."""
-        match = TIME.fullmatch(self.time)
-        assert match is not None
-        days, *parts = match.groups()
-        numbers = [int(part) for part in parts if part is not None]
-        hours_first = days is not None or len(numbers) == 3
+        days, dash, clock = self.time.rpartition("-")
+        numbers = [int(part) for part in clock.split(":")]
+        hours_first = dash or len(numbers) == 3
         hours, minutes, seconds = (*numbers, 0, 0)[:3] if hours_first else (0, *numbers, 0)[:3]
-        return -(-(((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds) // 60)
-
-    @property
-    def memory_bytes(self) -> int | None:
-        """Main memory of a task in bytes, if asked for."""
-        return None if self.memory is None else int(self.memory[:-1]) * UNITS[self.memory[-1].upper()]
+        return (int(days or 0) * 24 + hours) * 60 + minutes + (seconds + 59) // 60
 
     @property
     def gres(self) -> str | None:
@@ -129,7 +118,7 @@ class Profile:
     @property
     def torch_device(self) -> str:
         """Where units are trained: cpu or cuda."""
-        return self.device or ("cuda" if self.gpus else "cpu")
+        return "cuda" if self.gpus else "cpu"
 
     @property
     def slot_count(self) -> int:
@@ -145,13 +134,10 @@ def load_profile(path: Path) -> Profile:
     profile = load_yaml(path, Profile)
     if profile.scratch is None:
         return profile
-    unset = [name for name in re.findall(r"\$\{?(\w+)", profile.scratch) if name not in os.environ]
     scratch = os.path.expanduser(os.path.expandvars(profile.scratch))
-    if unset or scratch.startswith("~"):
-        raise UserError(
-            f"{path}: scratch: {profile.scratch!r} is not accepted; accepted: a folder, with ~ of this machine and"
-            " variables that are set where this command runs"
-        )
+    if "$" in scratch or scratch.startswith("~"):
+        accepted = "a folder, with a ~ of this machine and variables that are set where this command runs"
+        raise UserError(f"{path}: scratch: {profile.scratch!r} is not accepted; accepted: {accepted}")
     return replace(profile, scratch=scratch)
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from moore.base.errors import UserError
 from moore.run.units import UnitProcess
@@ -20,7 +19,6 @@ class Queue:
     """The live tasks of a study. Units are as they were submitted, or the parts they have been split into since."""
 
     tasks: Mapping[str, list[QueuedTask]] = field(default_factory=dict)  # by the name of a unit
-    names: Mapping[str, list[str]] = field(default_factory=dict)  # of units, by the id of a task
     units: list[UnitProcess] = field(default_factory=list)  # each once
 
     def runs(self) -> set[str]:
@@ -45,34 +43,23 @@ def ask_queue(folder: Path) -> Queue:
     Raises UserError if SLURM does not say, or a record cannot be read.
     """
     tasks: dict[str, list[QueuedTask]] = {}
-    names: dict[str, list[str]] = {}
     units: dict[str, UnitProcess] = {}
     for task in cluster.our_tasks():
-        path = folder / "submissions" / task.stamp / "manifest.json"
-        if not path.exists():  # of another study
+        submission = folder / "submissions" / task.stamp
+        if not submission.exists():  # of another study
             continue
-        for name in task_units(path, task.array, task.task):
-            for part in UnitProcess.read(folder / "units" / f"{name}.json").parts():
-                units[part.name] = part
-                tasks.setdefault(part.name, []).append(task)
-                names.setdefault(task.id, []).append(part.name)
-    return Queue(tasks, names, list(units.values()))
+        for unit in task_units(submission, task.array, task.task):
+            units[unit.name] = unit
+            tasks.setdefault(unit.name, []).append(task)
+    return Queue(tasks, list(units.values()))
 
 
-def task_units(path: Path, array: int, task: int) -> list[str]:
-    """Return the names of the units of a task, by the record of its submission."""
+def task_units(submission: Path, array: int, task: int) -> list[UnitProcess]:
+    """Return the units of a task, by the record of its submission. Raises UserError if that cannot be read."""
+    path, folder = submission / "manifest.json", submission.parent.parent / "units"
     try:
-        return read_record(path)["arrays"][array]["tasks"][task]
-    except (LookupError, TypeError) as error:
-        raise UserError(
-            f"{path}: does not say what task {task} of array {array} trains ({error!r}); accepted: the file as submit"
-            " wrote it"
-        ) from None
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read the record of a submission."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); accepted: the file as submit wrote it") from None
+        names = json.loads(path.read_text())["arrays"][array]["tasks"][task]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        lacking = f"does not say what task {task} of array {array} trains ({error!r})"
+        raise UserError(f"{path}: {lacking}; accepted: the file as submit wrote it") from None
+    return [part for name in names for part in UnitProcess.read(folder / f"{name}.json").parts()]

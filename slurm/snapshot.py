@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from moore.base.errors import UserError
+from moore.base.files import cannot_write
 from moore.base.machine import COMMIT_FILE
 
 CHECKOUT = Path(__file__).parents[1]
@@ -20,69 +18,51 @@ FOLDERS = ("moore", "analysis", "slurm", "ablations")  # copied where there is n
 DIFF = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
 
 
-@dataclass(frozen=True)
-class CodeState:
-    """The commit that the code was copied at ("unknown" without git), and whether it had changes beyond it."""
+def snapshot(target: Path, plugins: Iterable[str] = (), checkout: Path = CHECKOUT) -> str:
+    """Copy the code to `target`, a new folder; returns its commit, which is also in the file .commit there.
 
-    commit: str
-    dirty: bool
-
-
-def snapshot(target: Path, plugins: Iterable[str] = (), checkout: Path = CHECKOUT) -> CodeState:
-    """Copy the code to `target`, a folder that is not there yet, with its commit in the file .commit.
-
-    Copied are the tracked files as they are now and the packages' new .py files. With changes there is
-    target/../diff.patch, too: `git apply` of it at the commit gives the copy. Of code that is no git checkout the
-    packages and studies are copied. plugins: names `package.module:name`, whose source is copied from the working
-    directory if it is there. Raises UserError where git refuses to answer or the copy cannot be written; then no half
-    copy is left.
+    The commit ends in -dirty where there are changes beyond it, and is "unknown" without git. Copied are the tracked
+    files as they are now and the packages' new .py files. With changes there is target/../diff.patch, too: `git apply`
+    of it at the commit gives the copy. Of code that is no git checkout the packages and studies are copied. plugins:
+    names `package.module:name`, whose source is copied from the working directory if it is there. Raises UserError
+    where git refuses to answer or the copy cannot be written.
     """
-    if target.exists():
-        raise UserError(f"{target}: is there already; accepted: a new folder for every submission")
     try:
         target.mkdir(parents=True)
-        state = _copy_tree(checkout, target)
+        commit = _copy_checkout(checkout, target) if _is_tracked(checkout) else _copy_packages(checkout, target)
         for module in {name.partition(":")[0] for name in plugins}:
             _copy_plugin(module, target)
-        (target / COMMIT_FILE).write_text(f"{state.commit}{'-dirty' if state.dirty else ''}\n")
-    except BaseException as error:
-        shutil.rmtree(target, ignore_errors=True)
-        if isinstance(error, OSError | shutil.Error):
-            where = f"{target}: the code cannot be copied ({error})"
-            raise UserError(f"{where}; accepted: a place with room for it") from None
-        raise
-    return state
+        (target / COMMIT_FILE).write_text(f"{commit}\n")
+    except OSError as error:
+        raise cannot_write(target, error) from None
+    return commit
 
 
-def _copy_tree(checkout: Path, target: Path) -> CodeState:
-    """Copy a checkout through a git tree of its own, beside the user's index and objects."""
-    if not _is_tracked(checkout):
-        for name in (name for name in FOLDERS if (checkout / name).is_dir()):
-            shutil.copytree(checkout / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-        return CodeState("unknown", False)
-    names = _git(checkout, "rev-parse", "HEAD", "--git-path", "index", "--git-path", "objects")
-    commit, index, objects = os.fsdecode(names).splitlines()
+def _copy_packages(checkout: Path, target: Path) -> str:
+    for name in (name for name in FOLDERS if (checkout / name).is_dir()):
+        shutil.copytree(checkout / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return "unknown"
+
+
+def _copy_checkout(checkout: Path, target: Path) -> str:
+    """Copy what git tracks, and new .py files, which a copy of the user's index is told of."""
+    commit, index = os.fsdecode(_git(checkout, "rev-parse", "HEAD", "--git-path", "index")).splitlines()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy2(checkout / index, f"{folder}/index")  # its time tells git of edits in the moment of `git add`
-        own = {
-            "GIT_INDEX_FILE": f"{folder}/index",
-            "GIT_OBJECT_DIRECTORY": folder,
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(checkout / objects),
-        }
-        _git(checkout, "add", "--update", ".", **own)
+        own = {"GIT_INDEX_FILE": f"{folder}/index"}
         code = [f"{name}/*.py" for name in FOLDERS]
         new = os.fsdecode(_git(checkout, "ls-files", "--others", "--exclude-standard", "-z", "--", *code, **own))
         if new:
-            _git(checkout, "add", "--", *new.strip("\0").split("\0"), **own)
-        # the checkout may be a folder of a larger repository
-        top, prefix = _git(checkout, "rev-parse", "--show-toplevel", "--show-prefix").decode().split("\n")[:2]
-        tree = _git(checkout, "write-tree", *([f"--prefix={prefix}"] if prefix else []), **own).decode().strip()
-        with tarfile.open(fileobj=io.BytesIO(_git(Path(top), "archive", tree, **own))) as archive:
-            archive.extractall(target, filter="tar")
-        changes = _git(checkout, "diff", "--cached", *DIFF, "HEAD", "--", ".", **own)
+            _git(checkout, "add", "--intent-to-add", "--", *new.strip("\0").split("\0"), **own)
+        for name in os.fsdecode(_git(checkout, "ls-files", "-z", **own)).strip("\0").split("\0"):
+            path = checkout / name
+            if path.is_file() or path.is_symlink():  # else it was deleted
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, target / name, follow_symlinks=False)
+        changes = _git(checkout, "diff", *DIFF, "HEAD", "--", ".", **own)
     if changes:
         (target.parent / "diff.patch").write_bytes(changes)
-    return CodeState(commit, bool(changes))
+    return f"{commit}-dirty" if changes else commit
 
 
 def _copy_plugin(module: str, target: Path) -> None:

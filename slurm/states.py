@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import socket
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from moore.base.errors import UserError
 from moore.base.files import is_alive
+from moore.base.strict import nearest
 from moore.run.claim import read_claim
 from moore.run.failures import read_failure
 from moore.run.folders import is_finished
@@ -23,9 +23,8 @@ from slurm import cluster
 from slurm.cluster import QueuedTask
 from slurm.queue import Queue, ask_queue
 
-SILENT_SECONDS = 600.0  # without a word of a unit that is said to train
-STATES = ("running", "claimed", "pending", "requeued", "waiting", "stopped", "todo", "failed")  # of an unfinished run
-ACTIVE = ("running", "claimed", "pending", "requeued")  # somebody has it
+STATES = ("running", "claimed", "pending", "waiting", "stopped", "todo", "failed")  # of an unfinished run
+ACTIVE = ("running", "claimed", "pending")  # somebody has it
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class UnitState:
     """Where a unit, and with it each of its unfinished runs, is.
 
     running: its process trains; claimed: it says so, and nobody was there to ask; pending: a task of SLURM has it;
-    requeued: that task has trained it before; waiting: for an offline stage that somebody else has; stopped: begun, and
-    nobody has it; todo: neither; failed: no more attempts by itself.
+    waiting: for an offline stage that somebody else has; stopped: begun, and nobody has it; todo: neither; failed: no
+    more attempts by itself.
     """
 
     state: str
@@ -43,7 +42,6 @@ class UnitState:
     task: str | None = None  # array job id and index, as scancel takes them
     never_starts: bool = False
     eta: float | None = None  # seconds, by the unit's own pace since its claim
-    silent: float | None = None  # seconds since its last word, where those are many
 
 
 class StudyView:
@@ -61,53 +59,43 @@ class StudyView:
         live = [unit for unit in queue.units if not unit.offline_only and any(run_id(run) in ids for run in unit.runs)]
         self.units = [*live, *study_units(study, root, "cpu", queue.runs())]
         self.offline_units = list(_offline_units(self.folder / "units"))
-        self.tasks, self.names = queue.tasks, queue.names  # by unit; the units of a task, by the task's id
+        self.tasks = queue.tasks  # by the name of a unit
         self._missing: dict[str, set[str]] = {}
         self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
-        self.unit_of = {run_id(run): unit for unit in self.units for run in unit.runs}
 
     def unfinished(self, unit: UnitProcess) -> list[str]:
         """Return the ids of the runs of a unit that are not finished."""
-        return [name for name in map(run_id, unit.runs) if name not in self.done and name in self.unit_of]
-
-    def stage_makers(self, unit: UnitProcess) -> list[UnitProcess]:
-        """Return the offline units that train what a unit still lacks."""
-        return [maker for maker in self.offline_units if self._lacks(maker) & self._lacks(unit)]
+        return [name for name in map(run_id, unit.runs) if name not in self.done]
 
     def dependants(self, maker: UnitProcess) -> list[UnitProcess]:
         """Return the units that lack what an offline unit trains."""
         return [unit for unit in self.units if self._lacks(maker) & self._lacks(unit)]
 
     def check(self, runs: Sequence[str]) -> None:
-        """Raise UserError, with similar ids, for a run that the study has not."""
+        """Raise UserError, with a similar id, for a run that the study has not."""
         ids = [run_id(run) for run in self.study.runs]
         for run in runs:
             if run not in ids:
-                close = difflib.get_close_matches(run, ids, 3, 0.5)
-                hint = f"did you mean {' or '.join(close)}? " if close else ""
-                raise UserError(
-                    f"{run!r} is no run of {self.study.name}; {hint}accepted: ids as `moore study status` has them"
-                )
+                hint = f"{nearest(run, ids)}accepted: ids as `moore study status` has them"
+                raise UserError(f"{run!r} is no run of {self.study.name}; {hint}")
 
     def state(self, unit: UnitProcess) -> UnitState:
         """Tell where a unit is that is not finished."""
         state = self._by_itself(unit)
         if state.state in ("failed", "running", "claimed") or state.never_starts:
             return state
-        for maker in self.stage_makers(unit):
+        for maker in self.offline_units:
             its = self._by_itself(maker)
-            if its.state == "failed":
-                return replace(state, state="failed", reason=f"offline stage {maker.name}: {its.reason}")
-            if its.state in ACTIVE:
-                where = f" on {its.node}" if its.node else ""
-                reason = its.reason if its.never_starts else f"{its.state}{where}, {100 * maker.progress():.0f} %"
-                return replace(
-                    state,
-                    state="waiting",
-                    reason=f"offline stage {maker.name}: {reason}",
-                    never_starts=its.never_starts,
-                )
-        if state.state in ("pending", "requeued"):
+            if not self._lacks(maker) & self._lacks(unit) or its.state not in ("failed", *ACTIVE):
+                continue
+            said = its.reason
+            if its.state != "failed" and not its.never_starts:
+                said = f"{its.state}{f' on {its.node}' if its.node else ''}, {100 * maker.progress():.0f} %"
+            now = "failed" if its.state == "failed" else "waiting"
+            return replace(
+                state, state=now, reason=f"offline stage {maker.name}: {said}", never_starts=its.never_starts
+            )
+        if state.state == "pending":
             return replace(state, state="waiting") if state.reason.startswith("Dependency") else state
         for other in self.units:
             if other is not unit and self._lacks(other) & self._lacks(unit) and self._by_itself(other).state in ACTIVE:
@@ -128,9 +116,9 @@ class StudyView:
                 return holder
         queued = sorted(self.tasks.get(unit.name, []), key=lambda task: task.state != "RUNNING")
         if queued:
-            return _queued(queued[0], claim, again)
+            return _queued(queued[0], again)
         if claim is None and not unit.status() and not failure:
-            return UnitState("todo", self._if_submitted(unit) or "the next submit takes it")
+            return UnitState("todo", "the next submit takes it" if self.slurm else "nobody has begun it")
         where = (claim or {}).get("node") or (claim or {}).get("host") or failure.get("host")
         return UnitState("stopped", again or "the next submit goes on", where, task_id(claim or failure))
 
@@ -142,24 +130,15 @@ class StudyView:
             process = f"process {claim['pid']}"
             if claim["host"] != socket.gethostname():
                 return UnitState("claimed", f"claimed by {process}", node)
-            return _with_silence(state, unit, claim) if is_alive(claim["pid"]) else None
+            return state if is_alive(claim["pid"]) else None
         if not self.asked:
             return replace(state, state="claimed", reason=f"claimed by job {job}")
         for task in self.tasks.get(unit.name, []):
             if task.id == job and task.restarts in (None, claim["restart"] or 0):
                 if task.state == "RUNNING":
-                    return _with_silence(state, unit, claim)
+                    return state
                 if task.state in ("COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"):
                     return replace(state, reason=f"{task.state}; {state.reason}", eta=None)
-        return None
-
-    def _if_submitted(self, unit: UnitProcess) -> str | None:
-        """Name a submission that has a unit, where nobody can ask SLURM."""
-        if self.asked:
-            return None
-        for path in sorted(self.folder.glob("submissions/*/manifest.json"), reverse=True):
-            if f'"{unit.name}"' in path.read_text():
-                return f"submitted ({path.parent.name})"
         return None
 
     def _lacks(self, unit: UnitProcess) -> set[str]:
@@ -175,25 +154,13 @@ def _offline_units(folder: Path) -> Iterator[UnitProcess]:
             yield from (part for part in UnitProcess.read(path).parts() if not part.finished())
 
 
-def _queued(task: QueuedTask, claim: dict[str, Any] | None, again: str) -> UnitState:
+def _queued(task: QueuedTask, again: str) -> UnitState:
     """Describe a unit that waits in SLURM's queue, or in a task that runs."""
-    before = bool(task.restarts) or (claim is not None and task_id(claim) == task.id)
-    if task.state == "PENDING":
-        reason = f"NEVER STARTS: {task.reason}" if task.never_starts else task.reason
-    else:
-        reason = "its turn comes in its task" if task.state == "RUNNING" else task.state
-    reason = f"{reason}; {again}" if again else reason
-    running_task = task.state == "RUNNING" and not task.restarts
-    return UnitState(
-        "requeued" if before and not running_task else "pending", reason, task.node or None, task.id, task.never_starts
-    )
-
-
-def _with_silence(state: UnitState, unit: UnitProcess, claim: dict[str, Any]) -> UnitState:
-    path = unit.folder / f"{unit.name}.progress.json"
-    spoke = max(claim["since"], path.stat().st_mtime if path.exists() else 0.0)
-    silent = time.time() - spoke
-    return replace(state, silent=silent) if silent >= SILENT_SECONDS else state
+    reason = {"PENDING": task.reason, "RUNNING": "its turn comes in its task"}.get(task.state, task.state)
+    marked = f"NEVER STARTS: {reason}" if task.never_starts else reason
+    requeued = f"requeued {task.restarts}x" if task.restarts else ""
+    said = "; ".join(filter(None, (marked, requeued, again)))
+    return UnitState("pending", said, task.node or None, task.id, task.never_starts)
 
 
 def _eta(unit: UnitProcess, claim: dict[str, Any]) -> float | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import suppress
 from dataclasses import asdict
 from json import dumps
 from pathlib import Path
@@ -11,7 +12,6 @@ from time import localtime, sleep, strftime
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 
 from moore.base.errors import UserError
@@ -31,21 +31,25 @@ def status(study: Study, root: Path, json: bool = False, watch: float | None = N
     json: one object, see `look`. watch: look again every so many seconds, until all runs are finished or Ctrl-C. Raises
     UserError if SLURM is there but cannot be asked.
     """
-    if watch is None:
-        facts = look(study, root)
-        if json:
-            print(dumps(facts))
-        else:
-            _console().print(_display(facts))
-        return
-    if json:
+    if json and watch is not None:
         raise UserError("--watch: not with --json; accepted: one of them")
-    if watch < LEAST_SECONDS:
+    if watch is not None and watch < LEAST_SECONDS:
         raise UserError(f"--every: {watch:g} is not accepted; expected {LEAST_SECONDS:g} seconds or more")
-    try:
-        _watch(study, root, watch)
-    except KeyboardInterrupt:
+    facts, looked = look(study, root), localtime()
+    if json:
+        print(dumps(facts))
         return
+    console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
+    console.print(_display(facts))
+    with suppress(KeyboardInterrupt):
+        while watch is not None and facts["runs"]:
+            sleep(watch)
+            try:
+                facts, looked = look(study, root), localtime()
+            except UserError as error:  # a controller that restarts is no reason to stop looking
+                facts = facts | {"note": f"{error}; this is of {strftime('%H:%M:%S', looked)}"}
+            console.clear()
+            console.print(_display(facts))
 
 
 def look(study: Study, root: Path) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def look(study: Study, root: Path) -> dict[str, Any]:
 
     Keys: study; note, or None; counts, of which all = done + the states of slurm/states.py, and diverged are some of
     done; runs, those that are not finished, with run, unit, progress (share of the unit, 0 to 1) and the fields of
-    slurm.states.UnitState (eta and silent in seconds). None stands for what is not known.
+    slurm.states.UnitState (eta in seconds). None stands for what is not known.
     """
     view = StudyView(study, root)
     runs: list[dict[str, Any]] = []
@@ -77,23 +81,6 @@ def look(study: Study, root: Path) -> dict[str, Any]:
     }
 
 
-def _watch(study: Study, root: Path, seconds: float) -> None:
-    facts, looked, console = look(study, root), localtime(), _console()
-    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
-        while True:
-            if live is None:
-                console.print(_display(facts))
-            else:
-                live.update(_display(facts), refresh=True)
-            if not facts["runs"]:
-                return
-            sleep(seconds)
-            try:
-                facts, looked = look(study, root), localtime()
-            except UserError as error:  # a controller that restarts is no reason to stop looking
-                facts = facts | {"note": f"{error}; this is of {strftime('%H:%M:%S', looked)}"}
-
-
 def _display(facts: dict[str, Any]) -> Group:
     counts = facts["counts"]
     said = [f"{counts[state]} {state}" for state in STATES if counts[state] or state in ALWAYS]
@@ -105,19 +92,13 @@ def _display(facts: dict[str, Any]) -> Group:
     for column in ("run", "state", "node", "done", "ETA", "reason"):
         table.add_column(column, overflow="fold", justify="right" if column in ("done", "ETA") else "left")
     for run in facts["runs"]:
-        reason = run["reason"]
-        if run["silent"] is not None:
-            reason += f"; silent for {run['silent'] / 60:.0f} min"
         eta = "-" if run["eta"] is None else duration(run["eta"])
-        table.add_row(run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, reason)
+        table.add_row(
+            run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, run["reason"]
+        )
     if any(run["eta"] is not None for run in facts["runs"]):
         lines.append("ETA: what is left of the run's unit, at its pace since its process began")
     again = counts["stopped"] + counts["todo"]
     if again:
         lines.append(f"the next `moore study submit` takes {again} of these runs")
     return Group(lines[0], *([table] if facts["runs"] else []), *lines[1:])
-
-
-def _console() -> Console:
-    console = Console(markup=False, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=WIDTH)

@@ -27,7 +27,7 @@ from moore.run.worker import Worker
 from moore.studies.identity import offline_run_id, plugins, run_id
 from moore.studies.study import Study
 from slurm import cluster
-from slurm.plan import Array, Submission, describe, make_plan
+from slurm.plan import Array, Submission, make_plan
 from slurm.profile import Profile
 from slurm.queue import Queue, ask_queue
 from slurm.snapshot import snapshot
@@ -36,7 +36,7 @@ from slurm.task import ArrayTask, missing_resources, slot_environments
 REQUEUES = 10**6  # submitit's own limit; ours is stalled_requeues, which counts those that bring nothing on
 
 
-def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], command: str, dry_run: bool) -> None:
+def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dry_run: bool) -> None:
     """Submit every run that is not done, not in a live task and has not failed too often; prints what it does.
 
     files: the paths of study, scale and profile, for the record. dry_run: print the plan, the scripts and what SLURM
@@ -45,38 +45,28 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], co
     """
     root = root.absolute()
     check_datasets(study, root)
-    most, limit = cluster.max_array_size(), cluster.partition_max_minutes(profile.partition)
-    if profile.minutes > limit:
-        raise UserError(
-            f"{files['profile']}: time: {profile.time} is more than the {limit:.0f} minutes of the partition's MaxTime;"
-            " such a job would never start"
-        )
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
-        plan = _prepare(study, root, profile, most, dry_run)
+        plan = _prepare(study, root, profile, cluster.max_array_size(), dry_run)
         for array in plan.arrays:
             script = batch_script(folder, study.name, profile, array, plan, {})
             verdict = cluster.test_only(script)
             if dry_run:
                 print(f"\n# array {array.number}: {len(array.tasks)} tasks, {array.stage}\n{script}\n# {verdict}")
         if plan.arrays and not dry_run:
-            _submit(study, root, folder, profile, plan, files, command)
+            _submit(study, folder, profile, plan, files)
 
 
-def _submit(
-    study: Study, root: Path, folder: Path, profile: Profile, plan: Submission, files: dict[str, str], command: str
-) -> None:
+def _submit(study: Study, folder: Path, profile: Profile, plan: Submission, files: dict[str, str]) -> None:
     """Write the record, call sbatch, record the jobs' numbers: whoever dies in between leaves no unknown job."""
     jobs: dict[str, str] = {}
     try:
         folder.mkdir(parents=True)
-        state = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
-        if state.dirty:
-            print(
-                f"moore: warning: the code has uncommitted changes; they are in {folder / 'diff.patch'}",
-                file=sys.stderr,
-            )
+        commit = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
+        if commit.endswith("-dirty"):
+            where = folder / "diff.patch"
+            print(f"moore: warning: the code has uncommitted changes; they are in {where}", file=sys.stderr)
         _mark_splits(plan)
         for unit in plan.units():
             unit.write_spec()
@@ -85,13 +75,10 @@ def _submit(
             "study": study.name,
             "files": files,
             "profile": asdict(profile),
-            "commit": state.commit,
-            "dirty": state.dirty,
+            "commit": commit,
             "directory": str(Path.cwd()),
-            "command": command,
-            "time": time.time(),
             "arrays": [
-                asdict(array) | {"tasks": [[unit.name for unit in task] for task in array.tasks]}
+                {"stage": array.stage, "tasks": [[unit.name for unit in task] for task in array.tasks]}
                 for array in plan.arrays
             ],
             "needs": plan.needs,
@@ -206,11 +193,10 @@ def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop:
         plan = _prepare(study, root, profile, sys.maxsize, dry_run)
         if not dry_run:
             _mark_splits(plan)
+            slots = slot_environments(profile)
             for array in plan.arrays:
-                units = [unit for task in array.tasks for unit in task]
-                slots = slot_environments(profile)
-                with stop.deferred(), Display(units, len(slots)) as display:
-                    Worker(units, slots, display, profile.attempts, None, plan.needs).run(stop)
+                with stop.deferred(), Display(array.units(), len(slots)) as display:
+                    Worker(array.units(), slots, display, profile.attempts, None, plan.needs).run(stop)
                 stop.check()
 
 
@@ -223,15 +209,11 @@ def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run
     queue = ask_queue(folder) if cluster.has_slurm() and (folder / "submissions").exists() else Queue()
     if not dry_run:
         live = queue.runs() | queue.all_stages()
-        idle = [
-            run
-            for run in study.runs
-            if run_id(run) not in live and (run.dataset is None or offline_run_id(run) not in live)
-        ]
+        idle = [run for run in study.runs if not {run_id(run), offline_run_id(run)} & live]
         for note in set_aside_other_data(folder, idle, root):
             print(f"moore: warning: {note}", file=sys.stderr)
     plan = make_plan(study, root, profile, queue, max_array)
-    _say_plan(study, plan)
+    print(plan.describe(study))
     return plan
 
 
@@ -240,19 +222,3 @@ def _mark_splits(plan: Submission) -> None:
         write_json(path, {"reason": reason})
         # whoever may still train the whole, unknown to SLURM, must not: nobody holds its claim now
         path.with_name(path.name.replace(".split.json", ".claim.json")).unlink(missing_ok=True)
-
-
-def _say_plan(study: Study, plan: Submission) -> None:
-    counts = describe(plan, len(study.runs))
-    print(
-        f"{study.name}: "
-        + ", ".join(f"{value} {name}" for name, value in counts.items() if value or name in ("runs", "to submit"))
-    )
-    for path, reason in plan.splits.items():
-        print(f"  {path.name.removesuffix('.split.json')} is split in two: {reason}")
-    for array in plan.arrays:
-        units = [unit for task in array.tasks for unit in task]
-        after = f", after array {', '.join(map(str, array.dependency))}" if array.dependency else ""
-        print(f"  array {array.number}, {array.stage}: {len(array.tasks)} tasks, {len(units)} units{after}")
-        for unit in units:
-            print(f"    {unit.name}: {len(unit.runs)} runs")

@@ -32,7 +32,7 @@ from moore.run.units import UnitProcess
 from moore.run.worker import Worker
 from slurm import start
 from slurm.profile import Profile
-from slurm.queue import read_record
+from slurm.queue import task_units
 
 REQUEUE_SECONDS = 120.0  # in which a requeue ends this process
 
@@ -52,9 +52,9 @@ class ArrayTask:
     def __call__(self) -> None:
         """Train the task's units. Leaves with exit code 75 where something is left to a later start."""
         global _worker
-        manifest = read_record(Path(self.submission) / "manifest.json")
+        manifest = self._manifest()
         profile = Profile(**manifest["profile"])
-        units = self._units(manifest)
+        units = task_units(Path(self.submission), self.array, self.index)
         self._forget_half_written()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._terminated)
@@ -79,17 +79,14 @@ class ArrayTask:
             _worker.stop(signal.SIGUSR2)
         if _terminated:  # in the same moment
             leave()
-        manifest = read_record(Path(self.submission) / "manifest.json")
-        units = self._units(manifest)
+        units = task_units(Path(self.submission), self.array, self.index)
         if all(unit.finished() or read_failure(unit).get("final") for unit in units):
             sys.exit(0)
-        self._count_requeue("the time limit came", units, manifest["profile"]["stalled_requeues"])
+        self._count_requeue("the time limit came", units, self._manifest()["profile"]["stalled_requeues"])
         return submitit.helpers.DelayedSubmission(self)
 
-    def _units(self, manifest: dict[str, Any]) -> list[UnitProcess]:
-        folder = Path(self.submission).parent.parent / "units"
-        names = manifest["arrays"][self.array]["tasks"][self.index]
-        return [part for name in names for part in UnitProcess.read(folder / f"{name}.json").parts()]
+    def _manifest(self) -> dict[str, Any]:
+        return json.loads((Path(self.submission) / "manifest.json").read_text())
 
     def _terminated(self, number: int, frame: FrameType | None) -> None:
         """Stop at checkpoints and end, as the task is preempted or cancelled; its sender says whether it comes back."""
@@ -111,9 +108,7 @@ class ArrayTask:
         """Leave, without a requeue, where the last `most` brought nothing on or there is no scontrol on this node."""
         path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
         now = progress(units)
-        before: dict[str, Any] = {"stalled": 0, "progress": []}
-        if path.exists():
-            before = json.loads(path.read_text())
+        before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"stalled": 0, "progress": []}
         stalled = 0 if now > before["progress"] else before["stalled"] + 1
         write_json(path, {"stalled": stalled, "progress": now})
         if stalled and stalled >= most:
@@ -155,12 +150,10 @@ def leave() -> NoReturn:
 def preempted() -> bool:
     """Tell whether SLURM is about to take this task's node for others; False where scontrol does not say."""
     try:
-        answer = subprocess.run(
-            ["scontrol", "show", "job", element()], capture_output=True, text=True, timeout=30
-        ).stdout
+        done = subprocess.run(["scontrol", "show", "job", element()], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return re.search(r"\bPreemptTime=\d", answer) is not None and "JobState=CANCELLED" not in answer
+    return re.search(r"\bPreemptTime=\d", done.stdout) is not None and "JobState=CANCELLED" not in done.stdout
 
 
 def progress(units: list[UnitProcess]) -> list[int]:
@@ -171,27 +164,10 @@ def progress(units: list[UnitProcess]) -> list[int]:
 
 def missing_resources(profile: Profile) -> str | None:
     """Say what the profile promises and this task does not have: a GPU run must never train on a CPU."""
-    if profile.gpus:
-        if len(visible_gpus()) < profile.gpus:
-            return f"promised {profile.gpus} GPUs, {len(visible_gpus())} are visible"
-        if profile.torch_device == "cuda" and torch.cuda.device_count() < profile.gpus:
-            return f"promised {profile.gpus} GPUs, torch finds {torch.cuda.device_count()}"
-    cpus = int(os.environ.get("SLURM_CPUS_PER_TASK") or profile.cpus)
-    cpus = min(cpus, len(os.sched_getaffinity(0)))
-    if cpus < profile.cpus:
-        return f"promised {profile.cpus} CPUs, has {cpus}"
-    memory = os.environ.get("SLURM_MEM_PER_NODE", "")
-    if profile.memory_bytes is not None and memory.isdecimal() and int(memory) * 2**20 < 0.99 * profile.memory_bytes:
-        return f"promised {profile.memory} of memory, has {int(memory)} MB"
-    return None
-
-
-def visible_gpus() -> list[str]:
-    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; all where it is not set."""
-    names = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if names is None:
-        return [str(number) for number in range(torch.cuda.device_count())]
-    return [name for name in names.split(",") if name]
+    if torch.cuda.device_count() < profile.gpus:
+        return f"promised {profile.gpus} GPUs, torch finds {torch.cuda.device_count()}"
+    cpus = len(os.sched_getaffinity(0))
+    return f"promised {profile.cpus} CPUs, has {cpus}" if cpus < profile.cpus else None
 
 
 def slot_environments(profile: Profile) -> list[dict[str, str]]:
@@ -200,5 +176,6 @@ def slot_environments(profile: Profile) -> list[dict[str, str]]:
     threads = {"OMP_NUM_THREADS": str(max(1, profile.cpus // count))}
     if not profile.gpus:
         return [threads] * count
-    visible = visible_gpus()
-    return [threads | {"CUDA_VISIBLE_DEVICES": visible[slot % len(visible)]} for slot in range(count)]
+    names = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(profile.gpus)))
+    gpus = names.split(",")
+    return [threads | {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(count)]

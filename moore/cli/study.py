@@ -67,8 +67,7 @@ def study_submit(
     root = root or Path(settings.scratch or "runs")
     if not local:
         files = {"study": study, "scale": scale, "profile": str(profile)}
-        command = ["moore", "study", "submit", study, "--scale", scale, "--profile", str(profile)]
-        submit(loaded, root, settings, files, shlex.join(command), dry_run)
+        submit(loaded, root, settings, files, dry_run)
         return
     with StopRequest().listening() as stop:
         run_locally(loaded, root, settings, dry_run, stop)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests on a real Slurm (`make test-slurm`): clusters, and tiny studies for them."""
+"""Fixtures of the tests on a real Slurm (`make test-slurm`): clusters, and the rows of a study that nobody disturbs."""
 
 from __future__ import annotations
 
@@ -22,54 +22,24 @@ def slurm() -> None:
         pytest.skip(f"no Slurm here: Debian's {', '.join(missing)} are missing; as root, tests/cluster/install.sh")
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[dict[str, Cluster]]:
-    """The clusters that the tests of a module share, by their knobs; gone after it."""
-    with ExitStack() as stack:
-        running: dict[str, Cluster] = {}
-        yield running
-        for cluster in running.values():
-            stack.callback(cluster.stop)
-
-
 @pytest.fixture
-def cluster(shared: dict[str, Cluster]) -> Iterator[Callable[..., Cluster]]:
-    """A cluster with these knobs (see start.sh), without jobs; `fresh`: for this test alone, which harms it."""
+def cluster() -> Iterator[Callable[..., Cluster]]:
+    """Starts a cluster with these knobs (see start.sh), which takes a second; it ends with the test."""
     with ExitStack() as stack:
 
-        def get(fresh: bool = False, **knobs: Any) -> Cluster:
-            key = repr(sorted(knobs.items()))
-            if not fresh and key in shared:
-                return shared[key]
+        def start(**knobs: Any) -> Cluster:
             # not pytest's folder: a socket's path may have 107 characters
             started = Cluster(Path(tempfile.mkdtemp(prefix="moore-slurm-")), **knobs)
-            if fresh:
-                stack.callback(started.stop)
-            else:
-                shared[key] = started
+            stack.callback(started.stop)
             started.start()
             return started
 
-        yield get
-        for one in shared.values():
-            one.clear()
+        yield start
 
 
 @pytest.fixture(scope="session")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Experiment]:
-    """The same study trained with --local, undisturbed; once for all tests that compare with it.
-
-    The cluster says that no task of its has the study.
-    """
-    done: dict[str, Experiment] = {}
-
-    def get(cluster: Cluster, **settings: Any) -> Experiment:
-        key = repr(sorted(settings.items()))
-        if key not in done:
-            experiment = Experiment(tmp_path_factory.mktemp("quiet"), cluster, **settings)
-            experiment.set_profile(**(settings.get("profile") or {}) | {"cpus": 2})  # two units at once
-            experiment.submit("--local")
-            done[key] = experiment
-        return done[key]
-
-    return get
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """Four runs trained with --local, undisturbed, each a unit; for all tests that compare their runs with it."""
+    experiment = Experiment(tmp_path_factory.mktemp("reference"), seeds=4, profile={"cpus": 2})
+    experiment.submit("--local")
+    return experiment

@@ -17,27 +17,29 @@ import yaml
 
 from moore.cli.main import main
 from moore.run.collect import collect
+from moore.studies.identity import offline_run_id, run_id
 from moore.studies.study import Study, load_study
 from tests.cluster.local_slurm import POLL_SECONDS, Cluster, Element, is_alive, wait_until
 from tests.support.resume_units import RUN
 
-PROFILE = {"time": "10", "cpus": 1, "memory": "1500M"}  # two tasks on a node
+PROFILE = {"time": "10", "cpus": 1, "memory": "1500M", "unit_runs": 1}  # two tasks on a node
 END_SECONDS = 240.0  # patience until all runs are finished, on a busy machine
-START_SECONDS = 120.0  # until a first online epoch: Slurm, two processes that import torch, data, the offline stage
+START_SECONDS = 240.0  # until a first online epoch: Slurm, two processes that import torch, data, the offline stage
 
 
 class Experiment:
-    """A study with its scale, profile and root folder.
+    """A study with its scale, profile and root folder; every run is a unit unless the profile says otherwise.
 
-    changes: over the scale's defaults, section by section. `epochs` makes units longer: about 0.15 s each.
+    cluster: none for a study that is trained with --local. epochs: of the online stage, about 0.15 s each. changes:
+    over the scale's defaults, section by section.
     """
 
     def __init__(
         self,
         folder: Path,
         cluster: Cluster | None = None,
-        seeds: int = 2,
-        epochs: int = 3,
+        seeds: int = 1,
+        epochs: int = 40,
         variants: Mapping[str, Any] | None = None,
         datasets: tuple[str, ...] = ("self:pendulum-medium",),
         profile: Mapping[str, Any] | None = None,
@@ -53,23 +55,15 @@ class Experiment:
         tasks = [{"env": "pendulum", "dataset": name} for name in datasets]
         scale = {"scale": "tiny", "seeds": list(range(seeds)), "defaults": defaults, "tasks": tasks}
         self._write("scale.yaml", scale)
-        self.set_profile(**(profile or {}))
+        self._write("profile.yaml", PROFILE | dict(profile or {}))
+        self.study: Study = load_study(folder / "study.yaml", folder / "scale.yaml")
+        self.units = self.root / self.study.name / "units"
 
     @property
     def slurm(self) -> Cluster:
-        """The cluster; a study that is trained with --local has none."""
+        """The cluster of a study that has one."""
         assert self.cluster is not None
         return self.cluster
-
-    @property
-    def study(self) -> Study:
-        """The study as it is read from its files."""
-        return load_study(self.folder / "study.yaml", self.folder / "scale.yaml")
-
-    def set_profile(self, **profile: Any) -> None:
-        """Change keys of the profile; None: without that key."""
-        values = {key: value for key, value in (PROFILE | profile).items() if value is not None}
-        self._write("profile.yaml", values)
 
     def moore(self, command: str, *words: str) -> tuple[int, str, str]:
         """`moore study COMMAND` on this study in this process: exit code, stdout and stderr."""
@@ -96,17 +90,6 @@ class Experiment:
         assert (code, len(lines)) == (2, 1), out + err
         return lines[0]
 
-    def status(self) -> dict[str, Any]:
-        """`moore study status --json`."""
-        code, out, err = self.moore("status", "--json")
-        assert code == 0, out + err
-        return json.loads(out)
-
-    def state_of(self, run: str) -> dict[str, Any]:
-        """What status says of one unfinished run."""
-        (found,) = [entry for entry in self.status()["runs"] if entry["run"] == run]
-        return found
-
     def unit_file(self, unit: str, ending: str) -> dict[str, Any]:
         """units/<unit>.<ending>.json; empty while it is not there."""
         try:
@@ -114,15 +97,9 @@ class Experiment:
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
 
-    @property
-    def units(self) -> Path:
-        """The folder of the units."""
-        return self.root / self.study.name / "units"
-
-    def claims(self) -> dict[str, dict[str, Any]]:
-        """Who trains which unit now."""
-        names = [path.name.removesuffix(".claim.json") for path in self.units.glob("*.claim.json")]
-        return {name: claim for name in names if (claim := self.unit_file(name, "claim"))}
+    def claimed(self) -> list[str]:
+        """Units that somebody trains now."""
+        return [path.name.removesuffix(".claim.json") for path in self.units.glob("*.claim.json")]
 
     def online(self, unit: str) -> int:
         """Online epochs that a unit has done, as its present process says; 0 while it is not that far."""
@@ -130,9 +107,9 @@ class Experiment:
         fresh = progress.get("time", 0) > claim.get("since", float("inf"))
         return int(progress["done"]) if fresh and str(progress.get("label")).startswith("online") else 0
 
-    def wait_online(self, count: int = 1, epochs: int = 3) -> list[str]:
+    def wait_online(self, count: int = 1, epochs: int = 3, method: str = "") -> list[str]:
         """Wait until so many units have done so many online epochs; their names."""
-        here = lambda: [unit for unit in self.claims() if self.online(unit) >= epochs]  # noqa: E731
+        here = lambda: [unit for unit in self.claimed() if method in unit and self.online(unit) >= epochs]  # noqa: E731
         return self.wait(lambda: len(here()) >= count and here(), START_SECONDS, f"{count} units are online")
 
     def first_epoch(self, unit: str, claim: Mapping[str, Any]) -> int:
@@ -147,8 +124,22 @@ class Experiment:
         """Wait until a unit's process has ended before its time; the online epochs that it has done."""
         pid = self.unit_file(unit, "claim")["pid"]
         self.wait(lambda: not is_alive(pid), 90, f"process {pid} of {unit} ends")
-        assert unit in self.claims(), f"{unit} is done"
+        assert unit in self.claimed(), f"{unit} is done"
         return int(self.unit_file(unit, "progress")["done"])
+
+    def interrupt(self, *command: str) -> str:
+        """Let a command of Slurm, or time, stop the only unit. It has to go on where it stopped; returns its name.
+
+        A word "TASK" of the command stands for the unit's task.
+        """
+        (unit,) = self.wait_online()
+        claim, task = self.unit_file(unit, "claim"), self.element(unit).name
+        if command:
+            self.slurm.run(*(task if word == "TASK" else word for word in command))
+        saved = self.stopped_at(unit)
+        assert self.submit() == 0  # it waits, and is still its task's
+        assert self.first_epoch(unit, claim) >= saved > 0
+        return unit
 
     def element(self, unit: str) -> Element:
         """The array element that trains a unit."""
@@ -162,8 +153,10 @@ class Experiment:
         assert self.missing() == [], self.told()
 
     def missing(self) -> list[str]:
-        """Runs that are not finished."""
-        return [entry["run"] for entry in self.status()["runs"]]
+        """Runs that are not finished, as `moore study status --json` has them."""
+        code, out, err = self.moore("status", "--json")
+        assert code == 0, out + err
+        return [entry["run"] for entry in json.loads(out)["runs"]]
 
     def rows(self) -> pd.DataFrame:
         """The study's table, without the time that it took."""
@@ -188,10 +181,15 @@ class Experiment:
         (self.folder / name).write_text(yaml.safe_dump(dict(values), sort_keys=False))
 
 
-def same_rows(experiment: Experiment, quiet: Experiment) -> None:
-    """AssertionError, which names the first row that differs in each run, unless two roots have the same rows, bit for bit."""
-    here, there = experiment.rows(), quiet.rows()
+def same_rows(experiment: Experiment, reference: Experiment) -> None:
+    """Check that the runs of the reference's methods have its rows, bit for bit; the message says where not."""
+    methods = {run.method for run in reference.study.runs}
+    compared = [run for run in experiment.study.runs if run.method in methods]
+    ids = [name for run in compared for name in (run_id(run), offline_run_id(run))]
+    tables = (one.rows() for one in (experiment, reference))
+    here, there = (rows[rows["run"].isin(ids)].reset_index(drop=True) for rows in tables)
+    assert set(here["run"]) == set(ids)
     if len(here) == len(there):
         other = here[(here != there).any(axis=1) & ~(here.isna() & there.isna()).all(axis=1)]
-        assert other.empty, other.groupby("run_id").head(1).to_string()
+        assert other.empty, other.groupby("run").head(1).to_string()
     pd.testing.assert_frame_equal(here, there, check_exact=True)

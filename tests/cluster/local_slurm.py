@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -69,11 +68,6 @@ class Cluster:
     def running(self) -> list[Element]:
         """Elements that run."""
         return [element for element in self.queue() if element.state == "RUNNING"]
-
-    def clear(self) -> None:
-        """Cancel all jobs and wait until they are gone."""
-        self.run("scancel", "-Q", "-u", pwd.getpwuid(os.getuid()).pw_name)
-        wait_until(lambda: not self.queue(), 40, "the queue is empty")
 
     def kill_node(self, node: str) -> None:
         """The power of a node fails: SIGKILL for slurmd, slurmstepd and all that runs there."""

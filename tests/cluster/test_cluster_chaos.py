@@ -65,14 +65,14 @@ class Chaos:
         return bool(elements)
 
 
-def test_chaos(cluster: Callable[..., Cluster], tmp_path: Path, quiet: Callable[..., Experiment]) -> None:
+def test_chaos(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
     """Breaks if a kill, at whatever moment, loses, doubles or changes a row, or keeps a run from being finished."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
     print(f"CHAOS_SEED={seed}")
     choose = random.Random(seed)
     kills = choose.sample(KINDS, len(KINDS)) + choose.choices(KINDS, weights=(4, 3, 3, 1), k=KILLS - len(KINDS))
     done: list[str] = []
-    experiment = Experiment(tmp_path, cluster(fresh=True, EXTRA_CONF="BatchStartTimeout=3"), **SETTINGS)
+    experiment = Experiment(tmp_path / "disturbed", cluster(EXTRA_CONF="BatchStartTimeout=3"), **SETTINGS)
     assert len(experiment.study.runs) == 24
     chaos, end = Chaos(experiment, choose), time.monotonic() + LONGEST_SECONDS
     while missing := experiment.missing() if experiment.root.exists() else experiment.study.runs:
@@ -88,4 +88,6 @@ def test_chaos(cluster: Callable[..., Cluster], tmp_path: Path, quiet: Callable[
         path.name.rsplit(".", 2)[0] for end in ("claim", "failed") for path in experiment.units.glob(f"*.{end}.json")
     ]
     assert all(UnitProcess.read(experiment.units / f"{name}.json").finished() for name in left), left
-    same_rows(experiment, quiet(experiment.slurm, **SETTINGS))
+    quiet = Experiment(tmp_path / "quiet", **SETTINGS | {"profile": SETTINGS["profile"] | {"cpus": 2}})
+    quiet.submit("--local")
+    same_rows(experiment, quiet)

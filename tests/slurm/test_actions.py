@@ -19,12 +19,6 @@ MakeLab = Callable[..., Lab]
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeLab:
-    """Makes the test's study."""
-    return lambda variants="a", dataset=False: Lab(tmp_path, monkeypatch, variants, dataset)
-
-
 def test_failures(lab: MakeLab, capsys: Captured) -> None:
     """Breaks if a failed unit, its facts or its last words are missing, a node that fails often is not named, or a
     controller has to answer for that.
@@ -63,28 +57,19 @@ def test_failures(lab: MakeLab, capsys: Captured) -> None:
     assert Path(first["config"]).is_file()
     assert main(["study", "failures", *four.arguments]) == 0
     out = capsys.readouterr().out
-    for word in (*(unit.name for unit in units[:3]), "out of memory", "-9", "12_3", "line 29 [red]", "--exclude=n2"):
+    for word in (*(unit.name for unit in units[:3]), "out of memory", "-9", "12_3", "line 29 [red]", "{exclude: n2}"):
         assert word in out
-    assert "line 19" not in out
-    assert "--exclude=n3" not in out
     assert not calls.exists()
-
-
-def failed_stage(lab: MakeLab) -> tuple[Lab, UnitProcess]:
-    """Two units whose common offline stage has failed."""
-    two = lab("ab", True)
-    maker = UnitProcess(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
-    two.fail(maker)
-    return two, maker
 
 
 def test_a_failed_offline_stage(lab: MakeLab, capsys: Captured) -> None:
     """Breaks if the runs behind an offline stage that failed are not named, or cannot be tried again by their names."""
-    two, maker = failed_stage(lab)
+    two = lab("ab", True)
+    maker = UnitProcess(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
+    two.fail(maker)
     failures(two.study, two.root, json=True)
     (entry,) = read(capsys.readouterr().out)["failures"]
-    assert entry["unit"] == maker.name
-    assert entry["runs"] == two.run_ids(*two.units)
+    assert (entry["unit"], entry["runs"]) == (maker.name, two.run_ids(*two.units))
     retry(two.study, two.root, [two.run_ids(two.units[1])[0]])
     assert not maker.failed_path.exists()
     assert "tries again: 4 of its runs" in capsys.readouterr().out
@@ -107,8 +92,6 @@ def test_retry(lab: MakeLab, capsys: Captured) -> None:
     assert main(["study", "retry", *three.arguments]) == 0
     assert "tries again: 4 of its runs" in capsys.readouterr().out
     assert not any(unit.failed_path.exists() for unit in three.units)
-    assert main(["study", "retry", *three.arguments]) == 0
-    assert capsys.readouterr().out == "s-tiny: nothing has failed\n"
 
 
 def test_retry_of_what_has_not_failed(lab: MakeLab, capsys: Captured) -> None:
@@ -116,15 +99,9 @@ def test_retry_of_what_has_not_failed(lab: MakeLab, capsys: Captured) -> None:
     two = lab("ab")
     two.fail(two.units[0])
     good, fine = two.run_ids(two.units[0])[0], two.run_ids(two.units[1])[0]
-    for name, part in (
-        (good[:-2] + "zz", f"is no run of s-tiny; did you mean {good}"),
-        (fine, f"{fine}: has not failed; accepted: runs that have: {good}, "),
-        ("", "'' is no run of s-tiny; accepted: ids"),
-    ):
+    for name, part in ((good[:-2] + "zz", f"did you mean '{good}'"), (fine, f"runs that have: {good}, "), ("", "''")):
         assert main(["study", "retry", *two.arguments[:1], good, name, *two.arguments[1:]]) == 2
-        error = capsys.readouterr().err
-        assert part in error
-        assert error.count("\n") == 1
+        assert part in capsys.readouterr().err
         assert two.units[0].failed_path.exists()
 
 
@@ -139,7 +116,10 @@ def test_cancel(lab: MakeLab, capsys: Captured) -> None:
     )
     calls = four.fake("scancel", "")
     named, other = four.run_ids(a)
-    idle = four.run_ids(b)[0]
+    idle = four.run_ids(b)[0]  # finished, in a task that goes on for others
+    cancel(four.study, four.root, [idle])
+    assert not calls.exists()
+    capsys.readouterr()
     assert main(["study", "cancel", *four.arguments[:1], named, idle, *four.arguments[1:]]) == 0
     assert calls.read_text() == "1_0\n"
     first, stops, also, left = capsys.readouterr().out.splitlines()
@@ -148,9 +128,6 @@ def test_cancel(lab: MakeLab, capsys: Captured) -> None:
     assert also.endswith(f": {other}")
     assert left.endswith(f": {idle}")
     calls.unlink()
-    cancel(four.study, four.root, [idle])  # finished, in a task that goes on for others
-    assert not calls.exists()
-    assert f"not in the queue: {idle}\n" in capsys.readouterr().out
     assert main(["study", "cancel", *four.arguments]) == 0
     assert calls.read_text() == "2_0 1_1 1_0\n"  # what depends on the others goes first
     assert "runs that stop: 6;" in capsys.readouterr().out
@@ -169,18 +146,6 @@ def test_cancel_and_offline_stages(lab: MakeLab, capsys: Captured) -> None:
     cancel(two.study, two.root, two.run_ids(*two.units))
     assert calls.read_text() == "2_1 2_0 1_0\n"
     assert "runs that stop: 4;" in capsys.readouterr().out
-
-
-def test_cancel_of_local_processes(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if a process that SLURM does not know trains on without a word."""
-    one = lab()
-    one.claim(one.units[0])
-    calls = one.fake("scancel", "")
-    cancel(one.study, one.root)
-    assert not calls.exists()
-    out = capsys.readouterr().out
-    assert out.startswith("s-tiny: cancelled nothing: no task of SLURM has these runs\n")
-    assert f"{one.units[0].name} is trained by process {os.getpid()} on " in out
 
 
 def test_cancel_without_slurm(lab: MakeLab, capsys: Captured) -> None:
@@ -219,10 +184,9 @@ def test_logs(lab: MakeLab, capsys: Captured) -> None:
         f"==> {jobs}/2_0_0_log.out <==\nof 2_0 out\n\n"
         f"==> {unit.log_path} <==\nunit 48\nunit 49\n\n"
     )
-    logs(two.study, two.root, run)
-    assert f"{unit.log_path} <==\nunit 10\n" in capsys.readouterr().out
     logs(two.study, two.root, run, 99)  # more than there are
     assert capsys.readouterr().out.count("x" * 10**5 + "\n") == 2
+    assert main(["study", "logs", two.arguments[0], run, *two.arguments[1:], "--lines", "0"]) == 2
 
 
 def test_logs_of_a_finished_run(lab: MakeLab, capsys: Captured) -> None:
@@ -236,18 +200,13 @@ def test_logs_of_a_finished_run(lab: MakeLab, capsys: Captured) -> None:
     assert capsys.readouterr().out == f"==> {small.log_path} <==\nof the smaller unit\n\n"
 
 
-def test_logs_bad_input(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if there is nothing to show and nothing is said."""
+def test_a_root_that_is_not_there(lab: MakeLab, capsys: Captured) -> None:
+    """Breaks if nothing is shown and nothing is said."""
     one = lab()
     run = one.run_ids(one.units[0])[0]
     for command in (["logs", one.arguments[0], run], ["retry", one.arguments[0]], ["failures", one.arguments[0]]):
         assert main(["study", *command, *one.arguments[1:]]) == 2
         assert f"{one.folder}: is not there; accepted: the --root" in capsys.readouterr().err
-    one.folder.mkdir(parents=True)
-    logs(one.study, one.root, run)
-    assert run in capsys.readouterr().out
-    for words in ([run, "--lines", "0"], ["x"]):
-        assert main(["study", "logs", one.arguments[0], *words, *one.arguments[1:]]) == 2
 
 
 def test_a_reader_that_goes(lab: MakeLab) -> None:

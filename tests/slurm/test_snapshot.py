@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from moore.base.errors import UserError
 from moore.base.machine import COMMIT_FILE
-from slurm.snapshot import CodeState, snapshot
+from slurm.snapshot import snapshot
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -68,9 +66,8 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_clean_checkout(checkout: Path, tmp_path: Path) -> None:
     write(checkout, {"runs/big.bin": "x", "moore/__pycache__/a.py": "x", "notes.txt": "untracked", "tools/a.py": "x"})
     target = tmp_path / "submission" / "code"
-    state = snapshot(target, checkout=checkout)
     head = git(checkout, "rev-parse", "HEAD")
-    assert state == CodeState(head, False)
+    assert snapshot(target, checkout=checkout) == head
     assert (target / COMMIT_FILE).read_text() == f"{head}\n"
     assert contents(target) == {
         name: content if isinstance(content, bytes) else content.encode()
@@ -79,31 +76,24 @@ def test_a_clean_checkout(checkout: Path, tmp_path: Path) -> None:
     assert (target / "link").is_symlink()
     assert (target / "run.sh").stat().st_mode & stat.S_IXUSR
     assert os.listdir(tmp_path / "submission") == ["code"], "a patch of no changes"
-    assert not (target / ".git").exists()
 
 
-CHANGES: dict[str, dict[str, str | bytes | None]] = {
-    "an edit outside of the packages, no newline": {"README.md": "other words"},
-    "deleted": {"analysis/__init__.py": None, "README.md": None, "link": None},
-    "all at once": {
-        "moore/new.py": "a = 1\n",
-        "slurm/deep/er/new one.py": "b = 1\n",
-        "analysis/empty.py": "",
-        "slurm/__init__.py": None,
-        "moore/data/set.bin": b"\0\1",
-        "README.md": "",
-    },
+CHANGES: dict[str, str | bytes | None] = {
+    "moore/new.py": "a = 1\n",
+    "slurm/deep/er/new one.py": "b = 1\n",
+    "analysis/empty.py": "",
+    "slurm/__init__.py": None,  # deleted
+    "link": None,
+    "moore/data/set.bin": b"\0\1",
+    "README.md": "other words, no newline",
 }
 
 
 @pytest.mark.parametrize("staged", [False, True], ids=["", "staged"])
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES.keys())
-def test_the_commit_and_the_patch_are_the_copy(
-    changes: dict[str, str | bytes | None], staged: bool, checkout: Path, tmp_path: Path
-) -> None:
+def test_the_commit_and_the_patch_are_the_copy(staged: bool, checkout: Path, tmp_path: Path) -> None:
     """Breaks if the record of a dirty tree cannot give the code back that was run."""
-    write(checkout, {name: content for name, content in changes.items() if content is not None})
-    for name in (name for name, content in changes.items() if content is None):
+    write(checkout, {name: content for name, content in CHANGES.items() if content is not None})
+    for name in (name for name, content in CHANGES.items() if content is None):
         (checkout / name).unlink()
     if staged:
         git(checkout, "add", "--all", "moore", "slurm", "analysis")
@@ -111,11 +101,7 @@ def test_the_commit_and_the_patch_are_the_copy(
     git(checkout, "config", "color.ui", "always")
     index = (checkout / ".git" / "index").read_bytes()
     target = tmp_path / "submission" / "code"
-    state = snapshot(target, checkout=checkout)
-
-    head = git(checkout, "rev-parse", "HEAD")
-    assert state == CodeState(head, True)
-    assert (target / COMMIT_FILE).read_text() == f"{head}-dirty\n"
+    assert snapshot(target, checkout=checkout) == git(checkout, "rev-parse", "HEAD") + "-dirty"
     assert contents(target) == contents(checkout)
     assert (checkout / ".git" / "index").read_bytes() == index, "the user's index was touched"
     again = tmp_path / "again"
@@ -134,71 +120,51 @@ def test_an_edit_in_the_moment_of_git_add(checkout: Path, tmp_path: Path) -> Non
     os.utime(path, ns=(moment, moment))
     os.utime(index, ns=(moment, moment))
     git(checkout, "config", "core.trustctime", "false")  # the one time that nobody can set
-    assert snapshot(tmp_path / "submission" / "code", checkout=checkout).dirty
+    assert snapshot(tmp_path / "submission" / "code", checkout=checkout).endswith("-dirty")
 
 
 def test_plugins_of_the_working_directory(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a task would import a plugin as it is edited after the submission, or code of ours is replaced."""
-    write(
-        tmp_path, {"own/deep/strategy.py": "a = 1\n", "own/__init__.py": "", "single.py": "b = 1\n", "moore/x.py": ""}
-    )
+    own = {"own/deep/strategy.py": "a = 1\n", "own/__init__.py": "", "single.py": "b = 1\n"}
+    write(tmp_path, {**own, "moore/data/set.bin": "theirs"})
     monkeypatch.chdir(tmp_path)
     plugins = ["own.deep.strategy:draw", "single:penalty", "moore.x:y", "installed.elsewhere:z"]
-    state = snapshot(tmp_path / "code", plugins, checkout)
-    assert not state.dirty
-    copied = contents(tmp_path / "code")
-    assert {"own/__init__.py", "own/deep/strategy.py", "single.py"} == copied.keys() - contents(checkout).keys() - {
-        "moore/x.py"
-    }
+    assert snapshot(tmp_path / "code", plugins, checkout) == git(checkout, "rev-parse", "HEAD")
+    code = {name: content.encode() for name, content in own.items()}
+    assert contents(tmp_path / "code") == contents(checkout) | code
 
 
-def test_this_checkout_runs_from_its_copy(tmp_path: Path) -> None:
-    """Breaks if a worker imports the code of the checkout, or its manifests do not name the commit submitted.
-
-    Copied is a commit of this checkout's files: others may be at work on them.
-    """
+def test_a_copy_runs_by_itself(tmp_path: Path) -> None:
+    """Breaks if a worker imports the code of the checkout, or its manifests do not name the commit submitted."""
     clone = tmp_path / "clone"
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "moore", "slurm", "ablations"],
-        cwd=CHECKOUT, check=False, capture_output=True,
-    ).stdout.split(b"\0")  # fmt: skip
-    if not any(names):
-        pytest.skip("this is no git checkout")
-    for name in map(os.fsdecode, filter(None, names)):
-        if (CHECKOUT / name).exists():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(CHECKOUT / name, clone / name)
+    for name in ("moore", "slurm", "ablations"):
+        shutil.copytree(CHECKOUT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
     git(clone, "init", "-q")
     git(clone, "add", ".")
     git(clone, "commit", "-q", "-m", "a")
     (clone / "moore" / "extra.py").write_text("FOUND = 1\n")
     code = tmp_path / "submission" / "code"
-    state = snapshot(code, checkout=clone)
+    submitted = snapshot(code, checkout=clone)
     shutil.rmtree(clone)
     program = (
-        "import json, moore.extra, moore.run.facts, moore.studies.study, slurm.snapshot\n"
-        "facts = moore.run.facts.environment_facts()\n"
-        "studies = sorted(path.stem for path in moore.studies.study.ABLATIONS_DIR.glob('*.yaml'))\n"
-        "print(json.dumps([moore.run.facts.__file__, slurm.snapshot.__file__, facts['git_commit'], studies]))"
+        "import moore.extra, moore.run.facts, moore.studies.study, slurm.snapshot\n"
+        "print(moore.extra.__file__, slurm.snapshot.__file__, moore.run.facts.environment_facts()['git_commit'],"
+        " *(path.stem for path in moore.studies.study.ABLATIONS_DIR.glob('*.yaml')))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(code)}, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    results, slurm, commit, studies = json.loads(done.stdout)
-    assert {Path(results).parents[2], Path(slurm).parents[1]} == {code}
-    assert commit == f"{state.commit}-dirty"
+    environment = os.environ | {"PYTHONPATH": str(code)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    extra, slurm, commit, *studies = done.stdout.split()
+    assert {Path(extra).parents[1], Path(slurm).parents[1]} == {code}
+    assert commit == submitted
     assert "sampling" in studies
-
-
-# where there is no commit to be had
 
 
 def test_code_that_is_no_checkout(checkout: Path, tmp_path: Path) -> None:
     shutil.rmtree(checkout / ".git")
     git(tmp_path, "init", "-q")  # installed inside some repository, whose commit is not its own
     write(checkout, {"moore/__pycache__/a.pyc": "x", "runs/big.bin": "x"})
-    assert snapshot(tmp_path / "code", checkout=checkout) == CodeState("unknown", False)
+    assert snapshot(tmp_path / "code", checkout=checkout) == "unknown"
     copied = contents(tmp_path / "code")
     assert sorted(copied) == sorted(name for name in FILES if name.startswith(("moore", "slurm", "analysis", "abl")))
     assert (tmp_path / "code" / COMMIT_FILE).read_text() == "unknown\n"
@@ -212,10 +178,10 @@ def test_a_checkout_inside_another_repository(checkout: Path, tmp_path: Path) ->
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "all")
     write(tmp_path, {"theirs.txt": "changed"})
-    assert snapshot(tmp_path / "s" / "code", checkout=checkout) == CodeState(git(tmp_path, "rev-parse", "HEAD"), False)
+    assert snapshot(tmp_path / "s" / "code", checkout=checkout) == git(tmp_path, "rev-parse", "HEAD")
     assert contents(tmp_path / "s" / "code") == contents(checkout)
     write(checkout, {"moore/__init__.py": "changed = True\n"})
-    assert snapshot(tmp_path / "t" / "code", checkout=checkout).dirty
+    assert snapshot(tmp_path / "t" / "code", checkout=checkout).endswith("-dirty")
     git(checkout, "checkout", "-q", "moore")
     git(checkout, "apply", str(tmp_path / "t" / "diff.patch"))
     assert contents(tmp_path / "t" / "code") == contents(checkout)
@@ -223,34 +189,18 @@ def test_a_checkout_inside_another_repository(checkout: Path, tmp_path: Path) ->
 
 def test_a_machine_without_git(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert snapshot(tmp_path / "code", checkout=checkout) == CodeState("unknown", False)
+    assert snapshot(tmp_path / "code", checkout=checkout) == "unknown"
 
 
 def test_a_checkout_that_git_refuses(checkout: Path, tmp_path: Path) -> None:
     """Breaks if a checkout of another owner is copied without its commit and without a word."""
     (checkout / ".git" / "HEAD").write_text("nonsense\n")
-    with pytest.raises(
-        UserError, match=r"checkout: git ls-files fails \(fatal: .*\); accepted: a checkout with a commit"
-    ):
+    with pytest.raises(UserError, match=r"checkout: git ls-files fails \(fatal: "):
         snapshot(tmp_path / "code", checkout=checkout)
-    assert not (tmp_path / "code").exists()
 
 
-def test_a_folder_that_is_there_is_left_alone(checkout: Path, tmp_path: Path) -> None:
-    write(tmp_path, {"code/mine.txt": "mine"})
-    with pytest.raises(UserError, match="code: is there already; accepted: a new folder"):
-        snapshot(tmp_path / "code", checkout=checkout)
-    assert contents(tmp_path / "code") == {"mine.txt": b"mine"}
-
-
-def test_no_half_copy_is_left(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a full disk leaves a folder that looks like a snapshot, or a traceback."""
-
-    def full(archive: tarfile.TarFile, path: Path, **_: object) -> None:
-        (path / "half").write_text("x")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
-    with pytest.raises(UserError, match=r"code: the code cannot be copied .*No space left on device"):
-        snapshot(tmp_path / "code", checkout=checkout)
-    assert not (tmp_path / "code").exists()
+def test_a_place_that_cannot_be_written(checkout: Path, tmp_path: Path) -> None:
+    """Breaks if a full disk, say, is a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="code: cannot be written"):
+        snapshot(tmp_path / "file" / "code", checkout=checkout)

@@ -67,7 +67,7 @@ def test_a_task_trains_from_the_snapshot(
     """
     lab = Lab(tmp_path, monkeypatch)
     calls = lab.fake("sbatch", 'cat > /dev/null; echo "7;cluster"')
-    lab.fake("scontrol", "echo MaxArraySize = 9; echo PartitionName=main Default=YES MaxTime=UNLIMITED")
+    lab.fake("scontrol", "echo MaxArraySize = 9")
     (tmp_path / "p.yaml").write_text('time: "60"\npartition: main\n')
     monkeypatch.chdir(tmp_path)
     assert main(["study", "submit", *lab.arguments, "--profile", "p.yaml"]) == 0
@@ -94,3 +94,20 @@ def test_a_task_trains_from_the_snapshot(
         assert is_finished(path, run), done.stderr
         commit = json.loads((path / "manifest.json").read_text())["git_commit"]
         assert commit == (folder / "code" / ".commit").read_text().strip()
+
+
+def test_half_a_submission_is_withdrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Breaks if an array is left in the queue, or a record on the disk, when sbatch refuses the next one."""
+    lab = Lab(tmp_path, monkeypatch, "ab", True)
+    refuse = 'case "$*" in *--test-only*) ;; *--comment=moore:*:0*) echo 7;; *) exit 1;; esac'
+    lab.fake("sbatch", refuse)
+    lab.fake("scontrol", "echo MaxArraySize = 9")
+    lab.fake("squeue", f'echo "7|0|PENDING|x||0|$(cd {lab.folder}/submissions; echo moore:$(ls):0)"')
+    cancelled = lab.fake("scancel", "")
+    (tmp_path / "p.yaml").write_text('time: "60"\n')
+    assert main(["study", "submit", *lab.arguments, "--profile", str(tmp_path / "p.yaml")]) == 2
+    assert "sbatch refuses this" in capsys.readouterr().err
+    assert cancelled.read_text() == "7\n"
+    assert list((lab.folder / "submissions").iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,32 +20,14 @@ from slurm.task import ArrayTask, missing_resources, slot_environments
 from tests.slurm.test_plan import finish_run, run
 
 
-def promised(monkeypatch: pytest.MonkeyPatch, profile: Profile, **environment: str) -> str | None:
-    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_CPUS_PER_TASK", "SLURM_MEM_PER_NODE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return missing_resources(profile)
-
-
 def test_promises(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a run that was to have a GPU would train on the processor."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    gpu = Profile(time="60", gpus=2, device="cpu")
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert promised(monkeypatch, gpu) == "promised 2 GPUs, 0 are visible"
-    assert promised(monkeypatch, gpu, CUDA_VISIBLE_DEVICES="3") == "promised 2 GPUs, 1 are visible"
-    assert promised(monkeypatch, gpu, CUDA_VISIBLE_DEVICES="0,3") is None
-    cuda = Profile(time="60", gpus=1)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert promised(monkeypatch, cuda, CUDA_VISIBLE_DEVICES="0") == "promised 1 GPUs, torch finds 0"
-    cpu = Profile(time="60", cpus=3, memory="2G")
-    assert promised(monkeypatch, cpu) is None
-    assert promised(monkeypatch, cpu, SLURM_CPUS_PER_TASK="2") == "promised 3 CPUs, has 2"
-    assert promised(monkeypatch, cpu, SLURM_MEM_PER_NODE="2048") is None
-    assert promised(monkeypatch, cpu, SLURM_MEM_PER_NODE="1000") == "promised 2G of memory, has 1000 MB"
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    assert promised(monkeypatch, cpu) == "promised 3 CPUs, has 1"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert missing_resources(Profile(time="60", gpus=1)) is None
+    assert missing_resources(Profile(time="60", gpus=2)) == "promised 2 GPUs, torch finds 1"
+    assert missing_resources(Profile(time="60", cpus=4)) is None
+    assert missing_resources(Profile(time="60", cpus=5)) == "promised 5 CPUs, has 4"
 
 
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,61 +51,61 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArrayTask:
     (tmp_path / "bin" / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(slurm.task, "_worker", None)
+    monkeypatch.setattr(slurm.task, "_terminated", False)
     return ArrayTask(str(folder), 0, 0)
+
+
+def unit_of(tmp_path: Path) -> UnitProcess:
+    """The task's unit."""
+    return UnitProcess.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
+
+
+def exit_code(leave: Callable[[], object]) -> object:
+    """How a task ends."""
+    with pytest.raises(SystemExit) as left:
+        leave()
+    return left.value.code
 
 
 def test_requeues_that_bring_nothing_on_end(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a task comes back for ever, or is given up although its checkpoints go on."""
-    made = UnitProcess.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
+    made = unit_of(tmp_path)
     for now in ([0, 0], [0, 0], [0, 3], [0, 3]):
         monkeypatch.setattr(slurm.task, "progress", lambda _, now=now: now)
         assert task.checkpoint().function == task
     assert not made.failed_path.exists()
-    with pytest.raises(SystemExit) as left:
-        task.checkpoint()
-    assert left.value.code == 1
+    assert exit_code(task.checkpoint) == 1
     assert not read_failure(made)["final"]  # it has not had its turn
     Claim(made.claim_path, "stamp").take()
-    with pytest.raises(SystemExit):
-        task.checkpoint()
+    exit_code(task.checkpoint)
     failure = read_failure(made)
     assert (failure["kind"], failure["final"], failure["reason"]) == ("no progress", True, "the time limit came")
 
 
 def test_what_has_failed_for_good_stays_so(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a requeued task tries it again, or another reason is written over its own."""
-    made = UnitProcess.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
+    made = unit_of(tmp_path)
     record_failure(made, "bad input", "it is wrong", 1)
     monkeypatch.setattr(slurm.task, "Profile", lambda **_: Profile(time="60"))
     monkeypatch.setattr(UnitProcess, "start", lambda *_: pytest.fail("tried again"))
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     task()
-    with pytest.raises(SystemExit) as left:
-        task.checkpoint()
-    assert left.value.code == 0
+    assert exit_code(task.checkpoint) == 0
     task._count_requeue("the time limit came", [made], 1)
-    with pytest.raises(SystemExit):
-        task._count_requeue("the time limit came", [made], 1)
+    exit_code(lambda: task._count_requeue("the time limit came", [made], 1))
     assert read_failure(made)["kind"] == "bad input"
 
 
 def test_nothing_left_is_not_requeued(task: ArrayTask, tmp_path: Path) -> None:
-    made = UnitProcess.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
+    made = unit_of(tmp_path)
     finish_run(tmp_path, made.runs[0])
-    with pytest.raises(SystemExit) as left:
-        task.checkpoint()
-    assert left.value.code == 0
+    assert exit_code(task.checkpoint) == 0
 
 
 def test_a_cancelled_task_does_not_come_back(task: ArrayTask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if the warning signal, during a cancellation's wait for checkpoints, requeues the task."""
-    monkeypatch.setattr(slurm.task, "_terminated", False)
-    with pytest.raises(SystemExit) as left:
-        task._terminated(signal.SIGTERM, None)
-    assert left.value.code == STOPPED
-    with pytest.raises(SystemExit) as left:
-        task.checkpoint()
-    assert left.value.code == STOPPED
+    assert exit_code(lambda: task._terminated(signal.SIGTERM, None)) == STOPPED
+    assert exit_code(task.checkpoint) == STOPPED
 
 
 def test_a_preempted_task_stays_until_slurm_takes_it(
@@ -130,7 +113,6 @@ def test_a_preempted_task_stays_until_slurm_takes_it(
 ) -> None:
     """Breaks if it leaves by itself within its grace time: SLURM does not requeue such a task."""
     script = tmp_path / "bin" / "scontrol"
-    monkeypatch.setattr(slurm.task, "_terminated", False)
 
     class Killed(BaseException):
         pass
@@ -148,20 +130,14 @@ def test_a_preempted_task_stays_until_slurm_takes_it(
             leave()
     for state, time_ in (("RUNNING", "None"), ("CANCELLED", "2026-11-23T02:48:52")):
         script.write_text(says.format(state, time_))
-        with pytest.raises(SystemExit) as left:
-            task.checkpoint()
-        assert left.value.code == STOPPED
+        assert exit_code(task.checkpoint) == STOPPED
 
 
 def test_half_written_files_of_this_task_alone_go(task: ArrayTask, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = Path(task.submission) / "jobs"
     jobs.mkdir()
-    names = [
-        "7_0_submitted.pkl.save_tmp",
-        "7_0_0_result.pkl.save_tmp",
-        "7_01_submitted.pkl.save_tmp",
-        "7_0_submitted.pkl",
-    ]
+    ours = ["7_0_submitted.pkl.save_tmp", "7_0_0_result.pkl.save_tmp"]
+    names = [*ours, "7_01_submitted.pkl.save_tmp", "7_0_submitted.pkl"]
     for name in names:
         (jobs / name).write_text("")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
@@ -171,7 +147,5 @@ def test_half_written_files_of_this_task_alone_go(task: ArrayTask, monkeypatch: 
 
 def test_no_scontrol_on_the_node(task: ArrayTask, tmp_path: Path) -> None:
     (tmp_path / "bin" / "scontrol").unlink()
-    with pytest.raises(SystemExit) as left:
-        task.checkpoint()
-    assert left.value.code == STOPPED
+    assert exit_code(task.checkpoint) == STOPPED
     assert not list((tmp_path / "plan-tiny" / "units").glob("*.failed.json"))

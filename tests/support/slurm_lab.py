@@ -66,7 +66,7 @@ class Lab:
         lines = []
         for task in tasks:
             job, index, state, reason, node, restarts, stamp = (*task.split("|"), STAMP)[:7]
-            lines.append(f"{job}|{index}|{state}|{reason}|{node}|9:00|{restarts}|moore:{stamp}:{int(job) - 1}\n")
+            lines.append(f"{job}|{index}|{state}|{reason}|{node}|{restarts}|moore:{stamp}:{int(job) - 1}\n")
         self.fake("squeue", f"cat <<'END'\n{''.join(lines)}END")
 
     def submit(self, *arrays: Sequence[Sequence[UnitProcess]]) -> Path:
@@ -76,7 +76,7 @@ class Lab:
         manifest = {
             "stamp": STAMP,
             "arrays": [
-                {"number": number, "stage": stages[number], "tasks": [[unit.name for unit in task] for task in array]}
+                {"stage": stages[number], "tasks": [[unit.name for unit in task] for task in array]}
                 for number, array in enumerate(arrays)
             ],
         }
