@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +62,6 @@ def publish(study: Study, names: tuple[str, str], root: Path, out: Path = PUBLIS
 
 def _trained_by(study: Study, names: tuple[str, str], root: Path) -> str:
     """Return the command that trained a study, for the record."""
-    submitted = sorted((root / study.name / "submissions").glob("*/manifest.json"))
-    if submitted:
-        return json.loads(submitted[-1].read_text())["command"]
-    return f"moore reproduce --study {shlex.quote(names[0])} --scale {shlex.quote(names[1])}"
+    submitted = any((root / study.name / "submissions").glob("*/manifest.json"))
+    command = "study submit" if submitted else "reproduce --study"
+    return f"moore {command} {shlex.quote(names[0])} --scale {shlex.quote(names[1])}"
