@@ -26,7 +26,7 @@ from moore.algorithm.evaluation import Evaluator
 from moore.algorithm.replay import RealBuffer
 from moore.base.errors import UserError
 from moore.base.lock import locked
-from moore.data.behaviours import BEHAVIOURS_DIR, kept_snapshots, save_behaviours
+from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, kept_snapshots, save_behaviours
 from moore.data.scores import normalized_score
 from moore.envs.spec import check_physics, find_spec
 from moore.envs.vector_env import make_env
@@ -274,8 +274,8 @@ def export(training: BehaviourTraining) -> None:
     if expert is not None:
         provenance["expert"] = kept.index(expert)
     params = np.stack([ladder[i]["params"].numpy() for i in kept])
-    steps, returns, scores = ([ladder[i][key] for i in kept] for key in ("env_steps", "return", "score"))
-    save_behaviours(config.env, params, config.sac.hidden, steps, returns, scores, provenance, config.out)
+    columns = (np.array([ladder[i][key] for i in kept]) for key in ("env_steps", "return", "score"))
+    save_behaviours(Behaviours(config.env, params, config.sac.hidden, *columns, provenance), config.out)
 
 
 def main(arguments: list[str] | None = None) -> int:
