@@ -9,26 +9,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from moore.cli.main import main
 from moore.data import check
-from moore.data.check import check_dataset, replay_error, wrong_ends
+from moore.data.check import check_dataset, replay_error
 from moore.data.collect import collect
 from moore.data.hdf5 import Dataset, write_dataset
-from moore.data.make import make_self_dataset
 from moore.envs.spec import ENVIRONMENTS
 from moore.envs.vector_env import make_env
+from tests.support.datasets import recorded, stored
 
 ALL_PHYSICS = [(name, physics) for name, spec in ENVIRONMENTS.items() for physics in spec.physics]
 GOLDEN = Path(__file__).parents[1] / "golden" / "mujoco210"
-
-
-@functools.cache
-def recorded(env: str, physics: str, rows: int = 600) -> Dataset:
-    """Uniform actions; not to be changed in place."""
-    return make_self_dataset(env, "random", rows, physics=physics)
 
 
 def unlabelled(dataset: Dataset) -> Dataset:
@@ -47,11 +39,6 @@ def test_a_sound_file_agrees_with_the_physics_that_recorded_it_and_no_other(
     assert found.recorded == (physics if labelled else "unknown")
     assert [error.physics for error in found.replay] == list(ENVIRONMENTS[env].physics)
     assert all(len(broken) == 0 for broken in found.invariants.values() if broken is not None)
-
-
-def stored(values: np.ndarray | None) -> np.ndarray:
-    assert values is not None
-    return values
 
 
 def v2_step(env: str, golden: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -253,57 +240,6 @@ def test_every_fault_is_named_and_no_other(case: str) -> None:
     assert len(found.faults) == len(expected), found.faults
     for fault, fragment in zip(found.faults, expected, strict=True):
         assert fragment.format(**names) in fault
-
-
-def at_the_edge(env: str, next_obs: np.ndarray) -> bool:
-    """Whether a next observation is so near to a threshold of its environment that its end need not be told."""
-    if env == "inverted_double_pendulum":
-        sin1, sin2, cos1, cos2 = next_obs[1:5]
-        return bool(abs(0.6 * (cos1 + cos1 * cos2 - sin1 * sin2) - 1.0) < 6e-3)
-    heights, angle = ((0.7,), 0.2) if env == "hopper" else ((0.8, 2.0), 1.0)
-    gaps = [abs(next_obs[0] - height) for height in heights] + [abs(abs(next_obs[1]) - angle)]
-    clipped = env == "hopper" and bool((np.abs(next_obs) >= 10).any())
-    return bool(min(gaps) < 1.1e-5) or clipped
-
-
-@settings(max_examples=25, deadline=None)
-@given(flips=st.sets(st.integers(0, 599)), env=st.sampled_from(["hopper", "walker2d", "inverted_double_pendulum"]))
-def test_wrong_ends_are_exactly_the_flipped_rows(flips: set[int], env: str) -> None:
-    dataset = recorded(env, ENVIRONMENTS[env].physics[0])
-    flipped = dataset.terminated.copy()
-    flipped[list(flips)] ^= True
-    found = set(wrong_ends(replace(dataset, terminated=flipped)).tolist())
-    clear = {row for row in range(600) if not at_the_edge(env, stored(dataset.next_obs)[row])}
-    assert len(clear) >= 590
-    assert flips & clear <= found <= flips
-
-
-def at(env: str, **components: float) -> Dataset:
-    """One step of `env` that ends in a healthy observation with some components replaced."""
-    dataset = recorded(env, "gymnasium")
-    next_obs = dataset.obs[:1].copy()
-    for index, value in components.items():
-        next_obs[0, int(index[1:])] = value
-    flags = np.zeros(1, bool)
-    return Dataset(env, dataset.obs[:1], dataset.action[:1], dataset.reward[:1], flags, flags, next_obs)
-
-
-def test_an_end_that_cannot_be_told_is_no_fault() -> None:
-    yes = np.ones(1, bool)
-    for height, told in ((0.7 + 1e-6, False), (0.7 - 1e-6, False), (0.7 + 1e-4, True)):  # Hopper's edge
-        assert len(wrong_ends(replace(at("hopper", c0=height), terminated=yes))) == told
-    assert len(wrong_ends(at("hopper", c0=0.7 - 1e-6))) == 0
-    assert len(wrong_ends(at("hopper", c0=0.7 - 1e-4))) == 1
-    fast = at("hopper", c8=-10.0)  # clipped: the true velocity may be beyond the 100 of the rule
-    assert len(wrong_ends(replace(fast, terminated=yes))) == 0
-    assert len(wrong_ends(fast)) == 0
-    assert len(wrong_ends(replace(at("walker2d", c10=-10.0), terminated=yes))) == 1  # no such rule
-    for tip, told in ((1.0005, False), (1.01, True)):  # m; the simulator looks at it a little earlier
-        straight = at("inverted_double_pendulum", c1=0.5, c2=0.0, c3=tip / 1.2, c4=1.0)
-        assert len(wrong_ends(replace(straight, terminated=yes))) == told
-    fallen = at("walker2d", c0=0.5)
-    assert len(wrong_ends(fallen)) == 1
-    assert len(wrong_ends(replace(fallen, truncated=yes))) == 0  # on the last step D4RL records the time limit alone
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,11 @@
 """Datasets whose rows are numbered, or random."""
 
+import functools
+
 import numpy as np
 
 from moore.data.hdf5 import Dataset
+from moore.data.make import make_self_dataset
 from moore.envs.spec import ENVIRONMENTS
 
 Flags = list[tuple[bool, bool]]
@@ -53,3 +56,14 @@ def random_dataset(env: str, flags: Flags) -> Dataset:
         qvel=states[1],
         metadata={"env": env, "algorithm": "SAC", "seed": 3, "score": 41.5, "env_steps": np.array([10, 20])},
     )
+
+
+@functools.cache
+def recorded(env: str, physics: str, rows: int = 600) -> Dataset:
+    """Uniform actions in the simulator; not to be changed in place."""
+    return make_self_dataset(env, "random", rows, physics=physics)
+
+
+def stored(values: np.ndarray | None) -> np.ndarray:
+    assert values is not None
+    return values
