@@ -120,12 +120,12 @@ def test_a_signal(number: signal.Signals, tmp_path: Path, whole: Path) -> None:
 
 def _make(folder: Path) -> None:
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    commands.make("self:pendulum-low", 20_000, data_dir=folder)
+    commands.make("self:pendulum-low", (20_000, 0, None), data_dir=folder)
 
 
 def test_data_generation_killed(tmp_path: Path) -> None:
     """Breaks if kill -9 leaves a file that is not whole under a dataset's name, or litter once that is made."""
-    commands.make("self:pendulum-low", 20_000, data_dir=tmp_path / "whole")
+    commands.make("self:pendulum-low", (20_000, 0, None), data_dir=tmp_path / "whole")
     (expected,) = (tmp_path / "whole").glob("*.hdf5")
     folder, draw = tmp_path / "killed", random.Random(3)
     writing = lambda: folder.exists() and any(folder.iterdir())  # noqa: E731
@@ -140,7 +140,7 @@ def test_data_generation_killed(tmp_path: Path) -> None:
         process.join()
         for path in folder.iterdir() if folder.exists() else ():
             assert path.name.startswith(".") or path.read_bytes() == expected.read_bytes()
-    commands.make("self:pendulum-low", 20_000, data_dir=folder)
+    commands.make("self:pendulum-low", (20_000, 0, None), data_dir=folder)
     (made,) = (path for path in folder.iterdir() if path.suffix != ".lock")
     assert made.name == expected.name
     assert made.read_bytes() == expected.read_bytes()
