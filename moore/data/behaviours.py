@@ -75,7 +75,8 @@ def save_behaviours(behaviours: Behaviours, directory: Path = BEHAVIOURS_DIR) ->
     """
     _check(behaviours)
     archive = io.BytesIO()
-    np.savez_compressed(archive, **{key: np.asarray(getattr(behaviours, key), kind) for key, kind in ARRAYS.items()})
+    arrays: dict[str, Any] = {key: np.asarray(getattr(behaviours, key), kind) for key, kind in ARRAYS.items()}
+    np.savez_compressed(archive, **arrays)
     for suffix, content in (
         ("npz", archive.getvalue()),
         ("json", (json.dumps(behaviours.provenance, indent=1) + "\n").encode()),

@@ -158,8 +158,12 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
         errors.append(np.abs(next_obs - after[part + shift]).max(axis=1))
         reward_errors.append(np.abs(reward - dataset.reward[part]))
     error, reward_error = np.concatenate(errors), np.concatenate(reward_errors)
-    quantiles = (float(np.quantile(values, q)) for values in (error, reward_error) for q in (0.5, 0.99, 1.0))
-    return ReplayError(physics, len(chosen), *quantiles, share=float((error < STEP_TOLERANCE).mean()))
+    share = float((error < STEP_TOLERANCE).mean())
+    return ReplayError(physics, len(chosen), *_spread_of(error), *_spread_of(reward_error), share)
+
+
+def _spread_of(values: np.ndarray) -> tuple[float, float, float]:
+    return float(np.median(values)), float(np.quantile(values, 0.99)), float(values.max())
 
 
 def episode_bounds(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

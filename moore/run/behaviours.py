@@ -274,8 +274,8 @@ def export(training: BehaviourTraining) -> None:
     if expert is not None:
         provenance["expert"] = kept.index(expert)
     params = np.stack([ladder[i]["params"].numpy() for i in kept])
-    columns = (np.array([ladder[i][key] for i in kept]) for key in ("env_steps", "return", "score"))
-    save_behaviours(Behaviours(config.env, params, config.sac.hidden, *columns, provenance), config.out)
+    steps, returns, scores = (np.array([ladder[i][key] for i in kept]) for key in ("env_steps", "return", "score"))
+    save_behaviours(Behaviours(config.env, params, config.sac.hidden, steps, returns, scores, provenance), config.out)
 
 
 def main(arguments: list[str] | None = None) -> int:
