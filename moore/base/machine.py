@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,10 +18,22 @@ def short(commit: str) -> str:
     return "-".join([digits[:10], *state])
 
 
-def copied_commit() -> str | None:
-    """Return what the copy's COMMIT_FILE says; None where this code is no such copy."""
+def commit() -> str:
+    """Return the commit of this code, with "-dirty" if it has changes; "unknown" if neither a copy nor git says."""
     path = Path(__file__).parents[2] / COMMIT_FILE
-    return path.read_text().strip() if path.is_file() else None
+    if path.is_file():
+        return path.read_text().strip()
+    head = answer("git", "rev-parse", "HEAD") or "unknown"
+    return head + ("-dirty" if answer("git", "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def answer(*command: str) -> str:
+    """Return what a program prints; nothing where it fails or this machine does not have it."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    except FileNotFoundError:
+        return ""
+    return "" if done.returncode else done.stdout.strip()
 
 
 def peak_bytes() -> int:

@@ -31,7 +31,7 @@ def data_make(
     """Make a self-made dataset, e.g. `moore data make self:hopper-medium --transitions 40000`."""
     from moore.data import commands
 
-    commands.make(id, transitions, seed, physics, out, data_dir)
+    commands.make(id, (transitions, seed, physics), out, data_dir)
 
 
 def data_describe(
@@ -44,7 +44,7 @@ def data_describe(
     """Print sizes, returns, scores, physics and the one-step replay error of a dataset; the options are `make`'s."""
     from moore.data import commands
 
-    commands.describe(id, transitions, seed, physics, data_dir)
+    commands.describe(id, (transitions, seed, physics), data_dir)
 
 
 def data_check(id: DatasetId, physics: str | None = None, rows: int = REPLAY_ROWS, data_dir: DataDir = DATA_DIR) -> int:
@@ -97,7 +97,7 @@ def data_export(
     """
     from moore.data import commands
 
-    commands.export(id, name, transitions, seed, physics, data_dir)
+    commands.export(id, name, (transitions, seed, physics), data_dir)
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {

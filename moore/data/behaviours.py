@@ -16,7 +16,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from moore.envs.spec import check_physics, find_spec
 
 BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
 PROVENANCE_KEYS = ("command", "config", "git_commit", "packages", "wall_seconds", "curve", "physics", "medium")
+ARRAYS = {"params": np.float32, "hidden": np.int64, "env_steps": np.int64, "returns": np.float64, "scores": np.float64}
 
 
 @dataclass(frozen=True)
@@ -67,50 +68,25 @@ class Behaviours:
         return digest.hexdigest()
 
 
-def save_behaviours(
-    env: str,
-    params: np.ndarray,
-    hidden: Sequence[int],
-    env_steps: Sequence[int] | np.ndarray,
-    returns: Sequence[float] | np.ndarray,
-    scores: Sequence[float] | np.ndarray,
-    provenance: Mapping[str, Any],
-    directory: Path = BEHAVIOURS_DIR,
-) -> None:
-    """Write `<env>.npz` and `<env>.json`; the same arguments give the same bytes.
+def save_behaviours(behaviours: Behaviours, directory: Path = BEHAVIOURS_DIR) -> None:
+    """Write `<env>.npz` and `<env>.json`; the same snapshots give the same bytes.
 
     Raises ValueError for shapes that do not fit together or a provenance without one of PROVENANCE_KEYS.
     """
-    behaviours = Behaviours(
-        env=find_spec(env).name,
-        params=np.asarray(params, dtype=np.float32),
-        hidden=tuple(int(width) for width in hidden),
-        env_steps=np.asarray(env_steps, dtype=np.int64),
-        returns=np.asarray(returns, dtype=np.float64),
-        scores=np.asarray(scores, dtype=np.float64),
-        provenance=dict(provenance),
-    )
     _check(behaviours)
     archive = io.BytesIO()
-    np.savez_compressed(
-        archive,
-        params=behaviours.params,
-        hidden=np.array(behaviours.hidden, dtype=np.int64),
-        env_steps=behaviours.env_steps,
-        returns=behaviours.returns,
-        scores=behaviours.scores,
-    )
-    for name, content in (
-        (f"{env}.npz", archive.getvalue()),
-        (f"{env}.json", (json.dumps(behaviours.provenance, indent=1) + "\n").encode()),
+    arrays: dict[str, Any] = {key: np.asarray(getattr(behaviours, key), kind) for key, kind in ARRAYS.items()}
+    np.savez_compressed(archive, **arrays)
+    for suffix, content in (
+        ("npz", archive.getvalue()),
+        ("json", (json.dumps(behaviours.provenance, indent=1) + "\n").encode()),
     ):
-        with replacing(directory / name) as file:
+        with replacing(directory / f"{behaviours.env}.{suffix}") as file:
             file.write(content)
 
 
 def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
     """Load the snapshots of `env`. Raises UserError where there are none (it says which exist) or a file is damaged."""
-    spec = find_spec(env)
     archive, provenance = directory / f"{env}.npz", directory / f"{env}.json"
     if not (archive.is_file() and provenance.is_file()):
         existing = sorted(path.stem for path in directory.glob("*.npz") if path.with_suffix(".json").is_file())
@@ -118,17 +94,11 @@ def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
     try:
         # numpy leaves a file open that it opened itself and found damaged
         with np.load(io.BytesIO(archive.read_bytes()), allow_pickle=False) as arrays:
-            behaviours = Behaviours(
-                env=spec.name,
-                params=arrays["params"],
-                hidden=tuple(arrays["hidden"].tolist()),
-                env_steps=arrays["env_steps"],
-                returns=arrays["returns"],
-                scores=arrays["scores"],
-                provenance=json.loads(provenance.read_text()),
-            )
+            loaded: dict[str, Any] = {key: arrays[key] for key in ARRAYS}
+        loaded["hidden"] = tuple(loaded["hidden"].tolist())
+        behaviours = Behaviours(env, **loaded, provenance=json.loads(provenance.read_text()))
         _check(behaviours)
-    except Exception as error:  # zip, npy and json each have their own errors for damage
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{archive} or its .json is damaged ({reason}); accepted: files of save_behaviours") from None
     return behaviours
@@ -146,18 +116,16 @@ def _check(behaviours: Behaviours) -> None:
     missing = [key for key in PROVENANCE_KEYS if key not in behaviours.provenance]
     if missing:
         raise ValueError(f"provenance lacks {', '.join(missing)}")
-    count = len(behaviours.env_steps)
-    spec = find_spec(behaviours.env)
+    spec, steps, count = find_spec(behaviours.env), np.asarray(behaviours.env_steps), len(behaviours.env_steps)
     check_physics(spec, behaviours.physics)
     sizes = (spec.obs_dim, *behaviours.hidden, 2 * spec.action_dim)
-    expected = (count, sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes)))
-    if behaviours.params.shape != expected:
-        raise ValueError(f"params has shape {behaviours.params.shape}, expected {expected}")
-    if behaviours.returns.shape != (count,) or behaviours.scores.shape != (count,):
-        raise ValueError(f"returns and scores must have shape ({count},)")
+    num_params = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
+    for key, expected in {"params": (count, num_params), "returns": (count,), "scores": (count,)}.items():
+        if np.shape(getattr(behaviours, key)) != expected:
+            raise ValueError(f"{key} has shape {np.shape(getattr(behaviours, key))}, expected {expected}")
     if not np.isfinite(behaviours.params).all():
         raise ValueError("params has NaN or infinite values")
-    if np.any(np.diff(behaviours.env_steps) <= 0) or behaviours.env_steps[0] < 0:
+    if np.any(np.diff(steps) <= 0) or steps[0] < 0:
         raise ValueError("env_steps must increase")
     if not 0 <= behaviours.medium < count:
         raise ValueError(f"medium is {behaviours.medium}, expected an index below {count}")

@@ -4,7 +4,7 @@ A stored state (infos/qpos, infos/qvel) and the stored action give the next obse
 physics that recorded a file they do so up to rounding; with another one most rows are off by a hundredth or more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,51 +45,28 @@ class ReplayError:
         """Tell whether this physics can have recorded the rows."""
         return self.share >= AGREEING_SHARE
 
-
-@dataclass(frozen=True)
-class Invariant:
-    """What holds in every row of a sound file, and the rows [k] where it does not (None: the file does not show it)."""
-
-    name: str
-    broken: np.ndarray | None
+    def line(self) -> str:
+        """Write a line of a report."""
+        return (
+            f"  replay        physics {self.physics}, {self.rows} rows: observation error median {self.median:.1e},"
+            f" p99 {self.p99:.1e}, max {self.max:.1e}; reward error median {self.reward_median:.1e},"
+            f" p99 {self.reward_p99:.1e}, max {self.reward_max:.1e}"
+        )
 
 
 @dataclass(frozen=True)
 class Check:
-    """What `check_dataset` found. recorded: the physics that the file names; asked: the one to check it against."""
+    """What `check_dataset` found.
 
-    env: str
-    rows: int
+    agreeing: the replayed physics that the rows agree with. invariants: what holds in every row of a sound file -> the
+    rows [k] where it does not (None: the file does not show it). faults: what is wrong with the file, a line each.
+    """
+
     recorded: str
-    asked: str | None
     replay: tuple[ReplayError, ...]
-    invariants: tuple[Invariant, ...]
-
-    @property
-    def agreeing(self) -> tuple[str, ...]:
-        """List the replayed physics that the rows agree with."""
-        return tuple(error.physics for error in self.replay if error.agrees)
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Say what is wrong with the file, a line each; what it does not show is not wrong."""
-        faults = [
-            f"{invariant.name}: not so in {len(invariant.broken)} rows, first in row {invariant.broken[0]}"
-            for invariant in self.invariants
-            if invariant.broken is not None and len(invariant.broken)
-        ]
-        expected = self.asked or self.recorded
-        if self.replay and expected in [error.physics for error in self.replay] and expected not in self.agreeing:
-            origin = "--physics asks for" if self.asked else "the file records"
-            faults.append(f"the rows do not agree with physics {expected}, which {origin}")
-        elif self.replay and not self.agreeing:
-            faults.append(f"the rows agree with no physics of {self.env}")
-        faults += [
-            f"the rewards are not those of {self.env} with physics {error.physics}"
-            for error in self.replay
-            if error.agrees and error.reward_median > STEP_TOLERANCE
-        ]
-        return tuple(faults)
+    agreeing: tuple[str, ...]
+    invariants: dict[str, np.ndarray | None]
+    faults: tuple[str, ...]
 
 
 def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPLAY_ROWS) -> Check:
@@ -97,30 +74,42 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
 
     Raises UserError for a physics that the environment does not have and for `rows` below 1.
     """
-    spec = find_spec(dataset.env)
+    spec, recorded = find_spec(dataset.env), recorded_physics(dataset)
     if physics is not None:
         check_physics(spec, physics)
     if rows < 1:
         raise UserError(f"--rows: {rows} is not accepted; expected 1 or more")
-    choices = spec.physics if physics is None else (physics,)
     high = spec.action_high
-    ends = None if spec.terminated is None else wrong_ends(dataset)
     wide = (np.abs(dataset.action) > high * (1 + ACTION_TOLERANCE)).any(axis=1)
-    return Check(
-        env=dataset.env,
-        rows=len(dataset),
-        recorded=recorded_physics(dataset),
-        asked=physics,
-        replay=tuple(error for choice in choices if (error := replay_error(dataset, choice, rows)) is not None),
-        invariants=(
-            Invariant("inside an episode the next observation is the next row's", broken_rows(dataset)),
-            Invariant("terminated where the environment's rule says so, and only there", ends),
-            Invariant("not both terminated and truncated", np.flatnonzero(dataset.terminated & dataset.truncated)),
-            Invariant(f"no episode is longer than {spec.max_episode_steps} steps", long_episodes(dataset)),
-            Invariant(f"actions are in [-{high:g}, {high:g}]", np.flatnonzero(wide)),
-            Invariant("observations are those of the stored states", foreign_states(dataset, rows)),
+    invariants = {
+        "inside an episode the next observation is the next row's": broken_rows(dataset),
+        "terminated where the environment's rule says so, and only there": (
+            None if spec.terminated is None else wrong_ends(dataset)
         ),
-    )
+        "not both terminated and truncated": np.flatnonzero(dataset.terminated & dataset.truncated),
+        f"no episode is longer than {spec.max_episode_steps} steps": long_episodes(dataset),
+        f"actions are in [-{high:g}, {high:g}]": np.flatnonzero(wide),
+        "observations are those of the stored states": foreign_states(dataset, rows),
+    }
+    faults = [
+        f"{name}: not so in {len(broken)} rows, first in row {broken[0]}"
+        for name, broken in invariants.items()
+        if broken is not None and len(broken)
+    ]
+    replay = replay_errors(dataset, spec.physics if physics is None else (physics,), rows)
+    agreeing = tuple(error.physics for error in replay if error.agrees)
+    expected = physics or recorded
+    if expected in [error.physics for error in replay] and expected not in agreeing:
+        origin = "--physics asks for" if physics else "the file records"
+        faults.append(f"the rows do not agree with physics {expected}, which {origin}")
+    elif replay and not agreeing:
+        faults.append(f"the rows agree with no physics of {dataset.env}")
+    faults += [
+        f"the rewards are not those of {dataset.env} with physics {error.physics}"
+        for error in replay
+        if error.agrees and error.reward_median > STEP_TOLERANCE
+    ]
+    return Check(recorded, replay, agreeing, invariants, tuple(faults))
 
 
 def recorded_physics(dataset: Dataset) -> str:
@@ -134,9 +123,13 @@ def physics_mismatch(dataset: Dataset, physics: str) -> PhysicsMismatch | None:
     if recorded == physics:
         return None
     error = replay_error(dataset, physics)
-    if error is None:
-        return PhysicsMismatch(recorded, physics, None, None, None)
-    return PhysicsMismatch(recorded, physics, error.median, error.p99, error.max)
+    measured = (None, None, None) if error is None else (error.median, error.p99, error.max)
+    return PhysicsMismatch(recorded, physics, *measured)
+
+
+def replay_errors(dataset: Dataset, choices: Iterable[str], rows: int = REPLAY_ROWS) -> tuple[ReplayError, ...]:
+    """Replay under each of `choices`; () for a file without states to start from."""
+    return tuple(error for physics in choices if (error := replay_error(dataset, physics, rows)) is not None)
 
 
 def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> ReplayError | None:
@@ -165,17 +158,12 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
         errors.append(np.abs(next_obs - after[part + shift]).max(axis=1))
         reward_errors.append(np.abs(reward - dataset.reward[part]))
     error, reward_error = np.concatenate(errors), np.concatenate(reward_errors)
-    return ReplayError(
-        physics=physics,
-        rows=len(chosen),
-        median=float(np.median(error)),
-        p99=float(np.quantile(error, 0.99)),
-        max=float(error.max()),
-        reward_median=float(np.median(reward_error)),
-        reward_p99=float(np.quantile(reward_error, 0.99)),
-        reward_max=float(reward_error.max()),
-        share=float((error < STEP_TOLERANCE).mean()),
-    )
+    share = float((error < STEP_TOLERANCE).mean())
+    return ReplayError(physics, len(chosen), *_spread_of(error), *_spread_of(reward_error), share)
+
+
+def _spread_of(values: np.ndarray) -> tuple[float, float, float]:
+    return float(np.median(values)), float(np.quantile(values, 0.99)), float(values.max())
 
 
 def episode_bounds(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -209,9 +197,8 @@ def wrong_ends(dataset: Dataset) -> np.ndarray:
     timeout alone).
     """
     spec, rule = find_spec(dataset.env), terminated_fn(dataset.env)
-    if dataset.next_obs is not None:
-        next_obs = dataset.next_obs
-    else:
+    next_obs = dataset.next_obs
+    if next_obs is None:
         next_obs = np.roll(dataset.obs, -1, axis=0)
         next_obs[dataset.terminated | dataset.truncated] = np.nan
         next_obs[-1] = np.nan
@@ -239,28 +226,22 @@ def foreign_states(dataset: Dataset, rows: int = REPLAY_ROWS) -> np.ndarray | No
 
 def replay_lines(replay: tuple[ReplayError, ...]) -> list[str]:
     """Write a line of a report for each physics."""
-    if not replay:
-        return ["  replay        not possible: no row has infos/qpos, infos/qvel and a next observation"]
-    return [
-        f"  replay        physics {error.physics}, {error.rows} rows: observation error median {error.median:.1e},"
-        f" p99 {error.p99:.1e}, max {error.max:.1e}; reward error median {error.reward_median:.1e},"
-        f" p99 {error.reward_p99:.1e}, max {error.reward_max:.1e}"
-        for error in replay
-    ]
+    none = "  replay        not possible: no row has infos/qpos, infos/qvel and a next observation"
+    return [error.line() for error in replay] or [none]
 
 
-def format_check(check: Check, title: str) -> str:
+def format_check(dataset: Dataset, check: Check, title: str) -> str:
     """Write several lines of plain text; the last ones say what is wrong, or that nothing is."""
-    lines = [title, f"  environment   {check.env}, physics recorded: {check.recorded}", f"  rows          {check.rows}"]
-    lines += replay_lines(check.replay)
+    lines = [title, f"  environment   {dataset.env}, physics recorded: {check.recorded}"]
+    lines += [f"  rows          {len(dataset)}", *replay_lines(check.replay)]
     if check.replay:
         lines.append(
             f"  agrees with   {', '.join(check.agreeing) or 'none'} (error below {STEP_TOLERANCE:g} in at least"
             f" {100 * AGREEING_SHARE:.0f} % of rows)"
         )
-    for invariant in check.invariants:
-        state = "not shown" if invariant.broken is None else "broken" if len(invariant.broken) else "holds"
-        lines.append(f"  {state:<14}{invariant.name}")
+    for name, broken in check.invariants.items():
+        state = "not shown" if broken is None else "broken" if len(broken) else "holds"
+        lines.append(f"  {state:<14}{name}")
     lines += [f"  fault         {fault}" for fault in check.faults] or ["  verdict       fine"]
     return "\n".join(lines)
 

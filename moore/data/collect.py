@@ -77,7 +77,7 @@ def collect(
     """
     spec, n = env.spec, env.num_envs
     start = start or env.reset
-    buffers = _empty_rows(env, (n, spec.max_episode_steps))
+    buffers: Rows = {}  # [n, steps, ...], the running episodes
     obs = np.array(start(np.arange(n)))
     length = np.zeros(n, dtype=np.int64)  # of the running episodes
     episode = np.arange(n)  # the number of the episode each simulation runs
@@ -104,6 +104,9 @@ def collect(
             "qvel": qvel,
         }
         for name, values in step.items():
+            if name not in buffers:
+                kind = np.float64 if name in ("qpos", "qvel") else bool if values.dtype == bool else np.float32
+                buffers[name] = np.empty((n, spec.max_episode_steps, *values.shape[1:]), kind)
             buffers[name][ids, length[ids]] = values
         length[ids] += 1
         obs[ids] = next_obs
@@ -136,17 +139,3 @@ def collect(
 def join(parts: list[Rows]) -> Rows:
     """Join the rows of all parts, one after the other. Empties the parts on the way, as both need the memory twice."""
     return {name: np.concatenate([part.pop(name) for part in parts]) for name in list(parts[0])}
-
-
-def _empty_rows(env: VectorEnv, lead: tuple[int, ...]) -> Rows:
-    spec = env.spec
-    return {
-        "obs": np.empty((*lead, spec.obs_dim), np.float32),
-        "action": np.empty((*lead, spec.action_dim), np.float32),
-        "reward": np.empty(lead, np.float32),
-        "next_obs": np.empty((*lead, spec.obs_dim), np.float32),
-        "terminated": np.empty(lead, bool),
-        "truncated": np.empty(lead, bool),
-        "qpos": np.empty((*lead, env.qpos.shape[1]), np.float64),
-        "qvel": np.empty((*lead, env.qvel.shape[1]), np.float64),
-    }

@@ -5,15 +5,11 @@ package d4rl is not imported: it needs mujoco_py. Its folder is shared, so a fil
 """
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from moore.base.errors import UserError
-
-BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2"  # d4rl 1.1, infos.py
 
 
 class PublishedFile(NamedTuple):
@@ -56,7 +52,7 @@ FILES = {
 class PublishedSet(NamedTuple):
     """What is known of a D4RL v2 file: rows and episodes, rounded, and mean and std of its episode returns."""
 
-    rows: int
+    rows: int | None
     episodes: int | None = None
     mean: float | None = None
     std: float | None = None
@@ -97,7 +93,7 @@ D4RL_SETS: dict[str, dict[str, PublishedSet]] = {
 def d4rl_path(dataset_id: str) -> Path:
     """Find the file of `dataset_id`, which is one of FILES, where d4rl keeps it. Nothing is downloaded here.
 
-    Raises UserError where it is missing or not the published file. The check reads the file once and is remembered.
+    Raises UserError where it is missing or not the published file, which reads all of it.
     """
     path = expected_path(dataset_id)
     if not os.path.isfile(path):  # False, unlike Path.is_file, where the folder cannot be looked into
@@ -115,64 +111,22 @@ def expected_path(dataset_id: str) -> Path:
     return Path(os.path.expanduser(folder)) / FILES[dataset_id].name  # Path's own raises for an unknown user's home
 
 
-def file_url(dataset_id: str) -> str:
-    """Name the URL that the file is fetched from: D4RL's host, or the mirror whose base URL is in D4RL_DATASET_URL.
-
-    Raises UserError for a base URL that is not http or https.
-    """
-    base = os.environ.get("D4RL_DATASET_URL") or BASE_URL
-    try:
-        parts = urlsplit(base)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets or a port that make no sense
-        fine = False
-    if not fine or not base.isascii() or not base.isprintable() or " " in base:
-        raise UserError(
-            f"D4RL_DATASET_URL: {base!r} is no base URL; accepted: http://HOST/FOLDER or https://HOST/FOLDER"
-        )
-    return f"{base.rstrip('/')}/{FILES[dataset_id].name}"
-
-
 def check_published(dataset_id: str, path: Path) -> None:
     """Raise UserError, saying expected and got, unless `path` has the published size and sha256; the file stays."""
     published = FILES[dataset_id]
     try:
         size = path.stat().st_size
-        got = f"{size} bytes" if size != published.size else f"sha256 {remembered_sha256(path)}"
+        same_size = size == published.size
+        got = f"sha256 {file_sha256(path)}" if same_size else f"{size} bytes"
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); accepted: a file you may read") from None
-    expected = f"{published.size} bytes" if size != published.size else f"sha256 {published.sha256}"
+    expected = f"sha256 {published.sha256}" if same_size else f"{published.size} bytes"
     if got != expected:
         env = dataset_id.removeprefix("d4rl:").partition("-")[0]
         raise UserError(
             f"{dataset_id}: {path} is not D4RL's file: expected {expected}, got {got}; accepted: D4RL's file (move this"
             f" one away, then `moore data download {dataset_id}`), or local:{env}:{path} to use this one as it is"
         )
-
-
-def remembered_sha256(path: Path) -> str:
-    """Hash a file (sha256, hex), kept in <file>.sha256.json until the file's size or time of change is another.
-
-    In a folder that cannot be written the file is read at every call.
-    """
-    stamp = file_stamp(path)  # before reading: a file that changes meanwhile is read again next time
-    try:
-        saved = json.loads(_note(path).read_text())
-        if isinstance(saved, dict) and isinstance(saved.get("sha256"), str) and saved | stamp == saved:
-            return saved["sha256"]
-    except (OSError, ValueError):  # not there yet, or not what was written here
-        pass
-    digest = file_sha256(path)
-    remember_sha256(path, digest, stamp)
-    return digest
-
-
-def remember_sha256(path: Path, digest: str, stamp: dict[str, int]) -> None:
-    """Keep a file's digest beside it; `stamp` is its `file_stamp` from before it was read."""
-    try:
-        _note(path).write_text(json.dumps({**stamp, "sha256": digest}) + "\n")  # half a note is no note: not atomic
-    except OSError:  # someone else's folder
-        return
 
 
 def file_stamp(path: Path) -> dict[str, int]:
@@ -185,7 +139,3 @@ def file_sha256(path: Path) -> str:
     """Hash a file's bytes (sha256, hex)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256.json")

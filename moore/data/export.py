@@ -60,24 +60,17 @@ def export_minari(dataset: Dataset, dataset_id: DatasetId, name: str, progress: 
             f"{dataset_id}: no 'next_observations', and a Minari episode ends with one; accepted: a file that has them"
         )
     spec, store = find_spec(dataset.env), minari_store(str(dataset_id))
-    target, namespace = store / name, name.rpartition("/")[0]
+    target, namespace, scores = store / name, name.rpartition("/")[0], spec.reference_scores
+    metadata: dict[str, Any] = {"dataset_id": name, "minari_version": minari.__version__}
+    metadata |= {} if scores is None else {"ref_min_score": scores.random, "ref_max_score": scores.reference}
     try:
         with tempfile.TemporaryDirectory(dir=store, prefix=".moore-") as folder:  # Minari skips hidden folders
             staged = Path(folder) / "dataset"
             staged.mkdir()
-            observation_space, action_space = _spaces(spec)
             storage = MinariStorage.new(
-                staged / "data", observation_space, action_space, gymnasium.spec(spec.gym_id), data_format="hdf5"
+                staged / "data", *_spaces(spec), gymnasium.spec(spec.gym_id), data_format="hdf5"
             )
-            scores = spec.reference_scores
-            storage.update_metadata(
-                {
-                    "dataset_id": name,
-                    "minari_version": minari.__version__,
-                    **({} if scores is None else {"ref_min_score": scores[0], "ref_max_score": scores[1]}),
-                    **_provenance(dataset, dataset_id, spec),
-                }
-            )
+            storage.update_metadata(metadata | _provenance(dataset, dataset_id, spec))
             storage.update_episodes(_episodes(dataset, dataset.next_obs, progress))
             if namespace and namespace not in list_local_namespaces():
                 create_namespace(namespace)
@@ -107,35 +100,24 @@ def _spaces(spec: EnvSpec) -> tuple[gymnasium.Space[Any], gymnasium.Space[Any]]:
 
 def _provenance(dataset: Dataset, dataset_id: DatasetId, spec: EnvSpec) -> dict[str, Any]:
     """Fill Minari's fields about origin. Of a local file neither path nor text is copied: it may be personal."""
-    physics = dataset.metadata.get("physics")
+    facts, fields = dataset.metadata, {}
     record = {"source": "local" if dataset_id.source == "local" else str(dataset_id), "sha256": dataset_hash(dataset)}
-    fields: dict[str, Any] = {}
+    origin = "converted by moore from a local file in the D4RL v2 schema"
     if dataset_id.source == "self":
-        origin = f"made by `{dataset.metadata['command']}` of moore, commit {dataset.metadata['git_commit']}"
-        fields |= {"author": {"moore"}}
+        origin = f"made by `{facts['command']}` of moore, commit {facts['git_commit']}"
+        fields = {"author": {"moore"}, "algorithm_name": facts["algorithm"]}
     elif dataset_id.source == "d4rl":
         origin = f"D4RL's {str(dataset_id).removeprefix('d4rl:')} (CC BY 4.0, arXiv 2004.07219), converted by moore"
-        fields |= {"author": {"D4RL"}, "code_permalink": D4RL_CODE}
-    else:
-        origin = "converted by moore from a local file in the D4RL v2 schema"
-    if dataset_id.source != "local" and isinstance(dataset.metadata.get("algorithm"), str):
-        fields["algorithm_name"] = dataset.metadata["algorithm"]
-    if physics is None:
-        dynamics = "The physics was not recorded."
-    elif physics == "d4rl":
-        dynamics = f"Recorded with the dynamics and rewards of D4RL's v2 tasks (MuJoCo 2.1.0), not with {spec.gym_id}."
-    else:
-        dynamics = f"Recorded with physics {physics}."
-    if physics is not None:
-        record["physics"] = str(physics)
-    states = (
-        " infos/qpos and infos/qvel are the simulator's state before each action; after the last one it is not known"
-        " (NaN)."
-        if dataset.qpos is not None
-        else ""
-    )
-    description = f"{len(dataset)} steps of {dataset.env}, {origin}. {dynamics}{states}"
-    return {**fields, "description": description, EXPORT_KEY: record}
+        fields = {"author": {"D4RL"}, "code_permalink": D4RL_CODE}
+    dynamics = "The physics was not recorded."
+    if "physics" in facts:
+        record["physics"] = str(facts["physics"])
+        dynamics = f"Recorded with physics {facts['physics']}."
+        if facts["physics"] == "d4rl":
+            dynamics += f" That is D4RL's v2 tasks (MuJoCo 2.1.0), not {spec.gym_id}."
+    if dataset.qpos is not None:
+        dynamics += " infos/qpos and infos/qvel: the simulator's state before each action, NaN after the last one."
+    return {**fields, "description": f"{len(dataset)} steps of {dataset.env}, {origin}. {dynamics}", EXPORT_KEY: record}
 
 
 def _episodes(dataset: Dataset, next_obs: np.ndarray, progress: Progress | None) -> Iterator[Any]:

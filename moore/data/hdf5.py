@@ -12,9 +12,7 @@ Schema (D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py), 
 
 import hashlib
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -25,7 +23,6 @@ from moore.base.files import replacing
 from moore.envs.env_spec import EnvSpec
 from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
-REQUIRED = ("observations", "actions", "rewards", "terminals", "timeouts")
 ACTION_TOLERANCE = 1e-5  # float32 rounding of actions at the bound
 
 MetadataValue = str | int | float | np.ndarray
@@ -56,7 +53,7 @@ class Dataset:
         return len(self.obs)
 
 
-_KEYS = {  # Dataset field -> key in the file
+_KEYS = {  # Dataset field -> key in the file; the first five are required
     "obs": "observations",
     "action": "actions",
     "reward": "rewards",
@@ -105,102 +102,91 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; accepted: an HDF5 file in the D4RL v2 schema")
-    with _corrupt_is_user_error(path), h5py.File(path, "r") as file:
-        metadata = _read_metadata(file, path)
-        spec = _environment(path, metadata, env)
-        arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
-    rows = len(arrays["obs"])  # type: ignore[arg-type]  # required keys are never None
-    for name, values in arrays.items():
-        if values is not None and len(values) != rows:
-            raise UserError(
-                f"{path}: {_KEYS[name]!r} has {len(values)} rows, 'observations' has {rows}; accepted: equal numbers"
-            )
-    if (arrays["qpos"] is None) != (arrays["qvel"] is None):
-        raise UserError(f"{path}: only one of 'infos/qpos' and 'infos/qvel'; accepted: both or none")
-    return Dataset(env=spec.name, metadata=metadata, **arrays)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _corrupt_is_user_error(path: Path) -> Iterator[None]:
-    """Turn HDF5's errors into a UserError: truncation shows at opening, a damaged chunk at reading, in many lines."""
     try:
-        yield
-    except (OSError, RuntimeError, KeyError) as error:
+        with h5py.File(path, "r") as file:
+            metadata = _read_metadata(file, path)
+            spec = _environment(path, metadata, env)
+            arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
+    except (OSError, RuntimeError, KeyError) as error:  # truncation shows at opening, a damaged chunk at reading
         reason = str(error).splitlines()[0].strip("'\"")
         raise UserError(f"{path}: truncated, damaged or not HDF5 ({reason}); accepted: a complete HDF5 file") from None
+    if (arrays["qpos"] is None) != (arrays["qvel"] is None):
+        raise UserError(f"{path}: only one of 'infos/qpos' and 'infos/qvel'; accepted: both or none")
+    dataset = Dataset(env=spec.name, metadata=metadata, **arrays)  # type: ignore[arg-type]  # required ones are there
+    check_arrays(str(path), dataset)
+    return dataset
+
+
+def check_arrays(where: str, dataset: Dataset) -> None:
+    """Raise UserError, beginning with `where`, for a wrong shape, NaN, infinity or an action outside the bounds.
+
+    Minima and maxima show what must not be, so that no mask of an array is held beside it.
+    """
+    spec = find_spec(dataset.env)
+    widths: dict[str, tuple[int | None, ...]] = {name: (spec.obs_dim,) for name in ("obs", "next_obs")}
+    widths |= {"action": (spec.action_dim,), "qpos": (spec.state_dim,), "qvel": (spec.state_dim,)}
+    rows = np.shape(dataset.obs)[:1]
+    if rows == (0,):
+        raise UserError(f"{where}: 'observations' has no rows; accepted: at least one")
+    for name, key in _KEYS.items():
+        values, width = getattr(dataset, name), widths.get(name, ())
+        if values is None:
+            continue
+        if values.shape != rows + width:
+            accepted = f"{list(rows + width)}, as many rows as 'observations', for {spec.name}"
+            raise UserError(f"{where}: {key!r} has shape {list(values.shape)}; accepted: {accepted}")
+        lowest, highest = float(values.min()), float(values.max())
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            row = np.argwhere(~np.isfinite(values))[0][0]
+            raise UserError(f"{where}: {key!r} is NaN or infinite, first in row {row}; accepted: finite numbers")
+        bound = np.float32(spec.action_high * (1 + ACTION_TOLERANCE))
+        if name == "action" and max(-lowest, highest) > bound:
+            row, column = np.argwhere(np.abs(values) > bound)[0]
+            accepted = f"[-{spec.action_high:g}, {spec.action_high:g}] for {spec.name}"
+            raise UserError(f"{where}: 'actions' has {values[row, column]:g}, first in row {row}; accepted: {accepted}")
 
 
 def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None) -> EnvSpec:
     recorded = metadata.get("env")
-    if env is None:
-        if recorded is None:
-            raise UserError(f"{path}: no 'metadata/env'; accepted: naming the environment, as in local:hopper:{path}")
-        if not isinstance(recorded, str) or not (recorded in ENVIRONMENTS or recorded.startswith(GYMNASIUM)):
-            accepted = f"{', '.join(ENVIRONMENTS)}, {GYMNASIUM}ID"  # no plugin: a file must not choose what is imported
-            raise UserError(f"{path}: 'metadata/env' is {recorded!r}; accepted: {accepted}")
-        return find_spec(recorded)
-    if isinstance(recorded, str) and recorded in ENVIRONMENTS and recorded != env:
-        raise UserError(f"{path}: 'metadata/env' is {recorded!r}, not {env!r}; accepted: a file made for {env}")
-    return find_spec(env)
+    if env is not None:
+        if isinstance(recorded, str) and recorded in ENVIRONMENTS and recorded != env:
+            raise UserError(f"{path}: 'metadata/env' is {recorded!r}, not {env!r}; accepted: a file made for {env}")
+        return find_spec(env)
+    if recorded is None:
+        raise UserError(f"{path}: no 'metadata/env'; accepted: naming the environment, as in local:hopper:{path}")
+    if not isinstance(recorded, str) or not (recorded in ENVIRONMENTS or recorded.startswith(GYMNASIUM)):
+        accepted = f"{', '.join(ENVIRONMENTS)}, {GYMNASIUM}ID"  # no plugin: a file must not choose what is imported
+        raise UserError(f"{path}: 'metadata/env' is {recorded!r}; accepted: {accepted}")
+    return find_spec(recorded)
 
 
 def _read_metadata(file: h5py.File, path: Path) -> dict[str, MetadataValue]:
     """Read the scalars and vectors directly under metadata/; D4RL's copies of its policy (groups) are left out."""
-    metadata: dict[str, MetadataValue] = {}
     group = file.get("metadata", {})
     if isinstance(group, h5py.Dataset):
         raise UserError(f"{path}: 'metadata' is an array; accepted: a group of named values")
+    metadata: dict[str, MetadataValue] = {}
     for key, entry in group.items():
         if isinstance(entry, h5py.Dataset) and entry.shape is not None and entry.ndim <= 1:
             value = entry[()]
-            if isinstance(value, bytes):
-                metadata[key] = value.decode("utf-8", "replace")
-            elif isinstance(value, np.generic):
-                metadata[key] = value.item()
-            else:
-                metadata[key] = value
+            text = isinstance(value, bytes)
+            metadata[key] = value.decode("utf-8", "replace") if text else value if entry.ndim else value.item()
     return metadata
 
 
 def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.ndarray | None:
-    """Read one checked array in the dtype of `Dataset`, or None for an optional key that is missing."""
-    key = _KEYS[name]
+    """Read one array in the dtype of `Dataset`, or None for an optional key that is missing."""
+    key, required = _KEYS[name], list(_KEYS)[:5]
     if name in ("qpos", "qvel") and spec.state_dim is None:
         return None
     entry = file.get(key)
+    if entry is None and name not in required:
+        return None
     if not isinstance(entry, h5py.Dataset) or entry.shape is None:
-        if entry is None and key not in REQUIRED:
-            return None
-        raise UserError(f"{path}: no array {key!r}; accepted: the D4RL v2 schema ({', '.join(REQUIRED)})")
-
-    width = {"obs": spec.obs_dim, "next_obs": spec.obs_dim, "action": spec.action_dim}
-    width |= {} if spec.state_dim is None else {"qpos": spec.state_dim, "qvel": spec.state_dim}
-    expected = f"[rows, {width[name]}]" if name in width else "[rows]"
-    if entry.ndim != 1 + (name in width) or (name in width and entry.shape[1] != width[name]):
-        raise UserError(f"{path}: {key!r} has shape {list(entry.shape)}; accepted: {expected} for {spec.name}")
+        schema = ", ".join(_KEYS[other] for other in required)
+        raise UserError(f"{path}: no array {key!r}; accepted: the D4RL v2 schema ({schema})")
     is_flag = name in ("terminated", "truncated")
     if entry.dtype.kind != ("b" if is_flag else "f"):
         raise UserError(f"{path}: {key!r} has dtype {entry.dtype}; accepted: {'bool' if is_flag else 'float32 or 64'}")
-    if len(entry) == 0:
-        raise UserError(f"{path}: {key!r} has no rows; accepted: at least one")
-
-    # HDF5 converts while it reads; minima and maxima show what must not be. So no array is held twice, nor a mask of it
-    values = np.empty(entry.shape, bool if is_flag else np.float64 if name in ("qpos", "qvel") else np.float32)
-    entry.read_direct(values)
-    if is_flag:
-        return values
-    lowest, highest = float(values.min()), float(values.max())
-    if not (np.isfinite(lowest) and np.isfinite(highest)):
-        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
-        raise UserError(f"{path}: {key!r} is NaN or infinite, first in row {row}; accepted: finite numbers")
-    if name == "action":
-        bound = np.float32(spec.action_high * (1 + ACTION_TOLERANCE))
-        if max(-lowest, highest) > bound:
-            row = int(np.flatnonzero((np.abs(values) > bound).any(axis=1))[0])
-            worst = float(values[row][np.abs(values[row]).argmax()])
-            limit = f"[-{spec.action_high:g}, {spec.action_high:g}]"
-            raise UserError(f"{path}: 'actions' has {worst:g}, first in row {row}; accepted: {limit} for {spec.name}")
-    return values
-
-
-assert set(_KEYS) == {f.name for f in fields(Dataset)} - {"env", "metadata"}
+    dtype = bool if is_flag else np.float64 if name in ("qpos", "qvel") else np.float32
+    return np.asarray(entry.astype(dtype)[()])  # HDF5 converts while it reads: no array is held twice

@@ -64,20 +64,17 @@ def resolve(text: str) -> DatasetId:
 
 def _local(text: str, rest: str) -> DatasetId:
     first, colon, path = rest.partition(":")
-    second, another_colon, path_behind = path.partition(":")
+    second, another_colon, behind = path.partition(":")
     env = first if colon and first in ENVIRONMENTS else None
     if env is None:
-        path = rest
-        two_parts = f"{first}:{second}"
+        path, two_parts = rest, f"{first}:{second}"
         if another_colon and (two_parts.startswith(GYMNASIUM) or is_plugin(two_parts)):
-            env, path = find_spec(two_parts).name, path_behind
-    if not path:
-        raise UserError(f"{text!r} names no file; accepted: local:PATH, local:ENV:PATH")
+            env, path = find_spec(two_parts).name, behind
     file = Path(os.path.expanduser(path))  # Path's own would raise for an unknown user's home
     close = difflib.get_close_matches(first, ENVIRONMENTS, n=1) if colon and env is None else []
-    if close and not file.exists():
-        hint = f"did you mean 'local:{close[0]}:{rest.partition(':')[2]}'?"
-        raise UserError(f"{text!r} names no environment; {hint} accepted: local:PATH, local:ENV:PATH")
+    if not path or (close and not file.exists()):
+        hint = f"did you mean 'local:{close[0]}:{rest.partition(':')[2]}'? " if close else ""
+        raise UserError(f"{text!r} names no file; {hint}accepted: local:PATH, local:ENV:PATH")
     return DatasetId(text, "local", env, None, file)
 
 

@@ -16,7 +16,6 @@ import functools
 import hashlib
 import itertools
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import numpy as np
 import torch
 
 from moore.base.errors import UserError
-from moore.base.machine import copied_commit
+from moore.base.machine import commit
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
 from moore.data.collect import (
     Policy,
@@ -103,7 +102,9 @@ def make_self_dataset(
         num_sims = min(NUM_SIMS, -(-rows // spec.max_episode_steps))
         *env_seeds, policy_seed = np.random.SeedSequence([seed, index]).generate_state(num_sims + 1).tolist()
         sims = make_env(env, env_seeds, physics)
-        report = functools.partial(_report, progress, made, transitions) if progress else None
+        report = (
+            functools.partial(lambda before, rows: progress(before + rows, transitions), made) if progress else None
+        )
         if snapshot is not None and behaviours is not None:
             actor = actor_network(spec, behaviours.hidden)
             policy = gaussian_policy(actor, behaviours.params[snapshot], policy_seed)
@@ -133,13 +134,23 @@ def make_self_dataset(
         "command": command,
         "recipe_version": RECIPE_VERSION,
         "recipe_hash": recipe_hash(env, quality, transitions, seed, physics, behaviours_dir),
-        "git_commit": _git_commit(),
+        "git_commit": commit(),
         "mujoco_version": mujoco.__version__,
         "torch_version": str(torch.__version__),
         "numpy_version": np.__version__,
     }
-    if behaviours is not None:
-        metadata |= _behaviour_metadata(behaviours, segments)
+    if behaviours is not None:  # which policies made the rows, in order; uniform exploration is not among them
+        used = [snapshot for snapshot, _ in segments if snapshot is not None]
+        metadata |= {
+            "behaviour_sha256": behaviours.sha256,
+            "behaviour_git_commit": str(behaviours.provenance["git_commit"]),
+            "behaviour_physics": behaviours.physics,
+            "behaviour_env_steps": behaviours.env_steps[used],
+            "behaviour_returns": behaviours.returns[used],
+            "behaviour_scores": behaviours.scores[used],
+            "behaviour_rows": np.array([rows for snapshot, rows in segments if snapshot is not None]),
+            "random_rows": sum(rows for snapshot, rows in segments if snapshot is None),
+        }
     return Dataset(env=env, metadata=metadata, **join(parts))
 
 
@@ -147,10 +158,9 @@ def recipe_segments(quality: str, behaviours: Behaviours | None, transitions: in
     """Tell who makes which rows, in order; their numbers sum to `transitions`. `behaviours`: see `_check_arguments`."""
     if behaviours is None:
         return [(None, transitions)]
-    if quality == "medium":
-        return [(behaviours.medium, transitions)]
-    if quality == "expert":
-        return [(behaviours.expert, transitions)]
+    acting = {"medium": behaviours.medium, "expert": behaviours.expert}
+    if quality in acting:
+        return [(acting[quality], transitions)]
     if quality == "medium-expert":
         half = transitions // 2
         return [(behaviours.medium, half), (behaviours.expert, transitions - half)]
@@ -178,14 +188,9 @@ def replay_segments(behaviours: Behaviours, last: int, transitions: int) -> list
 
 
 def whole_episodes(rows: Rows) -> Rows:
-    """Keep the rows up to the last episode end, which is what D4RL's stitch_dataset.py keeps of its first file.
-
-    Raises ValueError where no episode ends.
-    """
-    ends = np.flatnonzero(rows["terminated"] | rows["truncated"])
-    if len(ends) == 0:
-        raise ValueError(f"no episode ends in {len(rows['obs'])} rows")
-    return {name: values[: ends[-1] + 1] for name, values in rows.items()}
+    """Keep the rows up to the last episode end, which is what D4RL's stitch_dataset.py keeps of its first file."""
+    last = np.flatnonzero(rows["terminated"] | rows["truncated"])[-1]
+    return {name: values[: last + 1] for name, values in rows.items()}
 
 
 def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: Callable[[int], None] | None) -> Rows:
@@ -231,37 +236,3 @@ def _check_arguments(
     if quality == "medium-expert" and transitions < shortest:
         raise UserError(f"transitions is {transitions}; accepted: {shortest} or more for self:{env}-medium-expert")
     return behaviours
-
-
-def _behaviour_metadata(behaviours: Behaviours, segments: list[Segment]) -> dict[str, MetadataValue]:
-    """Record which policies made the rows, in order; uniform exploration is not among them."""
-    used = [snapshot for snapshot, _ in segments if snapshot is not None]
-    return {
-        "behaviour_sha256": behaviours.sha256,
-        "behaviour_git_commit": str(behaviours.provenance["git_commit"]),
-        "behaviour_physics": behaviours.physics,
-        "behaviour_env_steps": behaviours.env_steps[used],
-        "behaviour_returns": behaviours.returns[used],
-        "behaviour_scores": behaviours.scores[used],
-        "behaviour_rows": np.array([rows for snapshot, rows in segments if snapshot is not None]),
-        "random_rows": sum(rows for snapshot, rows in segments if snapshot is None),
-    }
-
-
-def _report(progress: Progress, made: int, transitions: int, rows: int) -> None:
-    progress(made + rows, transitions)
-
-
-@functools.cache
-def _git_commit() -> str:
-    """Name the commit of the checkout that this file is tracked in or was copied from; "unknown" without git."""
-    copied = copied_commit()
-    if copied is not None:
-        return copied
-    git = ("git", "-C", str(Path(__file__).parent))
-    try:
-        subprocess.run((*git, "ls-files", "--error-unmatch", Path(__file__).name), capture_output=True, check=True)
-        head = subprocess.run((*git, "rev-parse", "HEAD"), capture_output=True, check=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.stdout.strip()

@@ -24,7 +24,7 @@ from gymnasium.envs.registration import EnvSpec as GymSpec
 from moore.base.errors import UserError
 from moore.data.collect import Rows, join
 from moore.data.d4rl import file_sha256
-from moore.data.hdf5 import ACTION_TOLERANCE, Dataset, MetadataValue, read_dataset, write_dataset
+from moore.data.hdf5 import Dataset, MetadataValue, check_arrays, read_dataset, write_dataset
 from moore.data.make import Progress
 from moore.envs.env_spec import EnvSpec
 from moore.envs.spec import ENVIRONMENTS
@@ -50,14 +50,16 @@ def load_minari(text: str, data_dir: Path, progress: Progress | None = None) -> 
     that is not one of ours, NaN or infinite numbers and actions out of bounds.
     """
     folder = store_entry(text)
-    digest = _content_hash(text, folder)
+    lines = [f"{text} {CONVERSION_VERSION}"]
+    for file in sorted(file for file in (folder / "data").rglob("*") if file.is_file()):
+        lines.append(f"{file.relative_to(folder).as_posix()} {file_sha256(file)}")
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     path = data_dir / f"minari-{_name(text).replace('/', '-')}-{digest[:16]}.hdf5"
     if not path.is_file():
-        write_dataset(path, _convert(text, folder, digest, progress))
-    dataset = read_dataset(path)
-    if dataset.metadata.get("source_sha256") != digest:
-        raise UserError(f"{path}: 'metadata/source_sha256' does not fit the file name; delete the file to remake it")
-    return dataset
+        dataset = _convert(text, folder, digest, progress)
+        check_arrays(text, dataset)
+        write_dataset(path, dataset)
+    return read_dataset(path)
 
 
 def download(text: str) -> tuple[Path, bool]:
@@ -71,15 +73,10 @@ def download(text: str) -> tuple[Path, bool]:
     if not present:
         try:
             minari.download_dataset(_name(text))
-        except ImportError as error:
-            raise UserError(
-                f"{text}: Minari's downloader needs more packages ({reason(error)}); accepted: installing them with"
-                " pip install 'minari[hf]'"
-            ) from None
         except Exception as error:  # each transport has errors of its own, in packages that may not be installed
             raise UserError(
-                f"{text}: cannot be downloaded ({reason(error)}); accepted: an id that Minari's server has, and a"
-                " network that reaches it"
+                f"{text}: cannot be downloaded ({reason(error)}); accepted: an id that Minari's server has, a network"
+                " that reaches it, and the downloader's packages: pip install 'minari[hf]'"
             ) from None
     with _damage_is_user_error(text, folder):
         minari.load_dataset(_name(text))
@@ -133,15 +130,6 @@ def _name(text: str) -> str:
     return text.removeprefix("minari:")
 
 
-def _content_hash(text: str, folder: Path) -> str:
-    """Sha256 (hex) of the dataset's files in the store, and of the way they are converted."""
-    lines = [f"{text} {CONVERSION_VERSION}"]
-    with _damage_is_user_error(text, folder):
-        for path in sorted(path for path in (folder / "data").rglob("*") if path.is_file()):
-            lines.append(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
 def _convert(text: str, folder: Path, digest: str, progress: Progress | None) -> Dataset:
     parts: list[Rows] = []
     rows = 0
@@ -149,36 +137,23 @@ def _convert(text: str, folder: Path, digest: str, progress: Progress | None) ->
         source = import_minari(text).load_dataset(_name(text))
         spec = _environment(text, source)
         for episode in source.iterate_episodes():
-            part = _episode_rows(text, spec, episode)
-            parts.append(part)
-            rows += len(part["obs"])
+            parts.append(_episode_rows(spec, episode))
+            rows += len(parts[-1]["obs"])
             if progress is not None:
                 progress(rows, source.total_steps)
         if rows != source.total_steps or rows == 0:
             raise ValueError(f"{rows} steps in its episodes, {source.total_steps} in its metadata")
-        metadata = _metadata(text, source, spec, digest)
+        gym_id, recorded = source.env_spec.id, source.storage.metadata
+        metadata: dict[str, MetadataValue] = {"env": spec.name, "gym_id": gym_id, "source": text}
+        metadata |= {"source_sha256": digest, "minari_version": source.minari_version}
+        exported = recorded.get(EXPORT_KEY, {"physics": gym_id if gym_id in OWN_PHYSICS else "gymnasium"})
+        if "physics" in exported:  # of our own exports: recorded with other dynamics than the environment's, perhaps
+            metadata["physics"] = str(exported["physics"])
+        if "algorithm_name" in recorded:
+            metadata["algorithm"] = str(recorded["algorithm_name"])
     stored = set.intersection(*(set(part) for part in parts))  # states count if every episode has them
     parts = [{key: part[key] for key in part if key in stored} for part in parts]
     return Dataset(env=spec.name, metadata=metadata, **join(parts))
-
-
-def _metadata(text: str, source: Any, spec: EnvSpec, digest: str) -> dict[str, MetadataValue]:
-    gym_id, recorded = source.env_spec.id, source.storage.metadata
-    metadata: dict[str, MetadataValue] = {
-        "env": spec.name,
-        "gym_id": gym_id,
-        "source": text,
-        "source_sha256": digest,
-        "minari_version": source.minari_version,
-    }
-    exported = recorded.get(EXPORT_KEY)
-    if exported is None:
-        metadata["physics"] = gym_id if gym_id in OWN_PHYSICS else "gymnasium"
-    elif "physics" in exported:  # recorded with other dynamics than the environment's, perhaps
-        metadata["physics"] = str(exported["physics"])
-    if "algorithm_name" in recorded:
-        metadata["algorithm"] = str(recorded["algorithm_name"])
-    return metadata
 
 
 def _environment(text: str, source: Any) -> EnvSpec:
@@ -205,52 +180,33 @@ def _environment(text: str, source: Any) -> EnvSpec:
     return spec
 
 
-def _episode_rows(text: str, spec: EnvSpec, episode: Any) -> Rows:
-    """Convert the T rows of an episode.
+def _episode_rows(spec: EnvSpec, episode: Any) -> Rows:
+    """Convert the T rows of an episode. Raises ValueError for an array of another length or kind.
 
     Gymnasium sets both flags on a fall at the time limit, which is `terminated` here. A flag before the last step ends
     an episode there; a last step without flags is where the recording was cut.
     """
-    where = f"{text}: episode {episode.id}"
     steps = len(episode.rewards)
-    obs = _checked(where, "observations", episode.observations, (steps + 1, spec.obs_dim))
-    action = _checked(where, "actions", episode.actions, (steps, spec.action_dim))
-    if (np.abs(action) > spec.action_high * (1 + ACTION_TOLERANCE)).any():
-        limit = f"[-{spec.action_high:g}, {spec.action_high:g}]"
-        raise UserError(f"{where}: 'actions' reaches {np.abs(action).max():g}; accepted: {limit} for {spec.name}")
-    terminated = _checked(where, "terminations", episode.terminations, (steps,), bool)
-    truncated = _checked(where, "truncations", episode.truncations, (steps,), bool) & ~terminated
+    terminated = np.array(episode.terminations, bool)
+    truncated = np.array(episode.truncations, bool) & ~terminated
     truncated[-1] = not terminated[-1]
-    rows: Rows = {
-        "obs": obs[:-1],
-        "action": action,
-        "reward": _checked(where, "rewards", episode.rewards, (steps,)),
-        "next_obs": obs[1:],
-        "terminated": terminated,
-        "truncated": truncated,
-    }
-    infos: dict[str, Any] = episode.infos or {}
-    width = spec.state_dim
-    assert width is not None  # all of GYM_IDS have one
-    if all(np.shape(infos.get(key, ())) == (steps + 1, width) for key in ("qpos", "qvel")):
-        for key in ("qpos", "qvel"):
-            rows[key] = _checked(where, f"infos/{key}", infos[key][:-1], (steps, width), np.float64)
-    return rows
-
-
-def _checked(where: str, key: str, values: Any, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
-    given = np.asarray(values)
-    if given.shape != shape or given.dtype.kind not in ("b" if dtype is bool else "fiu"):
-        kind = "bool" if dtype is bool else "numbers"
-        raise UserError(
-            f"{where}: {key!r} is {given.dtype} of shape {list(given.shape)}; accepted: {kind} of shape {list(shape)}"
-        )
     with np.errstate(over="ignore"):  # too large for float32: reported as infinite
-        array: np.ndarray = given.astype(dtype)
-    if not np.isfinite(array).all():
-        step = int(np.flatnonzero(~np.isfinite(array.reshape(shape[0], -1)).all(axis=1))[0])
-        raise UserError(f"{where}: {key!r} is NaN or infinite, first in step {step}; accepted: finite numbers")
-    return array
+        obs = np.asarray(episode.observations, np.float32)
+        rows = {
+            "obs": obs[:-1],
+            "action": np.asarray(episode.actions, np.float32),
+            "reward": np.asarray(episode.rewards, np.float32),
+            "next_obs": obs[1:],
+            "terminated": terminated,
+            "truncated": truncated,
+        }
+    infos: dict[str, Any] = episode.infos or {}
+    if all(np.shape(infos.get(key, ())) == (steps + 1, spec.state_dim) for key in ("qpos", "qvel")):
+        rows |= {key: np.asarray(infos[key][:-1], np.float64) for key in ("qpos", "qvel")}
+    for name, values in rows.items():
+        if len(values) != steps:
+            raise ValueError(f"episode {episode.id} has {steps} rewards, {len(values)} entries of {name}")
+    return rows
 
 
 @contextmanager
@@ -258,10 +214,9 @@ def _damage_is_user_error(text: str, folder: Path) -> Iterator[None]:
     """Turn into a UserError what Minari and its storages raise for files missing, cut short or of another version."""
     try:
         yield
-    except (
-        *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError, RuntimeError),
-        gymnasium.error.Error,
-    ) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of its readers, each with errors of its own
         raise UserError(
             f"{text}: {folder} is damaged or no dataset of a known Minari version ({reason(error)}); accepted: a"
             " complete dataset, made or downloaded again after deleting that folder"

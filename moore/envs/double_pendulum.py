@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moore.envs.env_spec import EnvSpec, ReferenceScores, finite
-from moore.envs.scalar_math import scalar_square
-from moore.envs.tasks import Fields
+from moore.envs.tasks import Fields, Task, scalar_square
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,15 +16,8 @@ POLE_LENGTH = 0.6  # m, both poles
 VELOCITY_CLIP = 10.0  # of the observations
 
 
-@dataclass(frozen=True)
-class DoublePendulum:
+class DoublePendulum(Task):
     """InvertedDoublePendulum: keep the tip of two poles on a cart above 1 m."""
-
-    xml: str = "inverted_double_pendulum.xml"
-    frame_skip: int = 5
-    reset_noise: float = 0.1
-    velocity_noise: Literal["uniform", "normal"] = "normal"
-    outputs: tuple[str, ...] = ("site_xpos", "qfrc_constraint")
 
     def observe(self, fields: Fields) -> np.ndarray:
         """Give cart position, sines and cosines of both joints, clipped velocities, force of the rail's end."""
@@ -62,7 +53,9 @@ INVERTED_DOUBLE_PENDULUM = EnvSpec(
     action_dim=1,
     action_high=1.0,
     max_episode_steps=1000,
-    task=lambda physics: DoublePendulum(),
+    task=lambda physics: DoublePendulum(
+        "inverted_double_pendulum.xml", 5, 0.1, "normal", ("site_xpos", "qfrc_constraint"), collides=False
+    ),
     terminated=terminated,
     # 0: mean of 1000 episodes of uniform actions here (standard error 0.6). 100: the return of the snapshots of the
     # project's SAC (moore/data/behaviours/inverted_double_pendulum.json) that never fell

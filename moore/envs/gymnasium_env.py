@@ -21,8 +21,8 @@ NOT_STATE = ("env", "model", "mujoco_renderer")  # attributes of an environment 
 class GymnasiumEnv(VectorEnv):
     """n environments made by `gymnasium.make(spec.gym_id)`; they give Gymnasium's numbers, bit for bit.
 
-    Actions in [-1, 1] are mapped to the Box. States cannot be set. A checkpoint holds the attributes of the environment
-    and its wrappers, pickled (those of MuJoCo include its whole mjData), random streams and time limit among them.
+    Actions in [-1, 1] are mapped to the Box. States can be neither read nor set. A checkpoint holds the
+    attributes of the environment and its wrappers, pickled, MuJoCo's whole mjData, random streams and time limit too.
     """
 
     def __init__(self, spec: EnvSpec, seeds: Sequence[int]) -> None:
@@ -40,23 +40,9 @@ class GymnasiumEnv(VectorEnv):
         symmetric = bool((high == spec.action_high).all() and (low == -spec.action_high).all())
         self._box = None if symmetric else (low, high)
 
-    @property
-    def qpos(self) -> np.ndarray:
-        """Raise UserError: not every environment of Gymnasium has positions."""
-        raise self._stateless()
-
-    @property
-    def qvel(self) -> np.ndarray:
-        """Raise UserError, as `qpos`."""
-        raise self._stateless()
-
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
-        """Raise UserError, as `qpos`."""
-        raise self._stateless()
-
     def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | None = None) -> np.ndarray:
         """Start new episodes; return obs [k, obs_dim] float64. With `seeds` the random streams start again."""
-        ids = self._ids(ids)
+        ids = self._all if ids is None else ids
         if seeds is not None:
             for i, seed in zip(ids, seeds, strict=True):
                 self._seeds[i] = int(seed)
@@ -73,7 +59,7 @@ class GymnasiumEnv(VectorEnv):
 
         At most one of the two flags is set: a fall at the time limit counts as `terminated`.
         """
-        ids = self._ids(ids)
+        ids = self._all if ids is None else ids
         action = self._in_box(self._checked(action, ids))
         steps = [self._envs[i].step(row) for i, row in zip(ids, action, strict=True)]
         obs, reward, terminated, truncated = (np.array(part) for part in list(zip(*steps, strict=True))[:4])
@@ -94,28 +80,16 @@ class GymnasiumEnv(VectorEnv):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()` of as many environments with the same id."""
-        if len(state["envs"]) != self.num_envs:
-            raise ValueError(f"saved state has {len(state['envs'])} simulations, this environment {self.num_envs}")
         for env, saved in zip(self._envs, state["envs"], strict=True):
             for layer, attributes in zip(_layers(env), pickle.loads(saved.numpy().tobytes()), strict=True):
                 vars(layer).update(attributes)
         self._seeds = list(state["seeds"])
-
-    def close(self) -> None:
-        """Release the environments."""
-        for env in self._envs:
-            env.close()
 
     def _in_box(self, action: np.ndarray) -> np.ndarray:
         if self._box is None:
             return action * self.spec.action_high  # keeps the precision of the action
         low, high = self._box
         return low + (action + 1.0) / 2.0 * (high - low)
-
-    def _stateless(self) -> UserError:
-        return UserError(
-            f"env: {self.spec.name} has no states to set; accepted: an environment with its own simulation"
-        )
 
 
 def _layers(env: Any) -> Iterator[Any]:

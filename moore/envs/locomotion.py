@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moore.envs.env_spec import EnvSpec, ReferenceScores, finite, never
-from moore.envs.tasks import Fields
+from moore.envs.tasks import Fields, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,22 +18,17 @@ if TYPE_CHECKING:
 VELOCITY_CLIP = 10.0  # of the observations of Hopper and Walker2d
 
 
-@dataclass(frozen=True)
-class Locomotion:
+@dataclass(frozen=True, kw_only=True)
+class Locomotion(Task):
     """Run forward, stay healthy, spend little control.
 
     alive_on_terminal: the step that ends an episode gets the alive bonus, too, the *-v2 rule that D4RL used.
     """
 
-    xml: str
-    frame_skip: int
-    reset_noise: float
-    velocity_noise: Literal["uniform", "normal"]
     control_cost: float
     velocity_clip: float
     healthy: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None  # None: the robot cannot fall
     alive_on_terminal: bool = False
-    outputs: tuple[str, ...] = ()
 
     def observe(self, fields: Fields) -> np.ndarray:
         """Give all positions but x, then the clipped velocities."""
@@ -62,20 +58,7 @@ def _walker2d_healthy(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
     return (z > 0.8) & (z < 2.0) & (np.abs(angle) < 1.0)
 
 
-def _hopper(physics: str) -> Locomotion:
-    alive = physics == "d4rl"
-    return Locomotion("hopper.xml", 4, 5e-3, "uniform", 1e-3, VELOCITY_CLIP, _hopper_healthy, alive_on_terminal=alive)
-
-
-def _halfcheetah(physics: str) -> Locomotion:
-    return Locomotion("half_cheetah.xml", 5, 0.1, "normal", control_cost=0.1, velocity_clip=np.inf)
-
-
-def _walker2d(physics: str) -> Locomotion:
-    # v5 gave both feet the friction 1.9; the older file has 0.9 on the right one
-    d4rl = physics == "d4rl"
-    xml = "walker2d.xml" if d4rl else "walker2d_v5.xml"
-    return Locomotion(xml, 4, 5e-3, "uniform", 1e-3, VELOCITY_CLIP, _walker2d_healthy, alive_on_terminal=d4rl)
+_faller = partial(Locomotion, control_cost=1e-3, velocity_clip=VELOCITY_CLIP)
 
 
 def hopper_terminated(next_obs: Tensor) -> Tensor:
@@ -94,50 +77,53 @@ def walker2d_terminated(next_obs: Tensor) -> Tensor:
     return ~(finite(next_obs) & (height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
 
 
+_robot = partial(
+    EnvSpec,
+    action_high=1.0,
+    max_episode_steps=1000,
+    physics=("gymnasium", "d4rl"),
+    default_transitions=250_000,
+)
 # reference scores: D4RL's infos.py (REF_MIN_SCORE, REF_MAX_SCORE), the same for versions v0 to v2: a random policy, a
 # SAC expert
-HOPPER = EnvSpec(
+HOPPER = _robot(
     name="hopper",
     gym_id="Hopper-v5",
     obs_dim=11,
     action_dim=3,
-    action_high=1.0,
-    max_episode_steps=1000,
-    physics=("gymnasium", "d4rl"),
-    task=_hopper,
+    task=lambda physics: _faller(
+        "hopper.xml", 4, 5e-3, "uniform", healthy=_hopper_healthy, alive_on_terminal=physics == "d4rl"
+    ),
     terminated=hopper_terminated,
     reference_scores=ReferenceScores(-20.272305, 3234.3),
     state_dim=6,
-    default_transitions=250_000,
     velocity_clip=VELOCITY_CLIP,
     hidden_beyond=VELOCITY_CLIP,
 )
-HALFCHEETAH = EnvSpec(
+HALFCHEETAH = _robot(
     name="halfcheetah",
     gym_id="HalfCheetah-v5",
     obs_dim=17,
     action_dim=6,
-    action_high=1.0,
-    max_episode_steps=1000,
-    physics=("gymnasium", "d4rl"),
-    task=_halfcheetah,
+    task=lambda _: Locomotion("half_cheetah.xml", 5, 0.1, "normal", control_cost=0.1, velocity_clip=np.inf),
     terminated=never,
     reference_scores=ReferenceScores(-280.178953, 12135.0),
     state_dim=9,
-    default_transitions=250_000,
 )
-WALKER2D = EnvSpec(
+WALKER2D = _robot(
     name="walker2d",
     gym_id="Walker2d-v5",
     obs_dim=17,
     action_dim=6,
-    action_high=1.0,
-    max_episode_steps=1000,
-    physics=("gymnasium", "d4rl"),
-    task=_walker2d,
+    task=lambda physics: _faller(
+        # v5 gave both feet the friction 1.9; the older file has 0.9 on the right one
+        "walker2d.xml" if physics == "d4rl" else "walker2d_v5.xml",
+        *(4, 5e-3, "uniform"),
+        healthy=_walker2d_healthy,
+        alive_on_terminal=physics == "d4rl",
+    ),
     terminated=walker2d_terminated,
     reference_scores=ReferenceScores(1.629008, 4592.3),
     state_dim=9,
-    default_transitions=250_000,
     velocity_clip=VELOCITY_CLIP,
 )

@@ -19,10 +19,10 @@ class MujocoSimulator:
         disable_log_file()
         self.task = task
         model = build_model(task.xml, legacy)
-        skip_what_cannot_happen(model)
+        skip_what_cannot_happen(model, task.collides)
         self._batch = mujoco.batch.Batch(model, num_sims, nthread=torch.get_num_threads())
         self._dt = model.opt.timestep * self.task.frame_skip
-        self._init_qpos, self._init_qvel = model.qpos0.copy(), np.zeros(model.nv)
+        self._init_qpos, self._num_velocities = model.qpos0.copy(), model.nv
         self.qpos, self.qvel = self._batch.bind("qpos"), self._batch.bind("qvel")  # live views of the state rows
         self._ctrl = self._batch.bind("ctrl")
         self._outputs = {name: self._batch.bind(name) for name in self.task.outputs}
@@ -32,8 +32,8 @@ class MujocoSimulator:
         noise = self.task.reset_noise
         qpos = self._init_qpos + rng.uniform(-noise, noise, size=self._init_qpos.shape)
         if self.task.velocity_noise == "uniform":
-            return qpos, self._init_qvel + rng.uniform(-noise, noise, size=self._init_qvel.shape)
-        return qpos, self._init_qvel + noise * rng.standard_normal(self._init_qvel.shape)
+            return qpos, rng.uniform(-noise, noise, size=self._num_velocities)
+        return qpos, noise * rng.standard_normal(self._num_velocities)
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Put `ids` at rest-of-state defaults with these positions and velocities; return obs [k, obs_dim]."""
@@ -58,8 +58,6 @@ class MujocoSimulator:
 
     def load_state(self, state: np.ndarray) -> None:
         """Continue from `state`, bit for bit."""
-        if state.shape != self._batch.state.shape:
-            raise ValueError(f"saved state is {state.shape}, this simulator has {self._batch.state.shape}")
         self._batch.state[...] = state
 
     def _fields(self, ids: np.ndarray) -> Fields:

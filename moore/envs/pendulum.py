@@ -3,7 +3,7 @@
 import numpy as np
 
 from moore.envs.env_spec import EnvSpec, ReferenceScores, never
-from moore.envs.scalar_math import scalar_square
+from moore.envs.tasks import scalar_square
 
 GRAVITY, MASS, LENGTH = 10.0, 1.0, 1.0  # m/s², kg, m
 TIME_STEP = 0.05  # s
@@ -47,8 +47,6 @@ class PendulumSimulator:
 
     def load_state(self, state: np.ndarray) -> None:
         """Continue from `state`, bit for bit."""
-        if state.shape != (len(self.qpos), 2):
-            raise ValueError(f"saved state is {state.shape}, this simulator has {(len(self.qpos), 2)}")
         self.qpos[...] = state[:, :1]
         self.qvel[...] = state[:, 1:]
 

@@ -11,7 +11,6 @@ The D4RL datasets were made with an old MuJoCo. The same XML moves differently t
 """
 
 import xml.etree.ElementTree as ElementTree
-from itertools import combinations
 from pathlib import Path
 
 import gymnasium
@@ -34,7 +33,7 @@ def build_model(xml_name: str, legacy: bool) -> mujoco.MjModel:
     if legacy:
         legacy_masses(model)
         if np.any(model.geom_margin):
-            model.geom_margin[_floor(model)] = 0.0
+            model.geom_margin[model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE] = 0.0
         model.opt.tolerance = LEGACY_SOLVER_TOLERANCE
     if total_mass is not None:
         mujoco.mj_setTotalmass(model, float(total_mass))
@@ -45,38 +44,16 @@ def build_model(xml_name: str, legacy: bool) -> mujoco.MjModel:
     return model
 
 
-def skip_what_cannot_happen(model: mujoco.MjModel) -> None:
+def skip_what_cannot_happen(model: mujoco.MjModel, collides: bool) -> None:
     """Turn off (in place) what costs time in every step and changes no bit of any.
 
     The search for contacts, where no two geoms can meet: a fifth of a step of the double pendulum. The search for
     islands, groups of kinematic trees that constraints join, where there is one tree: a twentieth of all steps.
     """
-    if not can_collide(model):
+    if not collides:
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
     if model.ntree == 1:
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND
-
-
-def can_collide(model: mujoco.MjModel) -> bool:
-    """Whether any two geoms can make a contact, by MuJoCo's rules ("Collision detection: selection" in its manual).
-
-    A pair named in the model always can. Of the others one contype must share a bit with the other's conaffinity;
-    bodies welded to each other never meet, nor a body its parent, unless that is the world or the rule is off, nor
-    bodies named as excluded. Flexible bodies count as colliding.
-    """
-    if model.npair or model.nflex:
-        return True
-    keep_parents = bool(model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_FILTERPARENT)
-    weld, excluded = model.body_weldid, set(model.exclude_signature.tolist())
-    weld_parent = weld[model.body_parentid[weld]]
-    for one, other in combinations(range(model.ngeom), 2):
-        a, b = sorted((model.geom_bodyid[one], model.geom_bodyid[other]))
-        meet = model.geom_contype[one] & model.geom_conaffinity[other]
-        meet |= model.geom_contype[other] & model.geom_conaffinity[one]
-        related = weld[a] and weld[b] and (weld[a] == weld_parent[b] or weld[b] == weld_parent[a])
-        if meet and weld[a] != weld[b] and (keep_parents or not related) and (int(a) << 16) + int(b) not in excluded:
-            return True
-    return False
 
 
 def legacy_masses(model: mujoco.MjModel) -> None:
@@ -122,7 +99,3 @@ def disable_log_file() -> None:
     config = mujoco.MjLogConfig.get()
     config.logto_file = False
     config.set()
-
-
-def _floor(model: mujoco.MjModel) -> int:
-    return int(np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE)[0])

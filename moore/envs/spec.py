@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moore.base import plugins
 from moore.base.errors import UserError
@@ -47,6 +47,7 @@ def find_spec(name: str) -> EnvSpec:
     )
 
 
+@functools.cache
 def gymnasium_spec(
     gym_id: str,
     *,
@@ -58,12 +59,6 @@ def gymnasium_spec(
     terminated: next_obs [..., obs_dim] -> bool [...], needed by methods with a model. reference_scores: the returns
     that get the scores 0 and 100; without them scores are raw returns. Raises UserError for another environment.
     """
-    scores = None if reference_scores is None else ReferenceScores(*reference_scores)
-    return dataclasses.replace(_gymnasium_spec(gym_id), terminated=terminated, reference_scores=scores)
-
-
-@functools.cache
-def _gymnasium_spec(gym_id: str) -> EnvSpec:
     import gymnasium  # here, as nothing else needs it this early
 
     from moore.envs.physics import disable_log_file
@@ -89,20 +84,18 @@ def _gymnasium_spec(gym_id: str) -> EnvSpec:
         raise accepted(f"its actions are {action}")
     if limit is None:
         raise accepted("it has no max_episode_steps")
+    high = float(action.high[0])
+    symmetric = (action.high == high).all() and (action.low == -high).all()
     return EnvSpec(
         name=f"{GYMNASIUM}{gym_id}",
         gym_id=gym_id,
         obs_dim=obs.shape[0],
         action_dim=action.shape[0],
-        action_high=_bound(action),
+        action_high=high if symmetric else 1.0,  # then files hold actions in [-1, 1]
         max_episode_steps=limit,
+        terminated=terminated,
+        reference_scores=None if reference_scores is None else ReferenceScores(*reference_scores),
     )
-
-
-def _bound(action: Any) -> float:
-    """Return the bound of a Box [-b, b] in every direction, else 1: then files hold actions in [-1, 1]."""
-    high = float(action.high[0])
-    return high if (action.high == high).all() and (action.low == -high).all() else 1.0
 
 
 def check_physics(spec: EnvSpec, physics: str) -> None:

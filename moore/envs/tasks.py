@@ -6,7 +6,9 @@ last bit. Row i of every array belongs to simulation i.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,22 +16,26 @@ Fields = dict[str, np.ndarray]
 """MuJoCo data fields by name, each [k, ...]: "qpos", "qvel" and the task's `outputs`."""
 
 
-class Task(Protocol):
-    """What the MuJoCo simulator needs to know about a task."""
+@dataclass(frozen=True)
+class Task(ABC):
+    """What the MuJoCo simulator needs to know about a task; collides: whether any two of its geoms can meet."""
 
-    @property
-    def xml(self) -> str: ...
-    @property
-    def frame_skip(self) -> int: ...
-    @property
-    def reset_noise(self) -> float: ...
-    @property
-    def velocity_noise(self) -> Literal["uniform", "normal"]: ...
-    @property
-    def outputs(self) -> tuple[str, ...]: ...
+    xml: str
+    frame_skip: int
+    reset_noise: float
+    velocity_noise: Literal["uniform", "normal"]
+    outputs: tuple[str, ...] = ()
+    collides: bool = True
 
+    @abstractmethod
     def observe(self, fields: Fields) -> np.ndarray:
         """Compute obs [k, obs_dim] float64."""
 
+    @abstractmethod
     def outcome(self, x_before: np.ndarray, fields: Fields, action: np.ndarray, dt: float) -> tuple[np.ndarray, ...]:
         """Compute reward [k] float64 and terminated [k] of a step of `dt` seconds from x = `x_before` [k]."""
+
+
+def scalar_square(values: np.ndarray) -> np.ndarray:
+    """values² [k], each by the C library's `pow`; NumPy squares whole arrays by multiplying, at times one bit apart."""
+    return np.array([value**2 for value in values], dtype=values.dtype)

@@ -29,7 +29,7 @@ from moore.algorithm.replay import RealBuffer
 from moore.base.errors import UserError
 from moore.base.lock import locked
 from moore.base.strict import Count, NonNegativeInt, dotted, validate
-from moore.data.behaviours import BEHAVIOURS_DIR, kept_snapshots, save_behaviours
+from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, kept_snapshots, save_behaviours
 from moore.data.scores import normalized_score
 from moore.envs.spec import check_physics, find_spec
 from moore.envs.vector_env import make_env
@@ -181,8 +181,9 @@ class BehaviourTraining(State):
         if self.expert is not None:
             provenance["expert"] = kept.index(self.expert)
         params = np.stack([ladder["params"][i].numpy() for i in kept])
-        steps, returns, scores = ([ladder[key][i] for i in kept] for key in ("env_steps", "return", "score"))
-        save_behaviours(config.env, params, config.sac.hidden, steps, returns, scores, provenance, config.out)
+        steps, returns, scores = (np.array([ladder[key][i] for i in kept]) for key in ("env_steps", "return", "score"))
+        hidden = config.sac.hidden
+        save_behaviours(Behaviours(config.env, params, hidden, steps, returns, scores, provenance), config.out)
 
 
 def train(config: BehaviourConfig, stop: StopRequest | None = None) -> BehaviourTraining:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from moore.base.machine import copied_commit
+from moore.base.machine import answer, commit
 
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
 
@@ -26,30 +25,12 @@ def environment_facts() -> dict[str, Any]:
         ]
         cpu = models[0] if models else cpu
     facts: dict[str, Any] = {
-        "git_commit": _commit(),
+        "git_commit": commit(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "machine": f"{cpu}, {os.cpu_count()} cores",
         "host": platform.node(),
     }
     if torch.cuda.is_available():
-        drivers = _answer("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").splitlines()
+        drivers = answer("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").splitlines()
         facts["gpu"] = {"name": torch.cuda.get_device_name(), "driver": drivers[0] if drivers else "unknown"}
     return facts
-
-
-def _commit() -> str:
-    """Return the commit of this code, with "-dirty" if it has changes; "unknown" if neither a copy nor git says."""
-    copied = copied_commit()
-    if copied is not None:
-        return copied
-    commit = _answer("git", "rev-parse", "HEAD") or "unknown"
-    return commit + ("-dirty" if _answer("git", "status", "--porcelain", "--untracked-files=no") else "")
-
-
-def _answer(*command: str) -> str:
-    """Return what a program prints; nothing where it fails or this machine does not have it."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    except FileNotFoundError:
-        return ""
-    return "" if done.returncode else done.stdout.strip()

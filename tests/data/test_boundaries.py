@@ -10,16 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from moore.base.errors import UserError
-from moore.data.check import broken_rows, check_dataset, episode_bounds, long_episodes
-from moore.data.describe import describe_dataset
-from moore.data.hdf5 import Dataset
+from moore.data.check import broken_rows, episode_bounds, long_episodes
+from moore.data.describe import whole_returns
+from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.transitions import to_transitions
 from moore.envs.spec import ENVIRONMENTS
+from tests.support.datasets import BOTH, NONE, TERMINAL, TIMEOUT, Flags, laid_out
 
-Flags = list[tuple[bool, bool]]
-"""(terminated, truncated) of every row."""
-
-NONE, TERMINAL, TIMEOUT, BOTH = (False, False), (True, False), (False, True), (True, True)
 LAYOUTS = st.lists(st.sampled_from([NONE, NONE, NONE, TERMINAL, TIMEOUT, BOTH]), min_size=1, max_size=30)
 EDGES: dict[str, Flags] = {
     "one row": [NONE],
@@ -51,25 +48,6 @@ def every_edge(**others: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-def laid_out(flags: Flags) -> Dataset:
-    """Row i observes (its episode's number, its step in the episode, i), and next the following step of the episode."""
-    obs: list[tuple[int, int, int]] = []
-    episode, step = 0, 0
-    for row, ends in enumerate(flags):
-        obs.append((episode, step, row))
-        episode, step = (episode + 1, 0) if any(ends) else (episode, step + 1)
-    rows = len(flags)
-    return Dataset(
-        env="pendulum",
-        obs=np.array(obs, np.float32),
-        action=np.linspace(-2, 2, rows, dtype=np.float32)[:, None],
-        reward=1.0 + np.arange(rows, dtype=np.float32) ** 2,
-        terminated=np.array([terminated for terminated, _ in flags]),
-        truncated=np.array([truncated for _, truncated in flags]),
-        next_obs=np.array([(episode, step + 1, row + 1) for episode, step, row in obs], np.float32),
-    )
-
-
 def literal_transitions(dataset: Dataset, keep_timeouts: bool) -> list[tuple[list[float], list[float], float, bool]]:
     """(obs, next_obs, reward, terminated) by the words of the two rules, row by row."""
     kept = []
@@ -90,33 +68,20 @@ def literal_transitions(dataset: Dataset, keep_timeouts: bool) -> list[tuple[lis
 @every_edge(keep_timeouts=False)
 @every_edge(keep_timeouts=True)
 def test_transitions_equal_the_literal_rules(flags: Flags, keep_timeouts: bool) -> None:
-    dataset = laid_out(flags)
+    dataset, untouched = laid_out(flags), laid_out(flags)
     expected = literal_transitions(dataset, keep_timeouts)
     if not expected:
         with pytest.raises(UserError, match="no transition in"):
             to_transitions(dataset, keep_timeouts)
         return
     made = to_transitions(dataset, keep_timeouts)
+    assert dataset_hash(dataset) == dataset_hash(untouched)  # the arrays may be views of the file's
     columns = (made.obs, made.next_obs, made.reward, made.terminated)
     assert [tuple(column[i].tolist() for column in columns) for i in range(len(made))] == expected
     # whatever the rule: what bootstraps continues its own episode, one step on
     for obs, next_obs, terminated in zip(made.obs, made.next_obs, made.terminated, strict=True):
         if not terminated:
             assert (next_obs[0], next_obs[1]) == (obs[0], obs[1] + 1)
-
-
-@settings(max_examples=100, deadline=None)
-@given(flags=LAYOUTS, keep_timeouts=st.booleans())
-def test_reading_transitions_changes_nothing(flags: Flags, keep_timeouts: bool) -> None:
-    """The arrays may be views of the file's: whoever reads first must leave them as they were."""
-    dataset, untouched = laid_out(flags), laid_out(flags)
-    try:
-        to_transitions(dataset, keep_timeouts)
-    except UserError:
-        assert not keep_timeouts
-    for name, values in vars(untouched).items():
-        if isinstance(values, np.ndarray):
-            np.testing.assert_array_equal(getattr(dataset, name), values, err_msg=name)
 
 
 def literal_episodes(flags: Flags) -> list[list[int]]:
@@ -140,7 +105,7 @@ def test_bounds_equal_a_loop(flags: Flags) -> None:
 @settings(max_examples=100, deadline=None)
 @given(flags=LAYOUTS, limit=st.integers(1, 4))
 @example(flags=[NONE, TIMEOUT, NONE, NONE, TIMEOUT, NONE], limit=2)
-def test_description_equals_a_loop(flags: Flags, limit: int) -> None:
+def test_whole_episodes_equal_a_loop(flags: Flags, limit: int) -> None:
     """Whole episodes terminated or reached the limit; the others were cut, and their returns do not count."""
     dataset = laid_out(flags)
     whole = []
@@ -150,17 +115,8 @@ def test_description_equals_a_loop(flags: Flags, limit: int) -> None:
             whole.append(sum(float(dataset.reward[row]) for row in rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ENVIRONMENTS, "pendulum", replace(ENVIRONMENTS["pendulum"], max_episode_steps=limit))
-        facts = describe_dataset(dataset)
-        long = [rows[0] for rows in literal_episodes(flags) if len(rows) > limit]
-        assert long_episodes(dataset).tolist() == long
-    assert facts.episodes == len(whole)
-    assert facts.cut_episodes == len(literal_episodes(flags)) - len(whole)
-    assert (facts.terminated, facts.truncated) == (sum(a for a, _ in flags), sum(b for _, b in flags))
-    expected = [np.mean(whole), np.min(whole), np.max(whole)] if whole else [np.nan] * 3
-    np.testing.assert_allclose([facts.return_mean, facts.return_min, facts.return_max], expected, rtol=1e-6)
-    std = np.std(whole, ddof=1) if len(whole) > 1 else np.nan
-    np.testing.assert_allclose(facts.return_std, std, rtol=1e-6, atol=1e-6)
-    assert facts.broken_rows == 0
+        np.testing.assert_allclose(whole_returns(dataset), whole, rtol=1e-6)
+        assert long_episodes(dataset).tolist() == [rows[0] for rows in literal_episodes(flags) if len(rows) > limit]
 
 
 @settings(max_examples=100, deadline=None)
@@ -175,15 +131,6 @@ def test_broken_rows_are_those_inside_episodes(flags: Flags, spoilt: set[int]) -
     assert found is not None
     assert found.tolist() == [row for row in rows if row < len(flags) - 1 and not any(flags[row])]
     assert broken_rows(replace(dataset, next_obs=None)) is None
-
-
-@pytest.mark.parametrize("edge", EDGES)
-def test_check_names_rows_with_both_flags(edge: str) -> None:
-    """The reader takes such rows, and both rules are right about them; the format has one flag in a row."""
-    both = [row for row, flags in enumerate(EDGES[edge]) if flags == BOTH]
-    (found,) = [fault for fault in check_dataset(laid_out(EDGES[edge])).faults if "not both" in fault] or [""]
-    assert found.endswith(f"not so in {len(both)} rows, first in row {both[0]}" if both else "")
-    assert bool(found) == bool(both)
 
 
 @settings(max_examples=150, deadline=None)

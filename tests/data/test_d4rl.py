@@ -4,10 +4,10 @@ import ast
 import hashlib
 import importlib
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from unittest.mock import patch
@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moore.base.errors import UserError
-from moore.data.d4rl import FILES, PublishedFile, d4rl_path, expected_path, file_url
+from moore.data.d4rl import FILES, PublishedFile, expected_path
+from moore.data.download import file_url
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
 from moore.data.load import load_dataset
 from moore.data.scores import normalized_score
@@ -27,6 +28,7 @@ from moore.data.transitions import to_transitions
 from moore.envs.spec import ENVIRONMENTS
 from moore.run.local import check_datasets
 from moore.studies.study import ABLATIONS_DIR, load_study
+from tests.support.datasets import BOTH, NONE, TERMINAL, TIMEOUT, Flags, random_dataset
 
 HOPPER, WALKER = "d4rl:hopper-medium-v2", "d4rl:walker2d-medium-v2"
 
@@ -72,7 +74,8 @@ def test_ids_and_urls_are_d4rls(infos: ModuleType, monkeypatch: pytest.MonkeyPat
     envs = ("hopper-", "halfcheetah-", "walker2d-")
     theirs = {f"d4rl:{name}": url for name, url in infos.DATASET_URLS.items() if name.startswith(envs)}
     assert {id: file_url(id) for id in FILES} == {id: url for id, url in theirs.items() if id.endswith("-v2")}
-    assert len(FILES) == 18
+    assert len({file.sha256 for file in FILES.values()}) == len(FILES) == 18
+    assert all(len(bytes.fromhex(file.sha256)) == 32 for file in FILES.values())
 
 
 def test_places_are_d4rls(d4rl: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,12 +96,6 @@ def test_scores_are_d4rls(infos: ModuleType, d4rl: ModuleType) -> None:
             assert normalized_score(env, value) == pytest.approx(100 * d4rl.get_normalized_score(name, value))
 
 
-def test_checksums_are_checksums() -> None:
-    published = FILES.values()
-    assert len({file.sha256 for file in published}) == len({file.name for file in published}) == 18
-    assert all(len(bytes.fromhex(file.sha256)) == 32 for file in published)
-
-
 def test_the_package_is_not_imported(d4rl: ModuleType) -> None:
     assert not {"d4rl", "gym", "mujoco_py"} & set(sys.modules)  # the fixture has cleaned up
     root = Path(__file__).parents[2]
@@ -109,24 +106,7 @@ def test_the_package_is_not_imported(d4rl: ModuleType) -> None:
             assert not {name.partition(".")[0] for name in names} & {"d4rl", "gym", "mujoco_py"}, path
 
 
-ROWS = st.lists(st.sampled_from(["", "", "", "terminal", "timeout", "both"]), min_size=2, max_size=40)
-
-
-def dataset_with(env: str, flags: list[str], seed: int = 0) -> Dataset:
-    """Random rows with the given end flags."""
-    rng, spec, n = np.random.default_rng(seed), ENVIRONMENTS[env], len(flags)
-    return Dataset(
-        env=env,
-        obs=rng.normal(size=(n, spec.obs_dim)).astype(np.float32),
-        action=rng.uniform(-1, 1, (n, spec.action_dim)).astype(np.float32),
-        reward=rng.normal(size=n).astype(np.float32),
-        terminated=np.array([flag in ("terminal", "both") for flag in flags]),
-        truncated=np.array([flag in ("timeout", "both") for flag in flags]),
-        next_obs=rng.normal(size=(n, spec.obs_dim)).astype(np.float32),
-        qpos=rng.normal(size=(n, ENVIRONMENTS[env].state_dim or 0)),
-        qvel=rng.normal(size=(n, ENVIRONMENTS[env].state_dim or 0)),
-        metadata={"env": env, "algorithm": "SAC", "iteration": 3},
-    )
+ROWS = st.lists(st.sampled_from([NONE, NONE, NONE, TERMINAL, TIMEOUT, BOTH]), min_size=2, max_size=40)
 
 
 def assert_equals_d4rl(dataset: Dataset, theirs: dict[str, np.ndarray]) -> None:
@@ -149,8 +129,8 @@ def assert_equals_d4rl(dataset: Dataset, theirs: dict[str, np.ndarray]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(env=st.sampled_from(["hopper", "halfcheetah", "walker2d"]), flags=ROWS)
-def test_transitions_are_d4rls(d4rl: ModuleType, env: str, flags: list[str]) -> None:
-    dataset = dataset_with(env, flags)
+def test_transitions_are_d4rls(d4rl: ModuleType, env: str, flags: Flags) -> None:
+    dataset = random_dataset(env, flags)
     arrays = {
         "observations": dataset.obs,
         "actions": dataset.action,
@@ -161,20 +141,10 @@ def test_transitions_are_d4rls(d4rl: ModuleType, env: str, flags: list[str]) -> 
     assert_equals_d4rl(dataset, d4rl.qlearning_dataset(None, arrays))
 
 
-LAYOUTS = {
-    "one episode without an end": [""] * 6,
-    "terminal last": ["", "", "terminal", "", "terminal"],
-    "timeout last": ["", "", "terminal", "", "timeout"],
-    "episodes of one row": ["terminal", "timeout", "terminal", "terminal", "timeout", ""],
-    "cut in an episode": ["", "terminal", "", "timeout", "", ""],
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
-def test_files_give_d4rls_transitions(d4rl: ModuleType, tmp_path: Path, env: str, layout: str) -> None:
+def test_files_give_d4rls_transitions(d4rl: ModuleType, tmp_path: Path, env: str) -> None:
     path = tmp_path / "set.hdf5"
-    write_dataset(path, dataset_with(env, LAYOUTS[layout]))
+    write_dataset(path, random_dataset(env, [TERMINAL, TIMEOUT, NONE, NONE, TERMINAL, NONE, TIMEOUT, NONE, NONE]))
     spec = ENVIRONMENTS[env]
     offline = d4rl.offline_env.OfflineEnv()
     offline.observation_space = SimpleNamespace(shape=(spec.obs_dim,))
@@ -187,8 +157,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A hopper file that is published, and a walker2d one, in D4RL's folder."""
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     for id, env in ((HOPPER, "hopper"), (WALKER, "walker2d")):
-        dataset = dataset_with(env, ["", "terminal", "", "", "timeout", ""] * 5)
-        write_dataset(expected_path(id), Dataset(**{**vars(dataset), "metadata": {}}))  # D4RL's do not name theirs
+        dataset = random_dataset(env, [NONE, TERMINAL, NONE, NONE, TIMEOUT, NONE] * 5)
+        write_dataset(expected_path(id), replace(dataset, metadata={}))  # D4RL's do not name theirs
         content = expected_path(id).read_bytes()
         published = PublishedFile(FILES[id].name, len(content), hashlib.sha256(content).hexdigest())
         monkeypatch.setitem(FILES, id, published)
@@ -215,7 +185,7 @@ DAMAGE: dict[str, tuple[Callable[[bytes, Path], bytes], str, str]] = {
     # what happens to the file; what the table's check says (got); what reading it as it is says
     "last byte lost": (lambda content, path: content[:-1], "bytes", "truncated, damaged or not HDF5"),
     "zero length": (lambda content, path: b"", "got 0 bytes", "truncated, damaged or not HDF5"),
-    "walker2d's": (lambda content, path: expected_path(WALKER).read_bytes(), "bytes", "[30, 17]; accepted: [rows, 11]"),
+    "walker2d's": (lambda content, path: expected_path(WALKER).read_bytes(), "bytes", "[30, 17]; accepted: [30, 11]"),
     "damaged in a chunk": (damage_chunk, "sha256", "truncated, damaged or not HDF5"),
 }
 
@@ -242,45 +212,6 @@ def test_published_file(path: Path) -> None:
     dataset = load_dataset(HOPPER)
     assert dataset.metadata["physics"] == "d4rl"
     assert dataset_hash(dataset) == dataset_hash(read_dataset(path, "hopper"))
-
-
-def test_check_is_remembered_until_the_file_changes(path: Path) -> None:
-    note = path.with_name(f"{path.name}.sha256.json")
-    assert d4rl_path(HOPPER) == path
-    saved = json.loads(note.read_text())
-    assert saved == {
-        "size": FILES[HOPPER].size,
-        "mtime_ns": path.stat().st_mtime_ns,
-        "sha256": FILES[HOPPER].sha256,
-    }
-    note.write_text(json.dumps(saved | {"sha256": "0" * 64}))
-    assert f"got sha256 {'0' * 64}" in refusal()  # the note is what counts
-    os.utime(path, ns=(0, 0))
-    assert d4rl_path(HOPPER) == path  # and is out of date now
-    assert json.loads(note.read_text()) == saved | {"mtime_ns": 0}
-
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + b"x")  # same size
-    assert "sha256" in refusal()
-    path.write_bytes(content)
-    assert d4rl_path(HOPPER) == path
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"size": 1, "mtime_ns": 2, "sha256": "x"}', "\xff"])
-def test_damaged_note_is_no_note(path: Path, text: str) -> None:
-    note = path.with_name(f"{path.name}.sha256.json")
-    note.write_bytes(text.encode("latin-1"))
-    assert d4rl_path(HOPPER) == path
-    assert json.loads(note.read_text())["sha256"] == FILES[HOPPER].sha256
-
-
-def test_folder_without_room_for_the_note(path: Path) -> None:
-    note = path.with_name(f"{path.name}.sha256.json")
-    note.mkdir()  # so that it can be neither read nor written
-    assert d4rl_path(HOPPER) == path
-    os.utime(path, ns=(0, 0))
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert "sha256" in refusal()
 
 
 def test_a_study_is_refused_before_it_starts(path: Path, tmp_path: Path) -> None:

@@ -17,22 +17,9 @@ from moore.data.ids import resolve
 from moore.data.load import load_dataset
 from moore.data.make import make_self_dataset
 from moore.envs.spec import ENVIRONMENTS
-from tests.support.minari_store import ARRAYS, ID, NAME, create, data_folder, one_line, roll_out
+from tests.support.minari_store import ARRAYS, ID, NAME, data_folder, one_line
 
-
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty Minari store, and a working directory of the test's own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "store"))
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def entry(store: Path) -> Path:
-    """A dataset of two falls, made by Minari."""
-    create(NAME, "Hopper-v5", [episode.buffer() for episode in roll_out("Hopper-v5", [1000, 1000])])
-    return store / NAME
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def small(env: str, physics: str = "gymnasium", rows: int = 450) -> Dataset:
@@ -112,24 +99,17 @@ def test_what_the_fields_say(store: Path, tmp_path: Path) -> None:
 
     ours = small("hopper", "d4rl", 60)
     own = fields(ours, "self:hopper-random", "own-v0")
-    assert own["author"] == ["moore"]
-    assert own["algorithm_name"] == "uniform actions"
+    assert (own["author"], own["algorithm_name"]) == (["moore"], "uniform actions")
     assert str(ours.metadata["command"]) in own["description"]
-    assert "MuJoCo 2.1.0" in own["description"]
     assert own["moore"] == {"source": "self:hopper-random", "sha256": dataset_hash(ours), "physics": "d4rl"}
 
     theirs = fields(ours, "d4rl:hopper-random-v2", "theirs-v0")
     assert theirs["author"] == ["D4RL"]
     assert "CC BY 4.0" in theirs["description"]
-    assert theirs["code_permalink"].endswith("/D4RL")
 
     secret = {"env": "hopper", "algorithm": "by jane", "command": "/home/jane/run"}
-    stateless = replace(ours, metadata={**secret}, qpos=None, qvel=None)
-    local = fields(stateless, "local:/home/jane/set.hdf5", "local-v0")
+    local = fields(replace(ours, metadata={**secret}, qpos=None, qvel=None), "local:/home/jane/set.hdf5", "local-v0")
     assert "jane" not in json.dumps(local)
-    assert "author" not in local
-    assert "physics was not recorded" in local["description"]
-    assert "qpos" not in local["description"]
     assert "infos=dict" in str(minari.load_dataset("local-v0")[0])  # none, but Minari wants to print their names
     assert "physics" not in load_dataset("minari:local-v0", tmp_path).metadata
 
@@ -159,16 +139,13 @@ def test_a_failure_leaves_nothing(store: Path) -> None:
     one_line(lambda: export_minari(ours, dataset_id, "taken/set-v0"), "cannot be written")
 
 
-@pytest.mark.parametrize("name", ["hopper", "a//b-v0", "../up-v0", "-v0", "a b-v0", "a/b-v"])
-def test_bad_names(name: str) -> None:
-    one_line(lambda: minari_name(resolve("self:hopper-medium"), name), "--name", "NAMESPACE/NAME-vN")
-
-
-def test_default_names(store: Path) -> None:
+def test_names(store: Path) -> None:
     assert minari_name(resolve("self:hopper-medium-replay"), None) == "moore/hopper/medium-replay-v0"
     assert minari_name(resolve("d4rl:walker2d-medium-expert-v2"), None) == "moore/d4rl/walker2d/medium-expert-v2"
     one_line(lambda: minari_name(resolve("local:x.hdf5"), None), "--name", "needed for local:x.hdf5")
     one_line(lambda: minari_name(resolve(ID), "copy-v0"), "is in Minari's store")
+    for name in ("hopper", "a//b-v0", "../up-v0", "-v0", "a b-v0", "a/b-v"):
+        one_line(lambda name=name: minari_name(resolve("self:hopper-medium"), name), "NAMESPACE/NAME-vN")  # type: ignore[misc]
 
 
 def test_export_command(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,25 +40,15 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("memory") / "set.hdf5"
     ramp = np.arange(ROWS, dtype=np.float64)
     columns = lambda width: np.tile(ramp[:, None], width)  # noqa: E731
-    obs = columns(11).astype(np.float32)
-    dataset = Dataset(
-        env="hopper",
-        obs=obs,
-        action=np.clip(columns(3), -1, 1).astype(np.float32),
-        reward=ramp.astype(np.float32),
-        next_obs=obs + 1,
-        terminated=ramp % 100 == 99,
-        truncated=np.zeros(ROWS, bool),
-        qpos=columns(6),
-        qvel=columns(6),
-        metadata={"env": "hopper"},
-    )
+    obs, flags = columns(11).astype(np.float32), np.zeros(ROWS, bool)
+    action, reward = np.clip(columns(3), -1, 1).astype(np.float32), ramp.astype(np.float32)
+    dataset = Dataset("hopper", obs, action, reward, ramp % 100 == 99, flags, obs + 1, columns(6), columns(6))
     write_dataset(path, dataset)
     return path
 
 
 def test_reading(path: Path) -> None:
-    dataset, peak = peak_of(lambda: read_dataset(path))
+    dataset, peak = peak_of(lambda: read_dataset(path, "hopper"))
     assert kept(dataset) == ROWS * (2 * 44 + 12 + 4 + 2 + 2 * 48)
     assert peak <= LIMIT * kept(dataset)
 
@@ -73,7 +63,7 @@ def test_reading_float64(path: Path, tmp_path: Path) -> None:
             file.create_dataset(key, data=source[key][()])
     dataset, peak = peak_of(lambda: read_dataset(double, "hopper"))
     assert peak <= LIMIT * kept(dataset)
-    original = read_dataset(path)
+    original = read_dataset(path, "hopper")
     for name in ("obs", "next_obs", "action", "reward"):
         assert getattr(dataset, name).dtype == np.float32
         np.testing.assert_array_equal(getattr(dataset, name), getattr(original, name))
@@ -90,10 +80,10 @@ def test_values_at_the_edge_of_what_is_accepted(path: Path, tmp_path: Path) -> N
                 file["actions"][7, 1] = sign * action
                 file["infos/qvel"][5] = np.finfo(np.float64).max
             if accepted:
-                assert read_dataset(copy).action[7, 1] == sign * action
+                assert read_dataset(copy, "hopper").action[7, 1] == sign * action
             else:
                 with pytest.raises(UserError, match="first in row 7"):
-                    read_dataset(copy)
+                    read_dataset(copy, "hopper")
 
 
 def test_joining_episodes() -> None:

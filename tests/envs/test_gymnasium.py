@@ -12,6 +12,9 @@ from moore.envs.physics import ASSETS, build_model
 from moore.envs.spec import ENVIRONMENTS
 from moore.envs.vector_env import make_env
 
+SPECS = [spec for spec in ENVIRONMENTS.values() if "gymnasium" in spec.physics]
+all_of_gymnasium = pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in SPECS])
+
 
 @pytest.fixture(autouse=True)
 def _scratch_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +22,7 @@ def _scratch_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("spec", ENVIRONMENTS.values(), ids=list(ENVIRONMENTS))
+@all_of_gymnasium
 def test_steps_and_resets_equal_gymnasium(spec: EnvSpec, dtype: type[np.floating]) -> None:
     seeds = [3, 11]
     env = make_env(spec.name, seeds, "gymnasium")
@@ -48,7 +51,7 @@ def test_steps_and_resets_equal_gymnasium(spec: EnvSpec, dtype: type[np.floating
     assert (ended[1] > 0) == (spec.name in ("pendulum", "halfcheetah"))
 
 
-@pytest.mark.parametrize("spec", ENVIRONMENTS.values(), ids=list(ENVIRONMENTS))
+@all_of_gymnasium
 def test_reset_with_seeds_restarts_the_streams(spec: EnvSpec) -> None:
     env = make_env(spec.name, [0, 1, 2], "gymnasium")
     env.reset()
@@ -57,7 +60,7 @@ def test_reset_with_seeds_restarts_the_streams(spec: EnvSpec) -> None:
     np.testing.assert_array_equal(obs, [reference.reset(seed=seed)[0] for seed in (5, 6)])
 
 
-@pytest.mark.parametrize("spec", ENVIRONMENTS.values(), ids=list(ENVIRONMENTS))
+@all_of_gymnasium
 def test_spec_matches_gymnasium(spec: EnvSpec) -> None:
     reference = gym.make(spec.gym_id)
     assert isinstance(reference.action_space, gym.spaces.Box)

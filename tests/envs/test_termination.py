@@ -11,7 +11,7 @@ from moore.envs.vector_env import make_env
 
 @pytest.mark.parametrize(("name", "spec"), ENVIRONMENTS.items())
 def test_agrees_on_visited_states(name: str, spec: object) -> None:
-    env = make_env(name, range(16), "gymnasium")
+    env = make_env(name, range(16), ENVIRONMENTS[name].physics[0])
     env.reset()
     rng = np.random.default_rng(0)
     ends = 0
@@ -57,7 +57,7 @@ def test_double_pendulum_near_the_boundary() -> None:
 
 
 def healthy_obs(name: str) -> torch.Tensor:
-    env = make_env(name, [0], "gymnasium")
+    env = make_env(name, [0], ENVIRONMENTS[name].physics[0])
     return torch.from_numpy(env.reset()[0])
 
 
