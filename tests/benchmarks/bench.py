@@ -16,7 +16,7 @@ import torch
 from moore.base.errors import UserError
 from moore.base.machine import available_cores
 from moore.cli.options import check_device, check_writable
-from tests.benchmarks.cases import UPDATES, Case, all_cases, prepared, update_flops
+from tests.benchmarks.cases import Case, all_cases, prepared
 from tests.benchmarks.phases import trained, unit_of
 from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.tables import bench_report
@@ -37,23 +37,15 @@ def run_case(case: Case, device: str, threads: int, seconds: float, matmul_rows:
     if not is_gpu(device):
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"  # as a cohort has it
-    before, peaks = held_mb(device), list[float]()
-    with prepared(case, device) as work:
-        work.call()  # warms up
-        row = vars(case) | {"mb": peak_mb(device) - before}  # now, before the matrices of the matmul peak
-
-        def look_at_peak() -> None:
-            if work.flops:
-                peaks.append(peak(seconds / 4, device, case.precision, matmul_rows))
-
-        look_at_peak()
-        timing = measure(work.call, seconds, device)
-        look_at_peak()  # a shared machine drifts: the better of both sides
-        row |= {"rate": work.amount / timing.wall, "seconds": timing.wall, "cpu_per_wall": timing.cpu / timing.wall}
-        if work.flops:
-            row |= {"flops": work.flops / work.amount, "flops_per_s": work.flops / timing.wall, "peak": max(peaks)}
-            row["peak_share"] = row["flops_per_s"] / row["peak"]
-        return row
+    before = held_mb(device)
+    work = prepared(case, device)
+    work.call()  # warms up
+    row = vars(case) | {"mb": peak_mb(device) - before}  # now, before the matrices of the matmul peak
+    peaks = [peak(seconds / 4, device, case.precision, matmul_rows)]
+    wall, cpu = measure(work.call, seconds, device)
+    peaks.append(peak(seconds / 4, device, case.precision, matmul_rows))  # a shared machine drifts: the better one
+    row |= {"rate": work.amount / wall, "seconds": wall, "cpu_per_wall": cpu / wall, "flops": work.flops / work.amount}
+    return row | {"flops_per_s": work.flops / wall, "peak": max(peaks), "peak_share": work.flops / wall / max(peaks)}
 
 
 def in_own_process(device: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -120,9 +112,9 @@ def main(
     for env, unit in {env: unit_of(env) for env in envs}.items():
         print(f"a mini unit of {env}", flush=True)
         found += attempt(f"a mini unit of {env}", trained, unit, share, device, 1 if kind == "cpu" else threads) or []
-    for case in all_cases(device, runs or RUNS[kind], widths, precisions or MEASURED[kind]):
-        if case.group in UPDATES and (flops := update_flops(case)) > MOST_FLOPS[kind]:
-            missing.append(f"{case.name}: a call is {flops / 1e9:,.0f} GFLOP")
+    for case in all_cases(runs or RUNS[kind], widths, precisions or MEASURED[kind]):
+        if case.unit == "run-updates" and case.flops > MOST_FLOPS[kind]:
+            missing.append(f"{case.name}: a call is {case.flops / 1e9:,.0f} GFLOP")
             continue
         row = attempt(case.name, run_case, case, device, threads, seconds, matmul_rows)
         if row is not None:

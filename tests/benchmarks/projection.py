@@ -1,4 +1,4 @@
-"""What the paper's studies would take: from the measured parts of a slice, or of every method timed for a moment."""
+"""What MOORe's runs of the main table would take: from the measured parts of a slice."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any
 
 from moore.algorithm.config import RunConfig
 from moore.cli.options import find_study
-from moore.studies.estimate import Line, counts
+from moore.studies.estimate import counts
 from tests.benchmarks.flops import part_flops
 from tests.benchmarks.report import hours, table, where
-
-Part = tuple[str, str]  # (stage, what), a key of `counts`
-DEVICES = (1, 4, 16)
+from tests.benchmarks.stages import Clock
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,7 @@ class Projected:
         return None if self.each is None else self.each * self.count
 
 
-def projection(
-    configs: Sequence[RunConfig], seconds: Mapping[Part, float], calls: Mapping[Part, int]
-) -> list[Projected]:
+def projection(configs: Sequence[RunConfig], clock: Clock) -> list[Projected]:
     """Every part of a unit of these runs, with the paper scale's number of calls; its shapes stay."""
     paper, config = column()[0], configs[0]
     caps = {key: getattr(paper.dynamics, key) for key in ("offline_max_updates", "online_max_updates")}
@@ -49,15 +45,8 @@ def projection(
     full = replace(full, dynamics=replace(config.dynamics, **caps))
     flops = {stage: part_flops(config, stage) for stage in ("offline", "online")}
     return [
-        Projected(
-            stage,
-            what,
-            calls.get((stage, what), 0),
-            seconds.get((stage, what), 0.0),
-            len(configs) * flops[stage][what],
-            count,
-        )
-        for (stage, what), count in counts(full).items()
+        Projected(*part, clock.calls[part], clock.seconds[part], len(configs) * flops[part[0]][part[1]], count)
+        for part, count in counts(full).items()
     ]
 
 
@@ -72,20 +61,21 @@ def slice_report(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
     runs = facts["size"]["runs"]
     units = len(column()) / runs
     changed = ", ".join(f"{key} {value}" for key, value in facts["size"].items() if value != facts["full"][key])
-    measured = [
-        (
-            row.stage,
-            row.what,
-            f"{row.calls:,}" if row.calls else "not reached",
-            f"{row.seconds:.1f}",
-            "" if row.each is None else f"{1e3 * row.each:.3f}",
-            f"{row.flops / row.each / 1e12:.2f}" if row.each else "",
-        )
-        for row in rows
-    ]
-    totals = [row.total for row in rows]
-    known = sum(total for total in totals if total is not None)
+    measured, lines, known = [], [], 0.0
+    for row in rows:
+        cells, line = ["not reached", "", "", ""], f"- {row.stage}, {row.what}: {row.count:,} x "
+        if row.each is None or row.total is None:
+            line += "? (not reached)"
+        else:
+            speed = row.flops / row.each / 1e12
+            cells = [f"{row.calls:,}", f"{row.seconds:.1f}", f"{1e3 * row.each:.3f}", f"{speed:.2f}" if speed else ""]
+            line += f"{1e3 * row.each:.3f} ms = {hours(row.total)}"
+            known += row.total
+        measured.append([row.stage, row.what, *cells])
+        lines.append(line)
     whole = f"{hours(known)}; {units:g} one after the other: {hours(units * known)}"
+    if any(row.total is None for row in rows):
+        whole = f"more than {hours(known)}; the slice did not reach every part"
     return "\n".join(
         [
             f"# A slice of the paper's scale on {facts['device_name']}",
@@ -101,64 +91,8 @@ def slice_report(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
             "",
             f"## Projection: {len(column())} runs of MOORe, {units:g} units of {runs}, all priced as halfcheetah",
             "",
-            *(
-                f"- {row.stage}, {row.what}: {row.count:,} x "
-                + (
-                    "? (not reached)"
-                    if row.total is None
-                    else f"{1e3 * row.total / row.count:.3f} ms = {hours(row.total)}"
-                )
-                for row in rows
-            ),
-            f"- a unit: more than {hours(known)}; the slice did not reach every part"
-            if None in totals
-            else f"- a unit: {whole}",
+            *lines,
+            f"- a unit: {whole}",
             "",
         ]
     )
-
-
-def makespan(seconds: Sequence[float], devices: int) -> float:
-    """When the last device is done, if each takes the longest job that is left as soon as it is free.
-
-    That is at most 4/3 - 1/(3 devices) of the best possible (Graham, 1969).
-    """
-    free = [0.0] * devices
-    for job in sorted(seconds, reverse=True):
-        free[free.index(min(free))] += job
-    return max(free)
-
-
-def study_report(name: str, units: Sequence[tuple[Sequence[RunConfig], Sequence[Line]]]) -> list[str]:
-    """Lines of Markdown: every part of every method of a study with its arithmetic, and the makespans.
-
-    units: runs, and what they cost.
-    """
-    calls: dict[tuple[str, ...], float] = {}
-    seconds, flops = dict.fromkeys(calls, 0.0), dict.fromkeys(calls, 0.0)
-    for runs, lines in units:
-        work = {stage: part_flops(runs[0], stage) for stage in ("offline", "online")}
-        for line in lines:
-            key = ", ".join(dict.fromkeys(run.method for run in runs)), line.stage, line.what
-            number = line.runs * line.count
-            calls[key] = calls.get(key, 0.0) + number
-            seconds[key] = seconds.get(key, 0.0) + line.total
-            flops[key] = flops.get(key, 0.0) + number * work[line.stage].get(line.what, 0.0)
-    rows = [
-        (*k, f"{calls[k]:,.0f}", f"{seconds[k] / calls[k]:.3g}", f"{seconds[k] / 3600:,.2f}", f"{flops[k] / 1e15:,.4g}")
-        for k in calls
-    ]
-    jobs = [sum(line.total for line in lines) for _, lines in units]
-    return [
-        f"## The study {name}, {sum(len(runs) for runs, _ in units)} runs",
-        "",
-        "Calls of all runs x seconds of one call (for one run, as part of a unit; the mean over the study's tasks) = "
-        "process hours. The ensemble's trainings count with their caps. FLOP: matrix products alone.",
-        "",
-        *table(("methods", "stage", "part", "calls", "seconds", "hours", "PFLOP"), rows, words=3),
-        "",
-        f"{len(jobs)} units of {hours(min(jobs))} to {hours(max(jobs))}; the longest that is left goes to the device "
-        "that is free first.",
-        "",
-        *(f"- on {devices}: {hours(makespan(jobs, devices))}" for devices in DEVICES),
-    ]

@@ -1,4 +1,4 @@
-"""What a run costs against R, N_off, rollout batch and ensemble width, and what a whole paper study would take.
+"""What a run costs against R, N_off, rollout batch and ensemble width.
 
 MOORe on halfcheetah with the settings of the scale `paper`. Shapes are never scaled down, only counts: single calls of
 each part are timed on random data of that size and multiplied by how often they happen. One thread on a CPU, as every
@@ -18,10 +18,10 @@ import torch
 
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
-from moore.cli.options import check_device, find_study
+from moore.cli.options import check_device
 from moore.networks.mlp import Precision
-from moore.studies.estimate import TIMED, counts, study_costs, times, weights_seconds
-from tests.benchmarks.projection import column, study_report
+from moore.studies.estimate import TIMED, counts, times, weights_seconds
+from tests.benchmarks.projection import column
 from tests.benchmarks.report import report_facts, table, where, write_report
 
 MOST_BRANCHES = {"cpu": 20_000, "cuda": 10**7}  # start states of a timed rollout: on a CPU more take minutes
@@ -98,12 +98,10 @@ def main(
     branches: tuple[int, ...] = (1000, 5000, 20_000, 50_000, 100_000),
     widths: tuple[int, ...] = (50, 100, 200, 400),
     precision: Precision = "float32",
-    study: str = "main_table",
-    scale: str = "paper",
 ) -> None:
     """Print the tables; with --out, write scaling.md and scaling.json there (scaling-cuda.* of a GPU).
 
-    runs: none means all that the device has; study, scale: whose cost on 1, 4 and 16 devices is worked out.
+    runs: none means all that the device has.
     """
     check_device(device)
     torch.set_num_threads(int(threads(device, 1)["OMP_NUM_THREADS"]))
@@ -112,7 +110,6 @@ def main(
     base = Point(BASE_RUNS[kind], max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0])
     panels = dict(zip(PANELS, (runs or RUNS[kind], transitions, branches, widths), strict=True))
     rows = [measured(point, panel, device, paper) for panel, point in points(base, panels)]
-    units = [(cost.runs, cost.lines) for cost in study_costs(find_study(study, scale).cohorts(), device)]
     facts = report_facts(device, load, start, threads=torch.get_num_threads(), base=asdict(base), precision=precision)
     text = [
         f"# Cost against size on {facts['device_name']}",
@@ -126,7 +123,5 @@ def main(
         f"{base.width}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start states in all.",
         "",
         *(line for panel in PANELS for line in (f"## {PANELS[panel]}", "", *cost_table(rows, panel), "")),
-        *study_report(f"{study}-{scale}", units),
-        "",
     ]
     write_report(out, "scaling", facts, rows, "\n".join(text))
