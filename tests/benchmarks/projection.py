@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,67 +15,47 @@ from tests.benchmarks.report import hours, table, where
 from tests.benchmarks.stages import Clock
 
 
-@dataclass(frozen=True)
-class Projected:
-    """One part: what was measured, of all runs of the process together, and how often the paper's scale does it."""
-
-    stage: str
-    what: str
-    calls: int  # measured
-    seconds: float  # measured
-    flops: float  # of one call, all runs: matrix products
-    count: int  # calls of a unit at the paper's scale
-
-    @property
-    def each(self) -> float | None:
-        """Seconds of a call; None where the slice did not come so far."""
-        return self.seconds / self.calls if self.calls else None
-
-    @property
-    def total(self) -> float | None:
-        """Seconds of a unit at the paper's scale."""
-        return None if self.each is None else self.each * self.count
-
-
-def projection(configs: Sequence[RunConfig], clock: Clock) -> list[Projected]:
-    """Every part of a unit of these runs, with the paper scale's number of calls; its shapes stay."""
-    paper, config = column()[0], configs[0]
-    caps = {key: getattr(paper.dynamics, key) for key in ("offline_max_updates", "online_max_updates")}
-    full = replace(config, offline=paper.offline, online=paper.online, eval_episodes=paper.eval_episodes)
-    full = replace(full, dynamics=replace(config.dynamics, **caps))
-    flops = {stage: part_flops(config, stage) for stage in ("offline", "online")}
-    return [
-        Projected(*part, clock.calls[part], clock.seconds[part], len(configs) * flops[part[0]][part[1]], count)
-        for part, count in counts(full).items()
-    ]
-
-
 @cache
 def column() -> tuple[RunConfig, ...]:
     """MOORe's runs in the main table at the paper's scale."""
     return tuple(run for run in find_study("main_table", "paper").runs if run.method == "moore")
 
 
-def slice_report(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
-    """The report: what was measured, peak memory, and the projection line by line."""
+def projection(configs: Sequence[RunConfig], clock: Clock) -> list[dict[str, Any]]:
+    """Every part of a unit of these runs: calls and seconds that were measured, flops (matrix products) of a call of
+    all runs, and `count`, its calls, and `total`, their seconds, at the paper scale; None where no call was measured.
+    """
+    paper, config = column()[0], configs[0]
+    caps = {key: getattr(paper.dynamics, key) for key in ("offline_max_updates", "online_max_updates")}
+    full = replace(config, offline=paper.offline, online=paper.online, eval_episodes=paper.eval_episodes)
+    full = replace(full, dynamics=replace(config.dynamics, **caps))
+    flops = {stage: part_flops(config, stage) for stage in ("offline", "online")}
+    rows = []
+    for (stage, what), count in counts(full).items():
+        calls, seconds = clock.calls[stage, what], clock.seconds[stage, what]
+        row = {"stage": stage, "what": what, "calls": calls, "seconds": seconds, "count": count}
+        total = seconds / calls * count if calls else None
+        rows.append(row | {"flops": len(configs) * flops[stage][what], "total": total})
+    return rows
+
+
+def slice_report(facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The report: what was measured, peak memory, and the projection part by part."""
     runs = facts["size"]["runs"]
     units = len(column()) / runs
     changed = ", ".join(f"{key} {value}" for key, value in facts["size"].items() if value != facts["full"][key])
-    measured, lines, known = [], [], 0.0
+    body = []
     for row in rows:
-        cells, line = ["not reached", "", "", ""], f"- {row.stage}, {row.what}: {row.count:,} x "
-        if row.each is None or row.total is None:
-            line += "? (not reached)"
-        else:
-            speed = row.flops / row.each / 1e12
-            cells = [f"{row.calls:,}", f"{row.seconds:.1f}", f"{1e3 * row.each:.3f}", f"{speed:.2f}" if speed else ""]
-            line += f"{1e3 * row.each:.3f} ms = {hours(row.total)}"
-            known += row.total
-        measured.append([row.stage, row.what, *cells])
-        lines.append(line)
-    whole = f"{hours(known)}; {units:g} one after the other: {hours(units * known)}"
-    if any(row.total is None for row in rows):
-        whole = f"more than {hours(known)}; the slice did not reach every part"
+        measured, whole = ("not reached", "", "", ""), "?"
+        if row["calls"]:
+            each, whole = row["seconds"] / row["calls"], hours(row["total"])
+            speed = f"{row['flops'] / each / 1e12:.2f}"
+            measured = f"{row['calls']:,}", f"{row['seconds']:.1f}", f"{1e3 * each:.3f}", speed
+        body.append((row["stage"], row["what"], *measured, f"{row['count']:,}", whole))
+    known = sum(row["total"] or 0.0 for row in rows)
+    said = f"{hours(known)}; {units:g} one after the other: {hours(units * known)}"
+    if any(row["total"] is None for row in rows):
+        said = f"more than {hours(known)}; the slice did not reach every part"
     return "\n".join(
         [
             f"# A slice of the paper's scale on {facts['device_name']}",
@@ -87,12 +67,9 @@ def slice_report(facts: Mapping[str, Any], rows: Sequence[Projected]) -> str:
             "",
             f"Peak memory: {', '.join(f'{key} {value / 2**30:.2f} GiB' for key, value in facts['memory'].items())}.",
             "",
-            *table(("stage", "part", "calls", "time (s)", "each (ms)", "TFLOP/s"), measured, words=2),
+            *table(("stage", "part", "calls", "time (s)", "each (ms)", "TFLOP/s", "calls of a unit", "all"), body, 2),
             "",
-            f"## Projection: {len(column())} runs of MOORe, {units:g} units of {runs}, all priced as halfcheetah",
-            "",
-            *lines,
-            f"- a unit: {whole}",
+            f"MOORe's {len(column())} runs are {units:g} units of {runs}, all priced as halfcheetah. A unit: {said}.",
             "",
         ]
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,41 +38,25 @@ PANELS = {  # what is varied -> its name
 }
 
 
-@dataclass(frozen=True)
-class Point:
-    """A place on the four axes."""
-
-    runs: int
-    transitions: int
-    branches: int
-    width: int
-
-
-def measured(point: Point, panel: str, device: str, paper: RunConfig) -> dict[str, Any]:
-    """One row: seconds of one run for one environment step, by part."""
+def measured(point: Mapping[str, int], panel: str, device: str, paper: RunConfig) -> dict[str, Any]:
+    """One row: seconds of one run for one environment step, by part. point: a number for each panel."""
     config = replace(
         paper,
-        dynamics=replace(paper.dynamics, hidden=(point.width,) * len(paper.dynamics.hidden)),
-        rollout=replace(paper.rollout, batch_size=point.branches),
+        dynamics=replace(paper.dynamics, hidden=(point["width"],) * len(paper.dynamics.hidden)),
+        rollout=replace(paper.rollout, batch_size=point["branches"]),
     )
     most = MOST_BRANCHES[torch.device(device).type]
-    one = times(cohort_key(config), "online", point.runs, device, point.transitions, most)
+    one = times(cohort_key(config), "online", point["runs"], device, point["transitions"], most)
     seconds, happens = dict.fromkeys(PARTS[:4], 0.0), counts(config)
     for what, field in TIMED.items():
         each = happens["online", what] / config.online_steps
         seconds[NAMES.get(what, "the rest")] += each * getattr(one, field)
     if panel == "transitions":  # what weights of single transitions would add
         weighed = replace(cohort_key(config), sampling=replace(config.sampling, model_batches="model_error"))
-        rows = point.transitions + config.online_steps // 2
+        rows = point["transitions"] + config.online_steps // 2
         trainings = happens["online", "rollouts"] / config.online_steps
         seconds[WEIGHTS] = trainings * weights_seconds(weighed, rows, device)
-    return {"panel": panel, **asdict(point), "seconds": seconds}
-
-
-def points(base: Point, panels: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Point]]:
-    """Every panel's points: one number is varied, the others stay."""
-    for panel, values in panels.items():
-        yield from ((panel, Point(**asdict(base) | {panel: value})) for value in values)
+    return {"panel": panel, **point, "seconds": seconds}
 
 
 def cost_table(rows: Sequence[Mapping[str, Any]], panel: str) -> list[str]:
@@ -107,10 +91,13 @@ def main(
     torch.set_num_threads(int(threads(device, 1)["OMP_NUM_THREADS"]))
     load, start, kind = os.getloadavg()[0], time.monotonic(), torch.device(device).type
     paper = replace(next(run for run in column() if run.env == "halfcheetah"), precision=precision)
-    base = Point(BASE_RUNS[kind], max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0])
+    usual = BASE_RUNS[kind], max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0]
+    base = dict(zip(PANELS, usual, strict=True))
     panels = dict(zip(PANELS, (runs or RUNS[kind], transitions, branches, widths), strict=True))
-    rows = [measured(point, panel, device, paper) for panel, point in points(base, panels)]
-    facts = report_facts(device, load, start, threads=torch.get_num_threads(), base=asdict(base), precision=precision)
+    rows = [
+        measured(base | {panel: value}, panel, device, paper) for panel, values in panels.items() for value in values
+    ]
+    facts = report_facts(device, load, start, threads=torch.get_num_threads(), base=base, precision=precision)
     text = [
         f"# Cost against size on {facts['device_name']}",
         "",
@@ -119,8 +106,8 @@ def main(
         "One run for one environment step of MOORe's online stage with everything that belongs to it: halfcheetah at "
         f"the scale `paper` ({paper.online.utd_ratio} policy updates a step; {paper.dynamics.online_max_updates:,} "
         f"ensemble updates and a rollout of {paper.rollout.length} steps every {paper.online.retrain_interval} steps). "
-        f"What a table does not vary: R {base.runs}, N_off {base.transitions:,}, {base.branches:,} start states, width "
-        f"{base.width}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start states in all.",
+        f"What a table does not vary: R {base['runs']}, N_off {base['transitions']:,}, {base['branches']:,} start states, "
+        f"width {base['width']}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start states in all.",
         "",
         *(line for panel in PANELS for line in (f"## {PANELS[panel]}", "", *cost_table(rows, panel), "")),
     ]

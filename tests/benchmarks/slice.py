@@ -125,4 +125,4 @@ def main(
     rows = projection(configs, clock)
     more = {"memory": peak_memory(device), "size": asdict(size), "full": asdict(Size())}
     facts = report_facts(device, load, start, threads=torch.get_num_threads(), **more)
-    write_report(out, "slice", facts, [asdict(row) for row in rows], slice_report(facts, rows))
+    write_report(out, "slice", facts, rows, slice_report(facts, rows))

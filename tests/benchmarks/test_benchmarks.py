@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from moore.base.errors import UserError
 from moore.studies.estimate import random_transitions
-from tests.benchmarks import bench, scaling, slice, stages
+from tests.benchmarks import bench, scaling, slice, stages, timing
 from tests.benchmarks.cases import UNITS, all_cases
 from tests.benchmarks.projection import column, projection
 from tests.benchmarks.slice import Size, configurations, limit
@@ -55,7 +56,7 @@ def test_projection_by_hand() -> None:
     clock.seconds |= dict.fromkeys(COUNTED, 6.0)
     clock.calls.update(dict.fromkeys(COUNTED, 3))
     rows = projection(configurations(TINY), clock)
-    assert {(row.stage, row.what): row.count for row in rows} == {
+    assert {(row["stage"], row["what"]): row["count"] for row in rows} == {
         ("offline", "ensemble updates"): 100_000,
         ("offline", "rollouts"): 1000,
         ("offline", "policy updates"): 1_000_000,
@@ -66,7 +67,7 @@ def test_projection_by_hand() -> None:
         ("online", "policy updates"): 20 * (100_000 - 249),  # from the first rollout on
         ("online", "evaluation steps"): (1 + 40 + 90) * 10_000,  # J_0, every 250 steps up to 10 000, then every 1000
     }
-    assert all(row.total == pytest.approx(2.0 * row.count) for row in rows)
+    assert all(row["total"] == pytest.approx(2.0 * row["count"]) for row in rows)
     assert len(column()) == 60
 
 
@@ -82,7 +83,11 @@ def test_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = {case.group: case for case in reversed([*all_cases((1,), (8,), ("float32",))])}
     monkeypatch.setattr(bench, "all_cases", lambda *_: first.values())
     monkeypatch.setattr(bench, "in_own_process", lambda device, function, *arguments: function(*arguments))  # quicker
-    bench.main(tmp_path, "cpu", 0.002, (1,), (8,), ("float32",), 1, 0.004, envs=("pendulum",), matmul_rows=64)
+    short = {"epoch_steps": 20, "retrain_interval": 10}
+    unit = [replace(run, online=replace(run.online, **short)) for run in bench.unit_of("pendulum")[:2]]
+    monkeypatch.setattr(bench, "unit_of", lambda env: unit)
+    monkeypatch.setattr(timing, "MATMUL", {"cpu": 64})
+    bench.main(tmp_path, "cpu", 0.002, (1,), (8,), ("float32",), 1, 0.004, envs=("pendulum",))
     clock = Clock("cpu")
     clock.seconds["offline", "policy updates"], clock.calls["offline", "policy updates"] = 2.0, 1000
     monkeypatch.setattr(slice, "train", lambda *_: clock)
@@ -97,8 +102,8 @@ def test_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [text["bench"].count(f"\n| {row['phase']} | ") for row in phases] == [1] * 10  # the parts, and the rest
     assert all(row["rate"] > 0 for row in rows["bench"] if "group" in row)
     assert sum(row["seconds"] for row in phases) == pytest.approx(phases[0]["wall"])
-    assert "| offline | policy updates | 1,000 | 2.0 | 2.000 |" in text["slice"]
-    assert "- offline, rollouts: 1,000 x ? (not reached)" in text["slice"]
+    assert "| offline | policy updates | 1,000 | 2.0 | 2.000 | 0.00 | 1,000,000 | 0.56 h |" in text["slice"]
+    assert "| offline | rollouts | not reached |  |  |  | 1,000 | ? |" in text["slice"]
     assert [row["panel"] for row in rows["scaling"]] == list(scaling.PANELS)
 
 

@@ -53,9 +53,9 @@ def measure(call: Callable[[], object], seconds: float, device: str = "cpu") -> 
     return min(timings)
 
 
-def peak(seconds: float, device: str, precision: str, rows: int | None = None) -> float:
+def peak(seconds: float, device: str, precision: str) -> float:
     """Measure floating-point operations a second of a large square product, with the process's switch for TF32."""
-    rows = rows or MATMUL[torch.device(device).type]
+    rows = MATMUL[torch.device(device).type]
     a, b = (torch.randn(rows, rows, device=device).to(DTYPES[precision]) for _ in range(2))
     return 2 * rows**3 / measure(lambda: a @ b, seconds, device).wall
 
