@@ -1,6 +1,5 @@
 """SAC beyond its plain update, which is in test_updates.py: acting, and runs that break."""
 
-import pytest
 import torch
 
 from moore.agents.actor_critic import Setup
@@ -32,12 +31,3 @@ def test_act() -> None:
     torch.testing.assert_close(agent.act(obs), mean.tanh())
     noise = torch.randn(3, B, ACT)
     torch.testing.assert_close(agent.act(obs, noise), (mean + log_std.exp() * noise).tanh())
-
-
-@pytest.mark.parametrize(("target", "rises"), [(5.0, True), (-50.0, False)])
-def test_temperature_pulls_entropy_to_its_target(target: float, rises: bool) -> None:
-    """Breaks if the temperature's gradient has the wrong sign."""
-    agent = SAC(SACConfig(**{**vars(CONFIG), "target_entropy": target}), Setup(OBS, ACT, SEEDS))
-    before = agent.log_alpha.clone()
-    agent.update(*data(0))
-    assert ((agent.log_alpha > before) == rises).all()
