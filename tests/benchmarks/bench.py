@@ -16,11 +16,12 @@ import torch
 from moore.base.errors import UserError
 from moore.base.machine import available_cores
 from moore.cli.options import check_device, check_writable
-from tests.benchmarks.cases import UPDATES, Case, all_cases, prepared, update_flops
+from moore.networks.mlp import Precision
+from tests.benchmarks.cases import Case, all_cases, prepared
 from tests.benchmarks.phases import trained, unit_of
 from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.tables import bench_report
-from tests.benchmarks.timing import DTYPES, held_mb, is_gpu, measure, peak, peak_mb
+from tests.benchmarks.timing import held_mb, is_gpu, measure, peak, peak_mb
 
 MEASURED = {"cpu": ("float32", "bf16"), "cuda": ("float32", "tf32", "bf16")}
 RUNS = {"cpu": (1, 4, 8, 32), "cuda": (1, 4, 8, 32, 64)}
@@ -32,28 +33,20 @@ class LeftOut(Exception):
     """Why a case has no row."""
 
 
-def run_case(case: Case, device: str, threads: int, seconds: float, matmul_rows: int | None = None) -> dict[str, Any]:
+def run_case(case: Case, device: str, threads: int, seconds: float) -> dict[str, Any]:
     """Measure a case in this process: vars(case) and the columns of its row."""
     if not is_gpu(device):
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"  # as a cohort has it
-    before, peaks = held_mb(device), list[float]()
-    with prepared(case, device) as work:
-        work.call()  # warms up
-        row = vars(case) | {"mb": peak_mb(device) - before}  # now, before the matrices of the matmul peak
-
-        def look_at_peak() -> None:
-            if work.flops:
-                peaks.append(peak(seconds / 4, device, case.precision, matmul_rows))
-
-        look_at_peak()
-        timing = measure(work.call, seconds, device)
-        look_at_peak()  # a shared machine drifts: the better of both sides
-        row |= {"rate": work.amount / timing.wall, "seconds": timing.wall, "cpu_per_wall": timing.cpu / timing.wall}
-        if work.flops:
-            row |= {"flops": work.flops / work.amount, "flops_per_s": work.flops / timing.wall, "peak": max(peaks)}
-            row["peak_share"] = row["flops_per_s"] / row["peak"]
-        return row
+    before = held_mb(device)
+    work = prepared(case, device)
+    work.call()  # warms up
+    row = vars(case) | {"mb": peak_mb(device) - before}  # now, before the matrices of the matmul peak
+    peaks = [peak(seconds / 4, device, case.precision)]
+    wall, cpu = measure(work.call, seconds, device)
+    peaks.append(peak(seconds / 4, device, case.precision))  # a shared machine drifts: the better one
+    row |= {"rate": work.amount / wall, "seconds": wall, "cpu_per_wall": cpu / wall, "flops": work.flops / work.amount}
+    return row | {"flops_per_s": work.flops / wall, "peak": max(peaks), "peak_share": work.flops / wall / max(peaks)}
 
 
 def in_own_process(device: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -81,18 +74,17 @@ def main(
     seconds: float = 0.7,
     runs: tuple[int, ...] = (),
     widths: tuple[int, ...] = (64, 256),
-    precisions: tuple[str, ...] = (),
+    precisions: tuple[Precision, ...] = (),
     threads: int = 0,
     share: float = 0.1,
     minutes: float | None = None,
     envs: tuple[str, ...] = ("pendulum", "inverted_double_pendulum"),
-    matmul_rows: int | None = None,
 ) -> None:
     """Print the numbers; with --out, write bench.md and bench.json there (bench-cuda.* of a GPU).
 
     seconds: for each measurement; runs, precisions: none means those of the device; threads: 0 is all cores (a mini
     run has one, as every unit does on a CPU); share: of a mini unit that is trained and split by phase; minutes:
-    nothing new begins after them; matmul_rows: of the product that is the peak.
+    nothing new begins after them.
     """
     check_device(device)
     kind = torch.device(device).type
@@ -100,8 +92,6 @@ def main(
         check_writable("--out", out)
     if min(runs, default=1) < 1:
         raise UserError(f"--runs: {runs} is not accepted; expected numbers from 1")
-    if unknown := set(precisions) - set(DTYPES):
-        raise UserError(f"--precisions: {', '.join(unknown)} is not accepted; expected {', '.join(DTYPES)}")
     load, start, threads = os.getloadavg()[0], time.monotonic(), threads or available_cores()
     limit = start + 60 * (MINUTES[kind] if minutes is None else minutes)
     found: list[dict[str, Any]] = []
@@ -120,11 +110,11 @@ def main(
     for env, unit in {env: unit_of(env) for env in envs}.items():
         print(f"a mini unit of {env}", flush=True)
         found += attempt(f"a mini unit of {env}", trained, unit, share, device, 1 if kind == "cpu" else threads) or []
-    for case in all_cases(device, runs or RUNS[kind], widths, precisions or MEASURED[kind]):
-        if case.group in UPDATES and (flops := update_flops(case)) > MOST_FLOPS[kind]:
-            missing.append(f"{case.name}: a call is {flops / 1e9:,.0f} GFLOP")
+    for case in all_cases(runs or RUNS[kind], widths, precisions or MEASURED[kind]):
+        if case.unit == "run-updates" and case.flops > MOST_FLOPS[kind]:
+            missing.append(f"{case.name}: a call is {case.flops / 1e9:,.0f} GFLOP")
             continue
-        row = attempt(case.name, run_case, case, device, threads, seconds, matmul_rows)
+        row = attempt(case.name, run_case, case, device, threads, seconds)
         if row is not None:
             found.append(row)
             print(f"{case.name:>72} {row['rate']:>14,.1f}/s", flush=True)

@@ -1,71 +1,49 @@
-"""Floating-point operations of every part of training, counted by hand from the layers' sizes.
+"""Floating-point operations of every part of training: torch counts the matrix products of a small call.
 
-Matrix products only, and of these what is needed: a gradient for weights everywhere, a gradient for inputs where
-something in front of them learns. All numbers are for one row of a minibatch unless they say otherwise.
+The networks compute plain formulas under autograd meanwhile: a gradient that is needed is a product that is counted.
+Products are proportional to rows and runs, so a few rows of one run are enough.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from moore.agents.actor_critic import Agent, Setup
-from moore.agents.balanced_replay import BalancedReplay
-from moore.agents.cql import CQL
-from moore.agents.iql import IQL
 from moore.agents.registry import find_agent
 from moore.algorithm.config import RunConfig
 from moore.algorithm.dynamics import Ensemble
 from moore.envs.spec import find_spec
+from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
 from moore.networks.mlp import MLP
 
-
-def forward(net: MLP) -> int:
-    """Count one pass."""
-    return 2 * sum(n_in * n_out for n_in, n_out in net.shapes)
+ROWS = 16  # of a counted call; RLPD's random subset of its ten critics needs ten
 
 
-def training(net: MLP) -> int:
-    """Count one pass and the gradient of the weights; the first layer's inputs are data and need none."""
-    n_in, n_out = net.shapes[0]
-    return 3 * forward(net) - 2 * n_in * n_out
+def counted(call: Callable[[], object]) -> float:
+    """Count the products of a call."""
+    with mock.patch.object(MLP, "__call__", _plain), FlopCounterMode(display=False) as counter:
+        call()
+    return float(counter.get_total_flops())
 
 
-def through(net: MLP, columns: int) -> int:
-    """Count one pass and the gradient of so many columns of the inputs; the weights need none."""
-    n_in, n_out = net.shapes[0]
-    return 2 * forward(net) - 2 * (n_in - columns) * n_out
-
-
-def update_row(agent: Any, config: RunConfig) -> int:
-    """Count an update with every part of it (the actor's and the targets', too), for a row of each agent's batch."""
-    if isinstance(agent, BalancedReplay):  # online the agents share their rows, but each has its own networks
-        return agent.num_agents * update_row(agent.agents, config)
-    actor, critic, critics, to_action = agent.actor, agent.critic, config.agent.num_critics, agent.action_dim
-    if config.algorithm == "awac":  # target, critics, value of the policy, advantage, actor
-        values = forward(actor) + critics * forward(critic)
-        return values + critics * training(critic) + values + critics * forward(critic) + training(actor)
-    if isinstance(agent, IQL):  # target critics; value, then again and for the next state; actor; critics
-        value = training(agent.value) + 2 * forward(agent.value)
-        return critics * forward(critic) + value + training(actor) + critics * training(critic)
-    target = forward(actor) + critics * forward(critic)
-    if config.algorithm == "td3_bc":  # the actor's loss needs one critic
-        return target + critics * training(critic) + training(actor) + through(critic, to_action)
-    plain = target + critics * training(critic) + training(actor) + critics * through(critic, to_action)
-    if isinstance(agent, CQL) and agent.coef:  # actions of the policy for both states; critics of these and random ones
-        n = config.agent.num_actions
-        return plain + 2 * n * forward(actor) + 3 * n * critics * training(critic)
-    return plain
-
-
-def actor_row(agent: Any, config: RunConfig) -> int:
-    """Count what the actor's step adds to an update of SAC's relatives or TD3+BC, which may take it less often."""
-    critics = 1 if config.algorithm == "td3_bc" else config.agent.num_critics
-    return training(agent.actor) + critics * through(agent.critic, agent.action_dim)
-
-
-def rollout_row(agent: Any, model: Ensemble) -> int:
-    """Count one imagined transition: the policy once and every member of the ensemble."""
-    return forward(agent.actor) + model.config.ensemble_size * forward(model.net)
+def _plain(net: MLP, params: Tensor, *inputs: Tensor) -> Tensor:
+    """Return the outputs of `MLP.__call__`; the first layer takes each input apart, as not all need a gradient."""
+    lead = params.shape[:-1]
+    (first, bias), *others = net.layers(params.flatten(0, -2))
+    parts = first.split([x.shape[-1] for x in inputs], 1)
+    z = bias + sum(torch.bmm(x.flatten(0, -3), part) for x, part in zip(inputs, parts, strict=True))
+    for weight, bias in others:
+        z = F.layer_norm(z, z.shape[-1:]) if net.layer_norm else z
+        z = torch.baddbmm(bias, F.relu(z) if net.activation == "relu" else F.silu(z), weight)
+    return z.unflatten(0, lead)
 
 
 def make_agent(config: RunConfig, runs: int, stage: str, device: str = "cpu") -> Agent:
@@ -75,25 +53,63 @@ def make_agent(config: RunConfig, runs: int, stage: str, device: str = "cpu") ->
     return find_agent(config.algorithm)(config.agent, setup)
 
 
+def random_batch(env: str, runs: int, rows: int, device: str = "cpu") -> Batch:
+    """Draw transitions [runs, rows] that never end."""
+    spec = find_spec(env)
+    draw = lambda *shape: torch.randn(runs, rows, *shape, device=device)  # noqa: E731
+    obs, action, reward = draw(spec.obs_dim), draw(spec.action_dim).tanh(), draw()
+    return Batch(obs, action, reward, draw(spec.obs_dim), torch.zeros_like(reward))
+
+
+def update_inputs(config: RunConfig, agent: Agent, runs: int, device: str = "cpu") -> tuple[AnyBatch, Tensor]:
+    """Draw a batch and the noise of one update of all runs."""
+    data: AnyBatch = random_batch(config.env, runs, agent.batch_size, device)
+    if config.reads_returns:
+        data = BatchWithReturns(*data, torch.zeros_like(data.reward))
+    noise = torch.randn(agent.noise_blocks, runs, agent.batch_size, data.action.shape[-1], device=device)
+    return data, noise
+
+
+@cache
+def update_flops(config: RunConfig, stage: str, actor: bool = True) -> float:
+    """Count one update of one run, with or without the actor's step."""
+    few = replace(config, agent=replace(config.agent, batch_size=ROWS))
+    agent = make_agent(few, 1, stage)
+    inputs = update_inputs(few, agent, 1)
+    return counted(lambda: agent.update(*inputs, actor)) * config.agent.batch_size / ROWS
+
+
+@cache
+def model_flops(config: RunConfig) -> float:
+    """Count one update of one run's ensemble."""
+    spec, few = find_spec(config.env), replace(config.dynamics, batch_size=ROWS)
+    model = Ensemble(few, spec.obs_dim, spec.action_dim, [0])
+    data = random_batch(config.env, 1, few.ensemble_size * ROWS)
+    return counted(lambda: model._update(data, [True])) * config.dynamics.batch_size / ROWS
+
+
+@cache
+def action_flops(config: RunConfig, stage: str) -> float:
+    """Count one action of the policy."""
+    agent, obs = make_agent(config, 1, stage), random_batch(config.env, 1, 1).obs
+    return counted(lambda: agent.act(obs))
+
+
+@cache
+def imagined_flops(config: RunConfig, stage: str) -> float:
+    """Count one imagined transition: an action, and what every member of the ensemble predicts."""
+    spec, one = find_spec(config.env), random_batch(config.env, 1, 1)
+    model = Ensemble(config.dynamics, spec.obs_dim, spec.action_dim, [0])
+    return action_flops(config, stage) + counted(lambda: model.predict(one.obs, one.action))
+
+
 def part_flops(config: RunConfig, stage: str) -> dict[str, float]:
-    """Count one call of each part of a stage, in one run; the parts are those of `counts`."""
-    spec = find_spec(config.env)
-    agent: Any = make_agent(config, 1, stage)
-    many = isinstance(agent, BalancedReplay)
-    policy = agent.num_agents * forward(agent.agents.actor) if many else forward(agent.actor)
-    row = float(update_row(agent, config))
-    if agent.actor_interval > 1:
-        row -= actor_row(agent, config) * (1 - 1 / agent.actor_interval)
-    found = {
-        "policy updates": config.agent.batch_size * row,
-        "environment steps": float(policy),
-        "evaluation steps": float(policy),
-    }
+    """Count one call of each part of a stage, in one run; the parts are those of `estimate.counts`."""
+    interval, action = make_agent(config, 1, stage).actor_interval, action_flops(config, stage)
+    updates = update_flops(config, stage) + (interval - 1) * update_flops(config, stage, actor=False)
+    found = {"policy updates": updates / interval, "environment steps": action, "evaluation steps": action}
     if config.uses_model:
-        model, length = Ensemble(config.dynamics, spec.obs_dim, spec.action_dim, [0]), config.rollout.length
-        if stage == "online" and config.online.rollout_length is not None:
-            length = config.online.rollout_length
-        members = config.dynamics.ensemble_size * config.dynamics.batch_size
-        found["ensemble updates"] = float(members * training(model.net))
-        found["rollouts"] = float(config.rollout.batch_size * length * rollout_row(agent, model))
+        length = (config.online.rollout_length if stage == "online" else None) or config.rollout.length
+        found["ensemble updates"] = model_flops(config)
+        found["rollouts"] = config.rollout.batch_size * length * imagined_flops(config, stage)
     return found

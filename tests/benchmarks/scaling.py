@@ -1,4 +1,4 @@
-"""What a run costs against R, N_off, rollout batch and ensemble width, and what a whole paper study would take.
+"""What a run costs against R, N_off, rollout batch and ensemble width.
 
 MOORe on halfcheetah with the settings of the scale `paper`. Shapes are never scaled down, only counts: single calls of
 each part are timed on random data of that size and multiplied by how often they happen. One thread on a CPU, as every
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ import torch
 
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.base.machine import threads
-from moore.cli.options import check_device, find_study
+from moore.cli.options import check_device
 from moore.networks.mlp import Precision
-from moore.studies.estimate import counts, study_costs, times, weights_seconds
-from tests.benchmarks.projection import column, study_report
+from moore.studies.estimate import counts, times, weights_seconds
+from tests.benchmarks.projection import column
 from tests.benchmarks.report import report_facts, table, where, write_report
 
 MOST_BRANCHES = {"cpu": 20_000, "cuda": 10**7}  # start states of a timed rollout: on a CPU more take minutes
@@ -38,40 +38,24 @@ PANELS = {  # what is varied -> its name
 }
 
 
-@dataclass(frozen=True)
-class Point:
-    """A place on the four axes."""
-
-    runs: int
-    transitions: int
-    branches: int
-    width: int
-
-
-def measured(point: Point, panel: str, device: str, paper: RunConfig) -> dict[str, Any]:
-    """One row: seconds of one run for one environment step, by part."""
+def measured(point: Mapping[str, int], panel: str, device: str, paper: RunConfig) -> dict[str, Any]:
+    """One row: seconds of one run for one environment step, by part. point: a number for each panel."""
     config = replace(
         paper,
-        dynamics=replace(paper.dynamics, hidden=(point.width,) * len(paper.dynamics.hidden)),
-        rollout=replace(paper.rollout, batch_size=point.branches),
+        dynamics=replace(paper.dynamics, hidden=(point["width"],) * len(paper.dynamics.hidden)),
+        rollout=replace(paper.rollout, batch_size=point["branches"]),
     )
     most = MOST_BRANCHES[torch.device(device).type]
-    one = times(cohort_key(config), "online", point.runs, device, point.transitions, most)
+    one = times(cohort_key(config), "online", point["runs"], device, point["transitions"], most)
     seconds, happens = dict.fromkeys(PARTS[:4], 0.0), counts(config)
     for what, taken in one.items():
         seconds[NAMES.get(what, "the rest")] += happens["online", what] / config.online_steps * taken
     if panel == "transitions":  # what weights of single transitions would add
         weighed = replace(cohort_key(config), sampling=replace(config.sampling, model_batches="model_error"))
-        rows = point.transitions + config.online_steps // 2
+        rows = point["transitions"] + config.online_steps // 2
         trainings = happens["online", "rollouts"] / config.online_steps
         seconds[WEIGHTS] = trainings * weights_seconds(weighed, rows, device)
-    return {"panel": panel, **asdict(point), "seconds": seconds}
-
-
-def points(base: Point, panels: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Point]]:
-    """Every panel's points: one number is varied, the others stay."""
-    for panel, values in panels.items():
-        yield from ((panel, Point(**asdict(base) | {panel: value})) for value in values)
+    return {"panel": panel, **point, "seconds": seconds}
 
 
 def cost_table(rows: Sequence[Mapping[str, Any]], panel: str) -> list[str]:
@@ -97,22 +81,22 @@ def main(
     branches: tuple[int, ...] = (1000, 5000, 20_000, 50_000, 100_000),
     widths: tuple[int, ...] = (50, 100, 200, 400),
     precision: Precision = "float32",
-    study: str = "main_table",
-    scale: str = "paper",
 ) -> None:
     """Print the tables; with --out, write scaling.md and scaling.json there (scaling-cuda.* of a GPU).
 
-    runs: none means all that the device has; study, scale: whose cost on 1, 4 and 16 devices is worked out.
+    runs: none means all that the device has.
     """
     check_device(device)
     torch.set_num_threads(int(threads(device, 1)["OMP_NUM_THREADS"]))
     load, start, kind = os.getloadavg()[0], time.monotonic(), torch.device(device).type
     paper = replace(next(run for run in column() if run.env == "halfcheetah"), precision=precision)
-    base = Point(BASE_RUNS[kind], max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0])
+    usual = BASE_RUNS[kind], max(transitions), paper.rollout.batch_size, paper.dynamics.hidden[0]
+    base = dict(zip(PANELS, usual, strict=True))
     panels = dict(zip(PANELS, (runs or RUNS[kind], transitions, branches, widths), strict=True))
-    rows = [measured(point, panel, device, paper) for panel, point in points(base, panels)]
-    units = [(cost.runs, cost.lines) for cost in study_costs(find_study(study, scale).cohorts(), device)]
-    facts = report_facts(device, load, start, threads=torch.get_num_threads(), base=asdict(base), precision=precision)
+    rows = [
+        measured(base | {panel: value}, panel, device, paper) for panel, values in panels.items() for value in values
+    ]
+    facts = report_facts(device, load, start, threads=torch.get_num_threads(), base=base, precision=precision)
     text = [
         f"# Cost against size on {facts['device_name']}",
         "",
@@ -121,11 +105,9 @@ def main(
         "One run for one environment step of MOORe's online stage with everything that belongs to it: halfcheetah at "
         f"the scale `paper` ({paper.online.utd_ratio} policy updates a step; {paper.dynamics.online_max_updates:,} "
         f"ensemble updates and a rollout of {paper.rollout.length} steps every {paper.online.retrain_interval} steps). "
-        f"What a table does not vary: R {base.runs}, N_off {base.transitions:,}, {base.branches:,} start states, width "
-        f"{base.width}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start states in all.",
+        f"What a table does not vary: R {base['runs']}, N_off {base['transitions']:,}, {base['branches']:,} start states, "
+        f"width {base['width']}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start states in all.",
         "",
         *(line for panel in PANELS for line in (f"## {PANELS[panel]}", "", *cost_table(rows, panel), "")),
-        *study_report(f"{study}-{scale}", units),
-        "",
     ]
     write_report(out, "scaling", facts, rows, "\n".join(text))

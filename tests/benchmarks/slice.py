@@ -6,12 +6,9 @@ every training of the ensemble goes to its cap.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,18 +18,15 @@ import tyro
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
-from moore.algorithm.moore import moore
-from moore.algorithm.mopo import mopo
 from moore.base.errors import UserError
 from moore.base.machine import peak_bytes, threads
 from moore.cli.options import check_device, find_study
-from moore.data.transitions import Transitions
 from moore.studies.axes import merge
-from tests.benchmarks.cases import random_transitions
-from tests.benchmarks.phases import Silent
-from tests.benchmarks.projection import Part, projection, slice_report
+from moore.studies.estimate import random_transitions
+from tests.benchmarks.projection import projection, slice_report
 from tests.benchmarks.report import report_facts, write_report
-from tests.benchmarks.timing import is_gpu, synchronize
+from tests.benchmarks.stages import train
+from tests.benchmarks.timing import is_gpu
 
 DATASET = "d4rl:halfcheetah-medium-v2"  # the task whose settings the runs have
 OFFLINE_SHARE = 0.5  # of the time: what is left then belongs to the online stage
@@ -64,10 +58,6 @@ class Size:
     precision: str = "float32"
 
 
-class Enough(Exception):
-    """So much was to be done, or the time is up."""
-
-
 def configurations(size: Size) -> list[RunConfig]:
     """The slice's runs: the strategies of the study `sampling`, each on its own random dataset."""
     runs = [run for run in find_study("sampling", "paper").runs if run.dataset == DATASET]
@@ -94,83 +84,17 @@ def configurations(size: Size) -> list[RunConfig]:
     return [from_mapping(merge(to_mapping(run), own(run)), "the slice") for run in chosen]
 
 
-class Clock:
-    """Seconds and calls of each part, a (stage, what) of `counts`.
+def limit(size: Size, seconds: float) -> Callable[[Cohort], bool]:
+    """Return what tells that a stage did its share of the slice, or that its share of the time, from now, is up."""
+    start = time.monotonic()
 
-    A part lasts until another one begins, and only there a GPU is waited for: inside of a part its queue stays full.
-    """
+    def enough(cohort: Cohort) -> bool:
+        offline = cohort.stage == "offline"
+        steps = (cohort.clock.t - 1) * cohort.shared.online.epoch_steps + cohort.clock.tau - 1
+        done = cohort.updates >= size.offline_updates if offline else steps >= size.online_steps
+        return done or time.monotonic() > start + seconds * (OFFLINE_SHARE if offline else 1)
 
-    def __init__(self, device: str) -> None:
-        self.seconds: defaultdict[Part, float] = defaultdict(float)
-        self.calls: Counter[Part] = Counter()
-        self._device = device
-        self._part: Part | None = None
-        self._since = 0.0
-
-    def turn(self, part: Part | None) -> None:
-        """Say that from now on this part is under way, or none."""
-        if part == self._part:
-            return
-        synchronize(self._device)
-        now = time.perf_counter()
-        if self._part is not None:
-            self.seconds[self._part] += now - self._since
-        self._part, self._since = part, now
-
-    def watch(self, owner: object, name: str, part: Part, calls: Callable[..., int]) -> None:
-        """Time a method of an object; calls(*arguments of a call): how many it counts for."""
-        method = getattr(owner, name)
-
-        def timed(*args: Any, **more: Any) -> Any:
-            self.turn(part)
-            try:
-                return method(*args, **more)
-            finally:
-                self.calls[part] += calls(*args, **more)
-
-        setattr(owner, name, timed)
-
-    def watch_cohort(self, cohort: Cohort) -> None:
-        """Time the moves of a cohort."""
-        stage, ensemble, config = cohort.stage, cohort.ensemble, cohort.shared
-        assert ensemble is not None
-        episodes = cohort.spec.max_episode_steps * config.eval_episodes  # halfcheetah's all last so long
-        self.watch(cohort, "train_model", (stage, "ensemble updates"), lambda *_: ensemble.training.done)
-        self.watch(cohort, "imagine", (stage, "rollouts"), lambda t: 1)
-        self.watch(cohort, "update_policy", (stage, "policy updates"), lambda t, count: count)
-        self.watch(cohort, "evaluate", (stage, "evaluation steps"), lambda: episodes)
-        if stage == "online":
-            self.watch(cohort, "interact", (stage, "environment steps"), lambda: 1)
-
-
-def run_slice(
-    configs: Sequence[RunConfig], data: Mapping[str, Transitions], size: Size, device: str, seconds: float
-) -> Clock:
-    """Run both stages, as a unit does, until all is done or the time is up; the second starts where the first ends."""
-    clock, end = Clock(device), time.monotonic() + seconds
-    state: list[dict[str, Any]] = []
-    for stage, loop in (("offline", mopo), ("online", moore)):
-        cohort = Cohort(configs, data, stage, device)
-        ensemble, limit = cohort.ensemble, end - ((1 - OFFLINE_SHARE) * seconds if stage == "offline" else 0)
-        assert ensemble is not None
-        for part, saved in zip((cohort.agent, ensemble), state, strict=False):
-            part.load(saved)
-        ensemble.fitted = stage == "online"
-        clock.watch_cohort(cohort)
-
-        def safe_point(cohort: Cohort = cohort, stage: str = stage, limit: float = limit) -> None:
-            steps = (cohort.clock.t - 1) * cohort.shared.online.epoch_steps + cohort.clock.tau - 1
-            enough = cohort.updates >= size.offline_updates if stage == "offline" else steps >= size.online_steps
-            if enough or time.monotonic() > limit:
-                raise Enough
-
-        with suppress(Enough):
-            loop(cohort, Silent(), safe_point)
-        clock.turn(None)
-        state = [cohort.agent.state(), ensemble.state()]
-        del cohort
-        gc.collect()  # the offline cohort, which the clock has tied into circles
-    return clock
+    return enough
 
 
 def peak_memory(device: str) -> dict[str, int]:
@@ -197,8 +121,8 @@ def main(
     configs = configurations(size)
     names = dict.fromkeys(config.dataset for config in configs)
     data = {str(name): random_transitions(configs[0].env, size.transitions, seed) for seed, name in enumerate(names)}
-    clock = run_slice(configs, data, size, device, 60 * minutes - (time.monotonic() - start))
-    rows = projection(configs, clock.seconds, clock.calls)
+    clock = train(configs, data, device, limit(size, 60 * minutes - (time.monotonic() - start)))
+    rows = projection(configs, clock)
     more = {"memory": peak_memory(device), "size": asdict(size), "full": asdict(Size())}
     facts = report_facts(device, load, start, threads=torch.get_num_threads(), **more)
-    write_report(out, "slice", facts, [asdict(row) for row in rows], slice_report(facts, rows))
+    write_report(out, "slice", facts, rows, slice_report(facts, rows))

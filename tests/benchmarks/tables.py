@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.benchmarks.cases import BATCH, BRANCHES, ENV, LEARNING, LENGTH, UNITS
+from tests.benchmarks.cases import BATCH, BRANCHES, ENV, LENGTH, UNITS
 from tests.benchmarks.report import table, where
 
 Row = Mapping[str, Any]
-Cell = Callable[[Row, Sequence[Row]], str]
+WORDS = ("what", "stage", "width", "precision", "runs")  # what tells the rows of a group apart
+NUMBERS = {  # column -> key, unit, digits
+    "seconds": ("seconds", 1.0, 3),
+    "MFLOP": ("flops", 1e6, 1),
+    "GFLOP/s": ("flops_per_s", 1e9, 0),
+    "matmul peak GFLOP/s": ("peak", 1e9, 0),
+    "% of peak": ("peak_share", 0.01, 0),
+    "memory MB": ("mb", 1.0, 0),
+    "CPU/wall": ("cpu_per_wall", 1.0, 2),
+}
+# column -> key, and what the row that it is divided by has in place of the row's own
+RATIOS = {
+    "speed / float32's": ("rate", {"precision": "float32"}),
+    "speed / SAC's": ("rate", {"group": "SAC updates", "what": "sac", "stage": "online"}),
+    "arithmetic / SAC's": ("flops", {"group": "SAC updates", "what": "sac", "stage": "online"}),
+}
 
 
 def bench_report(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
@@ -22,11 +37,11 @@ def bench_report(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
         "",
         f"{ENV}'s sizes and batches of {BATCH}, {branches} branches of {LENGTH} steps in a rollout; the methods' own "
         f"settings at paper scale. Each number is of the fastest of the calls within {facts['seconds']:g} s. FLOP: "
-        "matrix products only, counted from the layers' sizes; peak: a large product in the same precision, right "
+        "matrix products only, of one of what is counted; peak: a large product in the same precision, right "
         "before or after, which is the limit of torch's libraries, not of the chip. Every update is timed and counted "
         "with the actor's step. Memory: the most of a process of its own over what it held before (of a GPU: "
         "allocated). A run-update is one update of one run; a transition of the ensemble's training counts for each "
-        "member. Evaluations play full episodes with the environment's last behaviour policy.",
+        "member.",
         "",
     ]
     phases, cases = [row for row in rows if "phase" in row], [row for row in rows if "group" in row]
@@ -35,10 +50,7 @@ def bench_report(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
     for group in UNITS:
         of_group = [row for row in cases if row["group"] == group]
         if of_group:
-            cells = columns(group)
-            body = [[cell(row, cases) for cell in cells.values()] for row in of_group]
-            words = 2 if group == "other methods" else 1
-            lines += [f"## {group[0].upper()}{group[1:]}", "", *table(list(cells), body, words), ""]
+            lines += [f"## {group[0].upper()}{group[1:]}", "", *case_table(of_group, cases), ""]
     if facts["left_out"]:
         lines += ["## Left out", "", *(f"- {line}" for line in facts["left_out"]), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -47,71 +59,48 @@ def bench_report(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
 def phase_table(rows: Sequence[Row]) -> list[str]:
     """Seconds and shares of every phase, a column pair for each environment."""
     envs = {row["env"]: row for row in rows}
-    cells = {(row["phase"], row["env"]): (f"{row['seconds']:.2f}", _share(row)) for row in rows}
+    pair = lambda seconds, wall: (f"{seconds:.2f}", f"{100 * seconds / wall:.1f}")  # noqa: E731
+    cells = {(row["phase"], row["env"]): pair(row["seconds"], row["wall"]) for row in rows}
+    cells |= {("all", env): pair(row["wall"], row["wall"]) for env, row in envs.items()}
     body = [
         [phase, *(text for env in envs for text in cells[phase, env])]
-        for phase in dict.fromkeys(row["phase"] for row in rows)
+        for phase in dict.fromkeys(key for key, _ in cells)
     ]
-    body.append(["all", *(text for row in envs.values() for text in (f"{row['wall']:.2f}", "100.0"))])
     memory = ", ".join(f"{row['mb']:,.0f} MB on {env}" for env, row in envs.items())
-    row = rows[0]
     return [
-        f"{100 * row['share']:g} % of one unit of the study `sampling`, trained: R = {row['runs']}, "
-        f"one process, one thread on a CPU; on a GPU every call is waited for. Peak memory {memory}. `of it`: parts of "
-        "the evaluation.",
+        f"{100 * rows[0]['share']:g} % of one unit of the study `sampling`, trained: R = {rows[0]['runs']}, "
+        f"one process, one thread on a CPU. Peak memory {memory}. Batches are drawn and gathered in what needs them.",
         "",
         *table(["phase", *(f"{env} {unit}" for env in envs for unit in ("s", "%"))], body),
     ]
 
 
-def _share(row: Row) -> str:
-    return f"{100 * row['seconds'] / row['wall']:.1f}"
+def case_table(rows: Sequence[Row], cases: Sequence[Row]) -> list[str]:
+    """One group's rows, without the ratios to rows that are not there."""
+    columns: dict[str, Callable[[Row], str]] = {"R" if key == "runs" else key: _text(key) for key in WORDS}
+    columns[f"{UNITS[rows[0]['group']]}/s"] = lambda row: f"{row['rate']:,.1f}"
+    columns |= {name: _number(*number) for name, number in NUMBERS.items()}
+    columns |= {name: _ratio(key, changes, cases) for name, (key, changes) in RATIOS.items()}
+    cells = {name: [cell(row) for row in rows] for name, cell in columns.items()}
+    cells = {name: column for name, column in cells.items() if any(column)}
+    return table([*cells], zip(*cells.values(), strict=True), words=2)
 
 
-def columns(group: str) -> dict[str, Cell]:
-    """Headers, with units, and cells of a group's table."""
-    rate = {f"{UNITS[group]}/s": _number("rate")}
-    if group in LEARNING:
-        words = {"precision": _text("precision"), "width": _text("width")}
-        faster = {"times float32": _times_of({"precision": "float32"}, "rate")}
-        arithmetic = {f"MFLOP per {UNITS[group][:-1]}": _number("flops", 1e6, 1)}
-        return words | RUNS | rate | faster | arithmetic | PEAK | COST
-    if group == "other methods":
-        rate = {"run-updates/s": _number("rate", digits=1)}
-        sac = {"group": "SAC updates", "what": "sac", "stage": "online"}
-        beside = {"speed / SAC's": _times_of(sac, "rate"), "arithmetic / SAC's": _times_of(sac, "flops")}
-        words = {"method": _text("what"), "stage": _text("stage"), "width": _text("width")}
-        return words | RUNS | rate | beside | PEAK | COST
-    if group in ("evaluation", "checkpoint"):
-        each = {f"s per {group}": _number("seconds", digits=3)}
-        return {"environment" if group == "evaluation" else "scale": _text("what")} | RUNS | rate | each | COST
-    return {"environment": _text("what")} | RUNS | rate | COST
+def _text(key: str) -> Callable[[Row], str]:
+    return lambda row: str(row[key])
 
 
-def _text(key: str) -> Cell:
-    return lambda row, rows: str(row[key])
+def _number(key: str, unit: float, digits: int) -> Callable[[Row], str]:
+    return lambda row: f"{row[key] / unit:,.{digits}f}"
 
 
-def _number(key: str, scale: float = 1.0, digits: int = 0) -> Cell:
-    return lambda row, rows: f"{row[key] / scale:,.{digits}f}"
+def _ratio(key: str, changes: Row, cases: Sequence[Row]) -> Callable[[Row], str]:
+    """How many times the number of the row that differs in `changes` alone; nothing where that is the row or no row."""
+    name_of = lambda row: tuple(row[name] for name in ("group", *WORDS))  # noqa: E731
+    known = {name_of(row): row for row in cases}
 
-
-def _times_of(changes: Mapping[str, Any], key: str) -> Cell:
-    """How many times the number of the row that differs in `changes` alone; nothing where there is none."""
-    same = ("group", "what", "stage", "runs", "width", "precision")
-
-    def cell(row: Row, rows: Sequence[Row]) -> str:
-        wanted = {name: row[name] for name in same} | dict(changes)
-        other = next((r for r in rows if all(r[name] == value for name, value in wanted.items())), None)
-        return "" if other is None else f"{row[key] / other[key]:.3g}"
+    def cell(row: Row) -> str:
+        other = known.get(name_of({**row, **changes}))
+        return "" if other is None or other is row else f"{row[key] / other[key]:.3g}"
 
     return cell
-
-
-RUNS = {"R": _text("runs")}
-COST = {"memory MB": _number("mb"), "CPU/wall": _number("cpu_per_wall", digits=2)}
-PEAK = {
-    "GFLOP/s": _number("flops_per_s", 1e9),
-    "matmul peak GFLOP/s": _number("peak", 1e9),
-    "% of peak": _number("peak_share", 0.01),
-}

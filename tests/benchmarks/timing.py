@@ -7,21 +7,20 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from moore.base.machine import peak_bytes
+from moore.studies.estimate import synchronize
 
 MATMUL = {"cpu": 2048, "cuda": 8192}  # rows of the square product that saturates the device
 BURST = 0.02  # s of work queued on a GPU between two looks at the clock: a wait for each call would be timed instead
-# operands and whether a GPU may round float32 products to TF32
-DTYPES = {"float32": (torch.float32, False), "tf32": (torch.float32, True), "bf16": (torch.bfloat16, False)}
+DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}  # operands of the products
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(NamedTuple):
     """Best of several repetitions: wall seconds of a call, and processor seconds of that same call."""
 
     wall: float
@@ -33,23 +32,16 @@ def is_gpu(device: str) -> bool:
     return torch.device(device).type == "cuda"
 
 
-def synchronize(device: str) -> None:
-    """Wait for what a GPU still has to do."""
-    if is_gpu(device):
-        torch.cuda.synchronize(device)
-
-
 def measure(call: Callable[[], object], seconds: float, device: str = "cpu") -> Timing:
     """Time a call for about `seconds`; the minimum is the least disturbed. One call comes before.
 
     On a GPU, several calls are queued between two looks at the clock, and their mean counts as one.
     """
     synchronize(device)
-    start, burst = time.perf_counter(), 1
+    start = time.perf_counter()
     call()
     synchronize(device)
-    if is_gpu(device):
-        burst = max(1, math.ceil(BURST / (time.perf_counter() - start)))
+    burst = max(1, math.ceil(BURST / (time.perf_counter() - start))) if is_gpu(device) else 1
     timings: list[Timing] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or not timings:
@@ -58,20 +50,14 @@ def measure(call: Callable[[], object], seconds: float, device: str = "cpu") -> 
             call()
         synchronize(device)
         timings.append(Timing((time.perf_counter() - wall) / burst, (time.process_time() - cpu) / burst))
-    return min(timings, key=lambda t: t.wall)
+    return min(timings)
 
 
-def peak(seconds: float, device: str = "cpu", precision: str = "float32", rows: int | None = None) -> float:
-    """Measure floating-point operations a second of a large square product in a precision of the configuration."""
-    rows = rows or MATMUL[torch.device(device).type]
-    dtype, tf32 = DTYPES[precision]
-    a, b = (torch.randn(rows, rows, device=device).to(dtype) for _ in range(2))
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    try:
-        return 2 * rows**3 / measure(lambda: a @ b, seconds, device).wall
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+def peak(seconds: float, device: str, precision: str) -> float:
+    """Measure floating-point operations a second of a large square product, with the process's switch for TF32."""
+    rows = MATMUL[torch.device(device).type]
+    a, b = (torch.randn(rows, rows, device=device).to(DTYPES[precision]) for _ in range(2))
+    return 2 * rows**3 / measure(lambda: a @ b, seconds, device).wall
 
 
 def held_mb(device: str) -> float:

@@ -77,8 +77,9 @@ def linear_stack(mlp: MLP, params: Tensor) -> nn.Sequential:
     for weight, bias in mlp.layers(params):
         linear = nn.Linear(*weight.shape)
         linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
+        norm = [nn.LayerNorm(len(weight.T), elementwise_affine=False)] if mlp.layer_norm else []
+        modules += [linear, *norm, nn.ReLU() if mlp.activation == "relu" else nn.SiLU()]
+    return nn.Sequential(*modules[: -1 - mlp.layer_norm])
 
 
 def flat(net: nn.Module) -> Tensor:

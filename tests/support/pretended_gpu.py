@@ -1,4 +1,4 @@
-"""The path for a GPU as far as a machine without one can go: run by test_core_graphs.py, in a process of its own.
+"""The path for a GPU as far as a machine without one can go: run by test_graphs.py, in a process of its own.
 
 Fake tensors have a device and a shape but no numbers: code that would wait for the device, mix devices or read a number
 fails on them. Torch has to know of a device before its first backward pass, so no other test may run before these.
@@ -18,6 +18,9 @@ from moore.networks.mlp import MLP
 from moore.networks.random import Streams
 from tests.support.agents import METHODS, three_strategies
 from tests.support.state import tensors
+
+# bf16 is the networks' own matter: those with LayerNorm, without, and the ensemble's
+PRECISIONS = [*((name, "float32") for name in METHODS), ("moore", "bf16"), ("wsrl", "bf16")]
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +69,8 @@ def copies(device: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         yield copied
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(("name", "precision"), PRECISIONS)
 @pytest.mark.parametrize("stage", ["offline", "online"])
-@pytest.mark.parametrize("name", METHODS)
 def test_nothing_waits_for_the_gpu(name: str, stage: str, precision: str, device: str, copies: list[Any]) -> None:
     """Breaks if a rollout or an update, with its draws, reads a number off the device, copies one, or mixes devices."""
     made = three_strategies(name, stage, device, precision=precision)
