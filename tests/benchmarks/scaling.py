@@ -105,8 +105,9 @@ def main(
         "One run for one environment step of MOORe's online stage with everything that belongs to it: halfcheetah at "
         f"the scale `paper` ({paper.online.utd_ratio} policy updates a step; {paper.dynamics.online_max_updates:,} "
         f"ensemble updates and a rollout of {paper.rollout.length} steps every {paper.online.retrain_interval} steps). "
-        f"What a table does not vary: R {base['runs']}, N_off {base['transitions']:,}, {base['branches']:,} start states, "
-        f"width {base['width']}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start states in all.",
+        f"What a table does not vary: R {base['runs']}, N_off {base['transitions']:,}, {base['branches']:,} start "
+        f"states, width {base['width']}. Of a rollout one step is timed, with at most {MOST_BRANCHES[kind]:,} start "
+        "states in all.",
         "",
         *(line for panel in PANELS for line in (f"## {PANELS[panel]}", "", *cost_table(rows, panel), "")),
     ]
