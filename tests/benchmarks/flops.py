@@ -63,11 +63,9 @@ def random_batch(env: str, runs: int, rows: int, device: str = "cpu") -> Batch:
 
 def update_inputs(config: RunConfig, agent: Agent, runs: int, device: str = "cpu") -> tuple[AnyBatch, Tensor]:
     """Draw a batch and the noise of one update of all runs."""
-    data: AnyBatch = random_batch(config.env, runs, agent.batch_size, device)
-    if config.reads_returns:
-        data = BatchWithReturns(*data, torch.zeros_like(data.reward))
-    noise = torch.randn(agent.noise_blocks, runs, agent.batch_size, data.action.shape[-1], device=device)
-    return data, noise
+    plain = random_batch(config.env, runs, agent.batch_size, device)
+    noise = torch.randn(agent.noise_blocks, *plain.action.shape, device=device)
+    return BatchWithReturns(*plain, torch.zeros_like(plain.reward)) if config.reads_returns else plain, noise
 
 
 @cache
