@@ -16,6 +16,7 @@ from moore.agents.balanced_replay import ensemble_head
 from moore.agents.gaussian_actor import GaussianActorCritic
 from moore.agents.iql import IQL, IQLConfig
 from moore.agents.sac import SACConfig, Setup, random_subset
+from moore.agents.td3_bc import smoothed
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
 from moore.networks.random import Streams
@@ -58,6 +59,16 @@ def test_ensemble_of_equal_deterministic_policies() -> None:
     (grad,) = torch.autograd.grad(out.sum(), head)
     assert out.isfinite().all()
     assert grad.isfinite().all()
+
+
+@many
+@given(seeds, st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_target_smoothing(seed: int, std: float, clip: float) -> None:
+    """Breaks if TD3's noise is not clipped before it is added, or the action not after."""
+    rng = np.random.default_rng(seed)
+    action, noise = rng.uniform(-1, 1, size=(2, 30)), rng.normal(size=(2, 30))
+    expected = np.clip(action + np.clip(std * noise, -clip, clip), -1, 1)
+    np.testing.assert_allclose(smoothed(torch.tensor(action), torch.tensor(noise), std, clip), expected)
 
 
 def test_every_pair_of_critics_is_equally_likely() -> None:

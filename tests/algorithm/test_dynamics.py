@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from moore.algorithm.dynamics import PREDICT_FLOATS, DynamicsConfig, Ensemble
 from moore.networks.batch import Batch
 from moore.networks.random import Streams, scale_to_index
-from tests.support.dynamics import Net, true_mean
+from tests.support.agents import flat, linear_stack
+from tests.support.dynamics import true_mean
 from tests.support.state import tensors
 
 OBS, ACT, K = 2, 1, 3
@@ -64,11 +65,11 @@ def plain_fit(
 ) -> tuple[Tensor, list[int], int, float]:
     """Parameters [K, P], elites, number of updates and the elites' error of one run's training, the slow way."""
     c = ensemble.config
-    nets = [Net(ensemble, run, k) for k in range(c.ensemble_size)]
+    nets = [linear_stack(ensemble.net, ensemble.params[run, k]) for k in range(c.ensemble_size)]
     bounds = ensemble.bounds[run].clone().requires_grad_()
     groups: list[dict[str, object]] = [{"params": [bounds]}]
     for net in nets:
-        for layer, decay in zip(net.linears, c.weight_decay, strict=True):
+        for layer, decay in zip([layer for layer in net if isinstance(layer, nn.Linear)], c.weight_decay, strict=True):
             groups += [{"params": [layer.weight], "weight_decay": decay}, {"params": [layer.bias]}]
     adam = torch.optim.Adam(groups, lr=c.lr)
     mean, std = ensemble.input_mean[run, 0], ensemble.input_std[run, 0]
@@ -103,7 +104,7 @@ def plain_fit(
         stale = 0 if improved else stale + 1
     elites = sorted(range(c.ensemble_size), key=lambda k: best[k][0])[: c.num_elites]
     error = sum(best[k][0] for k in elites) / len(elites)
-    return torch.stack([net.flat() for _, net in best]), elites, updates, error
+    return torch.stack([flat(net) for _, net in best]), elites, updates, error
 
 
 def three_runs() -> tuple[Batch, Batch]:
@@ -185,7 +186,7 @@ def test_prediction_is_the_members() -> None:
         top, low = ensemble.bounds[run].numpy()
         t_mean, t_std = ensemble.target_mean[run, 0, 0].numpy(), ensemble.target_std[run, 0, 0].numpy()
         for k in range(K):
-            mean, logvar = np.split(Net(ensemble, run, k)(inputs).detach().numpy(), 2, -1)
+            mean, logvar = np.split(linear_stack(ensemble.net, ensemble.params[run, k])(inputs).detach().numpy(), 2, -1)
             logvar = low + np.logaddexp(0, top - np.logaddexp(0, top - logvar) - low)
             raw = mean * t_std + t_mean + np.append(train.obs[run].numpy(), np.zeros((64, 1)), 1)
             np.testing.assert_allclose(next_mean[run, k], raw, rtol=1e-4, atol=1e-4)

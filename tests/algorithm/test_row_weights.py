@@ -28,7 +28,6 @@ from tests.support.core import make_cohort, tiny
 from tests.support.datasets import counted_dataset
 from tests.support.draws import draw
 from tests.support.draws import uniforms as random_uniforms
-from tests.support.dynamics import Net
 
 OBS, ACT, K = 3, 2, 3
 OFFLINE, DATASET_OF, N_ON = [6, 11], [1, 0, 1], 5  # rows of the datasets, the runs' datasets, online rows
@@ -112,7 +111,8 @@ def literal_model_error(ensemble: Ensemble, run: int, rows: Batch, exponent: flo
         inputs = (torch.cat([rows.obs[i], rows.action[i]]) - ensemble.input_mean[run, 0, 0]) / ensemble.input_std[run]
         target = torch.cat([rows.next_obs[i] - rows.obs[i], rows.reward[i : i + 1]])
         target = (target - ensemble.target_mean[run, 0, 0]) / ensemble.target_std[run, 0, 0]
-        errors = [(Net(ensemble, run, k)(inputs[0])[0, : OBS + 1] - target).square().mean().item() for k in range(K)]
+        members = [linear_stack(ensemble.net, ensemble.params[run, k]) for k in range(K)]
+        errors = [(net(inputs[0])[0, : OBS + 1] - target).square().mean().item() for net in members]
         weights.append((math.sqrt(sum(errors) / K) + 1e-6) ** exponent)
     return weights
 

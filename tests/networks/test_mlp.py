@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 from moore.networks.adam import RunAdam
@@ -12,19 +11,9 @@ from moore.networks.fast_mlp import NARROW
 from moore.networks.gaussian import deterministic_action, squashed_gaussian
 from moore.networks.mlp import MLP
 from moore.networks.random import Streams, derive_seed, scale_to_index
+from tests.support.agents import linear_stack
 
 SEEDS = [3, 4, 5]
-
-
-def sequential(mlp: MLP, params: Tensor) -> nn.Sequential:
-    """torch's version of one network."""
-    modules: list[nn.Module] = []
-    for weight, bias in mlp.layers(params):
-        linear = nn.Linear(*weight.shape)
-        linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
-        norm = [nn.LayerNorm(len(weight.T), elementwise_affine=False)] if mlp.layer_norm else []
-        modules += [linear, *norm, nn.ReLU() if mlp.activation == "relu" else nn.SiLU()]
-    return nn.Sequential(*modules[: -1 - mlp.layer_norm])
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
@@ -40,7 +29,7 @@ def test_mlp_is_torch_sequential(layer_norm: bool, activation: str, members: int
     out = mlp(params, x)
     for index in torch.cartesian_prod(*map(torch.arange, lead)).reshape(-1, len(lead)).tolist():
         one = tuple(index)
-        torch.testing.assert_close(out[one], sequential(mlp, params[one])(x[one]).detach())
+        torch.testing.assert_close(out[one], linear_stack(mlp, params[one])(x[one]).detach())
 
 
 @pytest.mark.parametrize("out", [1, 4])

@@ -1,30 +1,8 @@
-"""Ensembles, slow and plain: one member as torch's own modules, the measures of uncertainty, a linear system."""
+"""For ensembles: the measures of uncertainty by NumPy, and a linear system."""
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from moore.algorithm.dynamics import Ensemble
-
-
-class Net:
-    """One ensemble member."""
-
-    def __init__(self, ensemble: Ensemble, run: int, k: int) -> None:
-        self.linears: list[nn.Linear] = []
-        for weight, bias in ensemble.net.layers(ensemble.params[run, k]):
-            linear = nn.Linear(*weight.shape)
-            linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
-            self.linears.append(linear)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        for linear in self.linears[:-1]:
-            x = F.silu(linear(x))
-        return self.linears[-1](x)
-
-    def flat(self) -> Tensor:
-        return torch.cat([x.detach().flatten() for m in self.linears for x in (m.weight.T, m.bias)])
+from torch import Tensor
 
 
 def true_mean(obs: Tensor, action: Tensor) -> Tensor:
