@@ -22,6 +22,7 @@ from moore.studies.identity import dataset_label
 
 ABLATIONS_DIR = Path(__file__).parents[2] / "ablations"
 ALGORITHM = "moore"  # of a method that names none
+MOST_CONFIGURATIONS = 12  # that a method may be tuned over: all get the same effort
 
 Changes = dict[str, Any]  # settings by key, nested
 
@@ -46,6 +47,8 @@ class StudyFile:
     methods: list[str] = field(default_factory=list)  # names in moore/agents/methods.yaml
     # scale -> datasets; leaves out the scale's other tasks
     tasks: dict[str, Annotated[list[str], Field(min_length=1)]] = field(default_factory=dict)
+    tune: str | None = None  # the method whose settings the variants are; for `moore tune`
+    seeds: list[NonNegativeInt] = field(default_factory=list)  # of a study that tunes: none of the scale's
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -57,6 +60,7 @@ class ScaleFile:
     defaults: Changes
     tasks: Annotated[list[Changes], Field(min_length=1)]
     methods: dict[str, Changes | None] = field(default_factory=dict)  # adapt single methods to the scale
+    tuned: dict[str, Changes] = field(default_factory=dict)  # method -> what `moore tune` chose beyond that
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Study:
     reference: str | None = None  # the variant that changes nothing: the others are compared with it
     axes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # variant -> axis -> its point
     collapsed: Mapping[str, str] = field(default_factory=dict)  # variant that is left out -> the one it is equal to
+    tunes: str | None = None  # the method whose settings the variants are
 
     def cohorts(self) -> list[list[RunConfig]]:
         """Return runs that are trained together: same shape and, so that work spreads over processes, same dataset."""
@@ -86,9 +91,12 @@ def load_study(study: Path, scale: Path) -> Study:
     seed. Raises UserError naming the file, the key and what is accepted.
     """
     study_file, scale_file, known = load_yaml(study, StudyFile), load_yaml(scale, ScaleFile), read_yaml(METHODS)
+    _check_tuning(study, study_file, scale_file, known)
     variants, axes = _variants(study, study_file, known)
-    for name in scale_file.methods:
-        choose(f"{scale}: methods", name, known)
+    for key, adapted in (("methods", scale_file.methods), ("tuned", scale_file.tuned)):
+        for name, changes in adapted.items():
+            choose(f"{scale}: {key}", name, known)
+            _check_keys(scale, name, changes or {}, _algorithm(known[name] or {}))
     changed: dict[str, bool] = {}  # whether a variant is another run than the scale as it stands
     cells: dict[tuple[str, str, int], RunConfig] = {}  # a run from scratch is the same for all datasets of a task
     for index, task in _chosen(study, study_file, scale_file):
@@ -97,16 +105,14 @@ def load_study(study: Path, scale: Path) -> Study:
         _check_dataset(base, where)
         for name, changes in variants.items():
             at = f"{where} with {name} of {study}"
-            algorithm = changes.get("algorithm", ALGORITHM)
-            adapted = scale_file.methods.get(name) or {}
-            _check_keys(scale, name, adapted, algorithm)
-            changes = merge(changes, adapted)
-            under = _base(base, scale_file.defaults, changes, algorithm)
+            own, changes = _layers(name, changes, study_file, scale_file, known)
+            algorithm = _algorithm(merge(own, changes))
+            under = merge(_base(base, scale_file.defaults, merge(own, changes), algorithm), own)
             # with the defaults of what the scale leaves out
             full = merge(to_mapping(from_mapping(_who(base) | {"algorithm": algorithm}, at)), under)
             changes = multiplied(changes, full, at)
             changed[name] = changed.get(name, False) or merge(full, changes) != full
-            for seed in scale_file.seeds:
+            for seed in study_file.seeds or scale_file.seeds:
                 run = from_mapping(merge(under, changes) | {"method": name, "seed": seed}, at)
                 if cells.setdefault((name, dataset_label(run), seed), run) != run:
                     raise UserError(
@@ -115,7 +121,39 @@ def load_study(study: Path, scale: Path) -> Study:
                     )
     kept, collapsed = _without_doubles(cells.values())
     reference = next((variant for variant, other in changed.items() if not other), None)
-    return Study(f"{study_file.study}-{scale_file.scale}", scale_file.scale, kept, reference, axes, collapsed)
+    name = f"{study_file.study}-{scale_file.scale}"
+    return Study(name, scale_file.scale, kept, reference, axes, collapsed, study_file.tune)
+
+
+def _algorithm(changes: Changes) -> str:
+    return str(changes.get("algorithm", ALGORITHM))
+
+
+def _layers(
+    name: str, changes: Changes, study: StudyFile, scale: ScaleFile, known: Mapping[str, Any]
+) -> tuple[Changes, Changes]:
+    """Return what a variant starts from beyond the scale's defaults, and what it changes of that."""
+    if study.tune is not None:
+        return merge(known[study.tune] or {}, scale.methods.get(study.tune) or {}), changes
+    if name in known:
+        return {}, merge(merge(changes, scale.methods.get(name) or {}), scale.tuned.get(name, {}))
+    is_moore = _algorithm(changes) == ALGORITHM and changes.get("dataset", "") is not None
+    return scale.tuned.get("moore", {}) if is_moore else {}, changes
+
+
+def _check_tuning(study: Path, file: StudyFile, scale: ScaleFile, known: Mapping[str, Any]) -> None:
+    """Raise UserError where methods would not be tuned alike, or on seeds that tables report."""
+    if file.tune is None:
+        if file.seeds:
+            raise UserError(f"{study}: seeds: only of a study with `tune`; the others have the scale's")
+        return
+    choose(f"{study}: tune", file.tune, known)
+    if file.axes or file.methods or not 1 < len(file.variants) <= MOST_CONFIGURATIONS:
+        raise UserError(f"{study}: expected 2 to {MOST_CONFIGURATIONS} configurations, all of them in `variants`")
+    if not file.seeds or set(file.seeds) & set(scale.seeds):
+        raise UserError(
+            f"{study}: seeds: {file.seeds} is not accepted; expected others than {scale.seeds} of the scale"
+        )
 
 
 def _chosen(study: Path, study_file: StudyFile, scale_file: ScaleFile) -> list[tuple[int, Changes]]:
@@ -145,8 +183,9 @@ def _variants(
     validate(names, list[Name], str(study), "variants")
     all_changes = {**known, **file.variants, **made}
     variants = {name: all_changes[name] or {} for name in names}
+    tuned = {} if file.tune is None else known[file.tune] or {}
     for name, changes in variants.items():
-        _check_keys(study, name, changes, changes.get("algorithm", ALGORITHM))
+        _check_keys(study, name, changes, _algorithm(merge(tuned, changes)))
     return variants, axes
 
 
