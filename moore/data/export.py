@@ -60,6 +60,8 @@ def export_minari(dataset: Dataset, dataset_id: DatasetId, name: str, progress: 
             f"{dataset_id}: no 'next_observations', and a Minari episode ends with one; accepted: a file that has them"
         )
     spec, store = find_spec(dataset.env), minari_store(str(dataset_id))
+    if not spec.gym_id:
+        raise UserError(f"{dataset_id}: Gymnasium has no {spec.name}, by which Minari names it; accepted: another")
     target, namespace, scores = store / name, name.rpartition("/")[0], spec.reference_scores
     metadata: dict[str, Any] = {"dataset_id": name, "minari_version": minari.__version__}
     metadata |= {} if scores is None else {"ref_min_score": scores.random, "ref_max_score": scores.reference}

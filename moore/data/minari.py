@@ -32,7 +32,7 @@ from moore.envs.spec import ENVIRONMENTS
 CONVERSION_VERSION = 1  # raise it when the same Minari files would give other data: cached files are then made anew
 EXPORT_KEY = "moore"  # in the metadata.json of a dataset that moore/data/export.py wrote
 
-GYM_IDS = {spec.gym_id: spec.name for spec in ENVIRONMENTS.values()} | {
+GYM_IDS = {spec.gym_id: spec.name for spec in ENVIRONMENTS.values() if spec.gym_id} | {
     "Hopper-v4": "hopper",
     "HalfCheetah-v4": "halfcheetah",
     "Walker2d-v4": "walker2d",

@@ -53,7 +53,7 @@ class EnvSpec:
     """
 
     name: str
-    gym_id: str  # Gymnasium's environment: this one, or the closest to it
+    gym_id: str  # Gymnasium's environment: this one, or the closest to it; "": there is none
     obs_dim: int
     action_dim: int
     action_high: float
