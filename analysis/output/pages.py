@@ -1,7 +1,7 @@
 """`python -m analysis.output.pages [--check]`: analysis/RESULTS.md, and the blocks of README.md, from rows in git.
 
 A block reaches from `<!-- generated:KIND:STUDY -->` to `<!-- /generated -->`; KIND is `table` or `curves`. The pictures
-of the pages lie in analysis/pictures/, as small PNG; they are drawn anew where they are missing, or with --pictures.
+of the pages lie in analysis/pictures/, as PNG; they are drawn anew where they are missing, or with --pictures.
 --check writes nothing and exits with code 1 where a page is stale.
 """
 
@@ -22,7 +22,7 @@ from analysis.output.render import bullets, folded, to_markdown
 from analysis.output.tables import Table, differences_table, main_table
 from analysis.plots import curves
 from analysis.plots.comparisons import forest_caption, sweep_caption
-from analysis.plots.figures import drawings, small_png
+from analysis.plots.figures import drawings, png
 from analysis.stats.sweeps import sweeps
 from moore.base.errors import UserError
 
@@ -109,7 +109,7 @@ def draw_pictures(studies: Mapping[str, Results], again: bool) -> list[Path]:
         if again or not file.is_file():
             figure = next(figure for found, figure, _ in drawings(studies[name]) if found == SHOWN[name][0])
             file.parent.mkdir(exist_ok=True)
-            file.write_bytes(small_png(figure))
+            file.write_bytes(png(figure))
             written.append(file)
     return written
 

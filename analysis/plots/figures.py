@@ -64,13 +64,3 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def small_png(figure: Figure, dpi: int = 150, colours: int = 64) -> bytes:
-    """Return the picture as a small PNG for a page in git: few pixels, a palette in place of true colours."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    picture = Image.open(io.BytesIO(png(figure, dpi))).convert("RGB")
-    picture.quantize(colours, method=Image.Quantize.MEDIANCUT).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

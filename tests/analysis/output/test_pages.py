@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib import colors, image
 
-from analysis.io.rows import load_study
+from analysis.io.rows import RESULTS, load_study
 from analysis.output import pages
 from analysis.output.pages import CLOSING, SHOWN, draw_pictures, regenerate, results_page
+from analysis.plots.looks import drawn_as
 from moore.base.errors import UserError
 from tests.support.studies import LOW, flat, full_study, make_study, write_study
 
@@ -49,7 +52,16 @@ def test_broken_blocks_are_one_line_errors(text: str, message: str) -> None:
 def test_the_pictures_in_git_are_few_and_small() -> None:
     pictures = sorted(pages.PICTURES.iterdir())
     assert [file.stem for file in pictures] == sorted(SHOWN)
-    assert all(file.stat().st_size <= 60_000 for file in pictures)
+    assert all(file.stat().st_size <= 160_000 for file in pictures)
+
+
+@pytest.mark.parametrize("name", ["paper-methods-mini", "sampling-mini"])
+def test_the_pictures_in_git_keep_every_methods_colour(name: str) -> None:
+    """Breaks if two methods cannot be told apart, as in a picture with too few colours."""
+    pixels = image.imread(pages.PICTURES / f"{name}.png")[..., :3].reshape(-1, 3)
+    for look in drawn_as(load_study(RESULTS / name)).values():
+        distance = np.abs(pixels - colors.to_rgb(look.colour)).max(1).min()
+        assert distance < 0.01, look.label
 
 
 def test_a_stale_page_is_named_and_rewritten(
