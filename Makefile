@@ -11,7 +11,7 @@ BENCH_OUT ?= build/benchmarks
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint type format test test-slow test-slurm bench reproduce-table reproduce-ablations publish figures pages
+.PHONY: help setup lint type format test test-slow test-slurm bench quick reproduce-table reproduce-ablations publish figures pages
 .PHONY: check-readme bench-scaling bench-slice claims report notebooks submit clean
 
 help:            ## this list
@@ -60,6 +60,10 @@ bench-slice: $(READY) ## a slice of 20 runs at the paper's scale in 8 minutes of
 
 reproduce-table: $(READY) ## train what is missing, print the table; rows and figures go to build/ (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
+
+quick: $(READY)  ## two methods on one task from data to table, in two minutes: to see it run, not to cite
+	$(BIN)/moore reproduce --study quick --scale quick $(ARGS)
+	@echo "Two seeds and small budgets: to see it run, not to cite."
 
 reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study sampling --scale $(SCALE) $(ARGS)
