@@ -82,7 +82,8 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
     plan.failed = sum(len(unit.runs) for unit in unfinished) - sum(len(unit.runs) for unit in todo)
 
     # a stage is trained with the same others whoever is alive: what others a cohort has shows in its rounding
-    every = study_units(study, root, profile.torch_device) if live else units
+    whole = study_units(study, root, profile.torch_device)
+    every = [part for unit in whole for part in _split(unit, profile, Submission())] if live else units
     offline, online = _shared_stages([unit for unit in every if not unit.finished()], todo, plan, queue)
     plan.todo = sum(len(unit.runs) for unit in online)
     # of online units, those that need no array before them do not wait for it

@@ -60,7 +60,7 @@ def tune(
     folder = write_rows(loaded, (study, scale), root, out)
     table = ranked(load_rows(folder))
     text = _text(loaded.tunes, loaded.name, table, sorted({run.seed for run in loaded.runs}))
-    (folder / "table.md").write_text(text)
+    (folder / "table.md").write_text(text, encoding="utf-8")
     print(text)
     if publish:
         path = find_yaml(scale, ABLATIONS_DIR / "scales")
@@ -70,12 +70,16 @@ def tune(
 
 def _text(method: str, name: str, table: pd.DataFrame, seeds: list[int]) -> str:
     """Return the table as Markdown."""
-    heads = [column.replace("none:", "") for column in table.columns]
-    lines = [heads, ["---"] * len(heads)]
-    lines += [[str(row[0]), *("-" if x != x else f"{x:.1f}" for x in row[1:])] for row in table.to_numpy().tolist()]
-    rows = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    said = f"Kept: {table['configuration'].iloc[0]}. Means over seeds {', '.join(map(str, seeds))}, then tasks;"
-    return f"# {method} ({name})\n\n{said} score is the mean of final and AUC.\n\n{rows}\n"
+    from analysis.output.render import number, to_markdown
+    from analysis.output.tables import Cell, Table
+
+    shown = lambda value: Cell.said("", "" if value != value else number(value, 1))  # noqa: E731
+    rows = tuple(((str(head),), tuple(map(shown, values))) for head, *values in table.itertuples(index=False))
+    kept = f"Kept: {table['configuration'].iloc[0]}. Score is the mean of final and AUC;"
+    said = f"{kept} all are means over seeds {', '.join(map(str, seeds))}, then tasks."
+    return f"# {method} ({name})\n\n" + to_markdown(
+        Table(name, ("configuration",), tuple(table.columns[1:]), rows, len(seeds), said)
+    )
 
 
 def _changes(study: Path, configuration: str) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _write_tuned(scale: Path, method: str, changes: dict[str, Any]) -> None:
     from moore.base.strict import read_yaml
 
     tuned = read_yaml(scale).get("tuned", {}) | {method: changes}
-    body = scale.read_text().split(GENERATED)[0].rstrip("\n") + "\n"
+    body = scale.read_text(encoding="utf-8").split(GENERATED)[0].rstrip("\n") + "\n"
     lines = [
         f"  {name}: {yaml.safe_dump(tuned[name], default_flow_style=True, width=1000).strip()}"
         for name in sorted(tuned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
@@ -105,15 +106,19 @@ def load_study(study: Path, scale: Path) -> Study:
         _check_dataset(base, where)
         for name, changes in variants.items():
             at = f"{where} with {name} of {study}"
-            own, changes = _layers(name, changes, study_file, scale_file, known)
-            algorithm = _algorithm(merge(own, changes))
-            under = merge(_base(base, scale_file.defaults, merge(own, changes), algorithm), own)
+            layers = _layers(name, changes, study_file, scale_file, known)
+            changes = functools.reduce(merge, layers)
+            algorithm = _algorithm(changes)
+            under = _base(base, scale_file.defaults, changes, algorithm)
             # with the defaults of what the scale leaves out
             full = merge(to_mapping(from_mapping(_who(base) | {"algorithm": algorithm}, at)), under)
-            changes = multiplied(changes, full, at)
-            changed[name] = changed.get(name, False) or merge(full, changes) != full
+            for layer, own in zip(layers, (False, True, False), strict=True):
+                layer = multiplied(layer, full, at)  # factors are of what lies below
+                under = merge(under, layer)
+                changed[name] = changed.get(name, False) or (own and merge(full, layer) != full)
+                full = merge(full, layer)
             for seed in study_file.seeds or scale_file.seeds:
-                run = from_mapping(merge(under, changes) | {"method": name, "seed": seed}, at)
+                run = from_mapping(under | {"method": name, "seed": seed}, at)
                 if cells.setdefault((name, dataset_label(run), seed), run) != run:
                     raise UserError(
                         f"{where}: {name} on {dataset_label(run)} with seed {seed} occurs twice; expected different"
@@ -131,14 +136,18 @@ def _algorithm(changes: Changes) -> str:
 
 def _layers(
     name: str, changes: Changes, study: StudyFile, scale: ScaleFile, known: Mapping[str, Any]
-) -> tuple[Changes, Changes]:
-    """Return what a variant starts from beyond the scale's defaults, and what it changes of that."""
+) -> tuple[Changes, Changes, Changes]:
+    """Return what lies below a variant's own changes, these, and what a tuning of the method lays over them.
+
+    What was tuned for MOORe is below its relatives and variants, so that they still differ in what they name alone.
+    """
     if study.tune is not None:
-        return merge(known[study.tune] or {}, scale.methods.get(study.tune) or {}), changes
+        return merge(known[study.tune] or {}, scale.methods.get(study.tune) or {}), changes, {}
     if name in known:
-        return {}, merge(merge(changes, scale.methods.get(name) or {}), scale.tuned.get(name, {}))
+        changes = merge(changes, scale.methods.get(name) or {})
     is_moore = _algorithm(changes) == ALGORITHM and changes.get("dataset", "") is not None
-    return scale.tuned.get("moore", {}) if is_moore else {}, changes
+    below = scale.tuned.get("moore", {}) if is_moore and name not in scale.tuned else {}
+    return below, changes, scale.tuned.get(name, {})
 
 
 def _check_tuning(study: Path, file: StudyFile, scale: ScaleFile, known: Mapping[str, Any]) -> None:

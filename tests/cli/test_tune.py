@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from analysis.stats.tuning import ranked
 from moore.cli.main import main
 from moore.studies.axes import merge
+from moore.studies.identity import offline_run_id
 from moore.studies.study import load_study
 from tests.support.resume_units import RUN
 from tests.support.studies import LOW, MEDIUM, flat, make_study, run_rows
@@ -38,8 +40,9 @@ def test_the_best_mean_of_final_and_auc_is_first() -> None:
         *flat("c", LOW, (99.0, 99.0)), *flat("c", MEDIUM, (99.0,)),
         *run_rows("c", MEDIUM, 1, [50.0] + [99.0] * 13, diverged_at=900),
     ]  # fmt: skip
+    rows += flat("d", LOW, (99.0, 99.0))  # another configuration on the other task
     table = ranked(make_study(rows))
-    assert table["configuration"].tolist() == ["b", "a", "c"]
+    assert table["configuration"].tolist() == ["b", "a", "c", "d"]
     best = table.iloc[0]
     assert best["final"] == 55.0
     # J_0 is 50: the first of 1000 steps' 25 are a ramp from it
@@ -58,6 +61,32 @@ def test_a_tuned_method_is_what_studies_run(tmp_path: Path) -> None:
     runs = load_study(study, Path(words[2])).runs
     assert {run.method: run.agent.tau for run in runs} == {"moore": 0.005, "iql": 0.5, "half": 0.005}
     assert {run.method: run.penalty.coef for run in runs if run.method != "iql"} == {"moore": 2.0, "half": 1.0}
+
+
+def test_a_tuned_factor_gives_the_run_that_was_tuned(tmp_path: Path) -> None:
+    """Breaks if a factor is of the scale's setting where it was tried on the method's."""
+    changes = {"online": {"exploration_steps": "x0.5"}}
+    scale = {"methods": {"sac": {"online": {"exploration_steps": 12}}}}
+    words = files(tmp_path, {"tune": "sac", "variants": {"base": {}, "half": changes}}, **scale)
+    tried = [run for run in load_study(Path(words[0]), Path(words[2])).runs if run.method == "half"]
+    assert {run.online.exploration_steps for run in tried} == {6}
+    words = files(tmp_path, **scale, tuned={"sac": changes}, seeds=[100, 101])
+    study = tmp_path / "other.yaml"
+    study.write_text(yaml.safe_dump({"study": "o", "methods": ["moore", "sac"]}))
+    found = load_study(study, Path(words[2]))
+    assert [replace(run, method="half") for run in found.runs if run.method == "sac"] == tried
+    assert found.reference == "moore"
+
+
+def test_what_is_tuned_for_moore_holds_for_its_relatives(tmp_path: Path) -> None:
+    """Breaks if the frozen offline policy is another than MOORe's, or MOORe is no longer the reference."""
+    words = files(tmp_path, tuned={"moore": {"agent": {"tau": "x2"}}})
+    study = tmp_path / "other.yaml"
+    study.write_text(yaml.safe_dump({"study": "o", "methods": ["moore", "mopo"]}))
+    found = load_study(study, Path(words[2]))
+    assert {run.method: run.agent.tau for run in found.runs} == {"moore": 0.01, "mopo": 0.01}
+    assert len({offline_run_id(run) for run in found.runs}) == 2  # one for each seed
+    assert found.reference == "moore"
 
 
 def test_from_configurations_to_the_scale(

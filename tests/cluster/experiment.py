@@ -190,6 +190,7 @@ def same_rows(experiment: Experiment, reference: Experiment) -> None:
     here, there = (rows[rows["run"].isin(ids)].reset_index(drop=True) for rows in tables)
     assert set(here["run"]) == set(ids)
     if len(here) == len(there):
-        other = here[(here != there).any(axis=1) & ~(here.isna() & there.isna()).all(axis=1)]
+        differs = (here != there) & ~(here.isna() & there.isna())
+        other = here[differs.any(axis=1)]
         assert other.empty, other.groupby("run").head(1).to_string()
     pd.testing.assert_frame_equal(here, there, check_exact=True)

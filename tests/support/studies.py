@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.io.rows import Results, validate
+from analysis.output.tables import Table
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
+LEVELS = [50.0, 51.0, 49.0, 50.5, 49.5]  # finals of five seeds that no claim tells apart
 GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 ORDER = [
     "study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value",
@@ -97,3 +100,15 @@ def write_study(folder: Path, rows: list[Row], **changes: Any) -> Path:
     pd.DataFrame(rows, columns=ORDER).to_parquet(folder / "rows.parquet")
     (folder / "manifest.json").write_text(json.dumps(manifest(folder.name, **changes)), encoding="utf-8")
     return folder
+
+
+def named(rows: list[Row], name: str, reference: str = "") -> Results:
+    """A study of another name, with the reference that its manifest gives."""
+    changes = {"reference": reference} if reference else {}
+    return dataclasses.replace(make_study(rows, **changes), name=name)
+
+
+def column(table: Table, claim: str, index: int) -> list[str]:
+    """The parts of one cell in the row of a claim, by the start of its sentence."""
+    (cells,) = [cells for heads, cells in table.rows if heads[0].startswith(claim)]
+    return [str(part) for _, part in cells[index].parts]

@@ -67,6 +67,17 @@ def study(
     return Results("toy", validate(pd.concat(frames, ignore_index=True), "toy"), known | manifest)
 
 
+def small(**changes: Any) -> Results:
+    """Two methods on two datasets with three seeds, unless changed."""
+    given: dict[str, Any] = {"methods": ("moore", "awac"), "datasets": TWELVE[:2], "seeds": 3}
+    return study(**(given | changes))
+
+
+def with_rows(made: Results, rows: pd.DataFrame) -> Results:
+    """The study with other rows."""
+    return Results(made.name, rows.reset_index(drop=True), made.manifest)
+
+
 def transitions(steps: int, epochs: int) -> int:
     """N_off of the paper's shape, N_off / (S T²) = 0.1."""
     return steps * max(epochs, 1) // 10

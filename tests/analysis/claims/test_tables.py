@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,7 @@ import pytest
 from analysis.claims.claims import load_claims
 from analysis.claims.tables import comparisons_table, main, verdicts_table
 from analysis.claims.verdicts import check
-from analysis.io.rows import Results
-from analysis.output.tables import Table
-from tests.support.studies import LOW, MEDIUM, Row, flat, full_study, make_study, write_study
-
-LEVELS = [50.0, 51.0, 49.0, 50.5, 49.5]
-
-
-def named(rows: list[Row], name: str, reference: str = "") -> Results:
-    """A study of another name, with the reference that its manifest gives."""
-    changes = {"reference": reference} if reference else {}
-    return dataclasses.replace(make_study(rows, **changes), name=name)
-
-
-def column(table: Table, claim: str, index: int) -> list[str]:
-    """The parts of one cell in the row of a claim, by the start of its sentence."""
-    (cells,) = [cells for heads, cells in table.rows if heads[0].startswith(claim)]
-    return [str(part) for _, part in cells[index].parts]
+from tests.support.studies import LEVELS, LOW, MEDIUM, column, flat, full_study, make_study, named, write_study
 
 
 def test_verdicts_are_counted_over_the_tasks_of_every_study() -> None:

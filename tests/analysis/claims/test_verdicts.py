@@ -15,30 +15,16 @@ from analysis.claims.tables import claims_table, verdicts_table
 from analysis.claims.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, check, comparisons, conjunction, decide
 from analysis.io.rows import Results
 from analysis.output.render import to_markdown
-from analysis.output.tables import Table
 from analysis.stats.intervals import Interval, t_interval
 from analysis.stats.transfer import summarise
-from tests.support.studies import LOW, Row, flat, full_study, make_study, row, run_rows
+from tests.support.studies import LEVELS, LOW, column, flat, full_study, make_study, named, row, run_rows
 
 NAN = float("nan")
 MARGIN = 5.0
-LEVELS = [50.0, 51.0, 49.0, 50.5, 49.5]
 
 
 def verdicts(study: Results) -> dict[str, str]:
     return {f.comparison.name: f.verdict for f in check(study, load_claims()) if f.dataset == LOW}
-
-
-def named(rows: list[Row], name: str, reference: str = "") -> Results:
-    """A study of another name, with the reference that its manifest gives."""
-    changes = {"reference": reference} if reference else {}
-    return dataclasses.replace(make_study(rows, **changes), name=name)
-
-
-def column(table: Table, claim: str, index: int) -> list[str]:
-    """The parts of one cell in the row of a claim, by the start of its sentence."""
-    (cells,) = [cells for heads, cells in table.rows if heads[0].startswith(claim)]
-    return [str(part) for _, part in cells[index].parts]
 
 
 def sweep(shifts: dict[str, float], rng: np.random.Generator) -> Results:

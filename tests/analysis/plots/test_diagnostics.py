@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,16 +36,7 @@ from tests.support.method_studies import (
     runs_of,
 )
 from tests.support.studies import LOW, Row
-from tests.support.synthetic_studies import OFFLINE_UPDATES, TWELVE, study, sweep
-
-
-def small(**changes: Any) -> Results:
-    given: dict[str, Any] = {"methods": ("moore", "awac"), "datasets": TWELVE[:2], "seeds": 3}
-    return study(**(given | changes))
-
-
-def with_rows(made: Results, rows: pd.DataFrame) -> Results:
-    return Results(made.name, rows.reset_index(drop=True), made.manifest)
+from tests.support.synthetic_studies import OFFLINE_UPDATES, TWELVE, small, sweep, with_rows
 
 
 def third_of(made: Results, metric: str, number: int) -> pd.Series:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from analysis.io.rows import Results
 from analysis.output.notes import notes
 from analysis.plots.diagnostics import (
     rank_correlation,
@@ -22,16 +19,7 @@ from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
 from moore.base.errors import UserError
 from tests.support.method_studies import as_study, from_ends, method_manifest, method_rows, runs_of
 from tests.support.studies import LOW
-from tests.support.synthetic_studies import TWELVE, study
-
-
-def small(**changes: Any) -> Results:
-    given: dict[str, Any] = {"methods": ("moore", "awac"), "datasets": TWELVE[:2], "seeds": 3}
-    return study(**(given | changes))
-
-
-def with_rows(made: Results, rows: pd.DataFrame) -> Results:
-    return Results(made.name, rows.reset_index(drop=True), made.manifest)
+from tests.support.synthetic_studies import small, with_rows
 
 
 def test_the_closed_form_is_the_papers_table() -> None:
