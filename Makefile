@@ -40,7 +40,7 @@ format: $(READY) ## let ruff rewrite the code
 type: $(READY)   ## mypy
 	$(BIN)/mypy
 
-test: $(READY)   ## the fast tests, under ten minutes on two cores
+test: $(READY)   ## the fast tests, 13 minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/cluster
 
 test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make test`
