@@ -1,9 +1,13 @@
 """Fixtures of several packages' tests."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+# compiling takes a minute for each kind of update, which tests/networks/test_compiled.py spends
+os.environ.setdefault("MOORE_COMPILE", "0")
 
 
 @pytest.fixture(scope="module")

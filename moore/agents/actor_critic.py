@@ -15,6 +15,7 @@ from moore.networks.batch import AnyBatch
 from moore.networks.mlp import MLP, divisor
 from moore.networks.random import Streams
 from moore.networks.state import State
+from moore.networks.tracing import Untraceable, is_tracing
 
 # activations of a layer that are held at once where a term multiplies the batch: beyond the caches it only costs
 ACTIVATIONS = {"cpu": 2**21, "cuda": 2**28}
@@ -127,13 +128,14 @@ class ActorCritic(Agent):
 
         The losses are summed over runs: the gradient of run r then comes from its own loss alone.
         """
-        num_runs, device = len(target), target.device.type
-        at_once = (
-            num_runs if extra is None else max(1, ACTIVATIONS.get(device, ACTIVATIONS["cuda"]) // extra.activations)
-        )
+        slices = [slice(None)]
+        if extra is not None:
+            if is_tracing():
+                raise Untraceable
+            at_once = max(1, ACTIVATIONS.get(target.device.type, ACTIVATIONS["cuda"]) // extra.activations)
+            slices = [slice(first, first + at_once) for first in range(0, len(target), at_once)]
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
-        for first in range(0, num_runs, at_once):
-            runs = slice(first, first + at_once)
+        for runs in slices:
             params = self.critic_params[runs].detach().requires_grad_()
             q = self.q(params, obs[runs], action[runs])  # [R, C, B]
             loss = (q - target[runs, None]).square().mean(-1).sum(-1)  # [R]

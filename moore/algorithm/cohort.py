@@ -24,10 +24,11 @@ from moore.algorithm.penalty import PenaltyCoef
 from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
 from moore.algorithm.rollout import rollout
 from moore.algorithm.train_model import train_model
+from moore.base.plugins import is_plugin, source_hash
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec, terminated_fn
 from moore.networks.batch import AnyBatch, concatenate
-from moore.networks.graphs import caller
+from moore.networks.calls import caller
 from moore.networks.random import Streams, scale_to_index
 from moore.networks.state import State
 
@@ -60,7 +61,6 @@ class Cohort(State):
         shared = configs[0]
         self.configs, self.shared, self.stage, self.device = tuple(configs), shared, stage, torch.device(device)
         self.seeds, self.kinds = [c.seed for c in configs], [c.penalty.uncertainty for c in configs]
-        self.call = caller(self.device)  # how updates are called: plainly, or from a recording on a GPU
         torch.backends.cuda.matmul.allow_tf32 = shared.precision == "tf32"  # one cohort a process
         self.spec = find_spec(shared.env)
         sizes = self.spec.obs_dim, self.spec.action_dim
@@ -68,6 +68,9 @@ class Cohort(State):
         self.agent: Agent = find_agent(shared.algorithm)(
             shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision)
         )
+        # how updates of the policy are called, and those of the model with its rollouts
+        self.policy_call = caller(self.device, step_settings(shared, stage), updates_of(shared, stage))
+        self.model_call = caller(self.device, None, 0)
         self.real_buffer = real_buffer(configs, datasets, stage, device)
         self.ensemble, length, retained = None, 0, 0
         if shared.uses_model:
@@ -135,7 +138,7 @@ class Cohort(State):
             coef,
             self.streams["rollout"],
             self.model_buffer,
-            self.call,
+            self.model_call,
         )
         self.metrics.add(metrics | {"penalty/coef": coef})
         if t > 0:
@@ -163,8 +166,8 @@ class Cohort(State):
             batch = parts[0] if len(parts) == 1 else concatenate(parts)
             self.updates += 1
             actor = self.updates % agent.actor_interval == 0
-            step = functools.partial(_update, agent, type(batch), actor)
-            self.metrics.add(self.call(("update", actor), step, noise[:, i].transpose(0, 1), *batch))
+            step = functools.partial(update_step, agent, type(batch), actor)
+            self.metrics.add(self.policy_call(("update", actor), step, noise[:, i], *batch))
 
     def evaluate(self) -> np.ndarray:
         """Play episodes of the deterministic policies; returns raw returns [R, episodes]."""
@@ -192,9 +195,26 @@ class Cohort(State):
         return index
 
 
-def _update(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
-    """Update as a function of tensors alone, which can be recorded."""
-    return agent.update(kind(*fields), noise, actor)
+def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
+    """Update as a function of tensors with the run axis first, which can be recorded or compiled."""
+    return agent.update(kind(*fields), noise.transpose(0, 1), actor)
+
+
+def step_settings(config: RunConfig, stage: str) -> object:
+    """Return what decides what an update computes beside its inputs, actor's step and shapes; None: leave it as it is.
+
+    torch's compiler makes bfloat16's products slower where there is no LayerNorm.
+    """
+    if config.precision == "bf16":
+        return None
+    plugin = source_hash(config.algorithm) if is_plugin(config.algorithm) else ""
+    return config.algorithm, plugin, config.agent, stage
+
+
+def updates_of(config: RunConfig, stage: str) -> int:
+    """Return how many updates of the policy a stage makes."""
+    online = config.online
+    return config.offline.updates if stage == "offline" else online.epochs * online.epoch_steps * online.utd_ratio
 
 
 def real_buffer(

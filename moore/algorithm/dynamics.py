@@ -16,7 +16,7 @@ from moore.base.errors import UserError
 from moore.base.strict import FORBID, Count, NonNegative, NonNegativeInt, OnlineOnly, Positive, Share
 from moore.networks.adam import RunAdam
 from moore.networks.batch import Batch
-from moore.networks.graphs import Call, plain
+from moore.networks.calls import Call, plain
 from moore.networks.mlp import MLP, divisor
 from moore.networks.random import Streams
 from moore.networks.state import State
@@ -145,7 +145,7 @@ class Ensemble(State):
         destroy the ensemble.
 
         safe_point is called after every update. What it saves, `self.training` included, lets a later call with the
-        same arguments go on from there. call: how an update is called, see moore/networks/graphs.py.
+        same arguments go on from there. call: how an update is called, see moore/networks/calls.py.
         """
         config = self.config
         training = self.training

@@ -16,7 +16,7 @@ from moore.algorithm.penalty import uncertainty
 from moore.algorithm.replay import ModelBuffer
 from moore.base.strict import FORBID, Count
 from moore.networks.batch import Batch
-from moore.networks.graphs import Call, plain
+from moore.networks.calls import Call, plain
 from moore.networks.random import Streams, scale_to_index
 
 FAR_STDS = 30.0  # imagined states this many standard deviations away from the data are counted

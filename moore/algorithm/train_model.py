@@ -36,7 +36,7 @@ def train_model(cohort: Cohort, t: int, safe_point: SafePoint) -> None:
     draw = lambda count: draw_batch(cohort, t, "model_batches", count, "train")  # noqa: E731
     holdout = Batch(**cohort.holdout)
     cap = settings.offline_max_updates if first else settings.online_max_updates
-    cohort.metrics.add(ensemble.fit(draw, holdout, cap, safe_point, cohort.call))
+    cohort.metrics.add(ensemble.fit(draw, holdout, cap, safe_point, cohort.model_call))
 
     if cohort.look:
         cohort.metrics.add(look_after(cohort.look, ensemble, cohort.kinds, held_out(cohort)))

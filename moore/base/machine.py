@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import resource
 import subprocess
@@ -34,6 +35,13 @@ def answer(*command: str) -> str:
     except FileNotFoundError:
         return ""
     return "" if done.returncode else done.stdout.strip()
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def peak_bytes() -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from moore.networks.state import State
+from moore.networks.tracing import is_tracing
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, and those of the papers
 
@@ -15,9 +16,7 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, and those o
 class RunAdam(State):
     """Adam whose parameters are the rows params[r] of one tensor [R, ...].
 
-    It calls the kernel of torch.optim.Adam(fused=True) itself: for small networks the class around it takes several
-    times as long as the kernel. Adam is element-wise, so runs stay independent; a run switched off keeps parameters,
-    moments and step count.
+    Adam is element-wise, so runs stay independent; a run switched off keeps parameters, moments and step count.
     """
 
     def __init__(self, params: Tensor, lr: float) -> None:
@@ -28,12 +27,16 @@ class RunAdam(State):
 
     def step(self, grad: Tensor, active: Sequence[bool] | None = None) -> None:
         """Take one Adam step with gradients shaped like params; runs whose `active` is False do not move."""
+        if is_tracing():
+            self._step_plainly(grad)
+            return
         runs = [run for run in range(len(grad)) if active is None or active[run]]
         if not runs:
             return
         params, exp_avgs, exp_avg_sqs, steps = ([rows[run] for run in runs] for rows in self._rows)
         grads = grad.contiguous().unbind()  # the kernel takes them for that
         torch._foreach_add_(steps, 1)
+        # the kernel of torch.optim.Adam(fused=True): for small networks the class around it takes several times as long
         torch._fused_adam_(
             params,
             [grads[run] for run in runs],
@@ -49,6 +52,15 @@ class RunAdam(State):
             amsgrad=False,
             maximize=False,
         )
+
+    def _step_plainly(self, grad: Tensor) -> None:
+        """Take the step operation by operation (Adam, arXiv 1412.6980, algorithm 1), which a compiler fuses."""
+        per_run = (-1, *(1 for _ in grad.shape[1:]))
+        self.steps.add_(1)
+        unbias = lambda beta: (1 - beta ** self.steps.double()).to(grad.dtype).view(per_run)  # noqa: E731
+        self.exp_avg.lerp_(grad, 1 - BETA1)
+        self.exp_avg_sq.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
+        self._params.sub_(self._lr / unbias(BETA1) * self.exp_avg / ((self.exp_avg_sq / unbias(BETA2)).sqrt() + EPS))
 
     def reset(self) -> None:
         """Forget moments and step counts of every run."""

@@ -5,37 +5,18 @@ Off unless MOORE_CUDA_GRAPHS is 1: calling the functions themselves is the refer
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 T = TypeVar("T")
-SWITCH = "MOORE_CUDA_GRAPHS"
 WARM_UP = 2  # calls before the recording, in which cuBLAS and others set themselves up
 
 # Runs a function and returns what it returned, and a function that runs it again into the same tensors
 Record = Callable[[Callable[[], T]], tuple[T, Callable[[], None]]]
-
-
-class Call(Protocol):
-    """How a step is called: `plain`, or a `Graphs`."""
-
-    def __call__(self, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
-        """function(*inputs)."""
-
-
-def plain(key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
-    """Call the function itself: the reference."""
-    return function(*inputs)
-
-
-def caller(device: torch.device) -> Call:
-    """Graphs on a GPU where the switch asks for them, else `plain`."""
-    return Graphs(CudaRecorder(device)) if device.type == "cuda" and os.environ.get(SWITCH) == "1" else plain
 
 
 class _Step(NamedTuple):

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moore.networks.fast_mlp import BatchedMLP, outputs
+from moore.networks.tracing import is_tracing
 
 # of the matrix products: float32; tf32, the same but for a GPU's tensor cores, which keep 10 bits of each factor; bf16,
 # the products between the first and the last layer in bfloat16. Parameters, optimisers and losses are float32 always.
@@ -63,6 +64,8 @@ class MLP:
         """
         lead = params.shape[:-1]
         assert all(x.shape[:-2] == lead for x in inputs), f"leading axes: {lead} and {[x.shape for x in inputs]}"
+        if is_tracing():
+            return self.plain(params, *inputs)
         params = params.flatten(0, -2)
         if torch.is_grad_enabled() and any(x.requires_grad for x in (params, *inputs)):
             return BatchedMLP.apply(self, params, *inputs).unflatten(0, lead)

@@ -5,29 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from moore.base.machine import answer, commit
+from moore.base.machine import answer, commit, processor
 
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
 
 
 def environment_facts() -> dict[str, Any]:
     """Collect what a manifest says about code and machine: commit, packages, processor, host and, with CUDA, GPU."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = models[0] if models else cpu
     facts: dict[str, Any] = {
         "git_commit": commit(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "machine": f"{cpu}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
         "host": platform.node(),
     }
     if torch.cuda.is_available():

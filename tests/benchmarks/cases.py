@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -9,16 +10,17 @@ from typing import NamedTuple
 import torch
 
 from moore.agents.registry import METHODS
-from moore.algorithm.cohort import Cohort
+from moore.algorithm.cohort import Cohort, step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.base.strict import read_yaml
 from moore.networks.batch import Batch
-from moore.networks.graphs import caller
+from moore.networks.calls import caller
 from moore.studies.axes import merge
 from moore.studies.estimate import random_cohort
 from tests.benchmarks.flops import imagined_flops, make_agent, model_flops, random_batch, update_flops, update_inputs
 
 ENV, BATCH, TRANSITIONS = "halfcheetah", 256, 10_000
+LONG = 1_000_000  # updates of a stage: long enough to be compiled, unless MOORE_COMPILE forbids it
 LENGTH = 5  # steps of a rollout
 BRANCHES = {"cpu": 400, "cuda": 10_000}  # start states of a rollout for each run
 # name in methods.yaml and stage; MOORe's relatives share SAC's update
@@ -108,9 +110,9 @@ def update(case: Case, device: str) -> Prepared:
     """One update of every run: critics, actor, targets and what else the method has."""
     agent = make_agent(case.config, case.runs, case.stage, device)
     data, noise = update_inputs(case.config, agent, case.runs, device)
-    call = caller(torch.device(device))
-    step = lambda noise, *fields: agent.update(type(data)(*fields), noise)  # noqa: E731
-    return Prepared(lambda: call("update", step, noise, *data), case.runs, case.flops)
+    call = caller(torch.device(device), step_settings(case.config, case.stage), LONG)
+    step, noise = functools.partial(update_step, agent, type(data), True), noise.transpose(0, 1)
+    return Prepared(lambda: call(("update", True), step, noise, *data), case.runs, case.flops)
 
 
 def ensemble(case: Case, device: str) -> Prepared:
@@ -120,7 +122,7 @@ def ensemble(case: Case, device: str) -> Prepared:
     assert model is not None
     rows = model.config.ensemble_size * model.config.batch_size
     data, active = random_batch(ENV, case.runs, rows, device), [True] * case.runs
-    call = caller(torch.device(device))
+    call = caller(torch.device(device), None, 0)
     step = lambda *fields: model._update(Batch(*fields), active)  # noqa: E731
     return Prepared(lambda: call("model", step, *data), case.runs * rows, case.runs * model_flops(cohort.shared))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moore.base.machine import short
-from moore.networks.graphs import SWITCH
+from moore.networks.calls import GRAPHS
 from moore.run.facts import environment_facts
 
 
@@ -23,7 +23,7 @@ def report_facts(device: str, load_before: float, start: float, **more: Any) -> 
     return facts | {
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
-        "cuda_graphs": os.environ.get(SWITCH) == "1",
+        "cuda_graphs": os.environ.get(GRAPHS) == "1",
         "minutes": (time.monotonic() - start) / 60,
         **more,
         "load_before": load_before,

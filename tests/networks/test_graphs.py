@@ -86,7 +86,7 @@ def test_recorded_steps_are_the_plain_ones(name: str, stage: str) -> None:
     for recorded in (False, True):
         made = three_strategies(name, stage, "cpu")
         if recorded:
-            made.call = Graphs(taped(made))
+            made.policy_call = made.model_call = Graphs(taped(made))
         for repeat in range(5):
             if made.ensemble is not None:
                 made.train_model(t)

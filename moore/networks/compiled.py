@@ -1,0 +1,203 @@
+"""Compiled steps: an update is traced once as a function of tensors, and torch's compiler makes a library of it.
+
+Of a small network's update, element-wise operations that each read and write memory take more than the products; the
+compiler fuses them. A library serves any number of runs and is kept between processes. What it computes differs from
+the plain path, the reference, by rounding only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from moore.base.errors import UserError
+from moore.base.lock import locked
+from moore.base.machine import processor
+from moore.networks.state import State
+from moore.networks.tracing import Untraceable, tracing
+
+T = TypeVar("T")
+Place = tuple[State, str]  # an attribute that is a tensor
+SOURCES = ("networks", "agents")  # packages whose code a step may call
+
+
+class Traced(NamedTuple):
+    """A step as a graph of operations."""
+
+    graph: torch.fx.GraphModule
+    inputs: list[Tensor]  # without contents
+    keys: list[str] | None  # of the dictionary that the step returns; None: it returns one tensor
+    any_runs: bool  # it holds for any number of runs above 1
+
+
+class Compiled:
+    """Calls steps through their libraries, which are built where they are missing.
+
+    A step is a `functools.partial` whose State arguments hold what it changes. It returns a tensor or a dictionary of
+    them. Where it cannot be traced or compiled, it is called as it is.
+    """
+
+    def __init__(self, settings: str) -> None:
+        self._settings = settings
+        self._steps: dict[Hashable, Callable[[tuple[Tensor, ...]], Any] | None] = {}
+
+    def __call__(self, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
+        """function(*inputs); the inputs' leading axis is the run axis."""
+        whole = (key, *(tuple(x.shape) for x in inputs))
+        if whole not in self._steps:
+            self._steps[whole] = self._prepare(key, function, inputs)
+        step = self._steps[whole]
+        return function(*inputs) if step is None else step(inputs)
+
+    def _prepare(
+        self, key: Hashable, function: Callable[..., Any], inputs: Sequence[Tensor]
+    ) -> Callable[[tuple[Tensor, ...]], Any] | None:
+        """Return a function of the inputs that calls the library; None if there can be none."""
+        assert isinstance(function, partial)
+        places = _places([x for x in function.args if isinstance(x, State)])
+        tensors = [*(getattr(*alias[0]) for alias in places), *inputs]
+        runs = len(inputs[0])
+        shapes = [(tuple(x.shape[1:]) if len(x) == runs else tuple(x.shape), str(x.dtype)) for x in tensors]
+        try:
+            name = hashlib.sha256(repr([self._settings, key, shapes, _environment()]).encode()).hexdigest()[:24]
+            library = _find(name, runs) or _build(name, runs, function, places, inputs)
+        except Untraceable:
+            return None
+        except (OSError, RuntimeError, UserError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            print(f"moore: updates are not compiled ({reason}); the plain ones go on", file=sys.stderr, flush=True)
+            return None
+        keys = json.loads(library.with_suffix(".keys").read_text())
+        run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(library), 1).run
+
+        def call(inputs: tuple[Tensor, ...]) -> Any:
+            out = run([*(getattr(*alias[0]) for alias in places), *(x.contiguous() for x in inputs)])
+            return out[0] if keys is None else dict(zip(keys, out, strict=True))
+
+        return call
+
+
+def compiler() -> str:
+    """Return the command of the C++ compiler that torch calls."""
+    return os.environ.get("CXX", "g++")
+
+
+def cache_folder() -> Path:
+    """Return where libraries are kept: in the user's cache, ~/.cache by default."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "moore"
+
+
+def trace(function: partial[Any], places: Sequence[Sequence[Place]], inputs: Sequence[Tensor], runs: int) -> Traced:
+    """Record function(*inputs) as a function of the tensors at `places` and the inputs, for any number of runs.
+
+    Its Python is run with tensors that have shapes only, the leading axis a symbol; where the code needs its number,
+    the graph is for that number.
+    """
+    from torch._dynamo.source import ConstantSource
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+    mode = FakeTensorMode(shape_env=ShapeEnv())
+    axis: Any = runs
+    if runs > 1:  # torch compiles for 1 apart
+        symbol: Any = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])
+        axis = mode.from_tensor(torch.empty(runs), symbolic_context=symbol, source=ConstantSource("runs")).shape[0]
+
+    def empty(x: Tensor, has_runs: bool) -> Tensor:
+        return torch.empty((axis, *x.shape[1:]) if has_runs else x.shape, dtype=x.dtype)
+
+    state = [(getattr(*alias[0]), alias[0][1][0] != "_") for alias in places]  # an underscore: a constant of all runs
+    keys: list[str] | None = None
+
+    def step(*tensors: Tensor) -> tuple[Tensor, ...]:
+        nonlocal keys
+        saved = [getattr(*alias[0]) for alias in places]
+        try:
+            for alias, tensor in zip(places, tensors, strict=False):
+                for owner, attribute in alias:
+                    setattr(owner, attribute, tensor)
+            out = function(*tensors[len(places) :])
+            for alias, tensor in zip(places, tensors, strict=False):
+                assert all(getattr(*place) is tensor for place in alias), f"{alias[0][1]}: a step changes it in place"
+        finally:
+            for alias, tensor in zip(places, saved, strict=True):
+                for owner, attribute in alias:
+                    setattr(owner, attribute, tensor)
+        keys = list(out) if isinstance(out, dict) else None
+        return tuple(out.values()) if isinstance(out, dict) else (out,)
+
+    with mode, tracing():
+        fakes = [empty(x, public and len(x) == runs) for x, public in state] + [empty(x, True) for x in inputs]
+        graph = make_fx(step)(*fakes)
+    return Traced(graph, fakes, keys, runs > 1 and not isinstance(axis.node.maybe_as_int(), int))
+
+
+def _places(owners: Sequence[State]) -> list[list[Place]]:
+    """Return where the tensors of these objects and of those that they own are; places of one tensor together."""
+    found: dict[int, list[Place]] = {}
+    waiting = list(owners)
+    while waiting:
+        owner = waiting.pop(0)
+        for attribute, value in vars(owner).items():
+            if isinstance(value, State):
+                waiting.append(value)
+            elif isinstance(value, Tensor):
+                found.setdefault(id(value), []).append((owner, attribute))
+    return list(found.values())
+
+
+def _find(name: str, runs: int) -> Path | None:
+    """Return the library of a step: for any number of runs, or for this one."""
+    for library in (cache_folder() / f"{name}.so", cache_folder() / f"{name}-{runs}.so"):
+        if library.with_suffix(".keys").exists():
+            return library
+    return None
+
+
+def _build(
+    name: str, runs: int, function: partial[Any], places: Sequence[Sequence[Place]], inputs: Sequence[Tensor]
+) -> Path:
+    """Trace and compile a step into the cache, one process at a time."""
+    with locked(cache_folder() / f"{name}.lock", "a compilation", math.inf):
+        if found := _find(name, runs):
+            return found
+        traced = trace(function, places, inputs, runs)
+        library = cache_folder() / (f"{name}.so" if traced.any_runs else f"{name}-{runs}.so")
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, about itself
+            made = torch._inductor.aot_compile(
+                traced.graph,
+                tuple(traced.inputs),
+                options={
+                    "aot_inductor.output_path": f"{folder}/step.so",
+                    "aot_inductor.compile_wrapper_opt_level": "O0",  # it calls kernels; optimising it takes a minute
+                },
+            )
+            shutil.move(str(made), library)
+        library.with_suffix(".keys").write_text(json.dumps(traced.keys))  # last: it says that the library is whole
+        return library
+
+
+@cache
+def _environment() -> list[str]:
+    """Return what else a library depends on: our code, torch, the compiler, the processor."""
+    root = Path(__file__).parents[1]
+    files = sorted(file for package in SOURCES for file in (root / package).glob("*.py"))
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
+    return [code, torch.__version__, version, processor(), torch.backends.cpu.get_cpu_capability()]

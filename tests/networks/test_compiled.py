@@ -1,0 +1,148 @@
+"""Compiled steps are the plain ones up to rounding, for any number of runs and in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from moore.algorithm.cohort import Cohort
+from moore.networks import compiled
+from moore.networks.adam import RunAdam
+from moore.networks.calls import COMPILE, caller, plain
+from moore.networks.compiled import Compiled, Untraceable, _places, trace
+from moore.networks.mlp import MLP
+from moore.networks.state import State
+from tests.networks.test_graphs import tensors_of, three_strategies
+
+
+class Regression(State):
+    """R networks that learn to predict."""
+
+    def __init__(self, runs: int) -> None:
+        self.net = MLP((2, 8, 1), layer_norm=True)
+        self.params = self.net.init([torch.Generator().manual_seed(run) for run in range(runs)])
+        self.adam = RunAdam(self.params, 1e-2)
+
+
+def fit(model: Regression, scale: float, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Take one step on the squared error."""
+    params = model.params.detach().requires_grad_()
+    loss = scale * (model.net(params, x)[..., 0] - y).square().mean(-1)
+    model.adam.step(torch.autograd.grad(loss.sum(), params)[0])
+    return {"loss": loss.detach(), "mean": y.mean(-1)}
+
+
+def data(runs: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return inputs [R, 16, 2], a view of a larger tensor, and targets [R, 16]."""
+    rows = torch.randn(runs, 16, 3, generator=torch.Generator().manual_seed(seed))
+    return rows[..., :2], rows[..., 2]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache for all tests here: compiling takes most of their time."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the user's cache alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+@pytest.mark.parametrize("runs", [3, 5, 1])
+def test_a_library_serves_any_number_of_runs(runs: int, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a step's state is not where the object has it, inputs are taken for contiguous, or a library for three
+    runs is not one for five."""
+    built = list((cache / "moore").glob("*.so")) if (cache / "moore").exists() else []
+    if built:
+        monkeypatch.setattr(compiled, "trace", lambda *_: pytest.fail("there is a library"))
+    call, one, other = Compiled("tests"), Regression(runs), Regression(runs)
+    for step in range(6):
+        got = call("fit", partial(fit, one, 2.0), *data(runs, step))
+        torch.testing.assert_close(got, fit(other, 2.0, *data(runs, step)), rtol=1e-5, atol=1e-6)
+        if step == 2:
+            saved = {key: value.clone() for key, value in one.adam.state().items()}
+            params = one.params.clone()
+        if step == 3:  # as after a checkpoint
+            for model in (one, other):
+                model.adam.load({key: value.clone() for key, value in saved.items()})
+                model.params.copy_(params)
+    torch.testing.assert_close(one.params, other.params, rtol=1e-5, atol=1e-6)
+    assert one.adam.steps.tolist() == [5.0] * runs
+    assert len(list((cache / "moore").glob("*.so"))) == 1
+
+
+def test_without_a_compiler_the_plain_step_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Breaks if a machine without a compiler stops, or says nothing."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv(COMPILE, "1")
+    assert caller(torch.device("cpu"), "settings", 100_000) is plain
+    assert "no-such-compiler" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_no_reason_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Breaks if a cache that cannot be written ends the training."""
+    (tmp_path / "moore").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    one, other = Regression(2), Regression(2)
+    torch.testing.assert_close(Compiled("x")("fit", partial(fit, one, 1.0), *data(2, 0)), fit(other, 1.0, *data(2, 0)))
+    assert "not compiled" in capsys.readouterr().err
+
+
+def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a short stage pays for a compilation, or the switch is not heard."""
+    cpu = torch.device("cpu")
+    monkeypatch.delenv(COMPILE, raising=False)
+    assert caller(cpu, "settings", 100) is plain
+    assert isinstance(caller(cpu, "settings", 100_000), Compiled)
+    assert caller(cpu, None, 100_000) is plain
+    monkeypatch.setenv(COMPILE, "0")
+    assert caller(cpu, "settings", 100_000) is plain
+
+
+class Interpreted:
+    """Runs the traced graph of every step, operation by operation."""
+
+    def __init__(self) -> None:
+        self.graphs: dict[Any, Any] = {}
+
+    def __call__(self, key: Hashable, function: Any, *inputs: Tensor) -> Any:
+        places = _places([x for x in function.args if isinstance(x, State)])
+        whole = (key, *(x.shape for x in inputs))
+        if whole not in self.graphs:
+            try:
+                self.graphs[whole] = trace(function, places, inputs, len(inputs[0]))
+            except Untraceable:
+                self.graphs[whole] = None
+        traced = self.graphs[whole]
+        if traced is None:
+            return function(*inputs)
+        out = traced.graph(*(getattr(*place[0]) for place in places), *inputs)
+        return out[0] if traced.keys is None else dict(zip(traced.keys, out, strict=True))
+
+
+def train(made: Cohort, call: Any) -> dict[str, Tensor]:
+    """Make a few updates of everything and return the tensors that they change."""
+    made.policy_call = call
+    for _ in range(2):
+        if made.ensemble is not None:
+            made.train_model(1)
+            made.imagine(1)
+        made.update_policy(1, 3)
+    return {key: value.detach().clone() for key, value in tensors_of(made).items()}
+
+
+@pytest.mark.parametrize("name", ["moore", "rlpd", "td3_bc", "awac", "iql", "balanced_replay"])
+def test_traced_updates_are_the_plain_ones(name: str) -> None:
+    """Breaks if a step depends on more than its key, state and inputs, or a traced formula is another one."""
+    interpreted = Interpreted()
+    ours, theirs = (train(three_strategies(name, "online", "cpu"), call) for call in (interpreted, plain))
+    assert any(interpreted.graphs.values())
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
