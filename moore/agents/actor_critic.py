@@ -9,7 +9,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.base.strict import FORBID, Count, Positive, Share
+from moore.base.strict import FORBID, Count, NonNegative, Positive, Share
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch
 from moore.networks.mlp import MLP, divisor
@@ -34,6 +34,7 @@ class ActorCriticConfig:
     num_critics: Count = 2  # RLPD and WSRL: 10
     critic_layer_norm: bool = False  # LayerNorm in the critics (RLPD); not in the paper
     normalize_obs: bool = False  # standardise network inputs with the offline data's moments; not in the paper
+    normalize_eps: NonNegative = 0.0  # added to the deviations that they are divided by (TD3+BC and CORL 1e-3)
 
 
 class Setup(NamedTuple):
@@ -119,7 +120,7 @@ class ActorCritic(Agent):
     def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
         """Standardise one run's observations with the moments of obs [N, obs_dim], where the config asks for it."""
         if self.config.normalize_obs:
-            self.obs_mean[run, 0], self.obs_std[run, 0] = obs.mean(0), divisor(obs.std(0))
+            self.obs_mean[run, 0], self.obs_std[run, 0] = obs.mean(0), divisor(obs.std(0) + self.config.normalize_eps)
 
     def step_critics(
         self, obs: Tensor, action: Tensor, target: Tensor, extra: CriticTerm | None = None

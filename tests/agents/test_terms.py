@@ -15,12 +15,13 @@ from moore.agents.awac import advantage_weight
 from moore.agents.balanced_replay import ensemble_head
 from moore.agents.gaussian_actor import GaussianActorCritic
 from moore.agents.iql import IQL, IQLConfig
+from moore.agents.registry import find_agent
 from moore.agents.sac import SACConfig, Setup, random_subset
 from moore.agents.td3_bc import smoothed
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
 from moore.networks.random import Streams
-from tests.support.agents import ACT, OBS, SEEDS, B, linear_stack
+from tests.support.agents import ACT, OBS, SEEDS, B, linear_stack, method
 
 FALSE_ALARM = 1e-4  # rate at which the chi-square test below would fail for correct code with another seed
 seeds = st.integers(0, 2**32 - 1)
@@ -50,6 +51,21 @@ def test_gaussian_policy(seed: int) -> None:
         np.testing.assert_allclose(
             agent.sample(params, obs, noise)[run], np.clip(mean + std * noise[run].numpy(), -1, 1)
         )
+
+
+def test_observations_are_divided_by_the_authors_deviation() -> None:
+    """Breaks if TD3+BC's or AWAC's divisor is not std + 1e-3, another method's has it, or runs share their moments."""
+    obs = torch.randn(len(SEEDS), 40, 11) * torch.tensor([1e-4, 1.0, 50.0] + [0.0] * 8) + 7
+    for name, eps in (("td3_bc", 1e-3), ("moore", None)):
+        config = method(name, env="hopper", agent={"normalize_obs": True})
+        agent = find_agent(config.algorithm)(config.agent, Setup(11, 3, SEEDS))
+        for run in range(len(SEEDS)):
+            agent.fit_to_dataset(run, obs[run], 1.0)
+        for run, seen in enumerate(agent.standardize(obs)):
+            x = obs[run].numpy()
+            std = x.std(0, ddof=1)
+            divisor = np.where(std == 0, 1, std) if eps is None else std + eps
+            np.testing.assert_allclose(seen, (x - x.mean(0)) / divisor, atol=1e-9)
 
 
 def test_ensemble_of_equal_deterministic_policies() -> None:
