@@ -19,7 +19,7 @@ from moore.networks.batch import AnyBatch
 class AWACConfig(ActorCriticConfig):
     """AWAC's settings."""
 
-    temperature: Positive = 1.0  # lambda in exp(A / lambda); CORL 1, rlkit's mujoco script 2
+    temperature: Positive = 1.0  # lambda in exp(A / lambda); CORL's locomotion 1/3, its other tasks 0.1, rlkit 2
     max_weight: Positive = 100.0  # upper bound of exp(A / lambda); CORL
 
 
@@ -28,6 +28,7 @@ class AWAC(GaussianActorCritic):
     """The same update offline and online; the online data is appended to the dataset."""
 
     Config: ClassVar[type] = AWACConfig
+    log_std_min = -20.0  # CORL
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
         """Take one gradient step; noise [2, R, B, A]: of the next action, of the policy's action at the advantage."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moore.agents.actor_critic import ActorCritic
 
-LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0  # IQL's learner; rlkit's AWAC clips to [-6, 0]
+LOG_STD_MAX = 2.0
 
 
 class GaussianActorCritic(ActorCritic):
@@ -22,11 +22,12 @@ class GaussianActorCritic(ActorCritic):
 
     head = 1  # the mean
     extra = 1  # the log standard deviation
+    log_std_min = -5.0  # IQL's learner
 
     def mean_and_log_std(self, params: Tensor, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean [R, B, A] in (-1, 1) and log std [R, 1, A] for standardised obs [R, B, obs_dim]."""
         weights, log_std = params.split([self.actor.num_params, self.action_dim], -1)
-        return self.actor(weights, obs).tanh(), log_std[:, None].clamp(LOG_STD_MIN, LOG_STD_MAX)
+        return self.actor(weights, obs).tanh(), log_std[:, None].clamp(self.log_std_min, LOG_STD_MAX)
 
     def log_prob(self, params: Tensor, obs: Tensor, action: Tensor) -> Tensor:
         """Log-density [R, B] of data actions [R, B, A]."""

@@ -19,6 +19,8 @@ Losses = dict[str, float]  # by the end of the metric's name
 class One:
     """Networks and optimisers of one run, copied from an agent; a method's update is a subclass."""
 
+    least_log_std = -5.0  # of AWAC and IQL
+
     def __init__(self, agent: Any, run: int) -> None:
         self.c, n = agent.config, agent.actor.num_params
         params = agent.actor_params[run]
@@ -35,7 +37,7 @@ class One:
 
     def gaussian(self, obs: Tensor) -> Normal:
         """The policy of AWAC and IQL."""
-        return Normal(self.actor(obs).tanh(), self.log_std.clamp(-5, 2).exp())
+        return Normal(self.actor(obs).tanh(), self.log_std.clamp(self.least_log_std, 2).exp())
 
     def fit_critics(self, batch: AnyBatch, next_value: Tensor, scale: float = 1.0) -> float:
         y = scale * batch.reward + self.c.gamma * (1 - batch.terminated) * next_value
@@ -73,6 +75,8 @@ def squashed(head: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 
 class OneAWAC(One):
     """arXiv 2006.09359."""
+
+    least_log_std = -20.0
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool) -> Losses:
         with torch.no_grad():

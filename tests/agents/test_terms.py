@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, norm
 
-from moore.agents.awac import advantage_weight
+from moore.agents.awac import AWAC, AWACConfig, advantage_weight
 from moore.agents.balanced_replay import ensemble_head
-from moore.agents.gaussian_actor import GaussianActorCritic
 from moore.agents.iql import IQL, IQLConfig
 from moore.agents.registry import find_agent
-from moore.agents.sac import SACConfig, Setup, random_subset
+from moore.agents.sac import Setup, random_subset
 from moore.agents.td3_bc import smoothed
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
@@ -36,16 +36,17 @@ def test_an_advantage_that_overflows_is_the_largest_weight() -> None:
 
 
 @many
-@given(seeds)
-def test_gaussian_policy(seed: int) -> None:
+@given(seeds, st.sampled_from([(AWAC, AWACConfig, -20), (IQL, IQLConfig, -5)]))
+def test_gaussian_policy(seed: int, of: tuple[Any, Any, float]) -> None:
     """Breaks if the policy of AWAC and IQL is not a Gaussian around tanh(net) with a clipped std per dimension."""
-    rng, agent = np.random.default_rng(seed), GaussianActorCritic(SACConfig(hidden=(4,)), Setup(OBS, ACT, SEEDS))
-    log_std = rng.uniform(-8, 4, size=(len(SEEDS), ACT))
+    kind, settings_of, least = of
+    rng, agent = np.random.default_rng(seed), kind(settings_of(hidden=(4,)), Setup(OBS, ACT, SEEDS))
+    log_std = rng.uniform(-25, 4, size=(len(SEEDS), ACT))
     params = torch.cat([agent.actor_params.detach()[:, :-ACT], torch.tensor(log_std)], 1)
     obs, action, noise = (torch.tensor(rng.normal(size=(len(SEEDS), B, n))) for n in (OBS, ACT, ACT))
     for run in range(len(SEEDS)):
         mean = np.tanh(linear_stack(agent.actor, params[run, :-ACT])(obs[run]).detach().numpy())
-        std = np.exp(np.clip(log_std[run], -5, 2))
+        std = np.exp(np.clip(log_std[run], least, 2))
         expected = norm.logpdf(action[run], mean, std).sum(-1)
         np.testing.assert_allclose(agent.log_prob(params, obs, action)[run], expected)
         np.testing.assert_allclose(
@@ -56,7 +57,7 @@ def test_gaussian_policy(seed: int) -> None:
 def test_observations_are_divided_by_the_authors_deviation() -> None:
     """Breaks if TD3+BC's or AWAC's divisor is not std + 1e-3, another method's has it, or runs share their moments."""
     obs = torch.randn(len(SEEDS), 40, 11) * torch.tensor([1e-4, 1.0, 50.0] + [0.0] * 8) + 7
-    for name, eps in (("td3_bc", 1e-3), ("moore", None)):
+    for name, eps in (("td3_bc", 1e-3), ("awac", 1e-3), ("moore", None)):
         config = method(name, env="hopper", agent={"normalize_obs": True})
         agent = find_agent(config.algorithm)(config.agent, Setup(11, 3, SEEDS))
         for run in range(len(SEEDS)):
