@@ -135,6 +135,17 @@ def test_scale_fits_the_methods(scale: Path) -> None:
         assert run.agent.batch_size >= run.agent.num_critics
 
 
+def test_authors_settings() -> None:
+    """Breaks if AWAC is not as CORL's configurations have it, or MBPO's D_model not the size of its authors'."""
+    for run in (run for scale in SCALES for run in at(scale) if run.method == "awac"):
+        temperature = 0.3333 if run.env in ("halfcheetah", "hopper", "walker2d") else 0.1
+        assert (run.agent.temperature, run.agent.normalize_obs, run.agent.normalize_eps) == (temperature, True, 1e-3)
+    for run in (run for run in at(ABLATIONS_DIR / "scales" / "paper.yaml") if run.method == "mbpo"):
+        rollouts_per_epoch = 100_000 * 1000 / 250  # rollout_batch_size * epoch_length / model_train_freq
+        pool_size = 1 * run.rollout.length * rollouts_per_epoch  # model_retain_epochs * rollout_length * ...
+        assert run.rollout.retain * run.rollout.length * run.rollout.batch_size == pool_size
+
+
 @pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
 def test_offline_stages_are_shared_where_they_are_the_same(scale: Path) -> None:
     """Breaks if MOORe and its relatives are pre-trained more than once, or methods that differ offline only once."""
@@ -181,7 +192,8 @@ def keys_read(config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_switches_are_read(algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if methods.yaml or a study may set something that no run of the algorithm ever looks at."""
     methods = [name for name, values in KNOWN.items() if (values or {}).get("algorithm", "moore") == algorithm]
-    small = {"offline": {"updates": 4, "rollout_interval": 2, "eval_interval": 2}, "online": {"epochs": 1}}
+    small: dict[str, Any] = {"offline": {"updates": 4, "rollout_interval": 2, "eval_interval": 2}}
+    small |= {"online": {"epochs": 1}, "agent": {"normalize_obs": True}}
     read: set[str] = set()
     for name in methods:
         read |= keys_read(method(name, **small), tmp_path / name, monkeypatch)
