@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from moore.agents.actor_critic import Agent, Setup
-from moore.agents.cql import CQL, CQLConfig
+from moore.agents.cql import CQL, CQLConfig, step_both
 from moore.agents.registry import register
 from moore.base.errors import UserError
 from moore.base.strict import FORBID, Count
@@ -86,8 +86,7 @@ class BalancedReplay(Agent):
             return self._update_online(batch, noise)
         per_agent = Batch(*(x.unflatten(1, (self.num_agents, -1)).flatten(0, 1) for x in batch))
         noise = noise.unflatten(2, (self.num_agents, -1)).flatten(1, 2)
-        metrics = self.agents.update(per_agent, noise)
-        return {key: value.unflatten(0, (self.num_runs, -1)).mean(1) for key, value in metrics.items()}
+        return self._means(self.agents.update(per_agent, noise))
 
     def _update_online(self, batch: AnyBatch, noise: Tensor) -> dict[str, Tensor]:
         agents = self.agents
@@ -102,7 +101,6 @@ class BalancedReplay(Agent):
             soft = next_q - self._each(alpha * next_log_prob) if self.config.entropy_backup else next_q
             discount = self.config.gamma * (1.0 - self._each(batch.terminated))
             target = self._each(batch.reward) + discount * soft
-        metrics = agents.step_critics(obs, action, target)
 
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """Maximise the agents' mean value plus entropy; the agents' policies are trained together."""
@@ -111,12 +109,22 @@ class BalancedReplay(Agent):
             value = value.unflatten(0, (self.num_runs, -1)).mean(1)
             return (alpha * log_prob - value).mean(-1), log_prob
 
-        actor_loss, log_prob = agents.step_actor(loss)
-        entropy = -log_prob.mean(-1)
-        self.alpha_adam.step(entropy - self.target_entropy)
+        def step_critics() -> dict[str, Tensor]:
+            return self._means(agents.step_critics(obs, action, target))
+
+        def step_actor() -> dict[str, Tensor]:
+            actor_loss, log_prob = agents.step_actor(loss)
+            entropy = -log_prob.mean(-1)
+            self.alpha_adam.step(entropy - self.target_entropy)
+            return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
+
+        metrics = step_both(self.config.joint_step, step_critics, step_actor)
         agents.update_targets()
-        means = {key: value.unflatten(0, (self.num_runs, -1)).mean(1) for key, value in metrics.items()}
-        return means | {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
+        return metrics
+
+    def _means(self, metrics: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Average the agents' metrics [R M] to their runs' [R]."""
+        return {key: value.unflatten(0, (self.num_runs, -1)).mean(1) for key, value in metrics.items()}
 
     def _policy(self, params: Tensor, obs: Tensor) -> Tensor:
         """Mean and log std [R, B, 2A] of the ensemble policy before tanh; obs [R M, B, obs_dim] standardised."""

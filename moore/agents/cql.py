@@ -7,6 +7,7 @@ Offline the critics also minimise how far they value actions of the policy and r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,8 @@ from moore.base.strict import FORBID, Count, NonNegative, OnlineOnly
 from moore.networks.batch import AnyBatch, BatchWithReturns
 from moore.networks.gaussian import squashed_gaussian
 
+Step = Callable[[], dict[str, Tensor]]
+
 
 @dataclass(frozen=True, config=FORBID)
 class CQLConfig(SACConfig):
@@ -29,6 +32,7 @@ class CQLConfig(SACConfig):
     online_cql_coef: OnlineOnly[NonNegative] = 0.0  # weight online: 0 is plain SAC from then on
     num_actions: Count = 10  # actions of each of the three kinds for each state
     calibrated: bool = False  # Cal-QL: policy actions are valued at least as the data's return
+    joint_step: bool = False  # differentiate actor and critics at the same parameters (authors); else critics first
 
 
 @register("cql")
@@ -47,6 +51,20 @@ class CQL(SAC):
         self.coef = config.cql_coef if setup.stage == "offline" else config.online_cql_coef
         self._first_block = self.noise_blocks
         self.noise_blocks += 3 * config.num_actions if self.coef else 0
+
+    def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
+        """Take SAC's step with the conservative term; an actor that steps rarely (WSRL) comes after its critics."""
+        obs, next_obs = self.standardize(batch.obs), self.standardize(batch.next_obs)
+        alpha = self.log_alpha.exp()[:, None]
+        target = self.bellman_target(batch, next_obs, alpha, noise)
+        term = self.conservative_term(batch, obs, next_obs, noise)
+        metrics = step_both(
+            self.config.joint_step and self.actor_interval == 1,
+            lambda: self.step_critics(obs, batch.action, target, term),
+            lambda: self.update_actor(obs, alpha, noise[1]) if update_actor else {},
+        )
+        self.update_targets()
+        return metrics
 
     def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
         """coef (logsumexp over sampled actions - Q(data)), summed over critics."""
@@ -71,6 +89,14 @@ class CQL(SAC):
             return self.coef * conservative_gap(sampled, log_density[runs], q).mean(-1).sum(-1)
 
         return CriticTerm(loss, self.config.num_critics * actions.shape[1] * max(self.config.hidden))
+
+
+def step_both(joint: bool, critics: Step, actor: Step) -> dict[str, Tensor]:
+    """Step critics and actor, the critics' target already computed; returns both's metrics.
+
+    Jointly, the actor steps first: its gradient is then at the critics of before, and theirs does not read the actor.
+    """
+    return actor() | critics() if joint else critics() | actor()
 
 
 def calibrate(sampled: Tensor, return_to_go: Tensor, num_random: int) -> Tensor:

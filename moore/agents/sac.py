@@ -8,7 +8,7 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from moore.agents.actor_critic import ActorCritic, ActorCriticConfig, CriticTerm, Setup
+from moore.agents.actor_critic import ActorCritic, ActorCriticConfig, Setup
 from moore.agents.registry import register
 from moore.base.errors import UserError
 from moore.base.strict import FORBID, Count, OnlineOnly, Positive
@@ -69,8 +69,14 @@ class SAC(ActorCritic):
         """
         obs, next_obs = self.standardize(batch.obs), self.standardize(batch.next_obs)
         alpha = self.log_alpha.exp()[:, None]
+        metrics = self.step_critics(obs, batch.action, self.bellman_target(batch, next_obs, alpha, noise))
+        if update_actor:
+            metrics |= self.update_actor(obs, alpha, noise[1])
+        self.update_targets()
+        return metrics
 
-        # Critics: soft Bellman target from the target critics' minimum.
+    def bellman_target(self, batch: AnyBatch, next_obs: Tensor, alpha: Tensor, noise: Tensor) -> Tensor:
+        """Return the critics' soft target [R, B], from the target critics' minimum at standardised next_obs."""
         with torch.no_grad():
             next_action, next_log_prob = squashed_gaussian(self.actor(self.actor_params, next_obs), noise[0])
             next_q = self.q(self.critic_target, next_obs, next_action)
@@ -79,13 +85,7 @@ class SAC(ActorCritic):
             next_value = next_q.amin(1)
             if self.config.entropy_backup:
                 next_value = next_value - alpha * next_log_prob
-            target = batch.reward + self.config.gamma * (1.0 - batch.terminated) * next_value  # [R, B]
-        metrics = self.step_critics(obs, batch.action, target, self.conservative_term(batch, obs, next_obs, noise))
-
-        if update_actor:
-            metrics |= self.update_actor(obs, alpha, noise[1])
-        self.update_targets()
-        return metrics
+            return batch.reward + self.config.gamma * (1.0 - batch.terminated) * next_value
 
     def update_actor(self, obs: Tensor, alpha: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Take one gradient step of actor and temperature on standardised obs [R, B, obs_dim]."""
@@ -102,10 +102,6 @@ class SAC(ActorCritic):
         entropy = -log_prob.mean(-1)
         self.alpha_adam.step(entropy - self.target_entropy)
         return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
-
-    def conservative_term(self, batch: AnyBatch, obs: Tensor, next_obs: Tensor, noise: Tensor) -> CriticTerm | None:
-        """Return what else the critics minimise: nothing in SAC (CQL overrides it)."""
-        return None
 
 
 def random_subset(q: Tensor, count: int, noise: Tensor) -> Tensor:

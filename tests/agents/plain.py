@@ -41,8 +41,10 @@ class One:
 
     def fit_critics(self, batch: AnyBatch, next_value: Tensor, scale: float = 1.0) -> float:
         y = scale * batch.reward + self.c.gamma * (1 - batch.terminated) * next_value
-        loss = sum((((q_of(q, batch.obs, batch.action) - y) ** 2).mean() for q in self.critics), torch.zeros(()))
-        return descend(self.critic_opt, loss)
+        return descend(self.critic_opt, self.squared_error(batch, y))
+
+    def squared_error(self, batch: AnyBatch, y: Tensor) -> Tensor:
+        return sum((((q_of(q, batch.obs, batch.action) - y) ** 2).mean() for q in self.critics), torch.zeros(()))
 
     def polyak(self, nets: Sequence[nn.Module], targets: Sequence[nn.Module]) -> None:
         for net, target in zip(nets, targets, strict=True):
@@ -63,6 +65,20 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
     loss.backward()
     optimizer.step()
     return loss.item()
+
+
+def descend_together(*steps: tuple[torch.optim.Optimizer, Tensor]) -> list[float]:
+    """Each optimiser on the gradient of its loss, all gradients before the first step."""
+    owned = [[p for group in optimizer.param_groups for p in group["params"]] for optimizer, _ in steps]
+    grads = [
+        torch.autograd.grad(loss, params, retain_graph=True, allow_unused=True)
+        for (_, loss), params in zip(steps, owned, strict=True)
+    ]
+    for (optimizer, _), params, own in zip(steps, owned, grads, strict=True):
+        for p, grad in zip(params, own, strict=True):
+            p.grad = grad
+        optimizer.step()
+    return [loss.item() for _, loss in steps]
 
 
 def squashed(head: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,6 +157,7 @@ class OneSAC(One):
     def __init__(self, agent: Any, run: int) -> None:
         super().__init__(agent, run)
         self.coef = getattr(agent, "coef", 0.0)
+        self.joint = getattr(self.c, "joint_step", False) and agent.actor_interval == 1
         self.entropy = -float(ACT) if self.c.target_entropy is None else self.c.target_entropy
         self.log_alpha = torch.tensor(self.c.init_alpha).log().requires_grad_()
         self.alpha_opt = torch.optim.Adam([self.log_alpha], self.c.alpha_lr)
@@ -159,20 +176,28 @@ class OneSAC(One):
             y = batch.reward + c.gamma * (1 - batch.terminated) * next_value
         own = noise[2 if c.target_critics == c.num_critics else 3 :]
         sampled = self.candidates(batch, own) if self.coef else None
-        loss = torch.zeros(())
-        for critic in self.critics:
-            loss = loss + ((q_of(critic, batch.obs, batch.action) - y) ** 2).mean()
-            if sampled is not None:
-                loss = loss + self.coef * conservative(critic, batch, *sampled).mean()
-        losses = {"critic_loss": descend(self.critic_opt, loss)}
-        if update_actor:
-            action, log_prob = squashed(self.actor(batch.obs), noise[1])
-            q = torch.stack([q_of(critic, batch.obs, action) for critic in self.critics])
-            value = q.mean(0) if c.actor_value == "mean" else q.min(0).values
-            losses["actor_loss"] = descend(self.actor_opt, (alpha * log_prob - value).mean())
-            descend(self.alpha_opt, (-self.log_alpha * (log_prob.detach() + self.entropy)).mean())
+        critic_loss = self.squared_error(batch, y)
+        if sampled is not None:
+            for critic in self.critics:
+                critic_loss = critic_loss + self.coef * conservative(critic, batch, *sampled).mean()
+        if not update_actor:
+            losses = {"critic_loss": descend(self.critic_opt, critic_loss)}
+        elif self.joint:
+            steps = (self.critic_opt, critic_loss), *self.actor_steps(batch, noise[1], alpha)
+            losses = dict(zip(("critic_loss", "actor_loss"), descend_together(*steps), strict=False))
+        else:
+            losses = {"critic_loss": descend(self.critic_opt, critic_loss)}
+            losses["actor_loss"] = descend_together(*self.actor_steps(batch, noise[1], alpha))[0]
         self.polyak(self.critics, self.targets)
         return losses
+
+    def actor_steps(self, batch: AnyBatch, noise: Tensor, alpha: Tensor) -> list[tuple[torch.optim.Optimizer, Tensor]]:
+        """The optimisers of actor and temperature with their losses, at the critics as they are."""
+        action, log_prob = squashed(self.actor(batch.obs), noise)
+        q = torch.stack([q_of(critic, batch.obs, action) for critic in self.critics])
+        value = q.mean(0) if self.c.actor_value == "mean" else q.min(0).values
+        temperature_loss = (-self.log_alpha * (log_prob.detach() + self.entropy)).mean()
+        return [(self.actor_opt, (alpha * log_prob - value).mean()), (self.alpha_opt, temperature_loss)]
 
     def candidates(self, batch: AnyBatch, noise: Tensor) -> tuple[Tensor, Tensor, int]:
         """Uniform actions, as many of the policy at s and as many at s' [3 n, B, ACT]; log-densities [3 n, B]; n."""
@@ -206,22 +231,20 @@ class Balanced:
         return torch.cat([mean, (square - mean**2).sqrt().log()], -1)
 
     def update(self, batch: Batch, noise: Tensor) -> Losses:
-        alpha = self.log_alpha.exp().detach()
+        c, alpha = self.agents[0].c, self.log_alpha.exp().detach()
+        action, log_prob = squashed(self.head(batch.obs), noise[1])
+        value = torch.stack([smallest(one.critics, batch.obs, action) for one in self.agents]).mean(0)
+        actor_loss = (alpha * log_prob - value).mean()
         with torch.no_grad():
             next_action, next_log_prob = squashed(self.head(batch.next_obs), noise[0])
-        critic_losses = []
+        steps = []
         for one in self.agents:
             with torch.no_grad():
                 next_value = smallest(one.targets, batch.next_obs, next_action) - alpha * next_log_prob
-            critic_losses.append(one.fit_critics(batch, next_value))
-        action, log_prob = squashed(self.head(batch.obs), noise[1])
-        value = torch.stack([smallest(one.critics, batch.obs, action) for one in self.agents]).mean(0)
-        loss = (alpha * log_prob - value).mean()
+                y = batch.reward + c.gamma * (1 - batch.terminated) * next_value
+            steps += [(one.actor_opt, actor_loss), (one.critic_opt, one.squared_error(batch, y))]
+        steps.append((self.alpha_opt, (-self.log_alpha * (log_prob.detach() + self.agents[0].entropy)).mean()))
+        descend_together(*steps)
         for one in self.agents:
-            one.actor_opt.zero_grad()
-        loss.backward()
-        for one in self.agents:
-            one.actor_opt.step()
             one.polyak(one.critics, one.targets)
-        descend(self.alpha_opt, (-self.log_alpha * (log_prob.detach() + self.agents[0].entropy)).mean())
-        return {"actor_loss": loss.item()}
+        return {"actor_loss": actor_loss.item()}

@@ -25,6 +25,8 @@ from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, with_shared
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
 REDQ = replace(CONFIG, num_critics=10, target_critics=2, critic_layer_norm=True)
 SCALED = replace(CONFIG, normalize_obs=True)
+AUTHORS: dict[str, Any] = {"joint_step": True}
+WSRL: dict[str, Any] = {"entropy_backup": False, "joint_step": True}
 ONLINE, OFFLINE = Setup(OBS, ACT, SEEDS), Setup(OBS, ACT, SEEDS, "offline")
 RETURNS = [500.0, 2000.0, 800.0]  # best minus worst return of each run's dataset
 STEPS = 3
@@ -65,11 +67,13 @@ AGENTS: dict[str, tuple[Callable[[], Any], type[One]]] = {
     "sac": (lambda: SAC(SCALED, ONLINE), OneSAC),
     "sac target entropy": (lambda: SAC(replace(CONFIG, target_entropy=3.0), ONLINE), OneSAC),
     "rlpd": (lambda: SAC(replace(REDQ, actor_value="mean"), ONLINE), OneSAC),
-    "cql": (lambda: CQL(with_shared(CQLConfig, CONFIG, entropy_backup=False, cql_coef=3.0), OFFLINE), OneSAC),
-    "cql with entropy": (lambda: CQL(with_shared(CQLConfig, CONFIG), OFFLINE), OneSAC),
-    "cql online": (lambda: CQL(with_shared(CQLConfig, CONFIG), ONLINE), OneSAC),
-    "cal_ql": (lambda: CQL(with_shared(CQLConfig, CONFIG, calibrated=True), OFFLINE), OneSAC),
-    "wsrl": (lambda: CQL(with_shared(CQLConfig, REDQ, entropy_backup=False), OFFLINE), OneSAC),
+    "cql": (lambda: CQL(with_shared(CQLConfig, CONFIG, **WSRL, cql_coef=3.0), OFFLINE), OneSAC),
+    "cql critics first": (lambda: CQL(with_shared(CQLConfig, CONFIG), OFFLINE), OneSAC),
+    "cql with entropy": (lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS), OFFLINE), OneSAC),
+    "cql online": (lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS), ONLINE), OneSAC),
+    "cal_ql": (lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS, calibrated=True), OFFLINE), OneSAC),
+    "wsrl": (lambda: CQL(with_shared(CQLConfig, REDQ, **WSRL), OFFLINE), OneSAC),
+    "wsrl online": (lambda: CQL(with_shared(CQLConfig, REDQ, **WSRL, online_actor_interval=4), ONLINE), OneSAC),
 }
 
 
@@ -84,7 +88,7 @@ def test_update_is_the_plain_one(name: str) -> None:
     if name == "iql":
         close(agent.reward_scale[:, 0], 1000 / torch.tensor(RETURNS))
     if name.startswith(("cql", "cal_ql", "wsrl")):
-        assert agent.coef == {"cql": 3.0, "cql online": 0.0}.get(name, 5.0)
+        assert agent.coef == {"cql": 3.0, "cql online": 0.0, "wsrl online": 0.0}.get(name, 5.0)
     ones = [plain(agent, run) for run in range(len(SEEDS))]
     for step in range(STEPS):
         batch: AnyBatch
@@ -112,7 +116,7 @@ def test_update_is_the_plain_one(name: str) -> None:
 def test_balanced_replay(stage: str) -> None:
     """Breaks if offline agents are not CQL on minibatches of their own, or online targets, policy or sums are wrong."""
     count = 3
-    config = with_shared(BalancedReplayConfig, CONFIG, num_agents=count)
+    config = with_shared(BalancedReplayConfig, CONFIG, num_agents=count, joint_step=True)
     agent = BalancedReplay(config, Setup(OBS, ACT, SEEDS, stage))
     groups = [[OneSAC(agent.agents, run * count + k) for k in range(count)] for run in range(len(SEEDS))]
     assert len({float(row[0]) for row in agent.agents.actor_params.detach()}) == count * len(SEEDS)  # none alike
