@@ -12,7 +12,7 @@ from torch import Tensor
 from moore.base.strict import FORBID, Count, NonNegative, Positive, Share
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch
-from moore.networks.mlp import MLP, divisor
+from moore.networks.mlp import MLP, Init, divisor
 from moore.networks.random import Streams
 from moore.networks.state import State
 from moore.networks.tracing import Untraceable, is_tracing
@@ -32,6 +32,7 @@ class ActorCriticConfig:
     tau: Share = 0.005  # Polyak rate of the target critics
     batch_size: Count = 256
     num_critics: Count = 2  # RLPD and WSRL: 10
+    init: Init = "linear"  # of actor and critics, see moore/networks/mlp.py (Cal-QL orthogonal, RLPD xavier)
     critic_layer_norm: bool = False  # LayerNorm in the critics (RLPD); not in the paper
     normalize_obs: bool = False  # standardise network inputs with the offline data's moments; not in the paper
     normalize_eps: NonNegative = 0.0  # added to the deviations that they are divided by (TD3+BC and CORL 1e-3)
@@ -98,7 +99,6 @@ class ActorCritic(Agent):
     """An actor, critics with target networks, and their optimisers."""
 
     head = 2  # the actor's outputs for each action dimension: mean and log std
-    extra = 0  # zeros for each action dimension behind the actor's flat parameters, trained beside its network
 
     def __init__(self, config: Any, setup: Setup) -> None:
         obs_dim, action_dim, seeds, _, device, precision = setup
@@ -108,14 +108,19 @@ class ActorCritic(Agent):
             (obs_dim + action_dim, *config.hidden, 1), layer_norm=config.critic_layer_norm, precision=precision
         )
         init = Streams(seeds, "init", "sac", device=device).generators
-        params = self.actor.init(init)
-        self.actor_params = torch.cat([params, params.new_zeros(len(seeds), self.extra * action_dim)], 1)  # [R, P]
-        self.critic_params = self.critic.init(init, members=config.num_critics)  # [R, C, P]
+        params = self.actor.init(init, scheme=config.init)
+        extra = params.new_tensor(self.extra_params()).expand(len(seeds), -1)
+        self.actor_params = torch.cat([params, extra], 1)  # [R, P]
+        self.critic_params = self.critic.init(init, config.num_critics, config.init)  # [R, C, P]
         self.critic_target = self.critic_params.clone()
         self.obs_mean = torch.zeros(len(seeds), 1, obs_dim, device=device)
         self.obs_std = torch.ones(len(seeds), 1, obs_dim, device=device)
         self.actor_adam = RunAdam(self.actor_params, config.actor_lr)
         self.critic_adam = RunAdam(self.critic_params, config.critic_lr)
+
+    def extra_params(self) -> list[float]:
+        """Return the first values of what is trained beside the actor's network, behind its flat parameters."""
+        return []
 
     def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
         """Standardise one run's observations with the moments of obs [N, obs_dim], where the config asks for it."""

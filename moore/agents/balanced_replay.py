@@ -128,7 +128,7 @@ class BalancedReplay(Agent):
 
     def _policy(self, params: Tensor, obs: Tensor) -> Tensor:
         """Mean and log std [R, B, 2A] of the ensemble policy before tanh; obs [R M, B, obs_dim] standardised."""
-        heads = self.agents.actor(params, obs).unflatten(0, (self.num_runs, -1))
+        heads = self.agents.policy(params, obs).unflatten(0, (self.num_runs, -1))
         return ensemble_head(heads)
 
     def _standardize(self, obs: Tensor) -> Tensor:

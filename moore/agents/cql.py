@@ -32,6 +32,7 @@ class CQLConfig(SACConfig):
     online_cql_coef: OnlineOnly[NonNegative] = 0.0  # weight online: 0 is plain SAC from then on
     num_actions: Count = 10  # actions of each of the three kinds for each state
     calibrated: bool = False  # Cal-QL: policy actions are valued at least as the data's return
+    log_std_offset: float | None = None  # start of a learned offset of the log std, beside a learned factor (Cal-QL -1)
     joint_step: bool = False  # differentiate actor and critics at the same parameters (authors); else critics first
 
 
@@ -51,6 +52,18 @@ class CQL(SAC):
         self.coef = config.cql_coef if setup.stage == "offline" else config.online_cql_coef
         self._first_block = self.noise_blocks
         self.noise_blocks += 3 * config.num_actions if self.coef else 0
+
+    def extra_params(self) -> list[float]:
+        """Return factor and offset of the log std at the start, where the config has them."""
+        return [] if self.config.log_std_offset is None else [1.0, self.config.log_std_offset]
+
+    def policy(self, params: Tensor, obs: Tensor) -> Tensor:
+        """Return SAC's mean and log std, the latter times a factor plus an offset that are the same in every state."""
+        if self.config.log_std_offset is None:
+            return super().policy(params, obs)
+        weights, factor, offset = params.split([self.actor.num_params, 1, 1], -1)
+        mean, log_std = super().policy(weights, obs).chunk(2, -1)
+        return torch.cat([mean, factor[..., None] * log_std + offset[..., None]], -1)
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
         """Take SAC's step with the conservative term; an actor that steps rarely (WSRL) comes after its critics."""
@@ -74,7 +87,7 @@ class CQL(SAC):
         uniform = torch.erf(blocks[:n] / math.sqrt(2.0))  # 2 Phi(z) - 1 of a standard normal z is uniform in (-1, 1)
         with torch.no_grad():
             states = torch.stack([obs, next_obs]).repeat_interleave(n, 0)  # [2n, R, B, obs_dim]
-            heads = self.actor(self.actor_params, states.movedim(0, 1).flatten(1, 2))
+            heads = self.policy(self.actor_params, states.movedim(0, 1).flatten(1, 2))
             action, log_prob = squashed_gaussian(heads, blocks[n:].movedim(0, 1).flatten(1, 2))
         actions = torch.cat([uniform.movedim(0, 1).flatten(1, 2), action], 1)  # [R, 3n B, A]
         density = torch.full_like(log_prob[:, : n * obs.shape[1]], -self.action_dim * math.log(2.0))

@@ -21,8 +21,11 @@ class GaussianActorCritic(ActorCritic):
     """Actor-critic whose flat actor parameters end with the action_dim log standard deviations."""
 
     head = 1  # the mean
-    extra = 1  # the log standard deviation
     log_std_min = -5.0  # IQL's learner
+
+    def extra_params(self) -> list[float]:
+        """Return the log standard deviations at the start."""
+        return [0.0] * self.action_dim
 
     def mean_and_log_std(self, params: Tensor, obs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean [R, B, A] in (-1, 1) and log std [R, 1, A] for standardised obs [R, B, obs_dim]."""

@@ -44,7 +44,8 @@ class IQL(GaussianActorCritic):
         super().__init__(config, setup)
         obs_dim, seeds, device = setup.obs_dim, setup.seeds, setup.device
         self.value = MLP((obs_dim, *config.hidden, 1), precision=setup.precision)
-        self.value_params = self.value.init(Streams(seeds, "init", "value", device=device).generators)  # [R, P]
+        generators = Streams(seeds, "init", "value", device=device).generators
+        self.value_params = self.value.init(generators, scheme=config.init)  # [R, P]
         self.value_adam = RunAdam(self.value_params, config.value_lr)
         self.reward_scale = torch.ones(len(seeds), 1, device=device)
 

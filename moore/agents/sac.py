@@ -55,10 +55,14 @@ class SAC(ActorCritic):
         # a random subset of the critics needs random numbers of its own
         self.noise_blocks = 2 if config.target_critics == config.num_critics else 3
 
+    def policy(self, params: Tensor, obs: Tensor) -> Tensor:
+        """Return mean and log std [R, B, 2A] of the actions before tanh at standardised obs [R, B, obs_dim]."""
+        return self.actor(params, obs)
+
     def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """Actions [R, B, A] for obs [R, B, obs_dim]: sampled with standard normal noise, or the mean without."""
         with torch.no_grad():
-            head = self.actor(self.actor_params, self.standardize(obs))
+            head = self.policy(self.actor_params, self.standardize(obs))
             return deterministic_action(head) if noise is None else squashed_gaussian(head, noise)[0]
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool = True) -> dict[str, Tensor]:
@@ -78,7 +82,7 @@ class SAC(ActorCritic):
     def bellman_target(self, batch: AnyBatch, next_obs: Tensor, alpha: Tensor, noise: Tensor) -> Tensor:
         """Return the critics' soft target [R, B], from the target critics' minimum at standardised next_obs."""
         with torch.no_grad():
-            next_action, next_log_prob = squashed_gaussian(self.actor(self.actor_params, next_obs), noise[0])
+            next_action, next_log_prob = squashed_gaussian(self.policy(self.actor_params, next_obs), noise[0])
             next_q = self.q(self.critic_target, next_obs, next_action)
             if self.config.target_critics < self.config.num_critics:
                 next_q = random_subset(next_q, self.config.target_critics, noise[2])
@@ -92,7 +96,7 @@ class SAC(ActorCritic):
 
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """Maximise the critics' value plus entropy."""
-            action, log_prob = squashed_gaussian(self.actor(params, obs), noise)
+            action, log_prob = squashed_gaussian(self.policy(params, obs), noise)
             q = self.q(self.critic_params, obs, action)
             value = q.amin(1) if self.config.actor_value == "min" else q.mean(1)
             return (alpha * log_prob - value).mean(-1), log_prob

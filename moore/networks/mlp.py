@@ -22,6 +22,9 @@ from moore.networks.tracing import is_tracing
 # of the matrix products: float32; tf32, the same but for a GPU's tensor cores, which keep 10 bits of each factor; bf16,
 # the products between the first and the last layer in bfloat16. Parameters, optimisers and losses are float32 always.
 Precision = Literal["float32", "tf32", "bf16"]
+# of parameters: uniform in +-1/sqrt(fan_in), torch.nn.Linear's default; weights orthogonal with gain sqrt(2), that of
+# the last layer 0.01, as in Cal-QL's code, or Xavier uniform, as in RLPD's, both with biases of zero
+Init = Literal["linear", "orthogonal", "xavier"]
 MIN_STD = 1e-6  # a column that varies less is constant
 
 
@@ -81,24 +84,36 @@ class MLP:
             h = F.relu(h) if self.activation == "relu" else F.silu(h)
         return h @ weight + bias
 
-    def init(self, generators: Sequence[torch.Generator], members: int | None = None) -> Tensor:
-        """Fresh parameters [R, P] (or [R, members, P]), run r from generators[r] alone.
-
-        Weights and biases are uniform in +-1/sqrt(fan_in), torch.nn.Linear's default.
-        """
+    def init(
+        self, generators: Sequence[torch.Generator], members: int | None = None, scheme: Init = "linear"
+    ) -> Tensor:
+        """Return fresh parameters [R, P] (or [R, members, P]), run r's from generators[r] alone."""
         runs = []
         for generator in generators:
             nets = []
             for _ in range(members or 1):
-                pieces = []
-                for n_in, n_out in self.shapes:
-                    bound = 1.0 / math.sqrt(n_in)
-                    draw = torch.rand(n_in * n_out + n_out, generator=generator, device=generator.device)
-                    pieces.append((2 * draw - 1) * bound)
-                nets.append(torch.cat(pieces))
+                gains = [math.sqrt(2.0)] * (len(self.shapes) - 1) + [0.01]
+                layers = [
+                    initial_layer(*shape, scheme, gain, generator)
+                    for shape, gain in zip(self.shapes, gains, strict=True)
+                ]
+                nets.append(torch.cat(layers))
             runs.append(torch.stack(nets))
         params = torch.stack(runs)
         return params if members else params.squeeze(1)
+
+
+def initial_layer(n_in: int, n_out: int, scheme: Init, gain: float, generator: torch.Generator) -> Tensor:
+    """Return a layer's flat weight [in, out] and bias [out]; `gain` is that of an orthogonal weight."""
+    if scheme == "linear":
+        draw = torch.rand(n_in * n_out + n_out, generator=generator, device=generator.device)
+        return (2 * draw - 1) * (1.0 / math.sqrt(n_in))
+    weight = torch.empty(n_in, n_out, device=generator.device)
+    if scheme == "orthogonal":
+        torch.nn.init.orthogonal_(weight, gain, generator)
+    else:
+        torch.nn.init.xavier_uniform_(weight, generator=generator)
+    return torch.cat([weight.flatten(), weight.new_zeros(n_out)])
 
 
 def divisor(std: Tensor) -> Tensor:

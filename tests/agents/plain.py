@@ -25,10 +25,10 @@ class One:
         self.c, n = agent.config, agent.actor.num_params
         params = agent.actor_params[run]
         self.actor = linear_stack(agent.actor, params[:n])
-        self.log_std = params[n:].detach().clone().requires_grad_()  # of AWAC and IQL, where it depends on no state
+        self.extra = params[n:].detach().clone().requires_grad_()  # log std of AWAC and IQL; CQL's factor and offset
         self.critics = [linear_stack(agent.critic, row) for row in agent.critic_params[run]]
         self.targets, self.actor_target = copy.deepcopy((self.critics, self.actor))
-        self.actor_opt = torch.optim.Adam([*self.actor.parameters(), self.log_std], self.c.actor_lr)
+        self.actor_opt = torch.optim.Adam([*self.actor.parameters(), self.extra], self.c.actor_lr)
         self.critic_opt = torch.optim.Adam([p for q in self.critics for p in q.parameters()], self.c.critic_lr)
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool) -> Losses:
@@ -37,7 +37,7 @@ class One:
 
     def gaussian(self, obs: Tensor) -> Normal:
         """The policy of AWAC and IQL."""
-        return Normal(self.actor(obs).tanh(), self.log_std.clamp(self.least_log_std, 2).exp())
+        return Normal(self.actor(obs).tanh(), self.extra.clamp(self.least_log_std, 2).exp())
 
     def fit_critics(self, batch: AnyBatch, next_value: Tensor, scale: float = 1.0) -> float:
         y = scale * batch.reward + self.c.gamma * (1 - batch.terminated) * next_value
@@ -162,10 +162,15 @@ class OneSAC(One):
         self.log_alpha = torch.tensor(self.c.init_alpha).log().requires_grad_()
         self.alpha_opt = torch.optim.Adam([self.log_alpha], self.c.alpha_lr)
 
+    def head(self, obs: Tensor) -> Tensor:
+        """Mean and log std before tanh; Cal-QL's log std has a learned factor and offset."""
+        mean, log_std = self.actor(obs).chunk(2, -1)
+        return torch.cat([mean, self.extra[0] * log_std + self.extra[1] if len(self.extra) else log_std], -1)
+
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool) -> Losses:
         c, alpha = self.c, self.log_alpha.exp().detach()
         with torch.no_grad():
-            next_action, next_log_prob = squashed(self.actor(batch.next_obs), noise[0])
+            next_action, next_log_prob = squashed(self.head(batch.next_obs), noise[0])
             chosen = list(range(c.num_critics))
             if c.target_critics < c.num_critics:
                 keys = noise[2].flatten().tolist()
@@ -193,7 +198,7 @@ class OneSAC(One):
 
     def actor_steps(self, batch: AnyBatch, noise: Tensor, alpha: Tensor) -> list[tuple[torch.optim.Optimizer, Tensor]]:
         """The optimisers of actor and temperature with their losses, at the critics as they are."""
-        action, log_prob = squashed(self.actor(batch.obs), noise)
+        action, log_prob = squashed(self.head(batch.obs), noise)
         q = torch.stack([q_of(critic, batch.obs, action) for critic in self.critics])
         value = q.mean(0) if self.c.actor_value == "mean" else q.min(0).values
         temperature_loss = (-self.log_alpha * (log_prob.detach() + self.entropy)).mean()
@@ -203,8 +208,8 @@ class OneSAC(One):
         """Uniform actions, as many of the policy at s and as many at s' [3 n, B, ACT]; log-densities [3 n, B]; n."""
         n = len(noise) // 3
         drawn = [(2 * Normal(0.0, 1.0).cdf(block) - 1, torch.full((B,), 0.5**ACT).log()) for block in noise[:n]]
-        drawn += [squashed(self.actor(batch.obs).detach(), block) for block in noise[n : 2 * n]]
-        drawn += [squashed(self.actor(batch.next_obs).detach(), block) for block in noise[2 * n :]]
+        drawn += [squashed(self.head(batch.obs).detach(), block) for block in noise[n : 2 * n]]
+        drawn += [squashed(self.head(batch.next_obs).detach(), block) for block in noise[2 * n :]]
         return torch.stack([action for action, _ in drawn]), torch.stack([density for _, density in drawn]), n
 
 
@@ -225,7 +230,7 @@ class Balanced:
 
     def head(self, obs: Tensor) -> Tensor:
         """Mean and log std before tanh of the Gaussian with the moments of the actors' mixture."""
-        heads = [one.actor(obs).chunk(2, -1) for one in self.agents]
+        heads = [one.head(obs).chunk(2, -1) for one in self.agents]
         mean = torch.stack([m for m, _ in heads]).mean(0)
         square = torch.stack([m**2 + (2 * log_std).exp() for m, log_std in heads]).mean(0)
         return torch.cat([mean, (square - mean**2).sqrt().log()], -1)

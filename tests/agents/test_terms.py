@@ -69,6 +69,17 @@ def test_observations_are_divided_by_the_authors_deviation() -> None:
             np.testing.assert_allclose(seen, (x - x.mean(0)) / divisor, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["cql_sac", "cal_ql"])
+def test_policy_of_cql_before_training(name: str) -> None:
+    """Breaks if CQL's actor does not start at actions near tanh(0) with a log std near the authors' offset of -1."""
+    config = method(name, env="hopper", agent={"hidden": [64, 64]})
+    agent: Any = find_agent(config.algorithm)(config.agent, Setup(11, 3, SEEDS))
+    mean, log_std = agent.policy(agent.actor_params, torch.randn(len(SEEDS), 100, 11)).chunk(2, -1)
+    assert agent.actor_params[:, -2:].tolist() == [[1.0, -1.0]] * len(SEEDS)
+    assert mean.abs().max() < 0.2
+    assert (log_std + 1).abs().max() < 0.2
+
+
 def test_ensemble_of_equal_deterministic_policies() -> None:
     """Breaks if a variance that rounds to zero has no finite logarithm or gradient."""
     head = torch.tensor([[[[0.3, -20.0]]] * 5], requires_grad=True)  # [1, 5, 1, 2]

@@ -25,7 +25,7 @@ from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, with_shared
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
 REDQ = replace(CONFIG, num_critics=10, target_critics=2, critic_layer_norm=True)
 SCALED = replace(CONFIG, normalize_obs=True)
-AUTHORS: dict[str, Any] = {"joint_step": True}
+AUTHORS: dict[str, Any] = {"joint_step": True, "log_std_offset": -1.0, "init": "orthogonal"}
 WSRL: dict[str, Any] = {"entropy_backup": False, "joint_step": True}
 ONLINE, OFFLINE = Setup(OBS, ACT, SEEDS), Setup(OBS, ACT, SEEDS, "offline")
 RETURNS = [500.0, 2000.0, 800.0]  # best minus worst return of each run's dataset
@@ -47,7 +47,7 @@ def same_losses(metrics: dict[str, Tensor], run: int, losses: Losses) -> None:
 
 
 def same_networks(agent: Any, run: int, one: One) -> None:
-    close(agent.actor_params[run].detach(), torch.cat([flat(one.actor), one.log_std.detach()]))
+    close(agent.actor_params[run].detach(), torch.cat([flat(one.actor), one.extra.detach()]))
     for k in range(len(one.critics)):
         close(agent.critic_params[run, k].detach(), flat(one.critics[k]))
         close(agent.critic_target[run, k], flat(one.targets[k]))
@@ -67,7 +67,10 @@ AGENTS: dict[str, tuple[Callable[[], Any], type[One]]] = {
     "sac": (lambda: SAC(SCALED, ONLINE), OneSAC),
     "sac target entropy": (lambda: SAC(replace(CONFIG, target_entropy=3.0), ONLINE), OneSAC),
     "rlpd": (lambda: SAC(replace(REDQ, actor_value="mean"), ONLINE), OneSAC),
-    "cql": (lambda: CQL(with_shared(CQLConfig, CONFIG, **WSRL, cql_coef=3.0), OFFLINE), OneSAC),
+    "cql": (
+        lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS, entropy_backup=False, cql_coef=3.0), OFFLINE),
+        OneSAC,
+    ),
     "cql critics first": (lambda: CQL(with_shared(CQLConfig, CONFIG), OFFLINE), OneSAC),
     "cql with entropy": (lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS), OFFLINE), OneSAC),
     "cql online": (lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS), ONLINE), OneSAC),

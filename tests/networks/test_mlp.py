@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from moore.networks.adam import RunAdam
 from moore.networks.fast_mlp import NARROW
 from moore.networks.gaussian import deterministic_action, squashed_gaussian
-from moore.networks.mlp import MLP
+from moore.networks.mlp import MLP, Init
 from moore.networks.random import Streams, derive_seed, scale_to_index
 from tests.support.agents import linear_stack
 
@@ -74,16 +74,32 @@ def test_bf16_is_close_but_not_equal(activation: str, layer_norm: bool) -> None:
     assert not torch.equal(results[1][0], results[1][0].bfloat16().float())
 
 
-def test_init_is_linear_default_and_by_run() -> None:
-    """Breaks if the bound is not 1/sqrt(fan_in), or a run's start depends on the other runs."""
+@pytest.mark.parametrize("scheme", ["linear", "xavier"])
+def test_uniform_init(scheme: Init) -> None:
+    """Breaks if the bound is not 1/sqrt(fan_in) or sqrt(6 / (fan_in + fan_out)), or runs are alike or not their own."""
     mlp = MLP((4, 400, 1))
-    params = mlp.init(Streams(SEEDS, "init").generators)
+    params = mlp.init(Streams(SEEDS, "init").generators, scheme=scheme)
     for weight, bias in mlp.layers(params):
-        bound = weight.shape[-2] ** -0.5
-        for values in (weight, bias):
-            assert values.abs().max() <= bound
+        fan_in, fan_out = weight.shape[-2:]
+        bound = fan_in**-0.5 if scheme == "linear" else (6 / (fan_in + fan_out)) ** 0.5
+        assert bias.abs().max() <= (bound if scheme == "linear" else 0.0)
+        assert 0.95 * bound < weight.abs().max() <= bound
         assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.1)
-    torch.testing.assert_close(mlp.init(Streams(SEEDS[2:], "init").generators)[0], params[2], rtol=0, atol=0)
+    assert not torch.equal(params[0], params[1])
+    alone = mlp.init(Streams(SEEDS[2:], "init").generators, scheme=scheme)
+    torch.testing.assert_close(alone[0], params[2], rtol=0, atol=0)
+
+
+def test_orthogonal_init() -> None:
+    """Breaks if neither rows nor columns are orthogonal, a gain is not the authors', or a bias is not zero."""
+    mlp = MLP((4, 16, 9, 2))
+    params = mlp.init(Streams(SEEDS, "init").generators, 2, "orthogonal")
+    assert not torch.equal(params[0, 0], params[0, 1])
+    for (weight, bias), gain in zip(mlp.layers(params), (2**0.5, 2**0.5, 0.01), strict=True):
+        wide = weight if weight.shape[-2] <= weight.shape[-1] else weight.mT
+        gram = torch.eye(wide.shape[-2]).expand(3, 2, -1, -1) * gain**2
+        torch.testing.assert_close(wide @ wide.mT, gram, atol=1e-5 * gain**2, rtol=0)
+        assert not bias.any()
 
 
 def test_squashed_gaussian_is_torch_distribution() -> None:
