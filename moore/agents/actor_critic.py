@@ -34,6 +34,7 @@ class ActorCriticConfig:
     num_critics: Count = 2  # RLPD and WSRL: 10
     init: Init = "linear"  # of actor and critics, see moore/networks/mlp.py (Cal-QL orthogonal, RLPD xavier)
     critic_layer_norm: bool = False  # LayerNorm in the critics (RLPD); not in the paper
+    layer_norm_eps: Positive = 1e-5  # added to its variance: torch's; Flax, and so RLPD and WSRL, 1e-6
     normalize_obs: bool = False  # standardise network inputs with the offline data's moments; not in the paper
     normalize_eps: NonNegative = 0.0  # added to the deviations that they are divided by (TD3+BC and CORL 1e-3)
 
@@ -105,7 +106,10 @@ class ActorCritic(Agent):
         self.config, self.batch_size, self.action_dim = config, config.batch_size, action_dim
         self.actor = MLP((obs_dim, *config.hidden, self.head * action_dim), precision=precision)
         self.critic = MLP(
-            (obs_dim + action_dim, *config.hidden, 1), layer_norm=config.critic_layer_norm, precision=precision
+            (obs_dim + action_dim, *config.hidden, 1),
+            layer_norm=config.critic_layer_norm,
+            precision=precision,
+            layer_norm_eps=config.layer_norm_eps,
         )
         init = Streams(seeds, "init", "sac", device=device).generators
         params = self.actor.init(init, scheme=config.init)

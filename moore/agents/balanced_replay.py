@@ -32,6 +32,7 @@ FIXED = {
     "num_critics": 2,
     "target_critics": 2,
     "actor_value": "min",
+    "alpha_loss": "log_alpha",
     "online_actor_interval": 1,
 }
 

@@ -23,6 +23,7 @@ class SACConfig(ActorCriticConfig):
 
     alpha_lr: Positive = 3e-4
     init_alpha: Positive = 1.0  # entropy coefficient at the start
+    alpha_loss: Literal["log_alpha", "alpha"] = "log_alpha"  # what the temperature's loss multiplies; RLPD: alpha
     target_entropy: float | None = None  # None: -dim(action); MOPO uses -3 for every task
     entropy_backup: bool = True  # entropy in the critics' target; CQL and Cal-QL leave it out
     target_critics: Count = 2  # the target is the minimum over this many critics, drawn anew at each update (REDQ)
@@ -102,9 +103,10 @@ class SAC(ActorCritic):
             return (alpha * log_prob - value).mean(-1), log_prob
 
         actor_loss, log_prob = self.step_actor(loss)
-        # Temperature: d/d log_alpha of -log_alpha (log pi + target entropy).
+        # Temperature: d/d log_alpha of log_alpha (entropy - target entropy), or of alpha (entropy - target entropy).
         entropy = -log_prob.mean(-1)
-        self.alpha_adam.step(entropy - self.target_entropy)
+        excess = entropy - self.target_entropy
+        self.alpha_adam.step(excess if self.config.alpha_loss == "log_alpha" else excess * alpha[:, 0])
         return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
 
 

@@ -21,7 +21,6 @@ from torch.autograd.function import once_differentiable
 if TYPE_CHECKING:
     from moore.networks.mlp import MLP
 
-LAYER_NORM_EPS = 1e-5  # torch.nn.LayerNorm
 NARROW = 128  # columns up to which torch's own LayerNorm is slower on a CPU than its formula
 
 
@@ -101,10 +100,10 @@ def _activate(net: MLP, z: Tensor, kept: list[Tensor] | None) -> Tensor:
         if z.is_cpu and z.shape[-1] <= NARROW:
             mean = z.mean(-1, keepdim=True)
             centred = z - mean
-            rstd = (torch.linalg.vecdot(centred, centred)[..., None] / z.shape[-1] + LAYER_NORM_EPS).rsqrt()
+            rstd = (torch.linalg.vecdot(centred, centred)[..., None] / z.shape[-1] + net.layer_norm_eps).rsqrt()
             needed, z = [z, mean, rstd], centred.mul_(rstd)
         else:
-            normal, mean, rstd = torch.native_layer_norm(z, [z.shape[-1]], None, None, LAYER_NORM_EPS)
+            normal, mean, rstd = torch.native_layer_norm(z, [z.shape[-1]], None, None, net.layer_norm_eps)
             needed, z = [z, mean, rstd], normal
     stored = torch.bfloat16 if net.precision == "bf16" else z.dtype
     if net.activation == "relu":

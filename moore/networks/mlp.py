@@ -40,6 +40,7 @@ class MLP:
     activation: str = "relu"
     layer_norm: bool = False
     precision: str = "float32"
+    layer_norm_eps: float = 1e-5
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -80,7 +81,7 @@ class MLP:
         *hidden, (weight, bias) = self.layers(params)
         for w, b in hidden:
             z = h @ w + b
-            h = F.layer_norm(z, z.shape[-1:]) if self.layer_norm else z
+            h = F.layer_norm(z, z.shape[-1:], eps=self.layer_norm_eps) if self.layer_norm else z
             h = F.relu(h) if self.activation == "relu" else F.silu(h)
         return h @ weight + bias
 

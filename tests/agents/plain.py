@@ -201,7 +201,8 @@ class OneSAC(One):
         action, log_prob = squashed(self.head(batch.obs), noise)
         q = torch.stack([q_of(critic, batch.obs, action) for critic in self.critics])
         value = q.mean(0) if self.c.actor_value == "mean" else q.min(0).values
-        temperature_loss = (-self.log_alpha * (log_prob.detach() + self.entropy)).mean()
+        multiplier = self.log_alpha if self.c.alpha_loss == "log_alpha" else self.log_alpha.exp()
+        temperature_loss = (-multiplier * (log_prob.detach() + self.entropy)).mean()
         return [(self.actor_opt, (alpha * log_prob - value).mean()), (self.alpha_opt, temperature_loss)]
 
     def candidates(self, batch: AnyBatch, noise: Tensor) -> tuple[Tensor, Tensor, int]:

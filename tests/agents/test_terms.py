@@ -69,6 +69,19 @@ def test_observations_are_divided_by_the_authors_deviation() -> None:
             np.testing.assert_allclose(seen, (x - x.mean(0)) / divisor, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["rlpd", "wsrl"])
+def test_layer_norm_of_flax(name: str) -> None:
+    """Breaks if the critics' LayerNorm is not x - mean over sqrt(var + 1e-6), where activations hardly vary too."""
+    config = method(name, agent={"hidden": [16]})
+    agent: Any = find_agent(config.algorithm)(config.agent, Setup(OBS, ACT, SEEDS))
+    params = 1e-3 * agent.critic_params.detach()
+    (weight, bias), (last, last_bias) = agent.critic.layers(params)
+    obs, action = torch.randn(len(SEEDS), B, OBS), torch.rand(len(SEEDS), B, ACT)
+    x = torch.cat([obs, action], -1)[:, None] @ weight + bias
+    x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-6).sqrt()
+    torch.testing.assert_close(agent.q(params, obs, action), (x.relu() @ last + last_bias)[..., 0])
+
+
 @pytest.mark.parametrize("name", ["cql_sac", "cal_ql"])
 def test_policy_of_cql_before_training(name: str) -> None:
     """Breaks if CQL's actor does not start at actions near tanh(0) with a log std near the authors' offset of -1."""

@@ -23,7 +23,7 @@ from tests.agents.plain import Balanced, Losses, One, OneAWAC, OneIQL, OneSAC, O
 from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, with_shared
 
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
-REDQ = replace(CONFIG, num_critics=10, target_critics=2, critic_layer_norm=True)
+REDQ = replace(CONFIG, num_critics=10, target_critics=2, critic_layer_norm=True, layer_norm_eps=1e-3)
 SCALED = replace(CONFIG, normalize_obs=True)
 AUTHORS: dict[str, Any] = {"joint_step": True, "log_std_offset": -1.0, "init": "orthogonal"}
 WSRL: dict[str, Any] = {"entropy_backup": False, "joint_step": True}
@@ -66,7 +66,7 @@ AGENTS: dict[str, tuple[Callable[[], Any], type[One]]] = {
     ),
     "sac": (lambda: SAC(SCALED, ONLINE), OneSAC),
     "sac target entropy": (lambda: SAC(replace(CONFIG, target_entropy=3.0), ONLINE), OneSAC),
-    "rlpd": (lambda: SAC(replace(REDQ, actor_value="mean"), ONLINE), OneSAC),
+    "rlpd": (lambda: SAC(replace(REDQ, actor_value="mean", alpha_loss="alpha"), ONLINE), OneSAC),
     "cql": (
         lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS, entropy_backup=False, cql_coef=3.0), OFFLINE),
         OneSAC,

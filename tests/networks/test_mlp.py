@@ -21,7 +21,7 @@ SEEDS = [3, 4, 5]
 @pytest.mark.parametrize("members", [None, 2])
 def test_mlp_is_torch_sequential(layer_norm: bool, activation: str, members: int | None) -> None:
     """Breaks if layers, runs or members are mixed up, or an activation or norm sits in the wrong place."""
-    mlp = MLP((3, 8, 7, 2), activation, layer_norm)
+    mlp = MLP((3, 8, 7, 2), activation, layer_norm, layer_norm_eps=1e-2)
     params = mlp.init(Streams(SEEDS, "init").generators, members)
     lead = params.shape[:-1]
     assert lead == (3,) if members is None else (3, 2)
@@ -38,7 +38,7 @@ def test_mlp_is_torch_sequential(layer_norm: bool, activation: str, members: int
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_mlp_gradients_are_autograds(activation: str, layer_norm: bool, width: int, out: int) -> None:
     """Breaks if any term of the backward pass is wrong, for parameters or for either part of the input."""
-    mlp = MLP((5, 16, width, out), activation, layer_norm)
+    mlp = MLP((5, 16, width, out), activation, layer_norm, layer_norm_eps=1e-2)
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()  # noqa: E731
     params = mlp.init(Streams(SEEDS, "init").generators, 2).double().requires_grad_()

@@ -77,7 +77,7 @@ def linear_stack(mlp: MLP, params: Tensor) -> nn.Sequential:
     for weight, bias in mlp.layers(params):
         linear = nn.Linear(*weight.shape)
         linear.load_state_dict({"weight": weight.T, "bias": bias[0]})
-        norm = [nn.LayerNorm(len(weight.T), elementwise_affine=False)] if mlp.layer_norm else []
+        norm = [nn.LayerNorm(len(weight.T), mlp.layer_norm_eps, elementwise_affine=False)] if mlp.layer_norm else []
         modules += [linear, *norm, nn.ReLU() if mlp.activation == "relu" else nn.SiLU()]
     return nn.Sequential(*modules[: -1 - mlp.layer_norm])
 
