@@ -19,8 +19,8 @@ from moore.agents.iql import IQL, IQLConfig
 from moore.agents.sac import SAC, SACConfig
 from moore.agents.td3_bc import TD3BC, TD3BCConfig
 from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
-from tests.agents.plain import Balanced, Losses, One, OneAWAC, OneIQL, OneSAC, OneTD3BC
 from tests.support.agents import ACT, OBS, SEEDS, B, data, flat, with_shared
+from tests.support.plain import Balanced, Losses, One, OneAWAC, OneIQL, OneSAC, OneTD3BC
 
 CONFIG = SACConfig(hidden=(16, 12), actor_lr=1e-2, critic_lr=2e-2, alpha_lr=3e-2, gamma=0.9, tau=0.1, init_alpha=0.5)
 REDQ = replace(CONFIG, num_critics=10, target_critics=2, critic_layer_norm=True, layer_norm_eps=1e-3)

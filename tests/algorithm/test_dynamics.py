@@ -1,19 +1,16 @@
 """The dynamics ensemble on the run axis, against one run's training loop written with torch.nn, and against NumPy."""
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from moore.algorithm.dynamics import PREDICT_FLOATS, DynamicsConfig, Ensemble
 from moore.networks.batch import Batch
 from moore.networks.random import Streams, scale_to_index
-from tests.support.agents import flat, linear_stack
-from tests.support.dynamics import true_mean
+from tests.support.agents import linear_stack
+from tests.support.dynamics import plain_fit, true_mean
 from tests.support.state import tensors
 
 OBS, ACT, K = 2, 1, 3
@@ -58,53 +55,6 @@ def drawer(data: Batch, seeds: list[int]) -> Callable[[int], Batch]:
         return Batch(*(torch.stack([x[run][index[run]] for run in range(len(seeds))]) for x in data))
 
     return draw
-
-
-def plain_fit(
-    ensemble: Ensemble, run: int, draw: Callable[[int], Batch], holdout: Batch, cap: int
-) -> tuple[Tensor, list[int], int, float]:
-    """Parameters [K, P], elites, number of updates and the elites' error of one run's training, the slow way."""
-    c = ensemble.config
-    nets = [linear_stack(ensemble.net, ensemble.params[run, k]) for k in range(c.ensemble_size)]
-    bounds = ensemble.bounds[run].clone().requires_grad_()
-    groups: list[dict[str, object]] = [{"params": [bounds]}]
-    for net in nets:
-        for layer, decay in zip([layer for layer in net if isinstance(layer, nn.Linear)], c.weight_decay, strict=True):
-            groups += [{"params": [layer.weight], "weight_decay": decay}, {"params": [layer.bias]}]
-    adam = torch.optim.Adam(groups, lr=c.lr)
-    mean, std = ensemble.input_mean[run, 0], ensemble.input_std[run, 0]
-    t_mean, t_std = ensemble.target_mean[run, 0], ensemble.target_std[run, 0]
-
-    def tensors(batch: Batch) -> tuple[Tensor, Tensor]:
-        x = (torch.cat([batch.obs[0], batch.action[0]], -1) - mean) / std
-        return x, (torch.cat([batch.next_obs[0] - batch.obs[0], batch.reward[0][:, None]], -1) - t_mean) / t_std
-
-    best = [(float("inf"), copy.deepcopy(net)) for net in nets]
-    stale = updates = 0
-    while updates < cap and stale <= c.patience:
-        for _ in range(min(c.epoch_updates, cap - updates)):
-            x, y = tensors(draw(c.ensemble_size * c.batch_size))
-            loss = 0.01 * (bounds[0] - bounds[1]).sum()
-            for k, net in enumerate(nets):
-                rows = slice(k * c.batch_size, (k + 1) * c.batch_size)
-                mu, logvar = net(x[rows]).chunk(2, -1)
-                logvar = bounds[0] - F.softplus(bounds[0] - logvar)
-                logvar = bounds[1] + F.softplus(logvar - bounds[1])
-                loss = loss + ((mu - y[rows]) ** 2 * torch.exp(-logvar) + logvar).mean()
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            updates += 1
-        x, y = tensors(holdout)
-        improved = False
-        for k, net in enumerate(nets):
-            mse = float(((net(x).chunk(2, -1)[0] - y) ** 2).mean().detach())
-            if best[k][0] == float("inf") or (best[k][0] - mse) / best[k][0] > c.min_improvement:
-                best[k], improved = (mse, copy.deepcopy(net)), True
-        stale = 0 if improved else stale + 1
-    elites = sorted(range(c.ensemble_size), key=lambda k: best[k][0])[: c.num_elites]
-    error = sum(best[k][0] for k in elites) / len(elites)
-    return torch.stack([flat(net) for _, net in best]), elites, updates, error
 
 
 def three_runs() -> tuple[Batch, Batch]:

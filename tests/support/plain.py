@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
-from tests.support.agents import ACT, B, linear_stack
+from tests.support.agents import linear_stack
 
 Losses = dict[str, float]  # by the end of the metric's name
 
@@ -32,7 +32,7 @@ class One:
         self.critic_opt = torch.optim.Adam([p for q in self.critics for p in q.parameters()], self.c.critic_lr)
 
     def update(self, batch: AnyBatch, noise: Tensor, update_actor: bool) -> Losses:
-        """One update on a batch [B] with standardised observations and noise [blocks, B, ACT]."""
+        """One update on a batch [B] with standardised observations and noise [blocks, B, A]."""
         raise NotImplementedError
 
     def gaussian(self, obs: Tensor) -> Normal:
@@ -158,7 +158,7 @@ class OneSAC(One):
         super().__init__(agent, run)
         self.coef = getattr(agent, "coef", 0.0)
         self.joint = getattr(self.c, "joint_step", False) and agent.actor_interval == 1
-        self.entropy = -float(ACT) if self.c.target_entropy is None else self.c.target_entropy
+        self.entropy = -float(agent.action_dim) if self.c.target_entropy is None else self.c.target_entropy
         self.log_alpha = torch.tensor(self.c.init_alpha).log().requires_grad_()
         self.alpha_opt = torch.optim.Adam([self.log_alpha], self.c.alpha_lr)
 
@@ -206,9 +206,9 @@ class OneSAC(One):
         return [(self.actor_opt, (alpha * log_prob - value).mean()), (self.alpha_opt, temperature_loss)]
 
     def candidates(self, batch: AnyBatch, noise: Tensor) -> tuple[Tensor, Tensor, int]:
-        """Uniform actions, as many of the policy at s and as many at s' [3 n, B, ACT]; log-densities [3 n, B]; n."""
-        n = len(noise) // 3
-        drawn = [(2 * Normal(0.0, 1.0).cdf(block) - 1, torch.full((B,), 0.5**ACT).log()) for block in noise[:n]]
+        """Uniform actions, as many of the policy at s and as many at s' [3 n, B, A]; log-densities [3 n, B]; n."""
+        n, (count, dim) = len(noise) // 3, batch.action.shape
+        drawn = [(2 * Normal(0.0, 1.0).cdf(block) - 1, torch.full((count,), 0.5**dim).log()) for block in noise[:n]]
         drawn += [squashed(self.head(batch.obs).detach(), block) for block in noise[n : 2 * n]]
         drawn += [squashed(self.head(batch.next_obs).detach(), block) for block in noise[2 * n :]]
         return torch.stack([action for action, _ in drawn]), torch.stack([density for _, density in drawn]), n
