@@ -122,6 +122,16 @@ def test_methods_of_a_study(study: str, scale: Path) -> None:
             assert missing(KNOWN[name] or {}, config) <= set(dotted(adapted))
 
 
+@pytest.mark.parametrize("path", sorted((ABLATIONS_DIR / "tuning").glob("*.yaml")), ids=lambda path: path.stem)
+def test_tunings_take_the_same_effort(path: Path) -> None:
+    """Breaks if a method is tuned over more or fewer configurations or other seeds, or two of them are one at mini."""
+    study = load_study(path, ABLATIONS_DIR / "scales" / "mini.yaml")
+    assert (study.tunes, study.name, study.reference) == (path.stem, f"tune-{path.stem}-mini", "base")
+    assert {run.seed for run in study.runs} == {100, 101, 102}
+    assert len({run.method for run in study.runs}) == 12
+    assert not study.collapsed
+
+
 @pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
 def test_scale_fits_the_methods(scale: Path) -> None:
     """Breaks if a scale's steps contradict what a method's own schedule means."""
