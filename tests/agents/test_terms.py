@@ -59,7 +59,7 @@ def test_observations_are_divided_by_the_authors_deviation() -> None:
     obs = torch.randn(len(SEEDS), 40, 11) * torch.tensor([1e-4, 1.0, 50.0] + [0.0] * 8) + 7
     for name, eps in (("td3_bc", 1e-3), ("awac", 1e-3), ("moore", None)):
         config = method(name, env="hopper", agent={"normalize_obs": True})
-        agent = find_agent(config.algorithm)(config.agent, Setup(11, 3, SEEDS))
+        agent: Any = find_agent(config.algorithm)(config.agent, Setup(11, 3, SEEDS))
         for run in range(len(SEEDS)):
             agent.fit_to_dataset(run, obs[run], 1.0)
         for run, seen in enumerate(agent.standardize(obs)):
