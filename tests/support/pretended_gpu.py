@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from moore.algorithm.train_model import draw_batch
-from moore.networks.mlp import MLP
+from moore.networks.mlp import MLP, Init
 from moore.networks.random import Streams
 from tests.support.agents import METHODS, three_strategies
 from tests.support.state import tensors
@@ -45,7 +45,7 @@ def copies(device: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     def draw(dtype: torch.dtype) -> Callable[..., Tensor]:
         return lambda self, *shape: torch.empty(len(self.generators), *shape, device=self.device, dtype=dtype)
 
-    def init(self: MLP, generators: Any, members: int | None = None) -> Tensor:
+    def init(self: MLP, generators: Any, members: int | None = None, scheme: Init = "linear") -> Tensor:
         lead = (len(generators), members) if members else (len(generators),)
         return torch.empty(*lead, self.num_params, device=device)
 
