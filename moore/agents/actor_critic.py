@@ -113,7 +113,7 @@ class ActorCritic(Agent):
         )
         init = Streams(seeds, "init", "sac", device=device).generators
         params = self.actor.init(init, scheme=config.init)
-        extra = params.new_tensor(self.extra_params()).expand(len(seeds), -1)
+        extra = torch.tensor(self.extra_params(), device=device).expand(len(seeds), -1)
         self.actor_params = torch.cat([params, extra], 1)  # [R, P]
         self.critic_params = self.critic.init(init, config.num_critics, config.init)  # [R, C, P]
         self.critic_target = self.critic_params.clone()

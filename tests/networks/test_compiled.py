@@ -139,7 +139,7 @@ def train(made: Cohort, call: Any) -> dict[str, Tensor]:
     return {key: value.detach().clone() for key, value in tensors_of(made).items()}
 
 
-@pytest.mark.parametrize("name", ["moore", "rlpd", "td3_bc", "awac", "iql", "balanced_replay"])
+@pytest.mark.parametrize("name", ["moore", "rlpd", "td3_bc", "awac", "iql", "cql_sac", "wsrl", "balanced_replay"])
 def test_traced_updates_are_the_plain_ones(name: str) -> None:
     """Breaks if a step depends on more than its key, state and inputs, or a traced formula is another one."""
     interpreted = Interpreted()
