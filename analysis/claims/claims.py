@@ -15,7 +15,10 @@ from analysis.stats.transfer import METRICS
 from moore.base.strict import FORBID, Positive, load_yaml, nearest
 
 CLAIMS = Path(__file__).parent / "claims.yaml"
-FALL = "uncertainty_fall"
+FALLS = {  # of the mean uncertainty until the last 10 % of online steps
+    "uncertainty_fall": "relative fall of the mean uncertainty from the first to the last 10 % of online steps",
+    "uncertainty_fall_offline": "relative fall of the mean uncertainty from the end of the offline to the online stage",
+}
 GROUPS = {  # name -> in words
     "main": "MOORe (the study's reference)",
     "rivals": "another method that learns online from the dataset",
@@ -23,15 +26,15 @@ GROUPS = {  # name -> in words
     "controls": "a method from scratch or a frozen policy",
 }
 WORDS = {
-    "final": "final score", "auc": "AUC", "early_drop": "J_0 minus mean early score", "j0": "J_0",
-    FALL: "relative fall of the mean uncertainty from the first to the last 10 % of online steps",
+    "final": "final score", "auc": "AUC", "auc_gain": "AUC above J_0", "early_drop": "J_0 minus mean early score",
+    "j0": "J_0", **FALLS,
 }  # fmt: skip
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 def _known(metric: str) -> str:
-    names = (*METRICS, FALL)
+    names = (*METRICS, *FALLS)
     if metric not in names:
         raise ValueError(f"one of {', '.join(names)}; {nearest(metric, names)}")
     return metric
@@ -49,6 +52,7 @@ class Hypothesis:
     metric: Annotated[str, AfterValidator(_known)]
     ours: Names
     theirs: tuple[Name, ...] = ()  # none in a test of a mean
+    tasks: Literal["mean", "most"] = "mean"  # the mean over tasks, or more than half of the tasks each by itself
     above: Finite | None = None
     below: Finite | None = None
     within: Positive | None = None
@@ -83,12 +87,17 @@ class Hypothesis:
         """Two one-sided tests at 5 % are one 90 % interval inside the margins (Schuirmann 1987)."""
         return 0.9 if self.test == "equivalence" else CONFIDENCE
 
+    @property
+    def level(self) -> float:
+        """Of each one-sided test: 2.5 %, or 5 % in an equivalence."""
+        return (1 - self.confidence) / 2
+
     def meaning(self, ours: str, theirs: str) -> str:
         """Say it in numbers: `AUC of moore - X, above 0`."""
         of = f"{WORDS.get(self.metric, self.metric)} of {ours}" + (f" - {theirs}" if self.theirs else "")
         if self.bound == "within":
             return f"{of}, within ±{self.threshold:g} by its {100 * self.confidence:.0f} % interval"
-        return f"{of}, {self.bound} {self.threshold:g}"
+        return f"{of}, {self.bound} {self.threshold:g}{' on more than half of the tasks' * (self.tasks == 'most')}"
 
     @property
     def needs(self) -> str:
@@ -101,7 +110,7 @@ class Hypothesis:
 
 @dataclass(frozen=True, config=FORBID)
 class PaperClaim:
-    """One sentence and what it says in numbers; it holds on a task if all of its comparisons do."""
+    """One sentence and what it says in numbers; it holds in a study if all of its comparisons do."""
 
     sentence: str
     hypotheses: Annotated[tuple[Hypothesis, ...], Field(min_length=1)]

@@ -7,22 +7,23 @@ code is 0 whatever the verdicts.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from analysis.claims.claims import CLAIMS, FALL, PaperClaim, load_claims
+from analysis.claims.claims import CLAIMS, FALLS, PaperClaim, load_claims
 from analysis.claims.verdicts import (
+    CANNOT,
     FAILS,
     HOLDS,
     NO_DATA,
+    ROOM,
     UNDECIDED,
-    Comparison,
     Finding,
     check,
-    comparisons,
     conjunction,
+    distinct,
 )
 from analysis.io.rows import RESULTS, Results, load_studies, reject_mixed_sources, study_folders
 from analysis.output.render import interval_text, number, to_rich
@@ -33,65 +34,72 @@ from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 
 RULE = (
-    f'A comparison "{HOLDS}" if its 95 % Student-t interval over seeds, in brackets, lies wholly on its side of the '
-    f'threshold, "{FAILS}" if wholly on the other side, and is "{UNDECIDED}" otherwise or if a compared run diverged; '
-    f'"{NO_DATA}": methods, datasets or a second seed are missing. No correction for the number of checks.'
+    f'A comparison is of the mean over tasks, of seeds paired within tasks. It "{HOLDS}" or "{FAILS}" by a one-sided '
+    "t-test at 2.5 %, in an equivalence by two at 5 %, after Holm's correction for all comparisons of the claim in the "
+    f'study; it is "{UNDECIDED}" otherwise or if a compared run diverged. A claim holds if all its comparisons do. '
+    f'"{CANNOT}": on no task does J_0 leave {ROOM:g} points to fall or to rise; tasks without that room are left out. '
+    f'"{NO_DATA}": methods, datasets or a second seed are missing.'
 )
 Part = tuple[str, Interval | str]
 WIDTH = 180  # characters, where the output is no terminal
 
 
 def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> Table:
-    """Rows: comparisons; columns: datasets and on how many it holds; cells: verdict and interval.
+    """Rows: comparisons; columns: effect on every dataset and over tasks, corrected p-value, verdict.
 
     UserError for datasets of several sources.
     """
     reject_mixed_sources(study)
-    claims = load_claims() if claims is None else claims
-    found: dict[Comparison, dict[str, Finding]] = {one: {} for one in comparisons(study, claims)}
-    for finding in check(study, claims):
-        found[finding.comparison][finding.dataset] = finding
-    rows = []
-    for one, mine in found.items():
-        cells = [_finding_cell(mine[name]) if name in mine else Cell() for name in study.datasets]
-        total = sum(finding.verdict == HOLDS for finding in mine.values())
-        rows.append(((one.name,), (*cells, Cell.said("count", f"{total} of {len(mine)}"))))
+    findings = check(study, load_claims() if claims is None else claims)
+    rows = [
+        ((f.comparison.name,), (*(_effect(f, f.by_task.get(name)) for name in study.datasets), *_judged(f)))
+        for f in findings
+    ]
     seeds = most_seeds(summarise(study))
-    meanings = dict.fromkeys(f"{one.kind}: {one.meaning}." for one in found)
-    caption = f"Verdict and 95 % Student-t interval over seeds of every comparison; {seeds_clause(seeds)}."
-    columns = (*study.datasets, HOLDS)
-    return Table("claims", ("claim",), columns, tuple(rows), seeds, caption, joiner=": ", notes=(RULE, *meanings))
+    meanings = dict.fromkeys(f"{f.comparison.kind}: {f.comparison.meaning}." for f in findings)
+    caption = (
+        f"Effect of every comparison with its Student-t interval over seeds, and over tasks; {seeds_clause(seeds)}; p: "
+        "one-sided, corrected by Holm's method."
+    )
+    columns = (*study.datasets, "over tasks", "p", "verdict")
+    return Table("claims", ("claim",), columns, tuple(rows), seeds, caption, notes=(RULE, *meanings))
 
 
 def verdicts_table(studies: Iterable[Results], claims: Sequence[PaperClaim] | None = None) -> Table:
-    """Rows: claims; columns: verdict counted over the tasks of every study, effects, rows used."""
+    """Rows: claims; columns: one verdict for every study, effects, rows used. A run counts in one study only."""
     claims = load_claims() if claims is None else claims
     findings = all_findings(studies, claims)
+    kept = distinct(findings)
     rows = []
     for claim in claims:
-        mine = [finding for finding in findings if finding.comparison.claim == claim]
-        cells = (_verdict_cell(claim, mine), Cell(tuple(_effects(mine)), brackets=True), Cell(tuple(_used(mine))))
+        everywhere, mine = ([f for f in some if f.comparison.claim == claim] for some in (findings, kept))
+        cells = (
+            _verdict_cell(claim, everywhere, mine),
+            Cell(tuple(_effects(mine)), brackets=True),
+            Cell(tuple(_used(mine))),
+        )
         rows.append(((claim.sentence,), cells))
     caption = (
-        "A claim holds on a task if all of its comparisons hold. Effects: a single comparison's with its interval, or "
-        "the lowest and the highest mean. Unnumbered lines are no sentences of the paper."
+        "One verdict for every claim and study. Effects are means over tasks: a single comparison's with its interval, "
+        "or the lowest and the highest. Unnumbered lines are no sentences of the paper."
     )
     columns = ("verdict", "effects", "rows used")
     return Table("verdicts", ("claim",), columns, tuple(rows), 0, caption, joiner="; ", words=True, notes=(RULE,))
 
 
 def comparisons_table(claim: PaperClaim, findings: Sequence[Finding]) -> Table:
-    """Rows: comparison, study and dataset of one claim; columns: verdict, effect, rows used."""
+    """Rows: comparison and study of one claim; columns: verdict, corrected p-value, effect over tasks, rows used."""
     mine, rows = [finding for finding in findings if finding.comparison.claim == claim], []
     for finding in mine:
-        verdict, *effect = _finding_cell(finding).parts
         used = f"{_count(len(finding.used), 'run')}, {_count(sum(finding.used.values()), 'row')}"
-        cells = (Cell((verdict,)), Cell(tuple(effect), False, _decimals(finding), True), Cell.said("rows", used))
-        rows.append(((finding.comparison.name, finding.study, finding.dataset), cells))
+        tasks = f"{len(finding.by_task) - len(finding.untestable)} of {len(finding.by_task)}"
+        effect, p, verdict = _judged(finding)
+        cells = (verdict, p, effect, Cell.said("tasks", tasks), Cell.said("rows", used))
+        rows.append(((finding.comparison.name, finding.study), cells))
     meanings = dict.fromkeys(f"{f.comparison.kind} = {f.comparison.meaning}" for f in mine)
     caption = "; ".join([*meanings, *_lacking(claim, mine)])
-    heads = ("comparison", "study", "dataset")
-    return Table(claim.key, heads, ("verdict", "effect", "rows used"), tuple(rows), 0, f"{caption}.", words=True)
+    columns = ("verdict", "p", "effect over tasks", "tasks tested", "rows used")
+    return Table(claim.key, ("comparison", "study"), columns, tuple(rows), 0, f"{caption}.", words=True)
 
 
 def all_findings(studies: Iterable[Results], claims: Sequence[PaperClaim]) -> list[Finding]:
@@ -123,22 +131,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _finding_cell(finding: Finding) -> Cell:
+def _effect(finding: Finding, interval: Interval | None) -> Cell:
+    """Without a mark for its number of seeds: over tasks that is the number of pairs."""
+    return Cell((("value", interval),) if interval else (), decimals=_decimals(finding), brackets=True)
+
+
+def _judged(finding: Finding) -> tuple[Cell, Cell, Cell]:
+    """Effect over tasks, corrected p-value and verdict."""
+    p = "" if math.isnan(finding.p) else "<0.001" if finding.p < 0.001 else f"{finding.p:.3f}"
     verdict = finding.verdict + (f" ({finding.diverged} diverged)" if finding.diverged else "")
-    cell = Cell.measured("value", finding.interval, _decimals(finding), brackets=True)
-    return replace(cell, parts=(("verdict", verdict), *cell.parts))
+    return _effect(finding, finding.interval), Cell.said("p", p), Cell.said("verdict", verdict)
 
 
-def _verdict_cell(claim: PaperClaim, findings: Sequence[Finding]) -> Cell:
-    """One part for every study, `sampling-mini: holds on 3 of 4 tasks, undecided on 1`, then what none could check."""
+def _verdict_cell(claim: PaperClaim, everywhere: Sequence[Finding], kept: Sequence[Finding]) -> Cell:
+    """`sampling-mini: undecided (holds 3, undecided 1)`, studies of the same runs, and what none could check."""
     parts: list[Part] = []
-    for study, mine in _grouped(findings, lambda finding: finding.study).items():
-        by_task = _grouped(mine, lambda finding: finding.dataset)
-        verdicts = [conjunction(finding.verdict for finding in on_task) for on_task in by_task.values()]
-        words = [f"{HOLDS} on {verdicts.count(HOLDS)} of {_count(len(verdicts), 'task')}"]
-        words += [f"{one} on {verdicts.count(one)}" for one in (FAILS, UNDECIDED, NO_DATA) if one in verdicts]
-        parts.append((study, f"{study}: {', '.join(words)}"))
-    return Cell((*parts, *(("lacking", text) for text in _lacking(claim, findings))))
+    by_study = _grouped(kept, lambda finding: finding.study)
+    for study, mine in by_study.items():
+        verdicts = [finding.verdict for finding in mine]
+        counted = [
+            f"{one} {verdicts.count(one)}" for one in (HOLDS, FAILS, UNDECIDED, CANNOT, NO_DATA) if one in verdicts
+        ]
+        details = f" ({', '.join(counted)})" if len(verdicts) > 1 else ""
+        parts.append((study, f"{study}: {conjunction(verdicts)}{details}"))
+    repeats = {
+        study: conjunction(finding.verdict for finding in mine)
+        for study, mine in _grouped(everywhere, lambda finding: finding.study).items()
+        if study not in by_study
+    }
+    if repeats:
+        same = ", ".join(f"{study} ({verdict})" for study, verdict in repeats.items())
+        parts.append(("repeats", f"of the same runs, not counted again: {same}"))
+    return Cell((*parts, *(("lacking", text) for text in _lacking(claim, everywhere))))
 
 
 def _lacking(claim: PaperClaim, findings: Sequence[Finding]) -> list[str]:
@@ -177,7 +201,7 @@ def _grouped(findings: Iterable[Finding], key: Callable[[Finding], str]) -> dict
 
 
 def _decimals(finding: Finding) -> int:
-    return 2 if finding.comparison.hypothesis.metric == FALL else 1
+    return 2 if finding.comparison.hypothesis.metric in FALLS else 1
 
 
 def _count(many: int, noun: str) -> str:

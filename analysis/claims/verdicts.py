@@ -1,33 +1,40 @@
-"""Hypotheses checked on the rows of one study: holds, does not hold, undecided or not enough data.
+"""Hypotheses checked on the rows of one study: holds, does not hold, undecided, cannot be tested, not enough data.
 
-One rule for all. A hypothesis says that a mean over seeds lies above or below a threshold, or within a margin of 0. It
-holds if the whole interval lies on its side, does not hold if the whole interval lies on the other side, and is
-undecided otherwise, or if a compared run diverged. One seed has no interval: not enough data. So where the truth sits
-on the threshold of a one-sided test, "holds" comes out in at most 2.5 % of studies. Nothing corrects for the number of
-checks.
+One rule for all. A comparison says that a mean, or a paired difference, lies above or below a threshold, or within a
+margin of 0. Its effect is the mean over tasks of the means over seeds. It is tested in both directions by one-sided
+t-tests with the variance of seeds within tasks, and the smaller p-value is corrected by Holm's method for all
+comparisons of its claim in its study: a wrong "does not hold" is as rare with ten rivals as with one, and rivals that
+are clearly beaten change nothing for the others. It holds, or does not hold, if the corrected p-value is at most the
+level, and is undecided otherwise or if a compared run diverged. Not enough data: no task has two seeds.
 
-A drop is `early_drop` (J_0 minus the *mean* early score): the minimum of noisy evaluations lies below J_0 for any
-policy, so the `drop` of the transfer table would find drops in pure noise.
+A claim holds in a study if all of its comparisons do, and does not hold if one does not.
+
+A drop needs room to fall and a gain room to rise: a task is left out where a compared method's mean J_0 is less than
+`ROOM` from that end of the scale (`score_range`), and a comparison without a task cannot be tested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from math import nan
 
+import numpy as np
 import pandas as pd
 
-from analysis.claims.claims import FALL, Hypothesis, PaperClaim
+from analysis.claims.claims import FALLS, Hypothesis, PaperClaim
 from analysis.io.methods import REFERENCES, SAMPLING, ordered
 from analysis.io.rows import SCORE, Results, select
 from analysis.io.settings import frozen, only_other_numbers, without_stage
-from analysis.stats.compare import by_seed, group
-from analysis.stats.diagnostics import PENALTY
-from analysis.stats.intervals import Interval, paired_interval, t_interval
-from analysis.stats.transfer import EARLY, summarise
+from analysis.stats.compare import DELTA, group, over_tasks, pair
+from analysis.stats.diagnostics import PENALTY, uncertainty_falls
+from analysis.stats.intervals import Estimate, Interval, estimate
+from analysis.stats.transfer import score_range, summarise
 
-HOLDS, FAILS, UNDECIDED, NO_DATA = "holds", "does not hold", "undecided", "not enough data"
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+CANNOT, NO_DATA = "cannot be tested", "not enough data"
+ROOM = DELTA  # score points: the threshold of a drop
 
 
 @dataclass(frozen=True)
@@ -52,38 +59,63 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on one comparison for one dataset.
+    """The verdict on one comparison in one study; `p` is NaN where nothing was tested.
 
-    `used`: (run, metric) -> rows, of the evaluations or logged uncertainties that entered the interval.
+    `interval`: of the mean over the tested tasks. `by_task`: of every task with two seeds. `used`: (run, metric) ->
+    rows of the evaluations or uncertainties compared; a run is known by its data, not by its name (`_identities`).
     """
 
     study: str
-    dataset: str
     comparison: Comparison
     verdict: str
+    p: float
     interval: Interval | None
+    by_task: Mapping[str, Interval]
+    untestable: tuple[str, ...]
     diverged: int
-    used: Mapping[tuple[str, str], int]
+    used: Mapping[tuple[int, str], int]
 
 
-def decide(interval: Interval | None, bound: str, threshold: float) -> str:
-    """Apply the rule in the module's second paragraph; `bound` is above, below or within."""
-    if interval is None or not interval.known:
-        return NO_DATA
+def p_values(found: Estimate, bound: str, threshold: float) -> tuple[float, float]:
+    """Test that an effect is on its side of a threshold, and that it is on the other: two one-sided p-values."""
+    above, under = found.p_above(threshold), 1 - found.p_above(threshold)
     if bound == "within":
-        inside = -threshold < interval.low and interval.high < threshold
-        outside = interval.low >= threshold or interval.high <= -threshold
-        return HOLDS if inside else FAILS if outside else UNDECIDED
-    above, under = interval.low > threshold, interval.high <= threshold
-    if bound == "below":
-        above, under = under, above
-    return HOLDS if above else FAILS if under else UNDECIDED
+        above_lowest = found.p_above(-threshold)
+        return max(above_lowest, under), min(above, 1 - above_lowest)
+    return (above, under) if bound == "above" else (under, above)
+
+
+def on_most(several: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Test that effects are on their side on more than half of the tasks, and that they are not, from each task's.
+
+    Partial conjunction (Benjamini and Heller 2008): that at least u of n hold has the p-value (n - u + 1) p_(u).
+    """
+    holds, fails = (sorted(column) for column in zip(*several, strict=True))
+    n, most = len(several), len(several) // 2 + 1
+    return min(1.0, (n - most + 1) * holds[most - 1]), min(1.0, most * fails[n - most])
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's step-down method; NaN are none."""
+    p = np.asarray(values, dtype=float)
+    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN come last
+    p[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return p.tolist()
+
+
+def judge(sides: Sequence[tuple[float, float]], levels: Sequence[float]) -> list[tuple[float, str]]:
+    """Return the corrected p-value of every comparison of a claim and its verdict, from its p-values on both sides."""
+    found = []
+    for p, (holds, fails), level in zip(holm([min(both) for both in sides]), sides, levels, strict=True):
+        found.append((p, UNDECIDED if not p <= level else HOLDS if holds < fails else FAILS))
+    return found
 
 
 def conjunction(verdicts: Iterable[str]) -> str:
-    """Give the verdict on a claim that says several things: it fails if one fails and holds if all hold."""
+    """Give the verdict on a claim that says several things; what cannot be tested does not count beside what can."""
     found = set(verdicts)
-    return next((verdict for verdict in (FAILS, UNDECIDED, NO_DATA) if verdict in found), HOLDS if found else NO_DATA)
+    found = found - {CANNOT} or found
+    return next((verdict for verdict in (FAILS, UNDECIDED, NO_DATA, HOLDS, CANNOT) if verdict in found), NO_DATA)
 
 
 def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison]:
@@ -91,52 +123,110 @@ def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison
     found = []
     for claim in claims:
         for hypothesis in claim.hypotheses:
-            if not fnmatchcase(study.name, hypothesis.study) or not _datasets(study, hypothesis):
+            datasets = _datasets(study, hypothesis)
+            if not fnmatchcase(study.name, hypothesis.study) or len(datasets) < 1 + (hypothesis.tasks == "most"):
                 continue
             ours = _chosen(study, hypothesis.ours)
             theirs = _chosen(study, hypothesis.theirs) if hypothesis.theirs else [""]
-            pairs = [(one, other) for one in ours for other in theirs if one != other]
-            if not pairs:
+            chosen = [(one, other) for one in ours for other in theirs if one != other]
+            if not chosen:
                 continue
             shown = _shown(hypothesis.ours, ours, "X")
             names = {"ours": shown, "theirs": _shown(hypothesis.theirs, theirs, "Y" if shown == "X" else "X")}
             kind, meaning = hypothesis.says.format(**names), hypothesis.meaning(**names)
-            found += [Comparison(claim, hypothesis, one, other, kind, meaning) for one, other in pairs]
+            found += [Comparison(claim, hypothesis, one, other, kind, meaning) for one, other in chosen]
     return found
 
 
 def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
-    """Judge every applicable comparison on every dataset."""
-    runs = with_uncertainty_fall(study, summarise(study))
+    """Judge every applicable comparison."""
+    runs = summarise(study).join(uncertainty_falls(study), on="run")
+    identities = _identities(study)
     counts = {name: select(study.rows, name, "online").groupby("run").size().to_dict() for name in (SCORE, PENALTY)}
-    findings = []
-    for comparison in comparisons(study, claims):
-        hypothesis = comparison.hypothesis
-        metric = PENALTY if hypothesis.metric == FALL else SCORE
-        for dataset in _datasets(study, hypothesis):
-            groups = [group(runs, dataset, method) for method in comparison.methods]
-            values = [by_seed(mine, hypothesis.metric).dropna() for mine in groups]
-            if len(values) == 1:
-                interval = t_interval(values[0], hypothesis.confidence)
-            else:
-                interval = paired_interval(values[0], values[1], hypothesis.confidence)
-            seeds = set.intersection(*(set(one.index) for one in values))
-            compared = [run for mine in groups for run in mine.loc[mine["seed"].isin(seeds), "run"]]
-            used = {(run, metric): counts[metric].get(run, 0) for run in compared}
-            diverged = sum(int(mine["diverged"].sum()) for mine in groups)
-            verdict = UNDECIDED if diverged else decide(interval, hypothesis.bound, hypothesis.threshold)
-            findings.append(Finding(study.name, dataset, comparison, verdict, interval, diverged, used))
+    findings: list[Finding] = []
+    for claim in claims:
+        raw = [_tested(study, runs, one) for one in comparisons(study, [claim])]
+        levels = [finding.comparison.hypothesis.level for finding, _, _ in raw]
+        for (finding, _, compared), (p, verdict) in zip(raw, judge([s for _, s, _ in raw], levels), strict=True):
+            metric = PENALTY if finding.comparison.hypothesis.metric in FALLS else SCORE
+            used = {(identities[run], metric): counts[metric].get(run, 0) for run in compared}
+            decided = finding.verdict == UNDECIDED and not finding.diverged
+            findings.append(replace(finding, verdict=verdict if decided else finding.verdict, p=p, used=used))
     return findings
 
 
-def with_uncertainty_fall(study: Results, runs: pd.DataFrame) -> pd.DataFrame:
-    """Give the runs a column more: 1 - (mean uncertainty of the last 10 % of the budget) / (that of the first 10 %)."""
-    rows = select(study.rows, PENALTY, "online")
-    early = rows["env_steps"] <= EARLY * study.online_steps
-    late = rows["env_steps"] > (1 - EARLY) * study.online_steps
-    first, last = (rows[part].groupby("run")["value"].mean() for part in (early, late))
-    fall = 1 - last / first.where(first > 0)
-    return runs.assign(**{FALL: runs["run"].map(fall)})
+def distinct(findings: Iterable[Finding]) -> list[Finding]:
+    """Leave out every finding whose runs another study has already compared under the same hypothesis.
+
+    So no run counts twice. Studies with more runs come first, so that a part is left out beside the whole.
+    """
+    studies: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        studies.setdefault((finding.comparison.claim.key, finding.study), []).append(finding)
+    kept: list[Finding] = []
+    seen: dict[Hypothesis, list[set[int]]] = {}
+    for mine in sorted(studies.values(), key=lambda mine: -len(_runs(mine))):
+        kept += [
+            one for one in mine if not any(_runs([one]) <= runs for runs in seen.get(one.comparison.hypothesis, []))
+        ]
+        for hypothesis in {one.comparison.hypothesis for one in mine}:
+            compared = _runs(one for one in mine if one.comparison.hypothesis == hypothesis)
+            seen.setdefault(hypothesis, []).append(compared)
+    return kept
+
+
+def _runs(findings: Iterable[Finding]) -> set[int]:
+    return {run for finding in findings for run, _ in finding.used}
+
+
+def _tested(
+    study: Results, runs: pd.DataFrame, comparison: Comparison
+) -> tuple[Finding, tuple[float, float], set[str]]:
+    """A finding before the correction, its p-values in both directions, and the runs compared."""
+    hypothesis, methods, metric = comparison.hypothesis, comparison.methods, comparison.hypothesis.metric
+    runs = runs[runs["method"].isin(methods)]
+    by_task: dict[str, Estimate] = {}
+    testable, compared, diverged = {}, set[str](), 0
+    for dataset in _datasets(study, hypothesis):
+        groups = [group(runs, dataset, method) for method in methods]
+        diverged += sum(int(mine["diverged"].sum()) for mine in groups)
+        stratum, values = pair(runs, dataset, comparison.ours, comparison.theirs, metric)
+        compared |= {run for mine in groups for run in mine.loc[mine["seed"].isin(values.index), "run"]}
+        found = estimate([values])
+        if found is not None and found.n > 1:
+            by_task[dataset] = found
+            if _has_room(metric, [mine["j0"].mean() for mine in groups], score_range(study, [dataset])):
+                testable[dataset] = stratum, values
+    over, sides = over_tasks(testable.values()), (nan, nan)
+    if over is not None:
+        judged = [by_task[name] for name in testable] if hypothesis.tasks == "most" else [over]
+        sides = on_most([p_values(one, hypothesis.bound, hypothesis.threshold) for one in judged])
+    finding = Finding(
+        study.name, comparison,
+        UNDECIDED if testable else CANNOT if by_task else NO_DATA,
+        nan, over and over.interval(hypothesis.confidence),
+        {name: one.interval(hypothesis.confidence) for name, one in by_task.items()},
+        tuple(name for name in by_task if name not in testable), diverged, {},
+    )  # fmt: skip
+    return finding, sides, compared
+
+
+def _has_room(metric: str, starts: Sequence[float], scale: tuple[float, float]) -> bool:
+    """Tell whether every method's mean J_0 leaves room for what a metric measures."""
+    if metric == "early_drop":
+        return min(starts) - scale[0] >= ROOM
+    return metric != "auc_gain" or scale[1] - max(starts) >= ROOM
+
+
+def _identities(study: Results) -> dict[str, int]:
+    """Know every online run by dataset, seed and evaluations: studies give the same run other names and ids."""
+    scores = select(study.rows, SCORE, "online").sort_values("env_steps")
+    seen = {run: rows[["env_steps", "value"]].to_numpy(float).tobytes() for run, rows in scores.groupby("run")}
+    owners = study.owners[study.owners["phase"] == "online"]
+    return {
+        run: hash((dataset, seed, seen.get(run, run)))
+        for run, dataset, seed in zip(owners["run"], owners["dataset"], owners["seed"], strict=True)
+    }
 
 
 def _datasets(study: Results, hypothesis: Hypothesis) -> list[str]:

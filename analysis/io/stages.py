@@ -47,6 +47,17 @@ def started_by(study: Results) -> dict[str, list[str]]:
     return starts
 
 
+def offline_runs(study: Results) -> dict[str, str]:
+    """Map every online run to the offline run that it starts from, as `started_by`, as far as that is known."""
+    if "offline_runs" in study.manifest:
+        return dict(study.manifest["offline_runs"])
+    online, offline = (study.owners[study.owners["phase"] == phase] for phase in ("online", "offline"))
+    key = ["dataset", "seed"]
+    shared = offline[offline["method"] == OFFLINE_STAGE].drop_duplicates(key, keep=False)
+    pairs = online.merge(shared, on=key, suffixes=("", "_offline"))
+    return dict(zip(pairs["run"], pairs["run_offline"], strict=True))
+
+
 def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
     """Find the offline stages on one dataset that have updates and logged `metric`, ordered by their first methods.
 

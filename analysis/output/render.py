@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from analysis.output.tables import Cell, Table
+from analysis.output.tables import CLOSE, Cell, Table
 from analysis.stats.intervals import Interval
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MISSING = "–"  # noqa: RUF001
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "→": r"$\rightarrow$",
-    "–": "--", "≥": r"$\ge$", "α": r"$\alpha$", "²": "$^2$", "<": "$<$", ">": "$>$",  # noqa: RUF001
+    "–": "--", "≥": r"$\ge$", "α": r"$\alpha$", "²": "$^2$", "†": r"\textsuperscript{\dag}", "<": "$<$", ">": "$>$",  # noqa: RUF001
 }  # fmt: skip
 
 
@@ -149,5 +149,7 @@ def _cell(
     texts = [escape(text) for text in texts]
     if cell.bold:
         texts[-1] = strong(texts[-1])
+    if cell.close:
+        texts[-1] += escape(CLOSE)
     marked = "" if cell.seeds is None or cell.seeds == table.seeds else superscript(cell.seeds)
     return escape(table.joiner).join(texts) + marked

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.io.methods import REFERENCES, ordered
+from analysis.io.methods import REFERENCES, listed, ordered
 from analysis.io.rows import SCORE, Results, reject_mixed_sources, select
-from analysis.io.settings import without_stage
+from analysis.io.settings import frozen, without_stage
 from analysis.stats.aggregates import final_statistics
-from analysis.stats.compare import difference, group, most_seeds, winners
-from analysis.stats.intervals import REPS, Interval, t_interval
+from analysis.stats.compare import DELTA, difference, group, leaders, most_seeds
+from analysis.stats.intervals import COVERAGE, Interval, t_interval
 from analysis.stats.transfer import GAIN, LAST, summarise
 
+CLOSE = "†"
 WIDE = 6  # methods that fit side by side on a page
 TRANSFER_COLUMNS = {  # metric -> (header, decimals)
-    "drop": ("drop, first 10 %", 1),
-    "worst_drop": ("worst drop", 1),
+    "early_drop": ("early drop", 1),
     "auc": ("AUC", 1),
+    "auc_gain": ("AUC above J_0", 1),
     "steps_to_gain": ("steps to J_0 + 10", 0),
 }
 DIFFERENCE_COLUMNS = {"final": "final score", "auc": "AUC", "early_drop": "early drop"}
@@ -30,6 +32,7 @@ class Cell:
 
     parts: tuple[tuple[str, Interval | str], ...] = ()
     bold: bool = False  # the last part
+    close: bool = False  # the last part is marked as not worse than the best
     decimals: int = 1
     brackets: bool = False  # "m [low, high]" instead of "m ± half-width": for intervals that need not be symmetric
     seeds: int | None = None  # shown when it differs from the table's
@@ -86,8 +89,9 @@ def main_table(study: Results) -> Table:
     rows = []
     for dataset in datasets:
         cells = {method: main_cell(groups[dataset, method], method) for method in methods}
-        for method in winners({method: groups[dataset, method] for method in methods}):
-            cells[method] = replace(cells[method], bold=True)
+        best, close = leaders({method: groups[dataset, method] for method in methods})
+        for method in [*close, *[best] * bool(best)]:
+            cells[method] = replace(cells[method], bold=method == best, close=method != best)
         rows.append(((dataset,), tuple(cells.values())))
     if len(datasets) > 1:
         found = final_statistics(study)
@@ -100,8 +104,8 @@ def main_table(study: Results) -> Table:
     used = min(LAST, int(counts.min())) if len(counts) else LAST
     caption = (
         f"Normalised score (0-100), offline → online (mean of the last {used} evaluations); {seeds_clause(seeds)}, ± "
-        "half of the 95 % t interval. Bold: the best and those whose paired difference to it includes 0."
-        + (f" Over tasks: bootstrap interval ({REPS} resamples)." if aggregates else "")
+        f"half of the 95 % t interval. Bold: the best mean; {CLOSE}: not worse than it by {DELTA:g} or more, "
+        "by a paired one-sided t-test at 5 %." + (f" Over tasks: 95 % intervals, {COVERAGE}." if aggregates else "")
     )
     table = Table("main", ("dataset",), tuple(methods), tuple(rows), seeds, caption, aggregates)
     return transposed(table, "method") if wide else table
@@ -128,14 +132,24 @@ def transfer_table(study: Results) -> Table:
             mine = group(runs, dataset, method)
             shown = ("auc",) if method in no_switch else TRANSFER_COLUMNS
             values = {metric: t_interval(mine[metric]) for metric in shown}
-            cells = (Cell.measured(name, values.get(name), digits) for name, (_, digits) in TRANSFER_COLUMNS.items())
+            cells = [Cell.measured(name, values.get(name), digits) for name, (_, digits) in TRANSFER_COLUMNS.items()]
+            if cells[-1].parts:
+                reached = f"{mine['gained'].sum():.0f} of {mine['gained'].count()}"
+                cells[-1] = replace(cells[-1], parts=(*cells[-1].parts, ("reached", reached)), seeds=None)
             rows.append(((dataset, method), tuple(cells)))
     heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
     caption = (
         f"Score points and environment steps of a run, mean ± half of the 95 % t interval over {seeds_clause(seeds)}. "
-        f"Drop: J_0 minus the lowest score; AUC: mean score over steps; n runs reached J_0 + {GAIN:.0f}."
+        f"Early drop: J_0 minus the mean score in the first 10 % of the steps{_noise(study)}; AUC: mean score over "
+        f"steps; steps to J_0 + {GAIN:.0f}: restricted mean, runs that did not get there count with all steps."
     )
-    return Table("transfer", ("dataset", "method"), heads, tuple(rows), seeds, caption)
+    return Table("transfer", ("dataset", "method"), heads, tuple(rows), seeds, caption, joiner=", ")
+
+
+def _noise(study: Results) -> str:
+    """Which methods show how much of a drop is noise."""
+    names = frozen(study)
+    return f" (of the frozen policy, {listed(names)}, it is the noise of evaluations)" if names else ""
 
 
 def differences_table(study: Results) -> Table:
@@ -164,6 +178,8 @@ def main_cell(runs: pd.DataFrame, method: str) -> Cell:
     """Show offline → online score of the runs of one cell, or what became of them."""
     offline = None if method in REFERENCES else t_interval(runs["j0"])
     online = t_interval(runs["final"])
+    if online and max(abs(online.mean - 100), online.half_width) < 0.05:  # at the ceiling: no spread is no certainty
+        online = replace(online, low=math.nan, high=math.nan)
     diverged = int(runs["diverged"].sum())
     parts: list[tuple[str, Interval | str]] = [] if offline is None else [("offline", offline)]
     if diverged:

@@ -14,9 +14,9 @@ from analysis.plots.curves import WIDE
 from analysis.plots.looks import Drawn, drawn_as
 from analysis.plots.style import finish, grid, styled, switch_axis
 from analysis.stats.aggregates import STATISTICS, Band, final_statistics, improvements, iqm_by_step, profiles
-from analysis.stats.intervals import REPS, Interval
+from analysis.stats.intervals import COVERAGE, Interval
 
-BOOTSTRAP = f"95 % stratified bootstrap ({REPS} resamples within tasks)"
+BOOTSTRAP = f"95 % by a stratified bootstrap over runs, widened; such intervals {COVERAGE.removeprefix('which ')}"
 
 
 @styled
@@ -47,7 +47,8 @@ def interval_plot(study: Results) -> tuple[Figure, str] | None:
         axis.locator_params(axis="x", nbins=4)
     finish(figure, axes, "score / 100", "")
     words = (
-        f"Final scores over tasks; bars: {BOOTSTRAP}. Optimality gap: by how much scores fall short of 1 on average."
+        f"Final scores over tasks; bars: {BOOTSTRAP}; of the mean, by Student's t. Optimality gap: by how much scores "
+        "fall short of 1 on average."
     )
     return figure, words + _without(study, found)
 

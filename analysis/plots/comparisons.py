@@ -12,17 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.io.rows import Results, reject_mixed_sources
+from analysis.io.settings import frozen
 from analysis.plots.looks import Drawn, drawn_as
 from analysis.plots.style import finish, grid, layout, styled, task_grid
 from analysis.stats.compare import by_seed, difference, group, most_seeds, pooled
-from analysis.stats.intervals import REPS, Interval, t_interval
+from analysis.stats.intervals import Interval, t_interval
 from analysis.stats.sweeps import Sweep
 from analysis.stats.transfer import summarise
 
 # metric of a run -> label, marker, filled, place in the method's row
 METRICS = {"final": ("final score", "o", True, -0.16), "auc": ("AUC", "D", False, 0.16)}
 # metric of a run -> label, marker, line, position in seaborn's "colorblind" palette
-SWEPT = {"final": ("final score", "o", "-", 0), "worst_drop": ("worst drop", "v", "--", 3)}
+SWEPT = {"final": ("final score", "o", "-", 0), "early_drop": ("early drop", "v", "--", 3)}
 Differences = Mapping[tuple[str, str], Interval | None]  # (method, metric) -> difference
 
 
@@ -58,13 +59,13 @@ def forest_caption(study: Results) -> str:
     """Say what the forest shows."""
     return (
         f"Difference to `{study.main}`, paired by dataset and seed: mean with its 95 % Student-t interval; over tasks "
-        f"a stratified bootstrap interval ({REPS} resamples). Left of 0 the method is worse."
+        "seeds vary within tasks. Left of 0 the method is worse."
     )
 
 
 @styled
 def sweep_plot(study: Results, sweep: Sweep) -> tuple[Figure, str]:
-    """Draw final score and worst drop against a swept number: means over seeds with 95 % t-intervals."""
+    """Draw final score and early drop against a swept number: means over seeds with 95 % t-intervals."""
     runs, palette = summarise(study), seaborn.color_palette("colorblind")
     figure, axes = task_grid(study)
     values = list(sweep.values.values())
@@ -79,6 +80,11 @@ def sweep_plot(study: Results, sweep: Sweep) -> tuple[Figure, str]:
             half = [0.0 if interval is None or not interval.known else interval.half_width for interval in found]
             style = {"color": palette[colour], "marker": marker, "markersize": 3.5, "capsize": 2, "elinewidth": 0.8}
             axis.errorbar(values, means, half, linestyle=line, label=label, **style)
+        for method in frozen(study):
+            noise = t_interval(by_seed(group(runs, dataset, method), "early_drop"))
+            if noise is not None and noise.known:
+                label = "early drop of the frozen policy: noise"
+                axis.axhspan(noise.low, noise.high, color="0.85", linewidth=0, zorder=0, label=label)
         for method, value in sweep.values.items():
             mine = group(runs, dataset, method)
             if stopped := len(mine) - int(mine["finished"].sum()):
@@ -93,7 +99,7 @@ def sweep_plot(study: Results, sweep: Sweep) -> tuple[Figure, str]:
 def sweep_caption(sweep: Sweep) -> str:
     """Say what a sweep shows."""
     return (
-        f"Final score and worst drop (J_0 minus the lowest online score) against `{sweep.key}`; all else is equal. "
+        f"Final score and early drop (J_0 minus the mean score of the first 10 % of the steps) against `{sweep.key}`. "
         "Mean over seeds with its 95 % Student-t interval; dotted: the reference."
     )
 

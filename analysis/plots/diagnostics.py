@@ -18,7 +18,7 @@ from analysis.plots.curves import X_LABEL, draw_mean, draw_offline, offline_stag
 from analysis.plots.looks import Drawn, drawn_as
 from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, styled, switch_axis, task_grid
 from analysis.stats import diagnostics as numbers
-from analysis.stats.diagnostics import EDGES, NOMINAL, PENALTY, RANKS, STEPS, logged, numbered
+from analysis.stats.diagnostics import EDGES, MEDIAN, NOMINAL, RANKS, STEPS, logged, numbered
 from analysis.stats.intervals import Array, by_cell, mean_curve
 
 SHARES = {"sampling/model_batches_online_share": "-", "sampling/start_states_online_share": ":"}  # metric -> line style
@@ -63,13 +63,14 @@ def online_share(study: Results) -> tuple[Figure, str] | None:
 
 @styled
 def penalty(study: Results) -> tuple[Figure, str] | None:
-    """Draw mean uncertainty over both stages, with the 20-80 % band of one method; None without logged ones."""
-    means = by_cell(logged(study, [PENALTY]))
+    """Draw the median, or else the mean, of u over both stages with the 20-80 % band of one method; None without."""
+    metric = numbers.centre(study)
+    means = by_cell(logged(study, [metric]))
     drawn = drawn_as(study, {method for method, _ in means})
     if not drawn:
         return None
     banded = study.main if study.main in drawn else next(iter(drawn))
-    before = offline_stages(study, PENALTY)
+    before = offline_stages(study, metric)
     edges = [(by_cell(logged(study, [metric])), offline_stages(study, metric)) for metric in EDGES]
     figure, axes = task_grid(study)
     for dataset, axis in axes.items():
@@ -88,7 +89,8 @@ def penalty(study: Results) -> tuple[Figure, str] | None:
         switch_axis(axis, study.online_steps, updates)
     finish(figure, axes, X_LABEL, "uncertainty u", [look.label for look in drawn.values()])
     return figure, (
-        "Mean uncertainty u of imagined transitions, before the penalty coefficient, over the seeds that finished; "
+        f"{'Median' if metric == MEDIAN else 'Mean (no median in these rows)'} of the uncertainty u of imagined "
+        "transitions, before the penalty coefficient, over the seeds that finished; "
         f"bands: the 20-80 % range of u in `{banded}` and its offline stage (left of the rule)."
     )
 

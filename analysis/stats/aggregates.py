@@ -16,16 +16,11 @@ from analysis.io.methods import ordered
 from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
 from analysis.stats import intervals
 from analysis.stats.compare import group
-from analysis.stats.intervals import Array, Interval, bootstrap
-from analysis.stats.transfer import summarise
+from analysis.stats.intervals import DRAWN_REPS, Array, Interval, bootstrap, bootstrap_interval, estimate
+from analysis.stats.transfer import score_range, summarise
 from moore.base.errors import UserError
 
-STATISTICS = {
-    "IQM": intervals.iqm,
-    "mean": intervals.mean_over_tasks,
-    "median": intervals.median_over_tasks,
-    "optimality gap": intervals.optimality_gap,
-}
+STATISTICS = ("IQM", "mean", "median", "optimality gap")
 Band = tuple[Array, Array, Array, Array]  # x, point, low, high: [P] each
 
 
@@ -60,7 +55,7 @@ def samples(study: Results) -> dict[str, Sample]:
 
 def iqm_by_step(study: Results) -> dict[str, Band]:
     """Return each method's IQM over tasks at every evaluation. Raises UserError if its runs were evaluated apart."""
-    scores = select(study.rows, SCORE, "online")
+    scores, limits = select(study.rows, SCORE, "online"), score_range(study, study.datasets)
     wide = scores.pivot_table(index="run", columns="env_steps", values="value", aggfunc="mean")
     out = {}
     for method, sample in samples(study).items():
@@ -70,30 +65,39 @@ def iqm_by_step(study: Results) -> dict[str, Band]:
             problem = f"runs of {method} were evaluated at different steps"
             raise UserError(f"study {study.name}: column env_steps: {problem}")
         values = [stratum[evaluated.columns].to_numpy(float) for stratum in strata]
-        out[method] = (evaluated.columns.to_numpy(float), *intervals.bootstrap_curve(values, sample.tasks))
+        out[method] = (evaluated.columns.to_numpy(float), *intervals.bootstrap_curve(values, sample.tasks, limits))
     return out
 
 
 def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
-    """Return each method's `STATISTICS` of the final scores, in hundredths."""
-    out = {}
+    """Return each method's `STATISTICS` of the final scores (0-100); the mean's interval is Student's."""
+    out, (low, high) = {}, score_range(study, study.datasets)
     for method, sample in samples(study).items():
-        found = intervals.bootstrap_intervals(sample.finals, list(STATISTICS.values()), sample.tasks)
-        out[method] = dict(zip(STATISTICS, found, strict=True))
+        mean = estimate(sample.finals, [sample.tasks.count(index) for index in range(len(sample.runs))])
+        iqm, median, gap = (
+            bootstrap_interval(sample.finals, statistic, sample.tasks, limits)
+            for statistic, limits in (
+                (intervals.iqm, (low, high)),
+                (intervals.median_over_tasks, (low, high)),
+                (intervals.optimality_gap, (0.0, 100.0 - low)),
+            )
+        )
+        if mean:
+            out[method] = dict(zip(STATISTICS, (iqm, mean.interval(limits=(low, high)), median, gap), strict=True))
     return out
 
 
 def profiles(study: Results) -> dict[str, Band]:
-    """Return each method's share of runs with a final score (0-1) above each of 101 thresholds."""
+    """Return each method's share of runs with a final score (0-1) above each of 101 thresholds over all that occur."""
     found, out = samples(study), {}
-    highest = max((runs.max() / 100 for sample in found.values() for runs in sample.finals), default=1.0)
-    thresholds = np.linspace(0.0, max(1.0, highest), 101)
+    finals = [runs / 100 for sample in found.values() for runs in sample.finals]
+    thresholds = np.linspace(min([0.0, *map(np.min, finals)]), max([1.0, *map(np.max, finals)]), 101)
     for method, sample in found.items():
 
         def share(strata: Sequence[Array], tasks: Sequence[int] = sample.tasks) -> Array:
             return intervals.profile([strata[index] / 100 for index in tasks], thresholds)
 
-        out[method] = (thresholds, *bootstrap(sample.finals, share))
+        out[method] = (thresholds, *bootstrap(sample.finals, share, DRAWN_REPS, (0.0, 1.0)))
     return out
 
 
@@ -109,8 +113,9 @@ def improvements(study: Results) -> dict[str, Interval]:
 
         def chance(strata: Sequence[Array], theirs: Sample = theirs) -> Array:
             mine, other = strata[: len(ours.runs)], strata[len(ours.runs) :]
-            return np.array([intervals.improvement([mine[i] for i in ours.tasks], [other[i] for i in theirs.tasks])])
+            won = intervals.improvement([mine[i] for i in ours.tasks], [other[i] for i in theirs.tasks])
+            return 100 * np.atleast_2d(won)
 
-        (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance)
-        out[method] = Interval(100 * point, 100 * low, 100 * high, sum(map(len, ours.runs)))
+        (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance, limits=(0.0, 100.0))
+        out[method] = Interval(point, low, high, sum(map(len, ours.runs)))
     return out

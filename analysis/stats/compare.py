@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from analysis.io.methods import IMPORTED
 from analysis.io.rows import Results, source_of
-from analysis.stats.intervals import Interval, bootstrap_intervals, mean_over_tasks, paired_interval
+from analysis.stats.intervals import Estimate, Interval, estimate, paired_interval, t_interval
+
+DELTA = 5.0  # score points that count as a difference, as in the claims
 
 
 def group(runs: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
     """Select the runs of one method that stand in the row of one task, references included."""
-    return runs[(runs["method"] == method) & (runs["dataset"] == source_of(dataset, method, runs))]
+    mine = runs[runs["method"] == method]
+    return mine[mine["dataset"] == source_of(dataset, method, mine)]
 
 
 def by_seed(runs: pd.DataFrame, metric: str) -> pd.Series[float]:
@@ -29,42 +32,54 @@ def most_seeds(runs: pd.DataFrame) -> int:
 
 def difference(runs: pd.DataFrame, dataset: str, ours: str, theirs: str, metric: str) -> Interval | None:
     """Compare `ours - theirs` of one metric on one dataset, paired over common seeds."""
-    return paired_interval(by_seed(group(runs, dataset, ours), metric), by_seed(group(runs, dataset, theirs), metric))
+    return t_interval(pair(runs, dataset, ours, theirs, metric)[1])
+
+
+def pair(runs: pd.DataFrame, dataset: str, ours: str, theirs: str, metric: str) -> tuple[str, pd.Series[float]]:
+    """Find the stratum of one task and `ours - theirs` by common seed, or `ours` without `theirs`.
+
+    Tasks that share a method's runs from scratch are one stratum.
+    """
+    groups = [group(runs, dataset, name) for name in (ours, theirs) if name]
+    values = [by_seed(mine, metric) for mine in groups]
+    shared = [name for mine in groups for name in mine["dataset"][:1] if name != dataset]
+    return (shared or [dataset])[0], (values[0] - values[1] if theirs else values[0]).dropna()
+
+
+def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None:
+    """Average `pair`s over tasks; None if a task has none.
+
+    Those of one stratum are averaged seed by seed first, otherwise one set of runs would count as several.
+    """
+    strata: dict[str, list[pd.Series[float]]] = {}
+    for stratum, values in tasks:
+        strata.setdefault(stratum, []).append(values)
+    means = [pd.concat(several, axis=1, join="inner").mean(axis=1) for several in strata.values()]
+    return estimate(means, [len(several) for several in strata.values()])
 
 
 def pooled(study: Results, runs: pd.DataFrame, method: str, metric: str) -> Interval | None:
-    """Average the paired differences to the reference over tasks; None if a task has no pair.
-
-    The interval is a stratified bootstrap's: seeds are resampled within tasks. Tasks that share a method's runs from
-    scratch are resampled together: their differences are averaged seed by seed first.
-    """
-    sharing: dict[str, list[pd.Series[float]]] = {}
-    for dataset in study.datasets:
-        theirs, ours = (by_seed(group(runs, dataset, name), metric) for name in (method, study.main))
-        sharing.setdefault(source_of(dataset, method, runs), []).append((theirs - ours).dropna())
-    strata = [pd.concat(tasks, axis=1, join="inner").mean(axis=1).to_numpy(float) for tasks in sharing.values()]
-    if not all(len(stratum) for stratum in strata):
-        return None
-    layout_of_tasks = [index for index, tasks in enumerate(sharing.values()) for _ in tasks]
-    (interval,) = bootstrap_intervals(strata, (mean_over_tasks,), layout_of_tasks)
-    return interval
+    """Average the paired differences to the reference over tasks; None if a task has no pair."""
+    found = over_tasks(pair(runs, dataset, method, study.main, metric) for dataset in study.datasets)
+    return found and found.interval()
 
 
-def winners(groups: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Name the method with the highest mean final score and all whose paired difference to it includes 0.
+def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
+    """Name the method with the highest mean final score, and those that are not worse than it by `DELTA` or more.
 
-    `groups`: the runs of every method on one task. None where one seed allows no interval. Imported curves share no
-    seeds with ours, so they are not compared.
+    `groups`: the runs of every method on one task. Not worse: the paired difference to the best lies below `DELTA` in a
+    one-sided t-test at 5 %. So a wide interval earns nothing. Empty where one seed allows no interval. Imported curves
+    share no seeds with ours, so they are not compared.
     """
     compared = {method: runs for method, runs in groups.items() if not method.endswith(IMPORTED) and _comparable(runs)}
-    finals = {method: by_seed(runs, "final") for method, runs in compared.items()}
+    finals = {method: by_seed(runs, "final").dropna() for method, runs in compared.items()}
     if not finals:
-        return []
+        return "", []
     best = max(finals, key=lambda method: finals[method].mean())
-    if finals[best].notna().sum() < 2:
-        return []
-    differences = {method: paired_interval(finals[best], finals[method]) for method in finals}
-    return [method for method, d in differences.items() if method == best or (d is not None and d.known and d.low <= 0)]
+    if len(finals[best]) < 2:
+        return "", []
+    gaps = {method: paired_interval(finals[best], finals[method], 0.9) for method in finals if method != best}
+    return best, [method for method, gap in gaps.items() if gap is not None and gap.known and gap.high < DELTA]
 
 
 def _comparable(runs: pd.DataFrame) -> bool:

@@ -18,11 +18,13 @@ import scipy.stats
 from analysis.io.methods import REFERENCES, ordered
 from analysis.io.rows import Results
 from analysis.io.settings import SCHEDULE, setting
+from analysis.io.stages import offline_runs
 from analysis.stats.intervals import Array
 from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 
 PENALTY, EDGES = "penalty/mean", ("penalty/q20", "penalty/q80")
+MEDIAN = "penalty/q50"  # of u; rows from before it was logged have the mean alone
 OPEN_LOOP, COVERAGE, RANKS = "model/open_loop_error_", "model/coverage_", "model/error_rank_correlation"
 STEPS, NOMINAL = range(1, 11), (50, 80, 90, 95)
 CHANGE = "penalty/relative_change_q"
@@ -88,6 +90,37 @@ def logged(study: Results, metrics: Sequence[str]) -> pd.DataFrame:
     rows = rows[mine & rows["run"].isin(runs.loc[runs["finished"], "run"])]
     third = np.ceil(3 * rows["env_steps"].to_numpy(float) / study.online_steps) - 1
     return rows.assign(third=np.clip(third, 0, 2).astype(int))
+
+
+def centre(study: Results) -> str:
+    """Name the metric that a figure of u draws: the median where both stages logged it, else the mean.
+
+    The mean follows the upper tail of u: it often lies above its own 80 % quantile.
+    """
+    means, medians = (set(study.rows.loc[study.rows["metric"] == name, "phase"]) for name in (PENALTY, MEDIAN))
+    return MEDIAN if medians and medians >= means else PENALTY
+
+
+def uncertainty_falls(study: Results) -> pd.DataFrame:
+    """Return 1 - (mean u of the last 10 % of the online steps) / (an earlier mean u), for every run with both.
+
+    Columns: `uncertainty_fall` against the first 10 % of the online steps, `uncertainty_fall_offline` against the last
+    10 % of the updates of the offline stage that the run starts from, which is the paper's Figure 4.
+    """
+    u, share = study.rows[study.rows["metric"] == PENALTY], 0.1
+    online, offline = (u[u["phase"] == phase] for phase in ("online", "offline"))
+    ends = offline[offline["updates"] > (1 - share) * offline.groupby("run")["updates"].transform("max")]
+    last, first, before = (
+        rows.groupby("run")["value"].mean()
+        for rows in (
+            online[online["env_steps"] > (1 - share) * study.online_steps],
+            online[online["env_steps"] <= share * study.online_steps],
+            ends,
+        )
+    )
+    before = last.index.to_series().map(offline_runs(study)).map(before)
+    falls = {"uncertainty_fall": first, "uncertainty_fall_offline": before}
+    return pd.DataFrame({name: 1 - last / level.where(level > 0) for name, level in falls.items()})
 
 
 def numbered(study: Results, prefix: str, numbers: Sequence[int]) -> pd.DataFrame:

@@ -5,22 +5,21 @@ normalised), B the online budget. J_0 = y at x = 0. A metric is NaN wherever it 
 
     j0             J_0; NaN without an evaluation at x = 0
     final          mean of the last five y with x > 0 (of all of them in a run with fewer); NaN for an unfinished run
-    drop           J_0 - min{y : 0 < x <= B / 10}; negative if every early score is above J_0; NaN if the run ended
-                   inside that window
-    early_drop     J_0 - mean{y : 0 < x <= B / 10}; unlike `drop` it is not biased upwards by evaluation noise, so
-                   claims use it
-    worst_drop     J_0 - min{y : 0 < x <= B}; NaN for an unfinished run
-    recovery_step  the first x after the lowest early point (the argmin in `drop`, the first one on ties) with y >= J_0;
-                   0 if that point is not below J_0; NaN if the run never came back
+    early_drop     J_0 - mean{y : 0 < x <= B / 10}; NaN if the run ended inside that window. A mean: the lowest of many
+                   noisy evaluations lies below J_0 for every policy, a frozen one as well
     auc            (1 / b) * integral of y over 0 <= x <= b by trapezoids, b = the last evaluation at or before B: a
                    mean over *steps*, since evaluations are denser early; NaN for an unfinished run or without J_0
+    auc_gain       auc - J_0: how fast a run adapts, whatever the level that it starts from
     regret         100 - auc
-    steps_to_gain  the first x with y >= J_0 + 10; NaN if never
+    steps_to_gain  min(B, the first x with y >= J_0 + 10): time censored at B, so its mean over runs is the restricted
+                   mean of Kaplan and Meier; NaN for an unfinished run, and where J_0 + 10 is above 100
+    gained         1 if J_0 + 10 was reached within B, else 0; NaN as steps_to_gain
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -28,12 +27,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.io.rows import SCORE, Results, select
+from analysis.io.rows import SCORE, Results, environment, select
 
 LAST = 5  # evaluations in the headline score
 EARLY = 0.1  # share of the budget that counts as the start of the online stage
 GAIN = 10.0  # score points of `steps_to_gain`
-METRICS = ("j0", "final", "drop", "early_drop", "worst_drop", "recovery_step", "auc", "regret", "steps_to_gain")
+METRICS = ("j0", "final", "early_drop", "auc", "auc_gain", "regret", "steps_to_gain", "gained")
 Array = npt.NDArray[np.float64]
 
 
@@ -49,18 +48,14 @@ def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, fl
     j0 = out["j0"] = float(scores[0])
     early = online & (steps <= EARLY * budget)
     if early.any() and steps[-1] >= EARLY * budget:
-        lowest = int(np.flatnonzero(early)[np.argmin(scores[early])])
-        out["drop"] = j0 - float(scores[lowest])
         out["early_drop"] = j0 - float(scores[early].mean())
-        back = steps[lowest:][scores[lowest:] >= j0]
-        out["recovery_step"] = 0.0 if scores[lowest] >= j0 else float(back[0]) if len(back) else math.nan
     if finished:
         inside = steps <= budget
-        out["worst_drop"] = j0 - float(scores[online & inside].min())
         out["auc"] = float(np.trapezoid(scores[inside], steps[inside])) / float(steps[inside][-1])
-        out["regret"] = 100.0 - out["auc"]
-    gained = steps[online & (scores >= j0 + GAIN)]
-    out["steps_to_gain"] = float(gained[0]) if len(gained) else math.nan
+        out["auc_gain"], out["regret"] = out["auc"] - j0, 100.0 - out["auc"]
+    if finished and j0 + GAIN <= 100:
+        gained = steps[online & inside & (scores >= j0 + GAIN)]
+        out["steps_to_gain"], out["gained"] = float(min([budget, *gained[:1]])), float(len(gained) > 0)
     return out
 
 
@@ -92,6 +87,24 @@ def summarise(study: Results) -> pd.DataFrame:
     frame = pd.DataFrame(records, columns=columns)
     frame.loc[frame["diverged"], "final"] = math.nan
     return frame.sort_values(["dataset", "method", "seed"]).reset_index(drop=True)
+
+
+def score_range(study: Results, datasets: Iterable[str]) -> tuple[float, float]:
+    """Return the ends of the scale on some tasks: 0 and 100, or what any evaluation there reached beyond them.
+
+    An evaluation of any run of the study on the tasks' environments counts.
+    """
+    reached, wanted = _reached(study), {environment(dataset) for dataset in datasets}
+    values = [value for name in wanted for value in reached.get(name, ())]
+    return min([0.0, *values]), max([100.0, *values])
+
+
+@lru_cache(maxsize=2)
+def _reached(study: Results) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest evaluation on every environment."""
+    scores = study.rows[(study.rows["metric"] == SCORE) & np.isfinite(study.rows["value"])]
+    ends = scores.groupby("dataset")["value"].agg(["min", "max"]).groupby(environment).agg({"min": "min", "max": "max"})
+    return {str(name): (float(low), float(high)) for name, low, high in ends.itertuples()}
 
 
 def problems(runs: pd.DataFrame, budget: int) -> list[str]:

@@ -47,8 +47,8 @@ def rollout(
 
     Each step of each branch follows one random elite; next observation and reward are sampled from its Gaussian; the
     uncertainty comes from all members (MOPO). A branch that terminated adds nothing more. penalty_coef: [R].
-    call: how a step is called (networks/graphs.py). Returns metrics [R]: mean, 20 % and 80 % quantile of u and the mean
-    rewards over the appended transitions.
+    call: how a step is called (networks/graphs.py). Returns metrics [R]: mean, 20, 50 and 80 % quantile of u and the
+    mean rewards over the appended transitions.
     """
     obs, valid = start_obs, torch.ones(start_obs.shape[:2], dtype=torch.bool, device=start_obs.device)
     num_branches, obs_dim, action_dim = obs.shape[1], obs.shape[2], buffer.action_dim
@@ -67,15 +67,16 @@ def rollout(
         logs.append((valid, step.uncertainty, step.reward, far, terminated))
         obs, valid = step.next_obs, valid & ~terminated
     held, u, reward, far, ended = (torch.cat(column, 1) for column in zip(*logs, strict=True))
-    levels = torch.linspace(0.2, 0.8, 2, device=u.device)  # made on the device, which a list would stall
-    quantiles = torch.where(held, u, torch.nan).nanquantile(levels, dim=1)  # [2, R]
+    levels = torch.linspace(0.2, 0.8, 3, device=u.device)  # made on the device, which a list would stall
+    quantiles = torch.where(held, u, torch.nan).nanquantile(levels, dim=1)  # [3, R]
     quantiles = torch.where((held & u.isnan()).any(1), torch.nan, quantiles)  # a run that diverged
     count = held.sum(1)
     average = lambda x: (x * held).sum(1) / count  # noqa: E731
     return {
         "penalty/mean": average(u),
         "penalty/q20": quantiles[0],
-        "penalty/q80": quantiles[1],
+        "penalty/q50": quantiles[1],
+        "penalty/q80": quantiles[2],
         "rollout/reward_raw": average(reward),
         "rollout/reward_penalized": average(reward - penalty_coef[:, None] * u),
         "rollout/far_share": average(far.float()),

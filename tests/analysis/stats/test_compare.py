@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.io.rows import Results
-from analysis.stats.compare import pooled
-from analysis.stats.intervals import bootstrap_intervals, mean_over_tasks
+from analysis.stats.compare import DELTA, leaders, pooled
+from analysis.stats.intervals import estimate
 from analysis.stats.transfer import summarise
 from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import TWELVE, study
@@ -30,12 +30,29 @@ def test_the_pooled_difference_is_a_mean_of_task_means_over_common_seeds() -> No
     assert found.low <= found.mean <= found.high
 
 
-def test_tasks_that_share_runs_from_scratch_are_resampled_together() -> None:
-    """Both tasks subtract from the same runs of sac, so their differences are averaged before the bootstrap."""
+def test_tasks_that_share_runs_from_scratch_are_one_stratum() -> None:
+    """Both tasks subtract from the same runs of sac, so their differences are averaged before they are tested."""
     made = small(datasets=TWELVE[:2], seeds=4)
     runs = summarise(made).set_index(["method", "dataset", "seed"])["final"]
     pairs = [[runs["sac", "none:halfcheetah", s] - runs["moore", d, s] for s in range(4)] for d in made.datasets]
-    (expected,) = bootstrap_intervals([np.mean(pairs, axis=0)], (mean_over_tasks,), [0, 0])
-    assert pooled(made, summarise(made), "sac", "final") == expected
-    (apart,) = bootstrap_intervals([np.array(pair) for pair in pairs], (mean_over_tasks,))
-    assert apart.half_width != pytest.approx(expected.half_width)
+    expected, apart = estimate([np.mean(pairs, axis=0)]), estimate([np.array(pair) for pair in pairs])
+    assert expected is not None
+    assert apart is not None
+    found = pooled(made, summarise(made), "sac", "final")
+    assert found is not None
+    assert [found.mean, found.half_width] == pytest.approx([expected.mean, expected.interval().half_width])
+    assert apart.error != pytest.approx(expected.error)
+
+
+def test_a_wide_interval_earns_no_mark() -> None:
+    """Beside 98: 77 ± 46 is neither bold nor marked, 96 with little spread is marked, 90 is not."""
+    finals = {
+        "moore": [98.0, 97.5, 98.5, 98.2, 97.8], "iql": [96.0, 95.5, 96.4, 96.2, 95.9],
+        "cal_ql": [98.0, 20.0, 98.0, 98.0, 72.0], "awac": [90.0, 90.5, 89.5, 90.1, 89.9],
+    }  # fmt: skip
+    runs = summarise(
+        make_study([row for method, levels in finals.items() for row in flat(method, "self:a-low", levels)])
+    )
+    assert leaders({method: runs[runs["method"] == method] for method in finals}) == ("moore", ["iql"])
+    gaps = np.subtract(finals["moore"], finals["awac"])
+    assert gaps.mean() > DELTA

@@ -17,9 +17,11 @@ from rliable import metrics
 from analysis.stats.intervals import (
     bootstrap,
     bootstrap_curve,
-    bootstrap_intervals,
+    bootstrap_interval,
+    estimate,
     improvement,
     iqm,
+    mean_curve,
     mean_over_tasks,
     median_over_tasks,
     optimality_gap,
@@ -27,13 +29,14 @@ from analysis.stats.intervals import (
     profile,
     t_interval,
 )
+from tests.support.studies import LOW, flat, make_study
 
 Array = npt.NDArray[np.float64]
 scores = st.lists(st.lists(st.integers(-20, 130), min_size=1, max_size=6), min_size=1, max_size=5)
 
 
 def columns(tasks: list[list[int]]) -> list[Array]:
-    return [np.array(task, dtype=float) / 100 for task in tasks]
+    return [np.array(task, dtype=float) for task in tasks]
 
 
 def test_t_interval_equals_scipy() -> None:
@@ -57,35 +60,52 @@ def test_paired_difference_uses_common_seeds_only() -> None:
     assert paired_interval(ours, theirs) == t_interval([2.0, 1.0, 2.0])
 
 
+def test_a_stratified_estimate_is_welchs_for_two_strata() -> None:
+    """The mean of a and -b is half of Welch's difference; one stratum of two tasks weighs twice."""
+    a, b = np.array([61.0, 70.5, 55.2, 80.1, 66.6]), np.array([20.0, 24.0, 21.0])
+    found, welch = estimate([a, -b]), scipy.stats.ttest_ind(a, b, equal_var=False, alternative="greater")
+    assert found is not None
+    assert (found.freedom, found.n) == (pytest.approx(welch.df), 8)
+    assert found.p_above(0) == pytest.approx(welch.pvalue)
+    interval, theirs = found.interval(), scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert [2 * interval.low, 2 * interval.high] == pytest.approx([theirs.low, theirs.high])
+    weighted = estimate([a, b], [2, 1])
+    assert weighted is not None
+    assert weighted.mean == pytest.approx((2 * a.mean() + b.mean()) / 3)
+    assert weighted.error == pytest.approx(np.sqrt(4 * a.var(ddof=1) / 5 + b.var(ddof=1) / 3) / 3)
+
+
+def test_an_estimate_without_spread_and_without_runs() -> None:
+    same = estimate([[3.0, 3.0], [5.0, 5.0]])
+    assert same is not None
+    assert [same.p_above(threshold) for threshold in (3.9, 4.0, 4.1)] == [0, 1, 1]
+    assert estimate([[1.0, 2.0], []]) is None
+    single = estimate([[1.0, 2.0], [3.0]])
+    assert single is not None
+    assert math.isnan(single.p_above(0))
+
+
 @pytest.mark.parametrize("sizes", [(5, 5, 5), (5, 4, 3)])
-def test_bootstrap_repeats_itself_and_leaves_numpys_global_state_alone(sizes: tuple[int, ...]) -> None:
+def test_bootstrap_repeats_itself_and_depends_on_its_seed(sizes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(1)
     strata = [rng.normal(50, 10, n) for n in sizes]
-    np.random.seed(3)  # noqa: NPY002
-    expected = np.random.random(2)  # noqa: NPY002
-    np.random.seed(3)  # noqa: NPY002
-    first = bootstrap_intervals(strata, (mean_over_tasks, iqm), reps=200)
-    assert np.array_equal(np.random.random(2), expected)  # noqa: NPY002
-    second = bootstrap_intervals(strata, (mean_over_tasks, iqm), reps=200)
-    assert first == second
-    assert bootstrap_intervals(strata, (iqm,), reps=200, seed=1) != [first[1]]
-    assert all(interval.low < interval.mean < interval.high for interval in first)
-    assert first[0].mean == pytest.approx(np.mean([s.mean() for s in strata]))
+    assert bootstrap_interval(strata, iqm) == bootstrap_interval(strata, iqm)
+    ends = [bootstrap(strata, lambda tasks: np.stack([iqm(tasks)]), 200, seed=seed) for seed in (0, 1)]
+    assert ends[0][1] != ends[1][1]
+    assert all(low < point < high for (point,), (low,), (high,) in ends)
 
 
 def test_a_reference_beside_two_tasks_is_resampled_once() -> None:
     runs = np.random.default_rng(2).normal(50, 10, 5)
-    (once,) = bootstrap_intervals([runs], (mean_over_tasks,))
-    (beside_two,) = bootstrap_intervals([runs], (mean_over_tasks,), tasks=[0, 0])
-    (as_two,) = bootstrap_intervals([runs, runs], (mean_over_tasks,))
+    once, beside_two = bootstrap_interval([runs], mean_over_tasks), bootstrap_interval([runs], mean_over_tasks, [0, 0])
+    as_two = bootstrap_interval([runs, runs], mean_over_tasks)
     assert beside_two.half_width == pytest.approx(once.half_width)
     assert as_two.half_width < 0.85 * once.half_width
-    (weighted,) = bootstrap_intervals([[10.0, 10.0], [40.0, 40.0]], (mean_over_tasks,), tasks=[0, 0, 1])
-    assert weighted.mean == pytest.approx(20)
+    assert bootstrap_interval([[10.0, 10.0], [40.0, 40.0]], mean_over_tasks, [0, 0, 1]).mean == pytest.approx(20)
 
 
 def test_single_runs_have_a_point_and_no_interval() -> None:
-    (interval,) = bootstrap_intervals([np.array([10.0]), np.array([20.0, 40.0])], (mean_over_tasks,))
+    interval = bootstrap_interval([np.array([10.0]), np.array([20.0, 40.0])], mean_over_tasks)
     assert interval.mean == pytest.approx(20)
     assert not interval.known
 
@@ -100,24 +120,24 @@ def test_single_runs_have_a_point_and_no_interval() -> None:
     ],
 )
 def test_aggregates_are_rliables(ours: Callable[[list[Array]], float], theirs: Callable[[Array], float]) -> None:
-    matrix = np.random.default_rng(2).normal(0.7, 0.4, size=(5, 4))
-    assert ours(list(matrix.T)) == pytest.approx(theirs(matrix))
+    matrix = np.random.default_rng(2).normal(70, 40, size=(5, 4))
+    assert ours(list(matrix.T)) == pytest.approx(100 * theirs(matrix / 100))
 
 
 @given(scores)
 def test_aggregates_of_unequal_tasks_by_hand(tasks: list[list[int]]) -> None:
-    means = [sum(task) / len(task) / 100 for task in tasks]
+    means = [sum(task) / len(task) for task in tasks]
     assert mean_over_tasks(columns(tasks)) == pytest.approx(sum(means) / len(means))
     assert median_over_tasks(columns(tasks)) == pytest.approx(float(np.median(means)))
-    short = [sum(max(0, 100 - y) for y in task) / len(task) / 100 for task in tasks]
+    short = [sum(max(0, 100 - y) for y in task) / len(task) for task in tasks]
     assert optimality_gap(columns(tasks)) == pytest.approx(sum(short) / len(short))
     assert iqm(columns(tasks)) == pytest.approx(scipy.stats.trim_mean(np.concatenate(columns(tasks)), 0.25))
 
 
 @given(scores)
 def test_a_profile_counts_runs_above_each_threshold(tasks: list[list[int]]) -> None:
-    thresholds = np.array([-0.1, 0.0, 0.5, 1.0])
-    shares = [[sum(y / 100 > t for y in task) / len(task) for task in tasks] for t in thresholds]
+    thresholds = np.array([-10.0, 0.0, 50.0, 100.0])
+    shares = [[sum(y > t for y in task) / len(task) for task in tasks] for t in thresholds]
     np.testing.assert_allclose(profile(columns(tasks), thresholds), [sum(s) / len(s) for s in shares])
 
 
@@ -129,21 +149,34 @@ def test_improvement_counts_pairs(tasks: list[tuple[list[int], list[int]]]) -> N
     assert improvement(ours, theirs) + improvement(theirs, ours) == pytest.approx(1.0)
 
 
-def test_the_bootstrap_is_a_loop_of_resamples_within_tasks() -> None:
-    """Literally: NumPy's global generator, one matrix of run numbers per resample, percentiles at the end."""
-    strata = [np.random.default_rng(k).normal(60, 20, 5) for k in range(3)]
-    point, low, high = bootstrap(strata, lambda tasks: np.array([iqm(tasks)]), reps=100, seed=7)
-    np.random.seed(7)  # noqa: NPY002
-    matrix, found = np.stack(strata, 1), []
-    for _ in range(100):
-        chosen = np.random.choice(5, (5, 3), replace=True)  # noqa: NPY002
-        found.append(iqm([matrix[chosen[:, task], task] for task in range(3)]))
-    assert point[0] == iqm(strata)
-    np.testing.assert_allclose([low[0], high[0]], np.percentile(found, [2.5, 97.5]))
-
-
-def test_a_curve_of_one_evaluation_is_the_interval_of_the_final_score() -> None:
+def test_the_bootstrap_is_a_loop_of_resamples_within_tasks_widened_about_the_point() -> None:
     strata = [np.random.default_rng(k).normal(60, 20, n) for k, n in enumerate((5, 5, 4))]
-    (expected,) = bootstrap_intervals(strata, (iqm,), tasks=[0, 0, 1, 2], reps=200)
-    point, low, high = bootstrap_curve([s[:, None] for s in strata], [0, 0, 1, 2], reps=200)
-    np.testing.assert_allclose([point[0], low[0], high[0]], [expected.mean, expected.low, expected.high])
+    (point,), (low,), (high,) = bootstrap(strata, lambda tasks: np.stack([iqm(tasks)]), reps=100, seed=7)
+    rng = np.random.default_rng(7)
+    chosen, found = [rng.integers(len(task), size=(len(task), 100)) for task in strata], []
+    for rep in range(100):
+        found.append(iqm([task[numbers[:, rep]] for task, numbers in zip(strata, chosen, strict=True)]))
+    wider = math.sqrt(4 / 3) * scipy.stats.t.ppf(0.975, 4 + 4 + 3) / scipy.stats.norm.ppf(0.975)
+    assert point == iqm(strata)
+    assert [low, high] == pytest.approx([point + wider * (np.percentile(found, q) - point) for q in (2.5, 97.5)])
+    _, cut, _ = bootstrap(strata, lambda tasks: np.stack([iqm(tasks)]), 100, (float(low) + 1, 100.0), 7)
+    assert cut == low + 1
+
+
+def test_a_curve_is_the_interval_of_every_evaluation() -> None:
+    strata = [np.random.default_rng(k).normal(60, 20, (n, 3)) for k, n in enumerate((5, 5, 4))]
+    found = bootstrap_curve(strata, [0, 0, 1, 2])
+    for step in range(3):
+        alone = bootstrap_curve([s[:, [step]] for s in strata], [0, 0, 1, 2])
+        assert [end[step] for end in found] == [end[0] for end in alone]
+    assert found[0][0] == iqm([strata[index][:, 0] for index in (0, 0, 1, 2)])
+
+
+def test_a_band_ends_where_the_scale_or_the_runs_do() -> None:
+    rows = make_study(flat("moore", LOW, [100.0, 80.0, 104.0])).rows
+    curve = mean_curve(rows, "env_steps")
+    raw = t_interval([100.0, 80.0, 104.0])
+    assert raw is not None
+    assert raw.high > 104
+    assert (curve.low[-1], curve.high[-1]) == (pytest.approx(raw.low), 104)
+    assert mean_curve(rows.assign(metric="return"), "env_steps").high[-1] == pytest.approx(raw.high)

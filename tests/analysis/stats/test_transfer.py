@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.stats.transfer import METRICS, problems, summarise, transfer_metrics
+from analysis.stats.transfer import METRICS, problems, score_range, summarise, transfer_metrics
 from tests.support.studies import LOW, make_study, run_rows
 
 BUDGET = 1000
@@ -31,19 +31,16 @@ def literally(points: list[tuple[float, float]], budget: float) -> dict[str, flo
     j0 = out["j0"] = points[0][1]
     early = [(x, y) for x, y in after if x <= budget / 10]
     if early and points[-1][0] >= budget / 10:
-        out["drop"] = j0 - min(y for _, y in early)
         out["early_drop"] = j0 - sum(y for _, y in early) / len(early)
-        lowest = next(x for x, y in early if y == min(y for _, y in early))
-        if out["drop"] <= 0:
-            out["recovery_step"] = 0
-        else:
-            out["recovery_step"] = next((x for x, y in after if x >= lowest and y >= j0), math.nan)
     if finished:
-        out["worst_drop"] = j0 - min(y for _, y in after)
         area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in pairwise(points))
         out["auc"] = area / budget
+        out["auc_gain"] = area / budget - j0
         out["regret"] = 100 - area / budget
-    out["steps_to_gain"] = next((x for x, y in after if y >= j0 + 10), math.nan)
+        if j0 <= 90:
+            reached = [x for x, y in after if y >= j0 + 10]
+            out["gained"] = 1 if reached else 0
+            out["steps_to_gain"] = reached[0] if reached else budget
     return out
 
 
@@ -66,9 +63,15 @@ def test_a_shift_moves_levels_and_leaves_drops(values: list[float], shift: float
     after = transfer_metrics(steps, np.array(values) + shift, BUDGET)
     for metric in ("j0", "final", "auc"):
         assert after[metric] - before[metric] == pytest.approx(shift, abs=1e-6)
-    for metric in ("drop", "early_drop", "worst_drop"):
+    for metric in ("early_drop", "auc_gain"):
         assert after[metric] == pytest.approx(before[metric], abs=1e-6)
-    assert before["worst_drop"] >= before["drop"] >= before["early_drop"] - 1e-9
+
+
+def test_the_scale_of_a_task_reaches_as_far_as_any_run_on_its_environment() -> None:
+    rows = run_rows("uniform", LOW, 0, [50.0, -20.0, math.inf]) + run_rows("sac", "none:pendulum", 0, [0.0, 103.0])
+    made = make_study(rows + run_rows("uniform", "self:hopper-low", 0, [10.0, 20.0]))
+    assert score_range(made, [LOW]) == (-20.0, 103.0)
+    assert score_range(made, ["self:hopper-low"]) == (0.0, 100.0)
 
 
 def test_diverged_and_unfinished_runs_are_listed_and_have_no_final_score() -> None:
