@@ -40,6 +40,7 @@ RULE = (
     f'"{CANNOT}": on no task does J_0 leave {ROOM:g} points to fall or to rise; tasks without that room are left out. '
     f'"{NO_DATA}": methods, datasets or a second seed are missing.'
 )
+WORDS = (HOLDS, FAILS, UNDECIDED, CANNOT, NO_DATA)
 Part = tuple[str, Interval | str]
 WIDTH = 180  # characters, where the output is no terminal
 
@@ -149,11 +150,9 @@ def _verdict_cell(claim: PaperClaim, everywhere: Sequence[Finding], kept: Sequen
     by_study = _grouped(kept, lambda finding: finding.study)
     for study, mine in by_study.items():
         verdicts = [finding.verdict for finding in mine]
-        counted = [
-            f"{one} {verdicts.count(one)}" for one in (HOLDS, FAILS, UNDECIDED, CANNOT, NO_DATA) if one in verdicts
-        ]
-        details = f" ({', '.join(counted)})" if len(verdicts) > 1 else ""
-        parts.append((study, f"{study}: {conjunction(verdicts)}{details}"))
+        counted = [f"{one} {verdicts.count(one)}" for one in WORDS if one in verdicts]
+        details = ", ".join(counted) if len(counted) > 1 else _count(len(verdicts), "comparison")
+        parts.append((study, f"{study}: {conjunction(verdicts)} ({details})"))
     repeats = {
         study: conjunction(finding.verdict for finding in mine)
         for study, mine in _grouped(everywhere, lambda finding: finding.study).items()

@@ -32,10 +32,10 @@ class Cell:
 
     parts: tuple[tuple[str, Interval | str], ...] = ()
     bold: bool = False  # the last part
-    close: bool = False  # the last part is marked as not worse than the best
     decimals: int = 1
     brackets: bool = False  # "m [low, high]" instead of "m ± half-width": for intervals that need not be symmetric
     seeds: int | None = None  # shown when it differs from the table's
+    close: bool = False  # the last part is marked as not worse than the best
 
     @classmethod
     def said(cls, name: str, text: str) -> Cell:
@@ -104,8 +104,8 @@ def main_table(study: Results) -> Table:
     used = min(LAST, int(counts.min())) if len(counts) else LAST
     caption = (
         f"Normalised score (0-100), offline → online (mean of the last {used} evaluations); {seeds_clause(seeds)}, ± "
-        f"half of the 95 % t interval. Bold: the best mean; {CLOSE}: not worse than it by {DELTA:g} or more, "
-        "by a paired one-sided t-test at 5 %." + (f" Over tasks: 95 % intervals, {COVERAGE}." if aggregates else "")
+        f"half of the 95 % t interval. Bold: best mean; {CLOSE}: less than {DELTA:g} below it (paired t-test, 5 %)."
+        + (f" Over tasks: 95 % intervals; {COVERAGE}." if aggregates else "")
     )
     table = Table("main", ("dataset",), tuple(methods), tuple(rows), seeds, caption, aggregates)
     return transposed(table, "method") if wide else table
@@ -139,9 +139,8 @@ def transfer_table(study: Results) -> Table:
             rows.append(((dataset, method), tuple(cells)))
     heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
     caption = (
-        f"Score points and environment steps of a run, mean ± half of the 95 % t interval over {seeds_clause(seeds)}. "
-        f"Early drop: J_0 minus the mean score in the first 10 % of the steps{_noise(study)}; AUC: mean score over "
-        f"steps; steps to J_0 + {GAIN:.0f}: restricted mean, runs that did not get there count with all steps."
+        f"Mean ± half of the 95 % t interval over {seeds_clause(seeds)}. Early drop: J_0 minus the mean score of the "
+        f"first 10 % of steps{_noise(study)}; AUC: mean score over steps; steps to J_0 + {GAIN:.0f}: where not reached, all."
     )
     return Table("transfer", ("dataset", "method"), heads, tuple(rows), seeds, caption, joiner=", ")
 
@@ -149,7 +148,7 @@ def transfer_table(study: Results) -> Table:
 def _noise(study: Results) -> str:
     """Which methods show how much of a drop is noise."""
     names = frozen(study)
-    return f" (of the frozen policy, {listed(names)}, it is the noise of evaluations)" if names else ""
+    return f", of {listed(names)} noise alone" if names else ""
 
 
 def differences_table(study: Results) -> Table:

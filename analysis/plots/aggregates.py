@@ -16,7 +16,7 @@ from analysis.plots.style import finish, grid, styled, switch_axis
 from analysis.stats.aggregates import STATISTICS, Band, final_statistics, improvements, iqm_by_step, profiles
 from analysis.stats.intervals import COVERAGE, Interval
 
-BOOTSTRAP = f"95 % by a stratified bootstrap over runs, widened; such intervals {COVERAGE.removeprefix('which ')}"
+BOOTSTRAP = f"95 % by a widened stratified bootstrap ({COVERAGE})"
 
 
 @styled

@@ -204,7 +204,7 @@ def _draw_thirds(axis: Axes, study: Results, rows: pd.DataFrame, methods: Sequen
             mine = rows[(rows["method"] == method) & (rows["third"] == number)]
             if mine.empty:
                 continue
-            per_run = mine.groupby(["run", "x"])["value"].mean().reset_index()
+            per_run = mine.groupby(["run", "x", "metric"])["value"].mean().reset_index()
             look = looks[method]
             own = Drawn(look.colour, LINES[number], f"{look.label}, {name}")
             if len(methods) == 1:

@@ -20,7 +20,7 @@ import scipy.stats
 
 CONFIDENCE = 0.95
 REPS, DRAWN_REPS = 20_000, 2000  # resamples of what is printed and of what is only drawn
-COVERAGE = "which cover 88 to 96 % in simulations"  # by tests/analysis/stats/test_coverage.py
+COVERAGE = "coverage 88 to 96 % in simulations"  # by tests/analysis/stats/test_coverage.py
 UNBOUNDED = (-math.inf, math.inf)
 LIMITS = {  # beginning of a metric's name -> ends of its scale; scores go beyond theirs, where runs did
     "eval/score": (0.0, 100.0), "sampling/": (0.0, 1.0), "model/coverage": (0.0, 1.0), "penalty/mean": (0.0, math.inf),
@@ -127,7 +127,8 @@ def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
     mean, half = values.mean(axis=1), np.full(len(wide), math.nan)
     if n > 1:
         half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(axis=1, ddof=1) / math.sqrt(n)
-    low, high = next((ends for name, ends in LIMITS.items() if rows["metric"].iloc[0].startswith(name)), UNBOUNDED)
+    metric = rows["metric"].iloc[0]
+    low, high = next((ends for name, ends in LIMITS.items() if metric.startswith(name)), UNBOUNDED)
     low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
     return Curve(wide.index.to_numpy(float), mean, np.maximum(mean - half, low), np.minimum(mean + half, high))
 

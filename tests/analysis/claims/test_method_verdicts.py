@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from analysis.claims.claims import load_claims
@@ -40,25 +42,28 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def on_low(study: Results) -> dict[str, Finding]:
-    return {f.comparison.name: f for f in check(study, load_claims()) if f.dataset == LOW}
+    """The findings on the task LOW alone."""
+    part = dataclasses.replace(study, rows=study.rows[study.rows["dataset"].isin([LOW, "none:pendulum"])])
+    return {f.comparison.name: f for f in check(part, load_claims())}
 
 
 def test_every_claim_and_verdict(study: Results) -> None:
     assert {name: finding.verdict for name, finding in on_low(study).items()} == {
         "moore ends no worse than awac": HOLDS,
         "moore ends no worse than iql": FAILS,
-        "moore ends no worse than rlpd": HOLDS,  # 1 ± 5 lies above -5 ...
+        "moore ends no worse than rlpd": UNDECIDED,  # 1 ± 5 lies above -5, but is one of six comparisons
         "moore ends no worse than mopo": HOLDS,
         "moore ends no worse than mbpo": HOLDS,
-        "moore adapts faster than awac": HOLDS,
-        "moore adapts faster than iql": FAILS,
-        "moore adapts faster than rlpd": UNDECIDED,  # ... and around 0
-        "moore adapts faster than mopo": HOLDS,
-        "moore adapts faster than mbpo": HOLDS,
+        "moore adapts faster than awac": UNDECIDED,  # p = 0.0065, times 4 after two smaller ones
+        "moore adapts faster than iql": UNDECIDED,
+        "moore adapts faster than rlpd": UNDECIDED,
+        "moore is higher over the online stage than mopo": HOLDS,
+        "moore is higher over the online stage than mbpo": HOLDS,
         "moore is smooth at the switch": HOLDS,
         "moore drops less than awac": HOLDS,
         "moore drops less than iql": HOLDS,
         "uncertainty falls online": NO_DATA,  # no uncertainty in these rows
+        "uncertainty falls below its offline level": NO_DATA,
     }
 
 
@@ -103,7 +108,9 @@ def test_sampling_strategies_beside_other_methods_have_the_claims_about_sampling
     assert len(set(found)) == len(found)
     assert "half_half drops at the switch" in found
     assert "uniform is smooth" in found
-    assert {one.name: one.meaning for one in made}["uniform adapts slower"] == "AUC of moore - uniform, above 0"
+    assert {one.name: one.meaning for one in made}[
+        "uniform adapts slower"
+    ] == "AUC above J_0 of moore - uniform, above 0"
     assert [name for name in found if "faster" in name] == ["moore adapts faster than awac"]
     assert [name for name in found if "no worse" in name] == [
         f"moore ends no worse than {name}" for name in ("awac", "uniform", "half_half")

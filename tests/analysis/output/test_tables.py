@@ -13,9 +13,9 @@ from analysis.io.rows import Results, split_by_source
 from analysis.output import tables
 from analysis.output.facts import published_table
 from analysis.output.notes import notes
-from analysis.output.render import MISSING, interval_text, to_markdown
+from analysis.output.render import MISSING, to_latex, to_markdown
 from analysis.output.tables import Cell, Table, differences_table, main_table, transfer_table
-from analysis.stats.intervals import bootstrap_intervals, iqm, t_interval
+from analysis.stats.intervals import Interval, bootstrap_interval, iqm, t_interval
 from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from tests.support.method_studies import ALL, flat_scores, method_study
@@ -58,9 +58,9 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def row_of(study: Results, method: str) -> list[str]:
-    """The Markdown cells of a method's row in a wide table, without bold."""
+    """The Markdown cells of a method's row in a wide table, without marks."""
     (line,) = [line for line in to_markdown(main_table(study)).splitlines() if line.startswith(f"| {method} |")]
-    return line.replace("**", "").strip("| ").split(" | ")[1:]
+    return line.replace("**", "").replace("†", "").strip("| ").split(" | ")[1:]
 
 
 def test_a_cell_is_offline_to_online_with_t_half_widths() -> None:
@@ -103,15 +103,23 @@ def test_divergence_is_shown_not_averaged_away() -> None:
     assert "uniform self:pendulum-low seed 1 diverged after step 400" in " ".join(notes(study))
 
 
-def test_bold_follows_the_paired_difference_not_the_means() -> None:
-    """Levels that share a large seed effect: the paired interval separates methods whose own intervals overlap."""
-    seed_effect = np.array([0.0, 20.0, 40.0, 60.0, 80.0])
-    rows = flat("prioritized", LOW, list(seed_effect + 5)) + flat(
-        "uniform", LOW, list(seed_effect + np.array([0.0, 0.1, -0.1, 0.0, 0.1]))
-    )
-    rows += flat("half_half", LOW, list(seed_effect + np.array([9.0, -2.0, 6.0, 1.0, 3.0])))
+def test_bold_is_the_best_and_a_dagger_those_that_are_surely_not_much_worse() -> None:
+    """Levels that share a large seed effect: the paired difference tells, not the intervals of the two means."""
+    effect = np.array([0.0, 20.0, 40.0, 60.0, 80.0])
+    rows = flat("prioritized", LOW, list(effect + 15))
+    rows += flat("uniform", LOW, list(effect + np.array([12.0, 12.1, 11.9, 12.0, 12.1])))
+    rows += flat("half_half", LOW, list(effect + np.array([19.0, 8.0, 16.0, 11.0, 13.0])))
     table = main_table(make_study(rows))
-    assert [cell(table, LOW, name).bold for name in ("prioritized", "uniform", "half_half")] == [True, False, True]
+    marks = [(cell(table, LOW, name).bold, cell(table, LOW, name).close) for name in table.columns]
+    assert marks == [(True, False), (False, True), (False, False)]
+    assert text(table, LOW, "uniform").endswith("†")
+    assert r"\textsuperscript{\dag}" in to_latex(table)
+
+
+def test_runs_at_the_ceiling_have_no_half_width() -> None:
+    table = main_table(make_study(flat("prioritized", LOW, [100.0, 99.99, 100.01]) + flat("uniform", LOW, [60.0] * 3)))
+    assert text(table, LOW, "prioritized") == "50.0 ± 0.0 → **100.0**"
+    assert text(table, LOW, "uniform") == "50.0 ± 0.0 → 60.0 ± 0.0"
 
 
 def test_nothing_is_bold_with_one_seed() -> None:
@@ -122,7 +130,7 @@ def test_nothing_is_bold_with_one_seed() -> None:
 def test_last_rows_are_mean_and_iqm_over_tasks() -> None:
     low, medium = [10.0, 20.0, 30.0, 70.0], [50.0, 55.0, 65.0, 60.0]
     table = main_table(make_study(flat("uniform", LOW, low) + flat("uniform", MEDIUM, medium)))
-    expected = bootstrap_intervals([low, medium], (iqm,))[0]
+    expected = bootstrap_interval([low, medium], iqm)
     assert expected.mean == pytest.approx((30 + 50 + 55 + 60) / 4)
     assert text(table, "IQM over 2 tasks", "uniform") == f"48.8 [{expected.low:.1f}, {expected.high:.1f}]"
     assert text(table, "mean over 2 tasks", "uniform").startswith("45.0 [")
@@ -137,14 +145,17 @@ def test_a_study_without_online_stage_shows_its_last_five_offline_evaluations() 
     assert text(table, LOW, "mopo") == "12.0 ± 25.4"
 
 
-def test_transfer_table_counts_the_runs_that_gained() -> None:
+def test_transfer_table_counts_the_runs_that_gained_and_the_time_of_those_that_did_not() -> None:
+    """25 steps twice, and once the whole budget; of a run that starts at 95, J_0 + 10 cannot be asked for."""
     rows = flat("uniform", LOW, [65.0, 55.0, 66.0]) + flat("sac", "none:pendulum", [90.0, 90.0, 90.0], j0=0.0)
+    rows += run_rows("uniform", LOW, 3, [95.0] * 14)
     table = transfer_table(make_study(rows))
     by_method = {heads[1]: cells for heads, cells in table.rows}
     gain = dict(zip(table.columns, by_method["uniform"], strict=True))["steps to J_0 + 10"]
-    assert gain.seeds == 2
-    assert interval_text(gain.parts[0][1], 0) == "25 ± 0"  # type: ignore[arg-type]
-    assert [bool(one.parts) for one in by_method["sac"]] == [False, False, True, False]  # AUC only
+    (_, steps), (_, reached) = gain.parts
+    assert isinstance(steps, Interval)
+    assert (steps.mean, steps.n, reached) == (pytest.approx((25 + 1000 + 25) / 3), 3, "2 of 3")
+    assert [bool(one.parts) for one in by_method["sac"]] == [False, True, False, False]  # AUC only
 
 
 def test_two_sources_are_in_no_table_together() -> None:
@@ -166,9 +177,8 @@ def test_a_wide_table_is_the_same_table_turned_round(everything: Results, monkey
     for index, (_, cells) in enumerate(wide.rows):
         for column, cell in enumerate(cells):
             assert cell == narrow.rows[column][1][index]
-    bold = [[cell.bold for cell in column] for column in zip(*(cells for _, cells in wide.rows), strict=True)]
-    assert [any(column) for column in bold] == [True, True, False, False]
-    assert not any(all(column) for column in bold)
+    bold = [sum(cell.bold for cell in column) for column in zip(*(cells for _, cells in wide.rows), strict=True)]
+    assert bold == [1, 1, 0, 0]
 
 
 def test_frozen_untrained_and_scratch_methods_have_the_parts_that_mean_something(tmp_path: Path) -> None:
@@ -180,4 +190,4 @@ def test_frozen_untrained_and_scratch_methods_have_the_parts_that_mean_something
     assert row_of(study, "sac") == ["60.0 ± 0.0"]
     parts = {heads: [bool(cell.parts) for cell in cells] for heads, cells in transfer_table(study).rows}
     assert parts[LOW, "awac"] == [True, True, True, True]
-    assert parts[LOW, "rlpd"] == parts[LOW, "sac"] == [False, False, True, False]  # AUC only: there is no switch
+    assert parts[LOW, "rlpd"] == parts[LOW, "sac"] == [False, True, False, False]  # AUC only: there is no switch

@@ -81,7 +81,7 @@ def test_a_sweep_shows_means_and_t_intervals_at_the_values() -> None:
     for axis, dataset in zip(figure.axes, made.datasets, strict=True):
         assert axis.get_xscale() == "log"
         assert [text.get_text() for text in axis.get_xticklabels()] == ["0.1", "0.25", "0.5", "1", "2", "4", "10"]
-        for label, metric in (("final score", "final"), ("worst drop", "worst_drop")):
+        for label, metric in (("final score", "final"), ("early drop", "early_drop")):
             x, y, halves = points(axis, label)
             mine = [runs[(runs["dataset"] == dataset) & (runs["method"] == name)][metric] for name in NAMES]
             intervals = [t_interval(values) for values in mine]
