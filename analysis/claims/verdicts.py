@@ -204,7 +204,7 @@ def _tested(
     finding = Finding(
         study.name, comparison,
         UNDECIDED if testable else CANNOT if by_task else NO_DATA,
-        nan, over and over.interval(hypothesis.confidence),
+        nan, over.interval(hypothesis.confidence) if over else None,
         {name: one.interval(hypothesis.confidence) for name, one in by_task.items()},
         tuple(name for name in by_task if name not in testable), diverged, {},
     )  # fmt: skip

@@ -34,7 +34,7 @@ SHOWN: dict[str, tuple[str, str, Callable[[Results], str]]] = {  # study -> its 
     "paper-methods-mini": ("curves", "Learning curves of MOORe and the methods of its paper", curves.caption),
     "sampling-mini": ("curves", "Learning curves of the sampling strategies", curves.caption),
     "decay_rate-mini": (
-        "sweep_decay_rate", "Final score and worst drop against the decay rate",
+        "sweep_decay_rate", "Final score and early drop against the decay rate",
         lambda study: sweep_caption(sweeps(study)[0]),
     ),
     "sampling-extended-mini": ("forest", "Differences of other sampling strategies to MOORe's", forest_caption),

@@ -140,7 +140,7 @@ def transfer_table(study: Results) -> Table:
     heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
     caption = (
         f"Mean ± half of the 95 % t interval over {seeds_clause(seeds)}. Early drop: J_0 minus the mean score of the "
-        f"first 10 % of steps{_noise(study)}; AUC: mean score over steps; steps to J_0 + {GAIN:.0f}: all if not reached."
+        f"first 10 % of steps{_noise(study)}; AUC: mean over steps; steps to J_0 + {GAIN:.0f}: all if not reached."
     )
     return Table("transfer", ("dataset", "method"), heads, tuple(rows), seeds, caption, joiner=", ")
 

@@ -61,7 +61,7 @@ def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None
 def pooled(study: Results, runs: pd.DataFrame, method: str, metric: str) -> Interval | None:
     """Average the paired differences to the reference over tasks; None if a task has no pair."""
     found = over_tasks(pair(runs, dataset, method, study.main, metric) for dataset in study.datasets)
-    return found and found.interval()
+    return found.interval() if found else None
 
 
 def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:

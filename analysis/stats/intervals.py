@@ -93,7 +93,7 @@ def estimate(strata: Sequence[npt.ArrayLike], weights: Sequence[float] | None = 
 def t_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval | None:
     """Compute the Student-t interval of the mean of the finite `values` [n], as many as its `n` says; None if none."""
     found = estimate([values])
-    return found and found.interval(confidence)
+    return found.interval(confidence) if found else None
 
 
 def paired_interval(
@@ -229,7 +229,8 @@ def bootstrap_interval(
     columns = [np.asarray(stratum, dtype=float) for stratum in strata]
     order = range(len(columns)) if tasks is None else tasks
     ends = bootstrap(columns, lambda sample: np.stack([statistic([sample[i] for i in order])]), limits=limits)
-    return Interval(*(float(end[0]) for end in ends), n=sum(map(len, columns)))
+    point, low, high = (float(end[0]) for end in ends)
+    return Interval(point, low, high, sum(map(len, columns)))
 
 
 def bootstrap_curve(

@@ -104,7 +104,7 @@ def test_the_captions_state_the_range_of_the_readme() -> None:
 
 def test_a_verdict_does_not_depend_on_how_many_rivals_ran() -> None:
     """Truth: all equal, then 2 standard deviations better; with one rival and with ten. Alarms bounded at 4 sigma."""
-    trials = 1000
+    trials = 300
     for rivals in (1, 10):
         _, fails = outcomes(rivals, 0.0, trials)
         holds, _ = outcomes(rivals, 2.0, trials)

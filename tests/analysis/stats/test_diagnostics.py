@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.output.notes import notes
 from analysis.plots.diagnostics import (
+    penalty,
     rank_correlation,
     relative_error,
 )
-from analysis.stats.diagnostics import LEVELS, Schedule, closed_form, density, logged, schedule
+from analysis.stats.diagnostics import LEVELS, Schedule, centre, closed_form, density, logged, schedule
 from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
 from moore.base.errors import UserError
 from tests.support.method_studies import as_study, from_ends, method_manifest, method_rows, runs_of
@@ -54,6 +56,19 @@ def test_runs_from_scratch_and_runs_that_stopped_are_not_in_the_means() -> None:
     assert set(logged(short, [metric])["seed"]) == {0, 1}
     assert rank_correlation(short) is not None
     assert f"moore {made.datasets[0]} seed 2 unfinished" in " ".join(notes(short))
+
+
+def test_the_median_of_u_is_drawn_where_both_stages_logged_it() -> None:
+    made = small(methods=("moore",))
+    assert centre(made) == "penalty/mean"
+    medians = made.rows[made.rows["metric"] == "penalty/mean"].assign(metric="penalty/q50")
+    online = medians[medians["phase"] == "online"]
+    assert centre(with_rows(made, pd.concat([made.rows, online]))) == "penalty/mean"
+    both = with_rows(made, pd.concat([made.rows, medians]))
+    assert centre(both) == "penalty/q50"
+    drawn = penalty(both)
+    assert drawn is not None
+    assert drawn[1].startswith("Median of the uncertainty")
 
 
 def test_a_density_by_hand_and_far_points_hardly_widen_it() -> None:
