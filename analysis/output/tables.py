@@ -133,7 +133,9 @@ def transfer_table(study: Results) -> Table:
             shown = ("auc",) if method in no_switch else TRANSFER_COLUMNS
             values = {metric: t_interval(mine[metric]) for metric in shown}
             cells = [Cell.measured(name, values.get(name), digits) for name, (_, digits) in TRANSFER_COLUMNS.items()]
-            if cells[-1].parts:
+            if "steps_to_gain" in shown and (high := int((mine["j0"] + GAIN > 100).sum())):
+                cells[-1] = Cell.said("reached", f"{high} of {len(mine)} start above {100 - GAIN:.0f}")
+            elif cells[-1].parts:
                 reached = f"{mine['gained'].sum():.0f} of {mine['gained'].count()}"
                 cells[-1] = replace(cells[-1], parts=(*cells[-1].parts, ("reached", reached)), seeds=None)
             rows.append(((dataset, method), tuple(cells)))

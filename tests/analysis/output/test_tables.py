@@ -146,15 +146,16 @@ def test_a_study_without_online_stage_shows_its_last_five_offline_evaluations() 
 
 
 def test_transfer_table_counts_the_runs_that_gained_and_the_time_of_those_that_did_not() -> None:
-    """25 steps twice, and once the whole budget; of a run that starts at 95, J_0 + 10 cannot be asked for."""
+    """25 steps twice, and once the whole budget; no mean of some runs where another one starts too high to gain 10."""
     rows = flat("uniform", LOW, [65.0, 55.0, 66.0]) + flat("sac", "none:pendulum", [90.0, 90.0, 90.0], j0=0.0)
-    rows += run_rows("uniform", LOW, 3, [95.0] * 14)
+    rows += flat("awac", LOW, [99.0, 99.0], j0=60.0) + run_rows("awac", LOW, 2, [95.0] * 14)
     table = transfer_table(make_study(rows))
     by_method = {heads[1]: cells for heads, cells in table.rows}
     gain = dict(zip(table.columns, by_method["uniform"], strict=True))["steps to J_0 + 10"]
     (_, steps), (_, reached) = gain.parts
     assert isinstance(steps, Interval)
     assert (steps.mean, steps.n, reached) == (pytest.approx((25 + 1000 + 25) / 3), 3, "2 of 3")
+    assert by_method["awac"][-1].parts == (("reached", "1 of 3 start above 90"),)
     assert [bool(one.parts) for one in by_method["sac"]] == [False, True, False, False]  # AUC only
 
 
