@@ -53,7 +53,10 @@ def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> 
     reject_mixed_sources(study)
     findings = check(study, load_claims() if claims is None else claims)
     rows = [
-        ((f.comparison.name,), (*(_effect(f, f.by_task.get(name)) for name in study.datasets), *_judged(f)))
+        (
+            (f.comparison.name,),
+            (*(_effect(f, f.by_task.get(name), name in f.untestable) for name in study.datasets), *_judged(f)),
+        )
         for f in findings
     ]
     seeds = most_seeds(summarise(study))
@@ -63,7 +66,7 @@ def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> 
         "one-sided, corrected by Holm's method."
     )
     columns = (*study.datasets, "over tasks", "p", "verdict")
-    return Table("claims", ("claim",), columns, tuple(rows), seeds, caption, notes=(RULE, *meanings))
+    return Table("claims", ("claim",), columns, tuple(rows), seeds, caption, joiner=", ", notes=(RULE, *meanings))
 
 
 def verdicts_table(studies: Iterable[Results], claims: Sequence[PaperClaim] | None = None) -> Table:
@@ -132,9 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _effect(finding: Finding, interval: Interval | None) -> Cell:
+def _effect(finding: Finding, interval: Interval | None, left_out: bool = False) -> Cell:
     """Without a mark for its number of seeds: over tasks that is the number of pairs."""
-    return Cell((("value", interval),) if interval else (), decimals=_decimals(finding), brackets=True)
+    parts: list[Part] = [("value", interval)] if interval else []
+    return Cell((*parts, *[("left out", "left out")] * left_out), decimals=_decimals(finding), brackets=True)
 
 
 def _judged(finding: Finding) -> tuple[Cell, Cell, Cell]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.io.methods import IMPORTED
 from analysis.io.rows import Results, source_of
-from analysis.stats.intervals import Estimate, Interval, estimate, paired_interval, t_interval
+from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
 
 DELTA = 5.0  # score points that count as a difference, as in the claims
 
@@ -78,7 +78,7 @@ def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
     best = max(finals, key=lambda method: finals[method].mean())
     if len(finals[best]) < 2:
         return "", []
-    gaps = {method: paired_interval(finals[best], finals[method], 0.9) for method in finals if method != best}
+    gaps = {method: t_interval((finals[best] - finals[method]).dropna(), 0.9) for method in finals if method != best}
     return best, [method for method, gap in gaps.items() if gap is not None and gap.known and gap.high < DELTA]
 
 

@@ -96,13 +96,6 @@ def t_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interva
     return found.interval(confidence) if found else None
 
 
-def paired_interval(
-    ours: pd.Series[float], theirs: pd.Series[float], confidence: float = CONFIDENCE
-) -> Interval | None:
-    """Compute the t-interval of the mean of ours - theirs over the seeds (indices) that both have; None without one."""
-    return t_interval((ours - theirs).dropna(), confidence)
-
-
 @dataclass(frozen=True)
 class Curve:
     """Mean over seeds at `x` [P], with `low` and `high` [P] (NaN where one seed allows no interval)."""

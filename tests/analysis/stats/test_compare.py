@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from analysis.io.rows import Results
-from analysis.stats.compare import DELTA, leaders, pooled
-from analysis.stats.intervals import estimate
+from analysis.stats.compare import DELTA, difference, leaders, pooled
+from analysis.stats.intervals import estimate, t_interval
 from analysis.stats.transfer import summarise
-from tests.support.studies import flat, make_study
+from tests.support.studies import flat, make_study, run_rows
 from tests.support.synthetic_studies import TWELVE, study
 
 
@@ -28,6 +28,14 @@ def test_the_pooled_difference_is_a_mean_of_task_means_over_common_seeds() -> No
     assert found is not None
     assert found.mean == pytest.approx(((1 + 2) / 2 + (-10 - 16) / 2) / 2)
     assert found.low <= found.mean <= found.high
+
+
+def test_a_paired_difference_uses_common_seeds_only() -> None:
+    rows = [*flat("moore", "self:a-low", [10.0, 20.0, 30.0])]
+    for seed, level in ((2, 28.0), (0, 8.0), (1, 19.0), (4, 5.0)):
+        rows += run_rows("awac", "self:a-low", seed, [50.0] + [level] * 13)
+    runs = summarise(make_study(rows))
+    assert difference(runs, "self:a-low", "moore", "awac", "final") == t_interval([2.0, 1.0, 2.0])
 
 
 def test_tasks_that_share_runs_from_scratch_are_one_stratum() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given
@@ -25,7 +24,6 @@ from analysis.stats.intervals import (
     mean_over_tasks,
     median_over_tasks,
     optimality_gap,
-    paired_interval,
     profile,
     t_interval,
 )
@@ -52,12 +50,6 @@ def test_one_value_has_a_mean_and_no_interval_and_none_has_nothing() -> None:
     assert one is not None
     assert (one.mean, one.n, one.known) == (3.0, 1, False)
     assert t_interval([math.nan]) is None
-
-
-def test_paired_difference_uses_common_seeds_only() -> None:
-    ours = pd.Series([10.0, 20.0, 30.0, 99.0], index=[0, 1, 2, 7])
-    theirs = pd.Series([28.0, 8.0, 19.0, 5.0], index=[2, 0, 1, 4])
-    assert paired_interval(ours, theirs) == t_interval([2.0, 1.0, 2.0])
 
 
 def test_a_stratified_estimate_is_welchs_for_two_strata() -> None:
