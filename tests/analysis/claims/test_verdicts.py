@@ -140,7 +140,7 @@ def test_clearly_beaten_rivals_change_nothing_for_the_others(values: list[float]
 
 @given(p_lists)
 def test_most_tasks_are_more_than_half_and_the_opposite_is_the_rest(values: list[float]) -> None:
-    """At least u of n effects are there with p-value (n - u + 1) p_(u); u wrong ones leave at most half that are right."""
+    """At least u of n effects: p-value (n - u + 1) p_(u). Enough wrong ones leave at most half that are right."""
     n, wrong = len(values), [1 - p for p in values]
     more_than_half = next(u for u in range(1, n + 1) if 2 * u > n)
     leaves_half = next(u for u in range(1, n + 1) if 2 * (n - u) <= n)
