@@ -9,8 +9,9 @@ import pytest
 
 from analysis.io.rows import Results
 from analysis.plots.aggregates import interval_plot, iqm_curves
-from analysis.stats.aggregates import samples
+from analysis.stats.aggregates import profiles, samples
 from moore.base.errors import UserError
+from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import TWELVE, study
 
 
@@ -47,3 +48,12 @@ def test_tasks_evaluated_at_different_steps_have_no_common_curve() -> None:
     gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1]) & (rows["env_steps"] == 500)
     with pytest.raises(UserError, match="column env_steps: runs of awac were evaluated at different steps"):
         iqm_curves(Results("toy", rows[~gone].reset_index(drop=True), made.manifest))
+
+
+def test_a_profile_starts_below_the_lowest_score_and_ends_above_the_highest() -> None:
+    rows = [*flat("moore", "self:a-low", [-40.0, 10.0]), *flat("moore", "self:b-low", [50.0, 120.0])]
+    thresholds, share, low, high = profiles(make_study(rows))["moore"]
+    assert (thresholds[0], thresholds[-1]) == (-0.4, 1.2)
+    assert (share[0], share[-1]) == (0.75, 0.0)  # strictly above, so without the lowest run
+    assert low.min() >= 0
+    assert high.max() <= 1
