@@ -125,7 +125,7 @@ def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
 
     `rows` are online rows or runs: offline stages have other method names, such as `sac` for a dataset.
     """
-    names = set(rows.loc[rows["method"] == method, "dataset"])
+    names = set(rows["dataset"].to_numpy()[rows["method"].to_numpy() == method])  # numpy: every cell asks this
     scratch = f"none:{environment(dataset)}"
     return scratch if dataset not in names and scratch in names else dataset
 

@@ -10,7 +10,7 @@ from analysis.claims.tables import claims_table, verdicts_table
 from analysis.output.facts import provenance_table
 from analysis.output.show import figure, load, table
 from analysis.output.tables import differences_table, main_table
-from analysis.plots.curves import learning_curves
+from analysis.plots.figures import draw
 from analysis.stats.transfer import summarise
 
 studies, _ = load()
@@ -41,7 +41,7 @@ summarise(studies[0]).head()
 # %%
 for study in studies:
     table(main_table(study))
-    figure(learning_curves(study))
+    figure(draw(study))
 
 # %% [markdown]
 # ## Verdicts

@@ -20,7 +20,7 @@ from analysis.output.facts import costs_table, provenance_table
 from analysis.output.notes import notes
 from analysis.output.render import bullets, escape_markdown, folded, to_markdown
 from analysis.output.report import sections, tables
-from analysis.plots.figures import drawings, png
+from analysis.plots.figures import drawings, picture
 from moore.base.errors import UserError
 
 STYLE = Path(__file__).parent / "html.css"
@@ -76,6 +76,6 @@ def _section(study: Results) -> str:
 
 def _embedded(figure: Figure, caption: str) -> str:
     """A figure inside the page."""
-    image = base64.b64encode(png(figure)).decode("ascii")
+    image = base64.b64encode(picture(figure)).decode("ascii")
     alt = escape(caption.split(". ")[0])
     return f'<figure><img src="data:image/png;base64,{image}" alt="{alt}" loading="lazy"></figure>'

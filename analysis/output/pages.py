@@ -20,25 +20,22 @@ from analysis.output.facts import behaviours_table, methods_table
 from analysis.output.notes import notes
 from analysis.output.render import bullets, folded, to_markdown
 from analysis.output.tables import Table, differences_table, main_table
-from analysis.plots import curves
 from analysis.plots.comparisons import forest_caption, sweep_caption
-from analysis.plots.figures import drawings, png
-from analysis.stats.sweeps import sweeps
+from analysis.plots.curves import caption
+from analysis.plots.figures import draw, picture
+from analysis.plots.view import View, view
 from moore.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 README, PAGE, PICTURES = ROOT / "README.md", ROOT / "analysis" / "RESULTS.md", ROOT / "analysis" / "pictures"
 OPENING, CLOSING = "<!-- generated:", "<!-- /generated -->"
 BLOCK = re.compile(rf"(?P<opening>{OPENING}(?P<kind>\w+):(?P<study>\S+) -->)\n.*?(?={CLOSING})", re.DOTALL)
-SHOWN: dict[str, tuple[str, str, Callable[[Results], str]]] = {  # study -> its figure, in words, its caption
-    "paper-methods-mini": ("curves", "Learning curves of MOORe and the methods of its paper", curves.caption),
-    "sampling-mini": ("curves", "Learning curves of the sampling strategies", curves.caption),
-    "decay_rate-mini": (
-        "sweep_decay_rate", "Final score and early drop against the decay rate",
-        lambda study: sweep_caption(sweeps(study)[0]),
-    ),
+SHOWN: dict[str, tuple[str, str, Callable[[View], str]]] = {  # study -> its figure, in words, its caption
+    "paper-methods-mini": ("curves", "Learning curves of MOORe and the methods of its paper", caption),
+    "sampling-mini": ("curves", "Learning curves of the sampling strategies", caption),
+    "decay_rate-mini": ("sweep", "Final score and early drop against the decay rate", sweep_caption),
     "sampling-extended-mini": ("forest", "Differences of other sampling strategies to MOORe's", forest_caption),
-}  # fmt: skip
+}
 SECTIONS: dict[str, tuple[str, list[Callable[[Results], Table]]]] = {  # study -> title and tables of RESULTS.md
     "paper-methods-mini": ("MOORe beside the methods of its paper: easy control", [main_table]),
     "all-methods-mini": ("Every method: easy control", [main_table, methods_table]),
@@ -67,26 +64,26 @@ def results_page(studies: Mapping[str, Results]) -> str:
         parts.append(f"## {title}\n")
         parts += [to_markdown(table) for build in tables if (table := build(study)).rows]
         if name in SHOWN:
-            parts.append(picture(study, PAGE.parent))
+            parts.append(shown_picture(study, PAGE.parent))
         parts.append(folded(f"What to know of `{name}`", bullets(notes(study))))
     parts.append(f"## Behaviour policies of the self-made data\n\n{to_markdown(behaviours_table())}")
     return "\n".join(parts)
 
 
-def picture(study: Results, folder: Path) -> str:
+def shown_picture(study: Results, folder: Path) -> str:
     """Show a study's figure and caption on a page in `folder`. Raises UserError for a study without one."""
     if study.name not in SHOWN:
         raise UserError(f"{study.name}: no picture; accepted: {', '.join(SHOWN)}")
-    _, words, caption = SHOWN[study.name]
+    _, words, say = SHOWN[study.name]
     path = Path(os.path.relpath(PICTURES, folder)) / f"{study.name}.png"
-    return f"![{words}]({path.as_posix()})\n\n{caption(study)}\n"
+    return f"![{words}]({path.as_posix()})\n\n{say(view(study))}\n"
 
 
 def regenerate(text: str, studies: Mapping[str, Results], file: Path) -> str:
     """Return the text with fresh blocks. Raises UserError naming the file and the block that is wrong."""
     kinds: dict[str, Callable[[Results], str]] = {
         "table": lambda study: to_markdown(main_table(study)),
-        "curves": lambda study: picture(study, file.parent),
+        "curves": lambda study: shown_picture(study, file.parent),
     }
     if text.count(OPENING) != text.count(CLOSING):
         raise UserError(f"{file}: {text.count(OPENING)} blocks begin, {text.count(CLOSING)} end with {CLOSING}")
@@ -107,9 +104,9 @@ def draw_pictures(studies: Mapping[str, Results], again: bool) -> list[Path]:
     for name in [name for name in SHOWN if name in studies]:
         file = PICTURES / f"{name}.png"
         if again or not file.is_file():
-            figure = next(figure for found, figure, _ in drawings(studies[name]) if found == SHOWN[name][0])
+            figure, _ = draw(studies[name], SHOWN[name][0])
             file.parent.mkdir(exist_ok=True)
-            file.write_bytes(png(figure))
+            file.write_bytes(picture(figure))
             written.append(file)
     return written
 

@@ -1,9 +1,9 @@
 """`python -m analysis.output.report [STUDY ...]`: tables and figures of finished studies, built into build/<study>/.
 
-Per table .tex and .csv, all of them in tables.md with what a reader should know; per figure .pdf, .png and .md (the
-caption). `--page FILE` writes all of it, with claims, origin and costs, as one HTML page instead. `--overlay FOLDER`
-lays imported curves over the studies with the same tasks, as <study>+<imported>. `--progress FOLDER` prints the tables
-of a study that is still running and writes nothing.
+Per table .tex and .csv, all of them in tables.md with what a reader should know; per figure .pdf and .md (the caption).
+`--page FILE` writes all of it, with claims, origin and costs, as one HTML page instead. `--overlay FOLDER` lays
+imported curves over the studies with the same tasks, as <study>+<imported>. `--progress FOLDER` prints the tables of a
+study that is still running and writes nothing.
 """
 
 from __future__ import annotations
@@ -151,7 +151,13 @@ def _write_tables(study: Results, folder: Path) -> list[Path]:
 def _write_figures(study: Results, folder: Path) -> list[Path]:
     from analysis.plots.figures import drawings, save  # not above: tables need no plotting library
 
-    return [file for name, figure, caption in drawings(study) for file in save(figure, folder / name, caption)]
+    written = []
+    for name, figure, caption in drawings(study):
+        file, text = folder / f"{name}.pdf", folder / f"{name}.md"
+        save(figure, file)
+        text.write_text(caption + "\n", encoding="utf-8")
+        written += [file, text]
+    return written
 
 
 if __name__ == "__main__":

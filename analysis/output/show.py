@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.io.rows import RESULTS, Results, load_studies, split_by_source, study_folders
 from analysis.output.render import to_markdown
 from analysis.output.tables import Table
-from analysis.plots.figures import png
+from analysis.plots.figures import picture
 
 
 def load() -> tuple[list[Results], list[Results]]:
@@ -20,12 +20,9 @@ def load() -> tuple[list[Results], list[Results]]:
     return ours, [study for study in found if study.imported]
 
 
-def figure(drawn: tuple[Figure, str] | None) -> None:
-    """Show a figure and its caption, or a line that says that the rows do not have what it needs."""
-    if drawn is None:
-        display(Markdown("*Not drawn: the rows do not have what this figure needs.*"))
-    else:
-        display(Image(png(drawn[0])), Markdown(drawn[1]))
+def figure(drawn: tuple[Figure, str]) -> None:
+    """Show a figure, as `analysis.plots.figures.draw` makes it, and its caption."""
+    display(Image(picture(drawn[0])), Markdown(drawn[1]))
 
 
 def table(shown: Table) -> None:

@@ -3,112 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.io.methods import listed
-from analysis.io.rows import Results
-from analysis.plots.curves import WIDE
-from analysis.plots.looks import Drawn, drawn_as
-from analysis.plots.style import finish, grid, styled, switch_axis
-from analysis.stats.aggregates import STATISTICS, Band, final_statistics, improvements, iqm_by_step, profiles
+from analysis.io.methods import listed, ordered
+from analysis.plots.curves import BAND
+from analysis.plots.looks import Drawn
+from analysis.plots.style import finish, grid, page_width, styled, switch_axis
+from analysis.plots.view import COLUMN, GREY, View
+from analysis.stats.aggregates import Band, final_statistics, improvements, iqm_by_step, profiles
 from analysis.stats.intervals import COVERAGE, Interval
 
 BOOTSTRAP = f"95 % by a widened stratified bootstrap ({COVERAGE})"
+STATISTICS = ("IQM", "mean", "optimality gap")  # the median is rliable's, of few tasks nearly the mean
+ROW = 0.14  # inches, of a method
+CURVE = "IQM over steps"
 
 
 @styled
-def iqm_curves(study: Results) -> tuple[Figure, str] | None:
-    """Draw the IQM over tasks at every evaluation; None without a method that has all tasks."""
-    found = iqm_by_step(study)
+def aggregates(view: View) -> tuple[Figure, str] | None:
+    """Draw the IQM over tasks at every evaluation and, a row per method, aggregates of the final scores.
+
+    None without a method that has all tasks.
+    """
+    study = view.study
+    found, finals = iqm_by_step(study), final_statistics(study)
     if not found:
         return None
-    figure, axes = grid([[f"IQM over {len(study.datasets)} tasks"]], 2.4)
-    (axis,) = axes.values()
-    drawn = _bands(axis, study, found, 0.15, 1)
-    switch_axis(axis, study.online_steps, 0)
-    finish(figure, axes, "environment steps since the switch", "score (0-100)", [one.label for one in drawn.values()])
-    words = f"Interquartile mean over the runs of {len(study.datasets)} tasks at every evaluation; band: {BOOTSTRAP}."
-    return figure, words + _without(study, found)
+    drawn = {name: look for name, look in view.looks.items() if name in finals}
+    narrow = page_width(view, 4) < 2 * COLUMN
+    keys = [[CURVE, CURVE], [*STATISTICS[:2]]] if narrow else [[CURVE, *STATISTICS]]
+    rows = 0.45 + ROW * max(6, len(found))
+    figure, axes = grid(keys, {name: name for name in STATISTICS}, page_width(view, 4), *[1.5] * narrow, rows)
+    _bands(axes[CURVE], view, found)
+    switch_axis(axes[CURVE], study.online_steps)
+    axes[CURVE].set_xlabel("environment steps")
+    axes[CURVE].set_ylabel("score (0-100)")
+    for name in [name for name in STATISTICS if name in axes]:
+        _rows(axes[name], {method: finals[method][name] for method in drawn}, drawn, name == STATISTICS[0])
+        axes[name].set_xlabel("final score (0-100)" if name == "mean" else "")
+    finish(figure, axes.values(), order=[look.label for look in view.looks.values()])
+    gap = "" if narrow else " Optimality gap: by how much scores fall short of 100."
+    words = f"Interquartile mean (IQM) over the runs of {len(study.datasets)} tasks, and final scores; {BOOTSTRAP}."
+    return figure, words + gap + view.greyed(found) + _without(view, found)
 
 
 @styled
-def interval_plot(study: Results) -> tuple[Figure, str] | None:
-    """Draw aggregates of the final scores, a panel each, a row per method; None without a method that has all tasks."""
-    found = final_statistics(study)
-    if not found:
-        return None
-    drawn = drawn_as(study, found)
-    figure, axes = grid([list(STATISTICS)], 0.5 + 0.15 * max(4, len(found)))
-    for name, axis in axes.items():
-        _rows(axis, {method: found[method][name] for method in found}, drawn, name == next(iter(axes)))
-        axis.locator_params(axis="x", nbins=4)
-    finish(figure, axes, "score / 100", "")
-    words = (
-        f"Final scores over tasks; bars: {BOOTSTRAP}; of the mean, by Student's t. Optimality gap: by how much scores "
-        "fall short of 1 on average."
-    )
-    return figure, words + _without(study, found)
-
-
-@styled
-def profile_plot(study: Results) -> tuple[Figure, str] | None:
+def profile_plot(view: View) -> tuple[Figure, str] | None:
     """Draw the share of runs with a final score above a threshold; None without a method that has all tasks."""
-    found = profiles(study)
+    found = profiles(view.study)
     if not found:
         return None
-    figure, axes = grid([["performance profiles"]], 2.4)
-    (axis,) = axes.values()
-    drawn = _bands(axis, study, found, 0.1, 100)
+    figure, axes = grid([["profiles"]], {}, page_width(view, 1), 2.0)
+    axis = axes["profiles"]
+    _bands(axis, view, {method: (100 * x, share, low, high) for method, (x, share, low, high) in found.items()})
     axis.set_ylim(-0.02, 1.02)
-    finish(figure, axes, "score threshold", "share of runs above", [one.label for one in drawn.values()])
-    words = f"Share of runs with a final score above a threshold, mean over tasks; band: {BOOTSTRAP}."
-    return figure, words + _without(study, found)
+    order = [look.label for look in view.looks.values()]
+    finish(figure, axes.values(), "score threshold", "share of runs", order)
+    words = f"Performance profile: share of runs with a final score above a threshold, mean over tasks; {BOOTSTRAP}."
+    return figure, words + view.greyed(found) + _without(view, found)
 
 
 @styled
-def improvement_plot(study: Results) -> tuple[Figure, str] | None:
+def improvement_plot(view: View) -> tuple[Figure, str] | None:
     """Draw P(reference > other) for every other method; None if the reference or all others lack a task."""
-    found = improvements(study)
+    found = improvements(view.study)
     if not found:
         return None
-    figure, axes = grid([[f"P({drawn_as(study)[study.main].label} > other)"]], 0.5 + 0.15 * max(4, len(found)))
+    ours = view.label(view.study.main)
+    figure, axes = grid([["improvement"]], {}, page_width(view, 1), 0.3 + ROW * max(4, len(found)))
     (axis,) = axes.values()
-    _rows(axis, found, drawn_as(study, found), True)
-    axis.axvline(0.5, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
-    axis.set_xlim(-0.02, 1.02)
-    finish(figure, axes, "probability of improvement", "")
-    words = f"Probability that a run of `{study.main}` ends higher on the same task (ties one half); bars: {BOOTSTRAP}."
-    return figure, words + _without(study, [study.main, *found])
+    shown = {name: look for name, look in view.looks.items() if name in found}
+    _rows(axis, found, shown, True)
+    axis.axvline(50, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
+    axis.set_xlim(-2, 102)
+    axis.set_xticks([0, 25, 50, 75, 100])
+    finish(figure, axes.values(), f"← lower    P({view.reference} > other), %    higher →")
+    words = f"Probability that a run of {ours} ends higher than another's on the same task, ties one half; {BOOTSTRAP}."
+    return figure, words + _without(view, [view.study.main, *found])
 
 
-def _bands(axis: Axes, study: Results, found: Mapping[str, Band], alpha: float, unit: float) -> dict[str, Drawn]:
-    """A line with its band for every method, x in `unit`s; returns how they are drawn, in the order of the legend."""
-    drawn = drawn_as(study, found)
-    for method, look in drawn.items():
+def _bands(axis: Axes, view: View, found: Mapping[str, Band]) -> None:
+    """A line with its band for every method."""
+    for method, look in view.among(found).items():
         x, point, low, high = found[method]
-        front: dict[str, Any] = {"linewidth": 2.0, "zorder": 2.5} if method == study.main and len(found) > WIDE else {}
-        axis.fill_between(unit * x, low, high, color=look.colour, alpha=alpha, linewidth=0)
-        axis.plot(unit * x, point, look.line, color=look.colour, label=look.label, **front)
-    return drawn
+        axis.plot(x, point, color=look.colour, linestyle=look.line, label=look.label)
+        if look != GREY:
+            axis.fill_between(x, low, high, color=look.colour, alpha=BAND, linewidth=0)
 
 
 def _rows(axis: Axes, values: Mapping[str, Interval], drawn: Mapping[str, Drawn], named: bool) -> None:
-    """A row per method: its interval, given in hundredths, as a bar and its point as a black line."""
+    """A row per method: its interval as a bar and its point as a black line."""
     for row, (method, look) in enumerate(drawn.items()):
-        mean, low, high = (v / 100 for v in (values[method].mean, values[method].low, values[method].high))
+        mean, low, high = values[method].mean, values[method].low, values[method].high
         if values[method].known:
-            axis.barh([row], [high - low], left=[low], height=0.6, color=look.colour, alpha=0.75, linewidth=0)
-        axis.plot([mean, mean], [row - 0.3, row + 0.3], color="black", linewidth=1.2)
+            axis.barh([row], [high - low], left=[low], height=0.6, color=look.colour, alpha=0.45, linewidth=0)
+        axis.plot([mean, mean], [row - 0.35, row + 0.35], color="black", linewidth=1.2)
     axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if named else [])
+    axis.tick_params(axis="y", length=0)
     axis.set_ylim(len(drawn) - 0.5, -0.5)
     axis.use_sticky_edges = False
     axis.autoscale_view(scaley=False)
 
 
-def _without(study: Results, shown: Iterable[str]) -> str:
+def _without(view: View, shown: Iterable[str]) -> str:
     """Who is not in an aggregate, or nothing."""
-    lacking = [method for method in drawn_as(study) if method not in set(shown)]
+    lacking = [view.label(method) for method in ordered(view.study.methods) if method not in set(shown)]
     return f" Without {listed(lacking)}: a task is missing, unfinished or diverged." if lacking else ""

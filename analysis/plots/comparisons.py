@@ -1,107 +1,152 @@
-"""Methods beside the study's reference: paired differences, and what a swept number changes (the paper's Figure 3)."""
+"""Methods beside the study's reference: paired differences, what a swept number changes (Figure 3), what each costs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.io.rows import Results, reject_mixed_sources
 from analysis.io.settings import frozen
-from analysis.plots.looks import Drawn, drawn_as
-from analysis.plots.style import finish, grid, layout, styled, task_grid
+from analysis.plots.aggregates import ROW
+from analysis.plots.looks import COLOURS, DASHES, Drawn
+from analysis.plots.style import block_grid, finish, grid, page_width, styled, wrap
+from analysis.plots.view import View
 from analysis.stats.compare import by_seed, difference, group, most_seeds, pooled
 from analysis.stats.intervals import Interval, t_interval
-from analysis.stats.sweeps import Sweep
+from analysis.stats.sweeps import Sweep, sweeps
 from analysis.stats.transfer import summarise
 
 # metric of a run -> label, marker, filled, place in the method's row
 METRICS = {"final": ("final score", "o", True, -0.16), "auc": ("AUC", "D", False, 0.16)}
-# metric of a run -> label, marker, line, position in seaborn's "colorblind" palette
-SWEPT = {"final": ("final score", "o", "-", 0), "early_drop": ("early drop", "v", "--", 3)}
+# metric of a run -> label, marker, dash, colour
+SWEPT = {
+    "final": ("final score", "o", DASHES["solid"], COLOURS["blue"]),
+    "early_drop": ("early drop", "v", DASHES["dashed"], COLOURS["orange"]),
+}
+ALL = "mean over tasks"
 Differences = Mapping[tuple[str, str], Interval | None]  # (method, metric) -> difference
 
 
 @styled
-def forest(study: Results) -> tuple[Figure, str] | None:
-    """Draw a panel per dataset and one for all; None where the reference did not run or has nothing beside it."""
-    reject_mixed_sources(study)
-    runs, looks = summarise(study), drawn_as(study)
-    drawn = {method: look for method, look in looks.items() if method != study.main}
-    if study.main not in study.methods or not drawn:
+def forest(view: View) -> tuple[Figure, str] | None:
+    """Draw a panel for all tasks, then one per dataset; None where the reference did not run or stands alone."""
+    study, drawn = view.study, {method: look for method, look in view.looks.items() if method != view.study.main}
+    runs = summarise(study)
+    if study.main not in view.looks or not drawn:
         return None
     cells = [(method, metric) for method in drawn for metric in METRICS]
     panels: dict[str, Differences] = {
         dataset: {(method, metric): difference(runs, dataset, method, study.main, metric) for method, metric in cells}
         for dataset in study.datasets
     }
-    places = layout(study.datasets)
     if len(study.datasets) > 1:
-        name = f"mean over {len(study.datasets)} tasks"
-        panels[name] = {cell: pooled(study, runs, *cell) for cell in cells}
-        width = len(places[0])
-        places = [[*places[0], name]] if width < 4 and len(places) == 1 else [*places, [name, *[None] * (width - 1)]]
-    figure, axes = grid(places, 0.5 + 0.15 * max(4, len(drawn)))
-    named = {next(name for name in row if name is not None) for row in places}
+        panels = {ALL: {cell: pooled(study, runs, *cell) for cell in cells}} | panels
+    width = page_width(view, len(panels))
+    named = 0.06 * max(len(look.label) for look in drawn.values())  # inches of the methods' names
+    places = wrap([*panels], max(1, int((width - named) / 1.1)))
+    figure, axes = grid(places, {ALL: ALL, **view.titles}, width, 0.4 + ROW * max(4, len(drawn)))
+    first = {next(name for name in row if name is not None) for row in places}
     for name, axis in axes.items():
         _panel(axis, panels[name], drawn, most_seeds(runs) if name in study.datasets else None)
-        axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if name in named else [])
-    finish(figure, axes, f"difference to {looks[study.main].label} (score points)", "")
-    return figure, forest_caption(study)
+        axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if name in first else [])
+    finish(figure, axes.values(), f"← worse    difference to {view.reference} (points)    better →")
+    return figure, forest_caption(view)
 
 
-def forest_caption(study: Results) -> str:
+def forest_caption(view: View) -> str:
     """Say what the forest shows."""
     return (
-        f"Difference to `{study.main}`, paired by dataset and seed: mean with its 95 % Student-t interval; over tasks "
-        "seeds vary within tasks. Left of 0 the method is worse."
+        f"Difference to {view.label(view.study.main)}, paired by task and seed: mean with its 95 % Student-t interval, "
+        "over tasks too. Left of 0 the method is worse. AUC: mean score over steps."
     )
 
 
 @styled
-def sweep_plot(study: Results, sweep: Sweep) -> tuple[Figure, str]:
-    """Draw final score and early drop against a swept number: means over seeds with 95 % t-intervals."""
-    runs, palette = summarise(study), seaborn.color_palette("colorblind")
-    figure, axes = task_grid(study)
-    values = list(sweep.values.values())
-    for dataset, axis in axes.items():
-        _scale(axis, values, [sweep.text(method) for method in sweep.values])
-        base = sweep.values[sweep.reference]
-        label = f"reference, {sweep.text(sweep.reference)}"
-        axis.axvline(base, color="0.3", linewidth=0.8, linestyle=":", zorder=1, label=label)
-        for metric, (label, marker, line, colour) in SWEPT.items():
-            found = [t_interval(by_seed(group(runs, dataset, method), metric)) for method in sweep.values]
-            means = [math.nan if interval is None else interval.mean for interval in found]
-            half = [0.0 if interval is None or not interval.known else interval.half_width for interval in found]
-            style = {"color": palette[colour], "marker": marker, "markersize": 3.5, "capsize": 2, "elinewidth": 0.8}
-            axis.errorbar(values, means, half, linestyle=line, label=label, **style)
-        for method in frozen(study):
-            noise = t_interval(by_seed(group(runs, dataset, method), "early_drop"))
-            if noise is not None and noise.known:
-                label = "early drop of the frozen policy: noise"
-                axis.axhspan(noise.low, noise.high, color="0.85", linewidth=0, zorder=0, label=label)
-        for method, value in sweep.values.items():
-            mine = group(runs, dataset, method)
-            if stopped := len(mine) - int(mine["finished"].sum()):
-                words = f"{stopped} of {len(mine)}\nstopped"
-                axis.annotate(words, (value, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=5)
-    letter = f" ({sweep.symbol})" if sweep.symbol != sweep.name else ""
-    unit = ", times the task's own" if sweep.factors else ""
-    finish(figure, axes, f"{sweep.key}{letter}{unit}", "score points (0-100)")
-    return figure, sweep_caption(sweep)
+def sweep_plot(view: View) -> tuple[Figure, str] | None:
+    """Draw final score and early drop against swept numbers, a block each: means over seeds with 95 % t-intervals.
+
+    None for a study without a sweep.
+    """
+    found = {sweep.key: sweep for sweep in sweeps(view.study)}
+    if not found:
+        return None
+    figure, blocks = block_grid(view, [*found])
+    for key, sweep in found.items():
+        for number, (dataset, axis) in enumerate(blocks[key].items()):
+            _sweep_panel(axis, view, sweep, dataset)
+            letter = f" ({sweep.symbol})" if sweep.symbol != sweep.name else ""
+            axis.set_xlabel(f"{sweep.name}{letter}".replace("_", " "))
+            if number == 0:
+                axis.set_ylabel("score points")
+    finish(figure, [axis for axes in blocks.values() for axis in axes.values()])
+    return figure, sweep_caption(view)
 
 
-def sweep_caption(sweep: Sweep) -> str:
+def sweep_caption(view: View) -> str:
     """Say what a sweep shows."""
+    keys = ", ".join(f"`{sweep.key}`" for sweep in sweeps(view.study))
     return (
-        f"Final score and early drop (J_0 minus the mean score of the first 10 % of the steps) against `{sweep.key}`. "
-        "Mean over seeds with its 95 % Student-t interval; dotted: the reference."
+        f"Final score and early drop (J_0 minus the mean score in the first tenth of the steps) against {keys}; all "
+        "else is equal. Mean over seeds with its 95 % Student-t interval; dotted: the reference."
     )
+
+
+@styled
+def cost_plot(view: View) -> tuple[Figure, str] | None:
+    """Draw final score beside processor time, a row per method; None where the manifest lacks the runs' times."""
+    study, runs = view.study, summarise(view.study)
+    spent, starts = study.manifest.get("run_cpu_seconds", {}), study.manifest.get("offline_runs", {})
+    if runs.empty or not set(runs["run"]) <= spent.keys():
+        return None
+    runs = runs.assign(
+        online=runs["run"].map(spent) / 60, offline=[spent.get(starts.get(run), 0.0) / 60 for run in runs["run"]]
+    )
+    means = runs.groupby(["method", "dataset"])[["final", "online", "offline"]].mean().groupby("method").mean()
+    figure, axes = grid([["score", "cost"]], {}, page_width(view, 2), 0.4 + ROW * max(4, len(means)))
+    for row, (method, look) in enumerate(view.looks.items()):
+        final, online, offline = means.loc[method].to_numpy(float)
+        axes["score"].plot([final], [row], "o", color=look.colour, markersize=4)
+        axes["cost"].barh([row], [offline], color="0.75", height=0.6, label="offline stage")
+        axes["cost"].barh([row], [online], left=[offline], color="0.4", height=0.6, label="online stage")
+    for name, axis in axes.items():
+        axis.set_yticks(range(len(means)), [look.label for look in view.looks.values()] if name == "score" else [])
+        axis.set_ylim(len(means) - 0.5, -0.5)
+        axis.tick_params(axis="y", length=0)
+    axes["score"].set_xlabel("final score")
+    axes["cost"].set_xlabel("CPU minutes")
+    finish(figure, axes.values())
+    return figure, (
+        "Mean final score over tasks, and a run's share of its process's processor time. Methods that start from one "
+        "offline stage share its cost: it was paid once."
+    )
+
+
+def _sweep_panel(axis: Axes, view: View, sweep: Sweep, dataset: str) -> None:
+    runs, values = summarise(view.study), list(sweep.values.values())
+    _scale(axis, values, [sweep.text(method) for method in sweep.values])
+    base = sweep.values[sweep.reference]
+    axis.axvline(base, color="0.3", linewidth=0.8, linestyle=":", zorder=1, label="reference")
+    axis.axhline(0, color="0.3", linewidth=0.5, zorder=1)
+    for metric, (label, marker, dash, colour) in SWEPT.items():
+        found = [t_interval(by_seed(group(runs, dataset, method), metric)) for method in sweep.values]
+        means = [math.nan if interval is None else interval.mean for interval in found]
+        half = [0.0 if interval is None or not interval.known else interval.half_width for interval in found]
+        style: dict[str, Any] = {"marker": marker, "markersize": 3.0, "capsize": 1.5, "elinewidth": 0.8}
+        axis.errorbar(values, means, half, color=colour, linestyle=dash, label=label, **style)
+    for method in frozen(view.study):
+        noise = t_interval(by_seed(group(runs, dataset, method), "early_drop"))
+        if noise is not None and noise.known:
+            label = "early drop of the frozen policy: noise"
+            axis.axhspan(noise.low, noise.high, color="0.85", linewidth=0, zorder=0, label=label)
+    for method, value in sweep.values.items():
+        mine = group(runs, dataset, method)
+        if stopped := len(mine) - int(mine["finished"].sum()):
+            words = f"{stopped} of {len(mine)}\nstopped"
+            axis.annotate(words, (value, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=5)
 
 
 def _panel(axis: Axes, differences: Differences, drawn: Mapping[str, Drawn], seeds: int | None) -> None:
@@ -125,9 +170,10 @@ def _panel(axis: Axes, differences: Differences, drawn: Mapping[str, Drawn], see
             axis.annotate(words, (1.0, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=5)
             axis.set_xlim(low, high + 0.2 * (high - low))  # room for it
     axis.set_ylim(len(drawn) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)
 
 
-def _scale(axis: Axes, values: list[float], labels: list[str]) -> None:
+def _scale(axis: Axes, values: Sequence[float], labels: Sequence[str]) -> None:
     """A logarithmic axis with a tick at every value; linear around 0 if the sweep has it or crosses it."""
     positive = [abs(value) for value in values if value != 0]
     if min(values) > 0:
@@ -136,7 +182,7 @@ def _scale(axis: Axes, values: list[float], labels: list[str]) -> None:
         axis.set_xscale("symlog", linthresh=min(positive))
     axis.minorticks_off()
     axis.set_xticks(values, labels)
-    if len(values) > 6 or max(map(len, labels)) > 4:
+    if len(values) > 5 or max(map(len, labels)) > 4:
         axis.tick_params(axis="x", rotation=60)
     low, high = axis.transData.transform([(values[0], 0), (values[-1], 0)])[:, 0]
     edges = axis.transData.inverted().transform([(low - 0.06 * (high - low), 0), (high + 0.06 * (high - low), 0)])

@@ -4,69 +4,104 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.io.rows import SCORE, Results, select, source_of
+from analysis.io.rows import SCORE, Results, environment, select, source, source_of
 from analysis.io.stages import Stage, one_stage, stages
-from analysis.plots.looks import Drawn, drawn_as
-from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, styled, switch_axis, task_grid
+from analysis.plots.looks import Drawn
+from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, short, styled, switch_axis, task_grid
+from analysis.plots.view import GREY, View
 from analysis.stats.compare import group, most_seeds
 from analysis.stats.intervals import Array, by_cell, mean_curve
 from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 
-X_LABEL = "environment steps since the switch (grey: gradient updates before it)"
+COLUMNS = {"steps": "env_steps", "wall": "wall_seconds", "updates": "updates"}  # of rows
+X_LABELS = {
+    "steps": "environment steps (before 0: gradient updates)",
+    "wall": "seconds of the process, from the switch on",
+    "updates": "gradient updates, from the switch on",
+}
+METRICS = {"score": SCORE, "return": "eval/return"}
+Y_LABELS = {"score": "score (0-100)", "return": "return"}
+SOURCES = {"self": "self-made data", "d4rl": "D4RL's data", "minari": "Minari's data"}
 OFFLINE = "offline stage"
-WIDE = 6  # methods whose bands can still be told apart
+BAND = 0.1  # opacity
 
 
 @styled
-def learning_curves(study: Results) -> tuple[Figure, str]:
-    """Draw a panel per dataset; returns the figure and its caption."""
-    runs, drawn = summarise(study), drawn_as(study)
-    scores, before = by_cell(select(study.rows, SCORE, "online")), offline_stages(study, SCORE)
-    figure, axes = task_grid(study)
+def learning_curves(view: View) -> tuple[Figure, str] | None:
+    """Draw a panel per dataset; None for a study without rows of what is asked for."""
+    study, metric, column = view.study, METRICS[view.y], COLUMNS[view.x]
+    runs, scored = summarise(study), select(study.rows, metric, "online")
+    if scored.empty or scored[column].isna().all():
+        return None
+    scores, before = by_cell(scored), offline_stages(study, metric)
+    figure, axes = task_grid(view)
     for dataset, axis in axes.items():
-        updates = draw_offline(axis, before, dataset, study.online_steps, drawn)
+        budget = _budget(scored, dataset, column, study.online_steps)
+        offline = draw_offline(axis, before, dataset, budget, view, not view.seeds)
         bands: list[Array] = []
-        for method, look in drawn.items():
+        for method, look in view.among(study.methods).items():
             mine = group(runs, dataset, method)
             rows = scores.get((method, source_of(dataset, method, runs)), study.rows.iloc[:0])
             complete = rows[rows["run"].isin(mine.loc[mine["finished"], "run"])]
             if len(complete):
                 _same_steps(complete, study.name, dataset, method)
-                style = _in_a_crowd(method == study.main) if len(drawn) > WIDE else {"band": 0.15}
-                bands += draw_mean(axis, complete, "env_steps", look, **style)
+                at = complete.groupby("env_steps")[column].mean()
+                if view.seeds and look != GREY:
+                    for _, own in complete.sort_values("env_steps").groupby("run"):
+                        axis.plot(own[column], own["value"], color=look.colour, linewidth=0.5, alpha=0.4)
+                band = 0.0 if view.seeds or look == GREY else BAND
+                bands += draw_mean(axis, complete, "env_steps", look, band, at)
             for run in mine[~mine["finished"]].to_dict("records"):
                 own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
-                _draw_stopped(axis, own, "env_steps", look.colour, look.line)
-        robust_limits(axis, bands)
-        switch_axis(axis, study.online_steps, updates)
-    finish(figure, axes, X_LABEL, "score (0-100)", [look.label for look in drawn.values()])
-    return figure, caption(study)
+                _draw_stopped(axis, own, column, look)
+        robust_limits(axis, bands, [np.zeros(1)] if view.y == "score" else [])
+        switch_axis(axis, budget, offline)
+    order = [look.label for look in view.looks.values()]
+    finish(figure, axes.values(), X_LABELS[view.x], Y_LABELS[view.y], order)
+    return figure, caption(view)
 
 
-def draw_mean(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn, band: float = 0.0, **line: Any) -> list[Array]:
+def draw_mean(
+    axis: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    look: Drawn,
+    band: float = 0.0,
+    places: pd.Series[float] | None = None,
+    **line: Any,
+) -> list[Array]:
     """Draw the mean over the runs in `rows` along their column `x`, and its 95 % t band with an opacity of `band`.
 
-    line: matplotlib's names of a line's properties. Returns the edges of the band.
+    places: where every x is drawn, if elsewhere. line: matplotlib's names of a line's properties. Returns the edges of
+    the band, none where it is not drawn.
     """
     curve = mean_curve(rows, x)
-    if band:
-        axis.fill_between(curve.x, curve.low, curve.high, color=look.colour, alpha=band, linewidth=0)
-    axis.plot(curve.x, curve.mean, look.line, color=look.colour, label=look.label, **line)
+    at = curve.x if places is None else places.reindex(curve.x).to_numpy(float)
+    grey: dict[str, Any] = {"linewidth": 0.8, "zorder": 1.8} if look.colour == GREY.colour else {}
+    axis.plot(at, curve.mean, color=look.colour, linestyle=look.line, label=look.label, **(grey | line))
+    if not band:
+        return []
+    axis.fill_between(at, curve.low, curve.high, color=look.colour, alpha=band, linewidth=0)
     return [curve.low, curve.high]
 
 
-def caption(study: Results) -> str:
+def caption(view: View) -> str:
     """Say what the learning curves show."""
+    study = view.study
     seeds = most_seeds(summarise(study))
-    own = "" if one_stage(study, SCORE) else " (thin, as the method that starts from it)"
+    over = f"mean over {seeds} seed{'' if seeds == 1 else 's'}"
+    over += ", thin: each" if view.seeds else " with its 95 % Student-t band"
+    at = " against the mean time of an evaluation; runs trained together share a process." if view.x == "wall" else "."
+    own = "" if one_stage(study, METRICS[view.y]) else " (thin, as the method that starts from it)"
     return (
-        f"Evaluation score, mean over {seeds} seed{'' if seeds == 1 else 's'} with its 95 % Student-t band. Left of "
-        f"the rule: the offline stage{own}, in gradient updates. A cross ends a run that stopped early."
+        f"Evaluation {view.y}, {SOURCES.get(source(study.datasets[0]), 'own data')}, {over}{at} Left of the rule: the "
+        f"offline stage{own}. A cross ends a run that stopped early.{view.greyed(study.methods)}"
     )
 
 
@@ -76,39 +111,41 @@ def offline_stages(study: Results, metric: str) -> dict[str, list[Stage]]:
 
 
 def draw_offline(
-    axis: Axes, before: dict[str, list[Stage]], dataset: str, budget: int, drawn: dict[str, Drawn], band: bool = True
-) -> int:
+    axis: Axes, before: dict[str, list[Stage]], dataset: str, budget: float, view: View, band: bool = True
+) -> str:
     """Draw the offline stages `before` the switch left of it, a run that stopped early as a thin line of its own.
 
     One that all methods share is grey, with its t `band`. Where methods have their own, each is a thin line that looks
     like the first method that starts from it, so that the eye can follow a method across the switch. Shorter stages end
-    at the switch too. Returns the largest number of updates, 0 without an offline stage.
+    at the switch too. Returns the length of the longest in words, in updates or, against wall time, in seconds.
     """
     found, shared = before[dataset], all(len(stages) <= 1 for stages in before.values())
-    total = max((stage.updates for stage in found), default=0)
+    total, wall = max((stage.updates for stage in found), default=0), 0.0
     for stage in found:
-        look = None if shared else drawn.get(stage.methods[0])
-        colour, line = (look.colour, look.line) if look else (OFFLINE_COLOUR, "-")
+        first = next((view.lines[name] for name in stage.methods if name in view.lines), None)
+        look = Drawn(OFFLINE_COLOUR, "-", OFFLINE) if shared or first is None else first._replace(label="")
         complete = stage.rows.groupby("run")["updates"].transform("max") == stage.rows["updates"].max()
         rows = stage.rows.assign(x=offline_x(stage.rows["updates"] + total - stage.updates, total, budget))
-        width = {} if shared else {"linewidth": 0.8}
-        drawn_mean = Drawn(colour, line, OFFLINE if shared else "")
-        draw_mean(axis, rows[complete], "x", drawn_mean, 0.18 if shared and band else 0.0, **width)
+        draw_mean(axis, rows[complete], "x", look, BAND if shared and band else 0.0, linewidth=1.0 if shared else 0.7)
         for _, own in rows[~complete].groupby("run"):
-            _draw_stopped(axis, own, "x", colour, "-")
-    return total
+            _draw_stopped(axis, own, "x", look)
+        wall = max(wall, float(stage.rows.groupby("run")["wall_seconds"].max().mean()))
+    return "" if not total else short(wall) if view.x == "wall" else short(total)
 
 
-def _in_a_crowd(ours: bool) -> dict[str, Any]:
-    """Thin lines but for ours, and faint bands: many on top of each other hide the lines."""
-    return {"band": 0.06, "linewidth": 2.0 if ours else 0.9, "zorder": 2.5 if ours else 2.0}
+def _budget(rows: pd.DataFrame, dataset: str, column: str, online_steps: int) -> float:
+    """The right end of the axis: the steps of the study, or the mean end of the slowest method on this dataset."""
+    if column == "env_steps":
+        return online_steps
+    here = rows[rows["dataset"].isin([dataset, f"none:{environment(dataset)}"])]
+    return float(here.groupby(["method", "run"])[column].max().groupby("method").mean().max())
 
 
-def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, colour: Any, line: str) -> None:
+def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn) -> None:
     """A run that stopped early: a thin line with a cross at its end."""
     rows = rows.sort_values(x)
-    axis.plot(rows[x], rows["value"], line, color=colour, linewidth=0.6)
-    axis.plot(rows[x].iloc[-1:], rows["value"].iloc[-1:], "x", color=colour, markersize=5, zorder=3)
+    axis.plot(rows[x], rows["value"], color=look.colour, linestyle=look.line, linewidth=0.6)
+    axis.plot(rows[x].iloc[-1:], rows["value"].iloc[-1:], "x", color=look.colour, markersize=5, zorder=3)
 
 
 def _same_steps(rows: pd.DataFrame, study: str, dataset: str, method: str) -> None:

@@ -12,69 +12,97 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.io.methods import listed
-from analysis.io.rows import Results
 from analysis.io.settings import is_prioritized, rollout_lengths
-from analysis.plots.curves import X_LABEL, draw_mean, draw_offline, offline_stages
-from analysis.plots.looks import Drawn, drawn_as
-from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, styled, switch_axis, task_grid
+from analysis.plots.curves import draw_mean, draw_offline, offline_stages
+from analysis.plots.looks import DASHES, Drawn
+from analysis.plots.style import (
+    OFFLINE_COLOUR,
+    block_grid,
+    finish,
+    offline_x,
+    robust_limits,
+    styled,
+    switch_axis,
+    task_grid,
+)
+from analysis.plots.view import View
 from analysis.stats import diagnostics as numbers
 from analysis.stats.diagnostics import EDGES, MEDIAN, NOMINAL, RANKS, STEPS, logged, numbered
 from analysis.stats.intervals import Array, by_cell, mean_curve
 
-SHARES = {"sampling/model_batches_online_share": "-", "sampling/start_states_online_share": ":"}  # metric -> line style
+SHARES = {  # metric -> whose draws
+    "sampling/model_batches_online_share": "model's batches",
+    "sampling/start_states_online_share": "start states",
+}
+ALIKE = 0.03  # online shares closer than this are drawn once
 CLOSED = "closed form"
-ONLINE = "environment steps since the switch"
+ONLINE = "environment steps"
 THIRDS = ("first third", "middle third", "last third")
 COLOURS = seaborn.color_palette("viridis_r", 4)[1:]  # light to dark; its first is too pale
-LINES = (":", "--", "-")
+LINES = tuple(DASHES[name] for name in ("dotted", "dashed", "solid"))
 OUTER = 0.01  # share of the points beyond either edge of a panel
 
 
 @styled
-def online_share(study: Results) -> tuple[Figure, str] | None:
+def online_share(view: View) -> tuple[Figure, str] | None:
     """Draw the share of online transitions among the sampled ones; None for a study that did not log it."""
-    shares = {metric: by_cell(logged(study, [metric])) for metric in SHARES}
-    drawn = drawn_as(study, {method for cells in shares.values() for method, _ in cells})
-    if not drawn:
+    study, rows = view.study, logged(view.study, [*SHARES])
+    if rows.empty:
         return None
-    figure, axes = task_grid(study)
+    means = rows.pivot_table(index=["method", "dataset", "env_steps"], columns="metric", values="value")
+    alike = len(means.columns) == 1 or bool((means.max(axis=1) - means.min(axis=1) < ALIKE).all())
+    blocks = {metric: by_cell(rows[rows["metric"] == metric]) for metric in SHARES}
+    if alike:  # one panel for both, for a method that logs one of them too
+        both = rows.groupby(["method", "dataset", "run", "env_steps"])["value"].mean().reset_index()
+        blocks = {"draws": by_cell(both.assign(metric=next(iter(SHARES))))}
+    drawn = view.among(rows["method"].unique())
+    figure, grids = block_grid(view, [*blocks])
     lacking, closed = [], False
-    for dataset, axis in axes.items():
-        for method, look in drawn.items():
-            logged_here = [
-                (cells[method, dataset], SHARES[m]) for m, cells in shares.items() if (method, dataset) in cells
-            ]
-            for rows, line in logged_here:
-                draw_mean(axis, rows, "env_steps", look._replace(line=line))
-            if not logged_here or not is_prioritized(study, method):
-                continue
-            if constants := numbers.schedule(study, method, dataset):
-                axis.plot(*constants.curve(study.online_steps), "k--", linewidth=0.8, label=CLOSED)
-                closed = True
-            else:
-                lacking.append(f"{method} on {dataset}")
-        switch_axis(axis, study.online_steps, 0)
-        axis.set_ylim(-0.03, 1.03)
-    finish(figure, axes, ONLINE, "online share of draws", [*(look.label for look in drawn.values()), CLOSED])
-    words = "Share of online transitions among the draws of an epoch; solid: the model's batches, dotted: start states."
-    words += " Dashed: the closed form n / (n + N_off / (α t))." if closed else ""  # noqa: RUF001
+    for metric, axes in grids.items():
+        for number, (dataset, axis) in enumerate(axes.items()):
+            _draw_means(axis, dataset, blocks[metric], drawn)
+            for method in drawn:
+                if (method, dataset) not in blocks[metric] or not is_prioritized(study, method):
+                    continue
+                if constants := numbers.schedule(study, method, dataset):
+                    x, y = constants.curve(study.online_steps)
+                    axis.plot(x, y, color="0.5", linestyle=DASHES["dotted"], linewidth=2.2, label=CLOSED, zorder=1.5)
+                    closed = True
+                else:
+                    lacking.append(f"{view.label(method)} on {view.titles[dataset]}")
+            switch_axis(axis, study.online_steps)
+            axis.set_ylim(-0.03, 1.03)
+            if number == 0:
+                axis.set_ylabel("online share" if alike else SHARES[metric])
+    order = [*(look.label for look in view.looks.values()), CLOSED]
+    finish(figure, [axis for axes in grids.values() for axis in axes.values()], ONLINE, order=order)
+    words = "Share of online transitions among an epoch's draws"
+    words += ", of the model's batches and start states." if alike else ", by who draws them."
+    words += " Grey, dotted: the closed form n / (n + N_off / (α t))." if closed else ""  # noqa: RUF001
+    words += view.greyed(drawn)
+    lacking = list(dict.fromkeys(lacking))
     return figure, words + (f" None for {', '.join(lacking)}: N_off, S or α is unknown." if lacking else "")  # noqa: RUF001
 
 
 @styled
-def penalty(study: Results) -> tuple[Figure, str] | None:
-    """Draw the median, or else the mean, of u over both stages with the 20-80 % band of one method; None without."""
-    metric = numbers.centre(study)
+def uncertainty(view: View) -> tuple[Figure, str] | None:
+    """Draw u over both stages and, below, the density of its change at a retraining: Figure 4.
+
+    The line is the median, or else the mean; the band is the 20-80 % range of one method. None without logged ones.
+    """
+    study, metric = view.study, numbers.centre(view.study)
     means = by_cell(logged(study, [metric]))
-    drawn = drawn_as(study, {method for method, _ in means})
+    drawn = view.among({method for method, _ in means})
     if not drawn:
         return None
     banded = study.main if study.main in drawn else next(iter(drawn))
     before = offline_stages(study, metric)
     edges = [(by_cell(logged(study, [metric])), offline_stages(study, metric)) for metric in EDGES]
-    figure, axes = task_grid(study)
-    for dataset, axis in axes.items():
-        updates = draw_offline(axis, before, dataset, study.online_steps, drawn_as(study), band=False)
+    changes, undefined = numbers.relative_changes(study)
+    figure, blocks = block_grid(view, ["u", "density"] if len(changes) else ["u"])
+    for dataset, axis in blocks["u"].items():
+        updates = max((stage.updates for stage in before[dataset]), default=0)
+        offline = draw_offline(axis, before, dataset, study.online_steps, view, band=False)
         _draw_means(axis, dataset, means, drawn)
         online = [cells.get((banded, dataset), study.rows.iloc[:0]) for cells, _ in edges]
         areas, bands = _band(axis, [_series(rows, "env_steps") for rows in online], drawn[banded].colour), []
@@ -85,127 +113,120 @@ def penalty(study: Results) -> tuple[Figure, str] | None:
             for line in lines:
                 line.index = pd.Index(offline_x(line.index.to_numpy(float) + late, updates, study.online_steps))
             bands = _band(axis, lines, OFFLINE_COLOUR)
-        robust_limits(axis, bands, areas)
-        switch_axis(axis, study.online_steps, updates)
-    finish(figure, axes, X_LABEL, "uncertainty u", [look.label for look in drawn.values()])
-    return figure, (
+        robust_limits(axis, bands, [*areas, np.zeros(1)])
+        switch_axis(axis, study.online_steps, offline)
+        axis.set_xlabel("environment steps")
+    for dataset, axis in blocks.get("density", {}).items():
+        _draw_changes(axis, changes[changes["dataset"] == dataset])
+    for name, words in (("u", "uncertainty u"), ("density", "density")):
+        for axis in [*blocks.get(name, {}).values()][:1]:
+            axis.set_ylabel(words)
+    order = [*(look.label for look in view.looks.values()), *THIRDS]
+    finish(figure, [axis for axes in blocks.values() for axis in axes.values()], order=order)
+    words = (
         f"{'Median' if metric == MEDIAN else 'Mean (no median in these rows)'} of the uncertainty u of imagined "
-        "transitions, before the penalty coefficient, over the seeds that finished; "
-        f"bands: the 20-80 % range of u in `{banded}` and its offline stage (left of the rule)."
+        f"transitions; band: its 20-80 % range in {view.label(banded)} and its offline "
+        f"stage (left of the rule, in updates).{view.greyed(drawn)}"
     )
+    if len(changes):
+        words += " Below, our definition: (u after a retraining - u before) / u before"
+        words += f" of {view.label(changes['method'].iloc[0])}"
+        words += f", without {undefined} epochs that have no finite value." if undefined else "."
+    return figure, words
 
 
 @styled
-def open_loop(study: Results) -> tuple[Figure, str] | None:
-    """Draw error against the number of open-loop steps; None for a study that did not log it."""
-    rows = numbered(study, numbers.OPEN_LOOP, STEPS)
+def model_error(view: View) -> tuple[Figure, str] | None:
+    """Draw error against open-loop steps, and the rank correlation of uncertainty and error; None without them."""
+    study, rows = view.study, numbered(view.study, numbers.OPEN_LOOP, STEPS)
     if rows.empty:
         return None
     methods = numbers.shown_methods(study, rows)
-    figure, axes = task_grid(study)
-    for dataset, axis in axes.items():
-        _draw_thirds(axis, study, rows[rows["dataset"] == dataset], methods)
+    ranks = by_cell(logged(study, [RANKS]))
+    drawn = view.among({method for method, _ in ranks})
+    figure, blocks = block_grid(view, ["error", "ranks"] if ranks else ["error"])
+    for dataset, axis in blocks["error"].items():
+        _draw_thirds(axis, view, rows[rows["dataset"] == dataset], methods)
         for length in rollout_lengths(study, dataset, methods):
             axis.axvline(length, color="0.3", linewidth=0.8, linestyle="--", zorder=1, label="rollout length H")
         axis.set_ylim(bottom=0)
         axis.set_xticks([h for h in STEPS if h == 1 or h % 5 == 0])
-    finish(figure, axes, "open-loop steps h", "error (standard deviations)")
-    return figure, (
-        "Error of the elites' mean after h steps along real actions, on transitions not trained on yet, in standard "
-        f"deviations; means of {_named(methods)} by thirds of the online stage."
+        axis.set_xlabel("open-loop steps h")
+    for dataset, axis in blocks.get("ranks", {}).items():
+        axis.axhline(0, color="0.3", linewidth=0.8, zorder=1)
+        _draw_means(axis, dataset, ranks, drawn, study.main)
+        switch_axis(axis, study.online_steps)
+        axis.set_ylim(min(-0.1, axis.get_ylim()[0]), 1.02)
+        axis.set_xlabel("environment steps")
+    for name, words in (("error", "error (std)"), ("ranks", "rank correlation")):
+        for axis in [*blocks.get(name, {}).values()][:1]:
+            axis.set_ylabel(words)
+    order = [*(f"{word}" for word in THIRDS), *(look.label for look in view.looks.values())]
+    finish(figure, [axis for axes in blocks.values() for axis in axes.values()], order=order)
+    words = (
+        "Error of the elites' mean after h steps along real actions not trained on yet, in standard deviations, of "
+        f"{_named(view, methods)} by thirds of the online stage."
     )
+    words += " Below: Spearman's correlation of u and the one-step error." if ranks else ""
+    return figure, words + view.greyed(drawn)
 
 
 @styled
-def calibration(study: Results) -> tuple[Figure, str] | None:
+def calibration(view: View) -> tuple[Figure, str] | None:
     """Draw observed against nominal coverage; None for a study that did not log it."""
-    rows = numbered(study, numbers.COVERAGE, NOMINAL)
+    study, rows = view.study, numbered(view.study, numbers.COVERAGE, NOMINAL)
     if rows.empty:
         return None
     rows["x"] = rows["x"] / 100
     methods = numbers.shown_methods(study, rows)
-    figure, axes = task_grid(study)
+    figure, axes = task_grid(view)
     for dataset, axis in axes.items():
         axis.plot([0, 1], [0, 1], color="0.3", linewidth=0.8, label="calibrated")
-        _draw_thirds(axis, study, rows[rows["dataset"] == dataset], methods)
+        _draw_thirds(axis, view, rows[rows["dataset"] == dataset], methods)
         axis.set_xlim(0.45, 1.0)
         axis.set_ylim(0.0, 1.02)
         axis.set_xticks([p / 100 for p in NOMINAL[:3]], [f"{p / 100:g}" for p in NOMINAL[:3]])
-    finish(figure, axes, "nominal mass of the interval", "observed share inside")
+    finish(figure, axes.values(), "nominal mass of the interval", "observed share inside")
     return figure, (
         "Share of real next states and rewards, not trained on yet, inside the elites' central intervals; below the "
-        f"diagonal the ensemble is too sure. Means of {_named(methods)} by thirds of the online stage."
+        f"diagonal the ensemble is too sure. Means of {_named(view, methods)} by thirds of the online stage."
     )
 
 
-@styled
-def rank_correlation(study: Results) -> tuple[Figure, str] | None:
-    """Draw Spearman's coefficient between uncertainty and error; None for a study without it."""
-    cells = by_cell(logged(study, [RANKS]))
-    drawn = drawn_as(study, {method for method, _ in cells})
-    if not drawn:
-        return None
-    figure, axes = task_grid(study)
-    for dataset, axis in axes.items():
-        axis.axhline(0, color="0.3", linewidth=0.8, zorder=1)
-        _draw_means(axis, dataset, cells, drawn, study.main)
-        switch_axis(axis, study.online_steps, 0)
-        axis.set_ylim(min(-0.1, axis.get_ylim()[0]), 1.02)
-    finish(figure, axes, ONLINE, "rank correlation", [look.label for look in drawn.values()])
-    return figure, (
-        "Spearman's correlation of the uncertainty u and the one-step error on transitions not trained on yet, mean "
-        f"over seeds; band: 95 % Student-t interval of `{study.main}`."
-    )
-
-
-@styled
-def relative_error(study: Results) -> tuple[Figure, str] | None:
-    """Draw a density for each third of the epochs; None for a study that did not log the quantiles."""
-    rows, undefined = numbers.relative_changes(study)
+def _draw_changes(axis: Axes, rows: pd.DataFrame) -> None:
+    """The density of the relative change of u, a line for each third of the epochs."""
+    axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
+    axis.set_xlabel("relative change of u")
     if rows.empty:
-        return None
-    figure, axes = task_grid(study)
-    for dataset, axis in axes.items():
-        mine = rows[rows["dataset"] == dataset]
-        axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
-        if mine.empty:
-            continue
-        low, high = (float(np.quantile(mine["value"], q)) for q in (OUTER, 1 - OUTER))
-        pad = 0.05 * max(high - low, 1e-9)
-        x = np.linspace(low - pad, high + pad, 201)
-        for number, name in enumerate(THIRDS):
-            points = mine.loc[mine["third"] == number, "value"].to_numpy(float)
-            if len(points):
-                style = {"color": COLOURS[number], "label": name}
-                if np.ptp(points) > 0:
-                    axis.plot(x, numbers.density(points, x), LINES[number], **style)
-                else:  # an ensemble that does not change has all its mass in one point
-                    axis.axvline(points[0], linestyle=LINES[number], **style)
-        axis.set_xlim(low - pad, high + pad)
-        axis.set_ylim(bottom=0)
-        axis.locator_params(axis="x", nbins=4)
-    finish(figure, axes, "relative uncertainty error (u after a retraining - u before) / u before", "density", THIRDS)
-    return figure, (
-        "Density of (u after a retraining - u before) / u before on offline transitions that never train the ensemble, "
-        f"our definition, of `{rows['method'].iloc[0]}`."
-        + (f" Without {undefined} epochs of a run that have no finite value." if undefined else "")
-    )
+        return
+    low, high = (float(np.quantile(rows["value"], q)) for q in (OUTER, 1 - OUTER))
+    pad = 0.05 * max(high - low, 1e-9)
+    x = np.linspace(low - pad, high + pad, 201)
+    for number, name in enumerate(THIRDS):
+        points = rows.loc[rows["third"] == number, "value"].to_numpy(float)
+        if len(points):
+            style = {"color": COLOURS[number], "label": name, "linestyle": LINES[number]}
+            if np.ptp(points) > 0:
+                axis.plot(x, numbers.density(points, x), **style)
+            else:  # an ensemble that does not change has all its mass in one point
+                axis.axvline(points[0], **style)
+    axis.set_xlim(low - pad, high + pad)
+    axis.set_ylim(bottom=0)
 
 
-def _draw_thirds(axis: Axes, study: Results, rows: pd.DataFrame, methods: Sequence[str]) -> None:
+def _draw_thirds(axis: Axes, view: View, rows: pd.DataFrame, methods: Sequence[str]) -> None:
     """Draw means over seeds of `value` at every x in every third, `rows` being those of one dataset with a column x.
 
     A run counts with its mean over the epochs of the third that have a value. One method: a colour and a 95 % t band
     for each third; several: colours for methods, lines for thirds.
     """
-    looks = drawn_as(study)
     for method in methods:
         for number, name in enumerate(THIRDS):
             mine = rows[(rows["method"] == method) & (rows["third"] == number)]
             if mine.empty:
                 continue
             per_run = mine.groupby(["run", "x", "metric"])["value"].mean().reset_index()
-            look = looks[method]
+            look = view.looks[method]
             own = Drawn(look.colour, LINES[number], f"{look.label}, {name}")
             if len(methods) == 1:
                 own = Drawn(COLOURS[number], LINES[number], name)
@@ -237,5 +258,5 @@ def _band(axis: Axes, edges: Sequence[pd.Series[float]], colour: Any) -> list[Ar
     return [np.asarray(low, dtype=float), np.asarray(high, dtype=float)]
 
 
-def _named(methods: Sequence[str]) -> str:
-    return listed([f"`{method}`" for method in methods])
+def _named(view: View, methods: Sequence[str]) -> str:
+    return listed([view.label(method) for method in methods])

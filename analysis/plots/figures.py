@@ -1,34 +1,62 @@
-"""Every figure of a study, by the name of its files; and how figures are saved, put into a page or a notebook."""
+"""Every figure of a study by its name; drawing one, for `moore plot`, notebooks and code alike; and saving it.
+
+The paper's Figures 1 and 2 are `curves`, Figure 3 is `sweep`, Figure 4 `uncertainty`.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from analysis.io.rows import Results
 from analysis.plots import aggregates, comparisons, curves, diagnostics
-from analysis.plots.style import STYLE
-from analysis.stats.sweeps import sweeps
+from analysis.plots.style import styled
+from analysis.plots.view import View, view
+from moore.base.errors import UserError
 
-# The paper's Figures 1 and 2 are `curves`; of a sweep (Figure 3) they are its curves by value.
-DRAWINGS: dict[str, Callable[[Results], tuple[Figure, str] | None]] = {
+FIGURES: dict[str, Callable[[View], tuple[Figure, str] | None]] = {
     "curves": curves.learning_curves,
-    "online_share": diagnostics.online_share,
-    "penalty": diagnostics.penalty,  # the left of Figure 4
-    "uncertainty_error": diagnostics.relative_error,  # the right of Figure 4
-    "model_error": diagnostics.open_loop,
-    "calibration": diagnostics.calibration,
-    "rank_correlation": diagnostics.rank_correlation,
-    "iqm_curves": aggregates.iqm_curves,
-    "intervals": aggregates.interval_plot,
+    "iqm": aggregates.aggregates,
     "profiles": aggregates.profile_plot,
     "improvement": aggregates.improvement_plot,
     "forest": comparisons.forest,
+    "sweep": comparisons.sweep_plot,
+    "share": diagnostics.online_share,
+    "uncertainty": diagnostics.uncertainty,
+    "calibration": diagnostics.calibration,
+    "model-error": diagnostics.model_error,
+    "cost": comparisons.cost_plot,
 }
+ONLY_CURVES = {"x": "steps", "y": "score", "seeds": None}  # choices that learning curves alone have
+AGAINST = ("forest", "improvement")  # the reference
+FORMATS: dict[str, dict[str, Any]] = {  # without date and version: the same figure gives the same bytes
+    "pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
+    "png": {"dpi": 200, "metadata": {"Software": None}},
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+}
+
+
+def draw(study: Results, figure: str = "curves", **choices: Any) -> tuple[Figure, str]:
+    """Draw one of `FIGURES`; returns it and its caption.
+
+    choices: those of `view` (methods, tasks, labels, width, x, y, seeds). Raises UserError for a choice that is not
+    accepted, and where the rows do not have what the figure needs.
+    """
+    if figure not in FIGURES:
+        raise UserError(f"--figure: {figure!r} is unknown; accepted: {', '.join(FIGURES)}")
+    for name, default in ONLY_CURVES.items():
+        if figure != "curves" and choices.get(name, default) != default:
+            raise UserError(f"--{name}: {choices[name]} is of learning curves alone; accepted: --figure curves")
+    if figure in AGAINST and choices.get("methods") and study.main in study.methods:
+        choices["methods"] = [*choices["methods"], study.main]
+    drawn = FIGURES[figure](view(study, **choices)) if study.online_steps else None
+    if drawn is None:
+        raise UserError(f"study {study.name}: figure {figure}: its rows do not have what this needs")
+    return drawn
 
 
 def drawings(study: Results) -> Iterator[tuple[str, Figure, str]]:
@@ -39,28 +67,28 @@ def drawings(study: Results) -> Iterator[tuple[str, Figure, str]]:
     """
     if not study.online_steps:
         return
-    for name, draw in DRAWINGS.items():
-        if (study.pure or name == "curves") and (drawn := draw(study)):
+    whole = view(study)
+    for name, figure in FIGURES.items():
+        if (study.pure or name == "curves") and (drawn := figure(whole)):
             yield name, *drawn
-    if study.pure:
-        for sweep in sweeps(study):
-            yield f"sweep_{sweep.name}", *comparisons.sweep_plot(study, sweep)
 
 
-def save(figure: Figure, stem: Path, caption: str) -> list[Path]:
-    """Write `stem`.pdf, .png and .md (the caption). The same figure gives the same bytes: no date or version inside."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    pdf, image, text = (stem.parent / f"{stem.name}{end}" for end in (".pdf", ".png", ".md"))
-    with mpl.rc_context(STYLE):
-        figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    image.write_bytes(png(figure, dpi=200))
-    text.write_text(caption + "\n", encoding="utf-8")
-    return [pdf, image, text]
+@styled
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure in the format of the file's ending. Raises UserError for another, or if it cannot be written."""
+    form = file.suffix.removeprefix(".")
+    if form not in FORMATS:
+        raise UserError(f"--out: {file}: ending {file.suffix!r} is not accepted; expected .{', .'.join(FORMATS)}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, format=form, **FORMATS[form])
+    except OSError as error:
+        raise UserError(f"--out: cannot write {file} ({error.strerror}); choose another file") from None
 
 
-def png(figure: Figure, dpi: int = 150) -> bytes:
-    """Return the picture as PNG: the same bytes for the same figure."""
+@styled
+def picture(figure: Figure, form: str = "png") -> bytes:
+    """Return the figure as PNG or SVG, for a page or a notebook: the same bytes for the same figure."""
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    figure.savefig(buffer, format=form, **FORMATS[form])
     return buffer.getvalue()

@@ -1,70 +1,90 @@
-"""How methods are drawn: a fixed look in every figure, the scale of a sweep, or their points on two axes."""
+"""How methods are drawn: one colour and one dash everywhere, the scale of a sweep, or their points on two axes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import seaborn
 
+from analysis.io.labels import method_label
 from analysis.io.methods import IMPORTED, MOORE, PRIORITIZED, REFERENCES, ordered
 from analysis.io.rows import Results
 from analysis.stats.sweeps import sweeps
+from analysis.stats.transfer import summarise
 
-LINES = ("-", "--", "-.", ":")
-BLACK = 10
-# (colour, line): positions in seaborn's "colorblind" palette (ten colours, after Wong, Nature Methods 8:441, 2011) or
-# BLACK. Eleven colours are too few, so the lines differ too: two methods with the same line have colours that stay
-# apart in simulated colour blindness. Dashed methods have no offline stage.
-LOOKS = {
-    MOORE: (0, "-"), PRIORITIZED: (0, "-"), "uniform": (1, "-"), "half_half": (2, "-"), "pure_online": (3, "-"),
-    "balanced_replay": (5, "-"), "awac": (BLACK, "-"), "mbpo_warm": (9, "-"),
-    "iql": (3, "-."), "cal_ql": (2, "-."), "cql_sac": (4, "-."), "td3_bc": (BLACK, "-."),
-    "wsrl": (1, ":"), "mopo_naive": (5, ":"), "mopo": (7, ":"),
-    "rlpd": (3, "--"), "sac": (4, "--"), "mbpo": (9, "--"),
+# After Okabe and Ito and Tol; any two are more than 20 apart in CIELAB for everybody, colour blind or not.
+COLOURS = {
+    "blue": "#0072B2", "orange": "#E69F00", "wine": "#882255", "green": "#80B860", "red": "#BB1133", "black": "#000000",
+    "sky": "#56B4E9", "navy": "#332288",
 }  # fmt: skip
-# for methods that are not in it, such as the variants of an ablation: with each of them, too, everybody can tell
-SPARE = tuple((colour, line) for line in ("-", "-.", ":") for colour in (0, 1, 2, 3, BLACK, 9, 5))
+DASHES: dict[str, Any] = {
+    "solid": "-", "dashed": (0, (4, 1.5)), "dash-dot": (0, (5, 1.2, 1, 1.2)), "dotted": (0, (1, 1.1)),
+    "dash-dot-dot": (0, (4, 1.2, 1, 1.2, 1, 1.2)), "long": (0, (8, 2)),
+}  # fmt: skip
+HIGHLIGHTED = 6  # lines in colour in a panel; the others are grey
+LOOKS = {  # methods that usually share a figure differ in both
+    MOORE: ("blue", "solid"), PRIORITIZED: ("blue", "solid"),
+    "uniform": ("orange", "dashed"), "half_half": ("wine", "dash-dot"), "pure_online": ("green", "dotted"),
+    "balanced_replay": ("orange", "dash-dot"), "awac": ("green", "dashed"), "mopo": ("wine", "dotted"),
+    "sac": ("red", "dash-dot-dot"), "mbpo": ("black", "long"), "mbpo_warm": ("red", "dashed"),
+    "rlpd": ("navy", "long"), "wsrl": ("sky", "dotted"), "cal_ql": ("black", "dash-dot"), "iql": ("sky", "long"),
+    "cql_sac": ("green", "dash-dot-dot"), "td3_bc": ("red", "dash-dot"), "mopo_naive": ("wine", "long"),
+}  # fmt: skip
+# for methods that are not in it; neighbours differ in both
+SPARE = [
+    (colour, [*DASHES][(index + shift) % len(DASHES)])
+    for shift in range(1, len(DASHES) + 1)
+    for index, colour in enumerate([*COLOURS][1:] + [*COLOURS][:1])
+]
 
 
 class Drawn(NamedTuple):
-    """A colour (RGB, or a name of matplotlib's), matplotlib's name of a line style, and the words in the legend."""
+    """A colour of matplotlib's, its line style, and the words in the legend."""
 
     colour: Any
-    line: str
+    line: Any
     label: str
 
 
-def looks(methods: Iterable[str], first: str = "") -> dict[str, Drawn]:
-    """Find a look for each method: fixed if in `LOOKS`, else the next of `SPARE` that none has, `first` before all.
+def highlighted(study: Results) -> list[str]:
+    """Name the methods in colour where lines share a panel: the reference, imports and the best final scores."""
+    finals = summarise(study).groupby(["method", "dataset"])["final"].mean().groupby("method").mean()
+    best = finals.reindex(ordered(study.methods)).sort_values(ascending=False, kind="stable").index
+    first = [name for name in best if name == study.main or name.endswith(IMPORTED)]
+    return [*first, *(name for name in best if name not in first)][:HIGHLIGHTED]
 
-    Too many for that come from a light-to-dark sequence in which the lines of neighbours differ.
+
+def looks(methods: Iterable[str], main: str = "", front: Sequence[str] = ()) -> dict[str, Drawn]:
+    """Find a look for each method, in the order of the legend: fixed if in `LOOKS`, else the next free of `SPARE`.
+
+    `main` looks like MOORe if MOORe is not there; `front` choose before the others, for colours of their own. Past all
+    of `SPARE` looks repeat.
     """
     names = ordered(methods)
-    palette = [*seaborn.color_palette("colorblind", BLACK), (0.0, 0.0, 0.0)]
-    others = sorted((name for name in names if name not in LOOKS), key=lambda name: name != first)
-    taken = {LOOKS[name] for name in names if name in LOOKS}
-    free = [place for place in SPARE if place not in taken]
-    places = LOOKS | dict(zip(others, free, strict=False))
-    if len(others) > len(free):
-        scale = seaborn.color_palette("viridis", len(others) + 1)  # its last is too pale
-        places |= {name: (len(palette) + i, ("-", "-.", ":")[i % 3]) for i, name in enumerate(others)}
-        palette += scale
-    return {name: Drawn(tuple(palette[places[name][0]]), places[name][1], name) for name in names}
+    places = dict(LOOKS)
+    if main in names and not {MOORE, PRIORITIZED} & set(names):
+        places[main] = LOOKS[MOORE]
+    others = sorted((name for name in names if name not in places), key=lambda name: name not in front)
+    free = [place for place in SPARE if place not in {LOOKS[MOORE], *(places.get(name) for name in names)}]
+    places |= {name: free[index % len(free)] for index, name in enumerate(others)}
+    labels = [method_label(name) for name in names]
+    return {
+        name: Drawn(COLOURS[places[name][0]], DASHES[places[name][1]], label if labels.count(label) == 1 else name)
+        for name, label in zip(names, labels, strict=True)
+    }
 
 
-def drawn_as(study: Results, among: Iterable[str] | None = None) -> dict[str, Drawn]:
-    """Find the look of every method of the study, or of those `among` it, in the order of the legend.
+def drawn_as(study: Results) -> dict[str, Drawn]:
+    """Find the look of every method of the study, in the order of the legend.
 
     If all variants are one sweep they go from light to dark and are named by their values. If they are the product of
-    two axes, the larger axis has the colours and the other one the lines. Else each has its fixed look.
+    two axes, the larger axis has the colours and the other one the dashes. Else each has its fixed look.
     """
-    fixed = looks(study.methods, study.main)
+    fixed = looks(study.methods, study.main, highlighted(study))
     variants = {method for method in fixed if method not in REFERENCES and not method.endswith(IMPORTED)}
     own = _by_value(study, variants) or _by_axes(study, variants)
-    drawn = own | {method: look for method, look in fixed.items() if method not in own}
-    shown = set(drawn if among is None else among)
-    return {method: look for method, look in drawn.items() if method in shown}
+    return own | {method: look for method, look in fixed.items() if method not in own}
 
 
 def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
@@ -74,10 +94,10 @@ def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
         return {}
     (sweep,) = whole
     scale = seaborn.color_palette("viridis_r", len(variants) + 1)[1:]  # its first is too pale
-    own = {}
-    for method, colour in zip(sweep.values, scale, strict=True):
-        marked = " (reference)" if method == sweep.reference else ""
-        own[method] = Drawn(tuple(colour), "-", f"{sweep.symbol} = {sweep.text(method)}{marked}")
+    dashes, own = [DASHES[name] for name in ("solid", "dashed", "dotted")], {}
+    for index, (method, colour) in enumerate(zip(sweep.values, scale, strict=True)):
+        marked = " (MOORe)" if method == sweep.reference else ""
+        own[method] = Drawn(tuple(colour), dashes[index % 3], f"{sweep.symbol} = {sweep.text(method)}{marked}")
     return own
 
 
@@ -90,11 +110,14 @@ def _by_axes(study: Results, variants: set[str]) -> dict[str, Drawn]:
     if not variants <= axes.keys() or len(points) != 2:
         return {}
     first, second = sorted(points, key=lambda axis: -len(points[axis]))
-    colours, lines = points[first], points[second]
-    if len(colours) > BLACK or len(lines) > len(LINES):
+    colours, dashes = points[first], points[second]
+    if len(colours) > len(COLOURS) or len(dashes) > len(DASHES):
         return {}
-    palette = seaborn.color_palette("colorblind", BLACK)
     return {
-        variant: Drawn(tuple(palette[colours.index(place[first])]), LINES[lines.index(place[second])], variant)
+        variant: Drawn(
+            [*COLOURS.values()][colours.index(place[first])],
+            [*DASHES.values()][dashes.index(place[second])],
+            method_label(variant),
+        )
         for variant, place in places.items()
     }

@@ -1,15 +1,16 @@
 """What all figures share: style, where the panel of each task stands, the axis with the switch in it, the legend.
 
-The x-axis is online environment steps from 0 to the budget B. The offline stage is drawn to the left of 0: its gradient
-updates 0..U are squeezed onto [-OFFLINE_WIDTH * B, 0], with tick labels in updates.
+The offline stage is drawn to the left of the switch at 0: its gradient updates 0..U are squeezed onto
+[-OFFLINE_WIDTH * B, 0], with B the right end of the axis.
 """
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -20,52 +21,62 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from analysis.io.rows import Results, environment, quality, reject_mixed_sources
+from analysis.io.rows import environment, quality
+from analysis.plots.fonts import families
+from analysis.plots.view import COLUMN, GREY, PAGE, View
 from analysis.stats.intervals import Array
 
-OFFLINE_COLOUR = "0.45"
+OFFLINE_COLOUR = "0.5"
 OFFLINE_WIDTH = 0.25
-TEXT_WIDTH = 6.75  # inches, of a page with two columns
-PANEL_WIDTH = 2.25  # inches, where the page has room for it
+PANEL = 1.6  # inches, the narrowest that can be read
 ENVIRONMENTS = ("halfcheetah", "walker2d", "hopper")  # the rows of the paper's Figure 1
 QUALITIES = ("medium-expert", "medium-replay", "medium", "random")  # and its columns
-PER_ROW = 4
-Layout = list[list[str | None]]
+LINE = 0.115  # inches from one line of text to the next
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": 8.0, "axes.titlesize": 7.0, "axes.labelsize": 8.0,
-    "legend.fontsize": 7.5, "legend.frameon": False,
+    "font.size": 7.5, "axes.titlesize": 7.5, "axes.labelsize": 7.5, "legend.fontsize": 7.0, "legend.frameon": False,
     "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "axes.linewidth": 0.6, "lines.linewidth": 1.2, "axes.grid": True,
-    "grid.alpha": 0.2, "grid.linewidth": 0.5, "pdf.fonttype": 42, "ps.fonttype": 42,
+    "grid.alpha": 0.2, "grid.linewidth": 0.5, "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "moore",
 }  # fmt: skip
+Layout = Sequence[Sequence[Hashable]]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-styled = mpl.rc_context(STYLE)  # a decorator of whatever draws
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Let a function draw or save in the style of this package."""
+
+    @wraps(draw)
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> R:
+        with mpl.rc_context(STYLE | {"font.family": families()}):
+            return draw(*args, **kwargs)
+
+    return in_style
 
 
-def layout(datasets: Sequence[str]) -> Layout:
+def layout(datasets: Sequence[str], columns: int = 4) -> list[list[str | None]]:
     """Arrange panels in rows, None where one stays empty.
 
-    Up to `PER_ROW` tasks stand in one row, as given. More stand in a matrix of environments and qualities if that
-    fills at least half of it, else in rows of `PER_ROW`.
+    Up to `columns` tasks stand in one row, as given. More stand in a matrix of environments and qualities if that
+    fits and is at least half full, else in rows of `columns`.
     """
-    if len(datasets) <= PER_ROW:
+    if len(datasets) <= columns:
         return [list(datasets)]
     names = sorted(datasets, key=lambda name: (_rank(environment(name), ENVIRONMENTS), _rank(quality(name), QUALITIES)))
     of_task = {(environment(name), quality(name)): name for name in names}
     rows = list(dict.fromkeys(row for row, _ in of_task))
-    columns = sorted({column for _, column in of_task}, key=lambda column: _rank(column, QUALITIES))
-    unique, cells = len(of_task) == len(names), len(rows) * len(columns)
-    if unique and len(rows) > 1 and 1 < len(columns) <= PER_ROW + 2 and 2 * len(names) >= cells:
-        return [[of_task.get((row, column)) for column in columns] for row in rows]
-    return wrap(names)
+    qualities = sorted({column for _, column in of_task}, key=lambda column: _rank(column, QUALITIES))
+    unique, cells = len(of_task) == len(names), len(rows) * len(qualities)
+    if unique and len(rows) > 1 and 1 < len(qualities) <= columns and 2 * len(names) >= cells:
+        return [[of_task.get((row, column)) for column in qualities] for row in rows]
+    return wrap(names, columns)
 
 
-def wrap(names: Sequence[str]) -> Layout:
-    """Arrange in rows of `PER_ROW`, the last one filled up with None."""
-    width = min(PER_ROW, max(1, len(names)))
-    padded = [*names, *[None] * (-len(names) % width)]
-    return [padded[start : start + width] for start in range(0, len(padded), width)]
+def wrap(names: Sequence[str], columns: int) -> list[list[str | None]]:
+    """Arrange in rows of `columns`, the last one filled up with None."""
+    padded = [*names, *[None] * (-len(names) % min(columns, len(names)))]
+    return [padded[start : start + columns] for start in range(0, len(padded), columns)]
 
 
 def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
@@ -73,63 +84,82 @@ def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
     return (order.index(name), "") if name in order else (len(order), name)
 
 
-def task_grid(study: Results, height: float = 1.75) -> tuple[Figure, dict[str, Axes]]:
-    """Make a figure with a panel for every dataset of the study; UserError if they are of several sources."""
-    reject_mixed_sources(study)
-    return grid(layout(study.datasets), height)
+def page_width(view: View, panels: int) -> float:
+    """Return the figure's width in inches: the chosen one, else a column for one or two panels and a page for more."""
+    return view.width or (COLUMN if panels <= 2 else PAGE)
 
 
-def grid(panels: Layout, height: float = 1.75) -> tuple[Figure, dict[str, Axes]]:
-    """Make a figure with one titled panel per name, each `height` inches high, and their axes by name."""
+def task_grid(view: View, height: float = 1.35) -> tuple[Figure, dict[str, Axes]]:
+    """Make a figure with a panel for every dataset."""
+    figure, blocks = block_grid(view, [""], height)
+    return figure, blocks[""]
+
+
+def block_grid(view: View, blocks: Sequence[str], height: float = 1.35) -> tuple[Figure, dict[str, dict[str, Axes]]]:
+    """Make a figure with a panel for every dataset in every block; a block has a row below the last block's.
+
+    Only the first block's panels have titles. Returns the axes by block and dataset, from left to right.
+    """
+    datasets = view.study.datasets
+    width = page_width(view, len(datasets))
+    rows = layout(datasets, max(1, int(width / PANEL)))
+    keys = [[name and (block, name) for name in row] for row in rows for block in blocks]
+    titles = {(blocks[0], name): view.titles[name] for name in datasets}
+    figure, axes = grid(keys, titles, width, height)
+    placed = [name for row in rows for name in row if name]
+    return figure, {block: {name: axes[block, name] for name in placed} for block in blocks}
+
+
+def grid(panels: Layout, titles: Mapping[Any, str], width: float, *heights: float) -> tuple[Figure, dict[Any, Axes]]:
+    """Make a figure with a panel for every key that is not None, rows `heights` inches high; returns their axes by key.
+
+    A key that stands several times has one panel over all its places.
+    """
     columns = max(map(len, panels))
-    width = max(3.25, PANEL_WIDTH * columns if columns < 4 else TEXT_WIDTH / 4 * columns)
-    axes: dict[str, Axes] = {}
-    named = [name for row in panels for name in row if name is not None]
-    # a long id goes over two lines, environment and quality, so that neighbours do not meet
-    split = max(map(len, named)) > 12 * width / columns
-    titles = {name: name.replace("-", "\n", 1) if split else name for name in named}
-    room = 14.5 * width / columns  # characters
-    longest = max(len(line) for title in titles.values() for line in title.split("\n"))
-    figure = Figure(figsize=(width, height * len(panels)), layout="constrained")
-    for names, row in zip(panels, figure.subplots(len(panels), columns, squeeze=False), strict=True):
-        for name, axis in zip(names, row, strict=True):
-            if name is None:
-                axis.remove()
-                continue
-            axis.set_title(titles[name], fontsize=STYLE["axes.titlesize"] * min(1.0, room / longest))
-            axes[name] = axis
+    size = width / columns / (0.062 * max([1, *map(len, titles.values())]))  # 1: a title of 7.5 points just fits
+    numbers = {key: str(index) for index, key in enumerate(dict.fromkeys(key for row in panels for key in row if key))}
+    high = heights if len(heights) == len(panels) else heights * len(panels)
+    figure = Figure(figsize=(width, sum(high)), layout="constrained")
+    placed = figure.subplot_mosaic([[numbers.get(key, ".") for key in row] for row in panels], height_ratios=high)
+    axes = {key: placed[number] for key, number in numbers.items()}
+    for key, axis in axes.items():
+        axis.set_title(titles.get(key, ""), fontsize=STYLE["axes.titlesize"] * min(1.0, size))
+        for side in (axis.xaxis, axis.yaxis):  # not by the room there is, or the layout would change the labels
+            side.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     seaborn.despine(figure)
     return figure, axes
 
 
-def switch_axis(axis: Axes, budget: int, updates: int) -> None:
-    """Draw ticks for both stages, the grey offline part and the vertical rule at the switch."""
-    ticks = [0.0, budget / 2, float(budget)]
+def switch_axis(axis: Axes, budget: float, offline: str = "") -> None:
+    """Draw ticks for both stages, the grey offline part, whose length is said in `offline`, and the rule at 0."""
+    ticks = [0.0, budget / 2, budget]
     labels = [short(value) for value in ticks]
     left = 0.0
-    if updates:
+    if offline:
         left = -OFFLINE_WIDTH * budget
-        ticks, labels = [left, *ticks], [f"-{short(updates)}", *labels]
+        ticks, labels = [left, *ticks], [f"-{offline}", *labels]
         axis.axvspan(left, 0, color="0.94", linewidth=0, zorder=0)
     axis.axvline(0, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
     axis.set_xticks(ticks, labels)
     axis.set_xlim(left - 0.01 * budget, 1.02 * budget)
-    if updates:
+    if offline:
         axis.get_xticklabels()[0].set_color(OFFLINE_COLOUR)
 
 
-def offline_x(updates: npt.ArrayLike, total: int, budget: int) -> Array:
+def offline_x(updates: npt.ArrayLike, total: int, budget: float) -> Array:
     """Place gradient updates [P] of `total` on the axis: 0 lands on -OFFLINE_WIDTH * budget, `total` on the switch."""
     return (np.asarray(updates, dtype=float) / total - 1) * OFFLINE_WIDTH * budget
 
 
-def robust_limits(axis: Axes, bands: Iterable[Array] = (), areas: Iterable[Array] = (), floor: float = 0.0) -> None:
+def robust_limits(axis: Axes, bands: Iterable[Array] = (), areas: Iterable[Array] = ()) -> None:
     """Set y-limits around the lines drawn so far and the edges of `areas`; a wide band among `bands` is cut off.
 
     So an interval of two far seeds cannot flatten the lines.
     """
     lines = [np.asarray(line.get_ydata(), dtype=float) for line in axis.get_lines()]
-    points = np.concatenate([*(y[np.isfinite(y)] for y in [*lines, *areas]), [floor]])
+    points = np.concatenate([*(y[np.isfinite(y)] for y in [*lines, *areas]), np.empty(0)])
+    if not len(points):
+        return
     edges = np.concatenate([*(y[np.isfinite(y)] for y in bands), points])
     low, high = float(points.min()), float(points.max())
     reach = 0.35 * max(high - low, 1e-9)
@@ -139,39 +169,82 @@ def robust_limits(axis: Axes, bands: Iterable[Array] = (), areas: Iterable[Array
     axis.set_ylim(low - pad, high + pad)
 
 
-def finish(figure: Figure, axes: Mapping[str, Axes], x_label: str, y_label: str, order: Sequence[str] = ()) -> None:
+def finish(
+    figure: Figure, axes: Iterable[Axes], x_label: str = "", y_label: str = "", order: Sequence[str] = ()
+) -> None:
     """Draw shared axis labels and, in a strip of its own below them, one legend with every label once.
 
-    `order`: labels in the order of the legend, those that it lacks first; without it as they were first drawn.
+    `order`: labels in the order of the legend, those that it lacks first; without it as they were first drawn. In a
+    figure of one panel lines are named at their ends, where they fit.
     """
+    panels = list(axes)
     width, height = figure.get_size_inches()
     entries: dict[str, Artist] = {}
-    for axis in axes.values():
+    for axis in panels:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    place = {label: index for index, label in enumerate(order)}
+    if len(panels) == 1:
+        for label in _name_at_the_ends(panels[0], entries, 0.8 * height):
+            del entries[label]
+    place = {label: index for index, label in enumerate([*order, GREY.label])}
     entries = dict(sorted(entries.items(), key=lambda item: place.get(item[0], -1)))
-    patterns = {handle.get_linestyle() for handle in entries.values() if isinstance(handle, Line2D)}
-    sample = 3.0 if patterns & {"-.", ":"} else 1.8  # in font sizes: long enough to tell dots from dashes
-    columns = _legend_columns([0.42 + 0.11 * (sample - 1.8) + 0.06 * len(label) for label in entries], width)
-    lines = textwrap.wrap(x_label, int(width / 0.065))
-    strip = 0.18 * math.ceil(len(entries) / columns) + 0.14 * len(lines) + 0.1
+    columns = _legend_columns([0.42 + 0.053 * len(label) for label in entries], width)
+    lines = textwrap.wrap(x_label, int(width / 0.056))
+    strip = 0.125 * math.ceil(len(entries) / columns) + 0.13 * len(lines) + 0.08
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     height += strip
     figure.set_size_inches(width, height)
-    engine.set(rect=(0, strip / height, 1, 1 - strip / height))
+    engine.set(rect=(0, strip / height, 1, 1 - strip / height), w_pad=0.03, h_pad=0.05)
     figure.text(0.5, (strip - 0.02) / height, "\n".join(lines), ha="center", va="top")
-    figure.supylabel(y_label, fontsize=8, y=(1 + strip / height) / 2)
+    if y_label:
+        figure.supylabel(y_label, fontsize=STYLE["axes.labelsize"], y=(1 + strip / height) / 2)
     if entries:
-        shape: dict[str, Any] = {"ncols": columns, "handlelength": sample, "borderpad": 0.2}
+        shape: dict[str, Any] = {"ncols": columns, "handlelength": 2.4, "borderpad": 0.1, "labelspacing": 0.25}
+        shape |= {"columnspacing": 1.2, "handletextpad": 0.5, "borderaxespad": 0.1}
         figure.legend(list(entries.values()), list(entries), loc="lower center", **shape)
-    figure.draw_without_rendering()
+    engine.execute(figure)
     figure.set_layout_engine("none")  # laid out once, not again for every file format
 
 
+def _name_at_the_ends(axis: Axes, entries: Mapping[str, Artist], height: float) -> list[str]:
+    """Write lines' names right of a panel `height` inches high, moved apart; returns those that are written.
+
+    None if two or more do not all end at its right edge, or where there is no room for all.
+    """
+    lines = {label: line for label, line in entries.items() if isinstance(line, Line2D) and label != GREY.label}
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    ends = {}
+    for label, line in lines.items():
+        x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+        if len(x) and np.isfinite(y[-1]) and x[-1] > right - 0.1 * (right - left):
+            ends[label] = (x[-1], y[-1], height * (min(max(y[-1], low), high) - low) / (high - low))
+    if len(ends) < 2 or LINE * len(ends) > height or np.ptp([y for _, y, _ in ends.values()]) == 0:
+        return []
+    names = sorted(ends, key=lambda label: ends[label][2])
+    places = np.array([ends[label][2] for label in names])
+    steps = LINE * np.arange(len(names))
+    places = np.maximum.accumulate(places - steps) + steps  # up, until none overlaps
+    room = height - LINE * np.arange(len(names) - 1, -1, -1)
+    places = np.minimum(places, np.minimum.accumulate(room[::-1])[::-1])
+    for label, place in zip(names, places, strict=True):
+        line = lines[label]
+        arrow = {"arrowstyle": "-", "linewidth": 0.5, "color": line.get_color(), "shrinkA": 0, "shrinkB": 0}
+        axis.annotate(
+            label,
+            *(ends[label][:2], (1.06, place / height)),
+            textcoords="axes fraction",
+            color=line.get_color(),
+            va="center",
+            fontsize=STYLE["legend.fontsize"],
+            arrowprops=arrow,
+            annotation_clip=False,
+        )
+    return names
+
+
 def _legend_columns(items: Sequence[float], width: float) -> int:
-    """The most columns, filled one after the other, into which entries so many inches wide (at 7.5 points) fit."""
+    """The most columns, filled one after the other, into which entries so many inches wide fit."""
     for columns in range(len(items), 1, -1):
         if sum(column.max() for column in np.array_split(items, columns)) <= width:
             rows = math.ceil(len(items) / columns)
@@ -183,5 +256,5 @@ def short(value: float) -> str:
     """Write steps on a tick: 500, 2.5k, 100k, 1M."""
     for size, unit in ((1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:.4g}{unit}"
-    return f"{value:.4g}"
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,7 @@ class Sample:
         return [runs["final"].to_numpy(float) for runs in self.runs]
 
 
+@lru_cache(maxsize=2)
 def samples(study: Results) -> dict[str, Sample]:
     """Collect every method that has a finished and no diverged run on all tasks; none in a study of one task."""
     reject_mixed_sources(study)
@@ -69,6 +71,7 @@ def iqm_by_step(study: Results) -> dict[str, Band]:
     return out
 
 
+@lru_cache(maxsize=2)  # the main table and the figure have the same
 def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
     """Return each method's `STATISTICS` of the final scores (0-100); the mean's interval is Student's."""
     out, (low, high) = {}, score_range(study, study.datasets)

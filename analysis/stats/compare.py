@@ -15,8 +15,8 @@ DELTA = 5.0  # score points that count as a difference, as in the claims
 
 def group(runs: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
     """Select the runs of one method that stand in the row of one task, references included."""
-    mine = runs[runs["method"] == method]
-    return mine[mine["dataset"] == source_of(dataset, method, mine)]
+    wanted = source_of(dataset, method, runs)
+    return runs[(runs["method"].to_numpy() == method) & (runs["dataset"].to_numpy() == wanted)]
 
 
 def by_seed(runs: pd.DataFrame, metric: str) -> pd.Series[float]:

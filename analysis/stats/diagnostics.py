@@ -29,7 +29,7 @@ OPEN_LOOP, COVERAGE, RANKS = "model/open_loop_error_", "model/coverage_", "model
 STEPS, NOMINAL = range(1, 11), (50, 80, 90, 95)
 CHANGE = "penalty/relative_change_q"
 LEVELS = tuple(range(25, 1000, 50))  # in thousandths: the middles of 20 parts of equal mass
-FEW = 3  # methods whose thirds are still told apart in one panel
+FEW = 2  # methods whose thirds are still told apart in one panel
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.io.labels import SYMBOLS
 from analysis.io.methods import IMPORTED, REFERENCES, ordered
 from analysis.io.rows import Results
 from analysis.io.settings import ABSENT, IDENTITY, values
 from moore.base.strict import dotted
 from moore.studies.axes import FACTOR
 
-SYMBOLS = {"decay_rate": "α"}  # noqa: RUF001  the paper's
 FEWEST = 3  # values of a sweep; two are a comparison
 
 

@@ -17,6 +17,7 @@ from moore.base.errors import UserError
 from moore.cli import data as cli_data
 from moore.cli import study as cli_study
 from moore.cli.options import STUDY, Root, ScaleName, check_device, check_writable, find_study, number_of_workers
+from moore.cli.plot import plot
 from moore.cli.tune import tune
 from moore.run.stop import STOPPED, Stopped, StopRequest
 
@@ -86,6 +87,7 @@ def data(command: tyro.conf.Positional[str]) -> None:
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "reproduce": reproduce,
     "tune": tune,
+    "plot": plot,
     "study": study,
     "data": data,
     "import": import_curves,

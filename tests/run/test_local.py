@@ -69,7 +69,7 @@ def test_table_rows_and_curves(finished: tuple[Path, str]) -> None:
     offline = rows[(rows["phase"] == "offline") & (rows["metric"] == "eval/score")]
     assert set(offline["method"]) == {"mopo"}
     assert sorted(offline["updates"].unique()) == [0, 20, 40]
-    (curves,) = (folder / "build").rglob("curves.png")
+    (curves,) = (folder / "build").rglob("curves.pdf")
     assert curves.stat().st_size > 1000
     manifest = json.loads((folder / "build" / "results" / "sampling-tiny" / "manifest.json").read_text())
     assert manifest["online_steps"] == 100
@@ -116,7 +116,7 @@ def test_what_is_lost_is_made_again_and_nothing_else(finished: tuple[Path, str])
     a repeated cohort gives other rows.
     """
     folder, _ = finished
-    (curves,) = (folder / "build").rglob("curves.png")
+    (curves,) = (folder / "build").rglob("curves.pdf")
     picture = curves.read_bytes()
     before = pd.read_parquet(folder / "build" / "results" / "sampling-tiny" / "rows.parquet")
     curves.unlink()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from analysis.io.labels import method_label
 
 
 def shown(drawn: tuple[Figure, str] | None) -> tuple[Figure, str]:
@@ -14,11 +17,13 @@ def shown(drawn: tuple[Figure, str] | None) -> tuple[Figure, str]:
 
 
 def labels(figure: Figure) -> list[str]:
-    """The entries of its legend."""
-    return [entry.get_text() for entry in figure.legends[0].get_texts()]
+    """The entries of its legend, then what is named at the ends of lines, from the bottom to the top."""
+    entries = [entry.get_text() for legend in figure.legends for entry in legend.get_texts()]
+    texts = [text for axis in figure.axes for text in axis.texts if isinstance(text, Annotation) and text.arrow_patch]
+    return entries + [text.get_text() for text in texts]
 
 
 def line(axis: Axes, label: str) -> tuple[list[float], list[float]]:
-    """The points, x and y, of the first line with this label."""
-    found = next(line for line in axis.get_lines() if line.get_label() == label)
+    """The points, x and y, of the first line with this label, or of this method."""
+    found = next(line for line in axis.get_lines() if line.get_label() in (label, method_label(label)))
     return np.asarray(found.get_xdata(), dtype=float).tolist(), np.asarray(found.get_ydata(), dtype=float).tolist()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.io.stages import one_stage, stages, started_by
-from analysis.plots.curves import learning_curves
+from analysis.plots.figures import draw
 from moore.base.errors import UserError
 from moore.studies.identity import run_id
 from tests.support.method_studies import (
@@ -66,4 +66,4 @@ def test_several_stages_that_nothing_tells_apart_are_an_error() -> None:
     assert one_stage(make_study(rows), "eval/score")
     study = make_study([*rows, {**rows[0], "run": "mopo with another penalty"}])
     with pytest.raises(UserError, match=f"study toy: {LOW} seed 0 has several offline stages; expected offline_runs"):
-        learning_curves(study)
+        draw(study)

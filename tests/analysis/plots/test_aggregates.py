@@ -10,8 +10,10 @@ import pytest
 from matplotlib.figure import Figure
 from rliable import metrics
 
+from analysis.io.labels import method_label
 from analysis.io.rows import SCORE, Results, source_of
-from analysis.plots.aggregates import improvement_plot, interval_plot, iqm_curves, profile_plot
+from analysis.plots.aggregates import aggregates, improvement_plot, profile_plot
+from analysis.plots.view import view
 from analysis.stats.intervals import improvement
 from analysis.stats.transfer import summarise
 from tests.support.drawn import shown
@@ -19,7 +21,7 @@ from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import TWELVE, study
 
 Array = npt.NDArray[np.float64]
-PLOTS = (iqm_curves, interval_plot, profile_plot, improvement_plot)
+PLOTS = (aggregates, profile_plot, improvement_plot)
 
 
 def small(**changes: Any) -> Results:
@@ -38,10 +40,10 @@ def lines(figure: Figure) -> dict[str, tuple[Array, Array]]:
 
 def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
     made = small()
-    drawn = shown(iqm_curves(made))
+    drawn = shown(aggregates(view(made)))
     rows = made.rows[(made.rows["metric"] == SCORE) & (made.rows["phase"] == "online")]
     for method in ("moore", "sac"):
-        x, y = lines(drawn[0])[method]
+        x, y = lines(drawn[0])[method_label(method)]
         mine = rows[rows["method"] == method]
         tasks = [mine[mine["dataset"] == source_of(d, method, rows)] for d in made.datasets]
         for step, value in zip(x, y, strict=True):
@@ -49,54 +51,54 @@ def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
             assert value == pytest.approx(metrics.aggregate_iqm(np.stack(at_step, 1)))
 
 
-def test_the_interval_plot_has_four_aggregates_on_the_scale_0_to_1() -> None:
+def test_the_intervals_are_on_the_scale_of_the_curves() -> None:
     made = small()
-    drawn = shown(interval_plot(made))
-    assert [axis.get_title() for axis in drawn[0].axes] == ["IQM", "mean", "median", "optimality gap"]
+    drawn = shown(aggregates(view(made)))
+    panels = drawn[0].axes[1:]
+    assert [axis.get_title() for axis in panels] == ["IQM", "mean", "optimality gap"]
     runs = summarise(made)
     finals = runs[runs["method"] == "moore"].pivot(index="seed", columns="dataset", values="final").to_numpy() / 100
-    functions = ("aggregate_iqm", "aggregate_mean", "aggregate_median", "aggregate_optimality_gap")
-    for axis, name in zip(drawn[0].axes, functions, strict=True):
+    functions = ("aggregate_iqm", "aggregate_mean", "aggregate_optimality_gap")
+    for axis, name in zip(panels, functions, strict=True):
         middle = next(line for line in axis.get_lines())
-        assert float(np.asarray(middle.get_xdata())[0]) == pytest.approx(getattr(metrics, name)(finals))
+        assert float(np.asarray(middle.get_xdata())[0]) == pytest.approx(100 * getattr(metrics, name)(finals))
         assert len(axis.patches) == 3
-        assert "score / 100" in {text.get_text() for text in drawn[0].texts}
 
 
 def test_profiles_and_improvement_are_what_the_scores_say() -> None:
     made = small()
-    runs, drawn, versus = summarise(made), profile_plot(made), improvement_plot(made)
+    runs, drawn, versus = summarise(made), profile_plot(view(made)), improvement_plot(view(made))
     assert drawn is not None
     assert versus is not None
-    x, y = lines(drawn[0])["moore"]
+    x, y = lines(drawn[0])["MOORe"]
     finals = runs.loc[runs["method"] == "moore", "final"].to_numpy()
     np.testing.assert_allclose(y, [(finals > t).mean() for t in x], atol=1e-12)
     assert x[-1] >= 100
     assert x[-1] >= finals.max()
-    assert [text.get_text() for text in versus[0].axes[0].get_yticklabels()] == ["awac", "sac"]
+    assert [text.get_text() for text in versus[0].axes[0].get_yticklabels()] == ["AWAC", "SAC"]
     tasks = [
         [runs.loc[(runs["method"] == m) & (runs["dataset"] == d), "final"].to_numpy() for d in made.datasets]
         for m in ("moore", "awac")
     ]
     middle = np.asarray(versus[0].axes[0].get_lines()[0].get_xdata())[0]
-    assert middle == pytest.approx(improvement(tasks[0], tasks[1]))
+    assert middle == pytest.approx(100 * improvement(tasks[0], tasks[1]))
 
 
 def test_one_task_has_no_aggregates() -> None:
-    assert all(plot(small(datasets=TWELVE[:1])) is None for plot in PLOTS)
+    assert all(plot(view(small(datasets=TWELVE[:1]))) is None for plot in PLOTS)
 
 
 def test_a_method_without_all_tasks_is_left_out_by_name() -> None:
     made = small()
     rows = made.rows
     gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1])
-    drawn = shown(iqm_curves(Results("toy", rows[~gone].reset_index(drop=True), made.manifest)))
-    assert set(lines(drawn[0])) == {"moore", "sac"}
-    assert "Without awac" in drawn[1]
+    drawn = shown(aggregates(view(Results("toy", rows[~gone].reset_index(drop=True), made.manifest))))
+    assert set(lines(drawn[0])) == {"MOORe", "SAC"}
+    assert "Without AWAC" in drawn[1]
 
 
 def test_a_reference_that_diverged_leaves_no_improvement_plot() -> None:
     rows = [*flat("awac", "self:a-low", [1.0, 2.0]), *flat("awac", "self:b-low", [1.0, 2.0])]
     made = make_study([*rows, *flat("moore", "self:a-low", [3.0, 4.0])])
-    assert improvement_plot(made) is None
-    assert iqm_curves(made) is not None
+    assert improvement_plot(view(made)) is None
+    assert aggregates(view(made)) is not None

@@ -9,12 +9,13 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
+from analysis.io.labels import task_label
 from analysis.io.rows import Results
 from analysis.output.notes import notes
-from analysis.plots.comparisons import METRICS, forest, sweep_plot
+from analysis.plots.comparisons import ALL, METRICS, forest, sweep_plot
+from analysis.plots.view import view
 from analysis.stats.compare import difference, pooled
 from analysis.stats.intervals import t_interval
-from analysis.stats.sweeps import sweeps
 from analysis.stats.transfer import summarise
 from tests.support.drawn import shown
 from tests.support.studies import flat, make_study
@@ -46,37 +47,37 @@ def points(axis: Axes, label: str) -> tuple[list[float], list[float], list[float
 
 def test_every_panel_shows_the_paired_differences() -> None:
     made = small()
-    drawn = shown(forest(made))
+    drawn = shown(forest(view(made)))
     figure, caption = drawn
-    assert [axis.get_title().replace("\n", "-") for axis in figure.axes] == [*made.datasets, "mean over 3 tasks"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["awac", "sac"]
+    assert [axis.get_title() for axis in figure.axes] == [ALL, *map(task_label, made.datasets)]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["AWAC", "SAC"]
     assert [entry.get_text() for entry in figure.legends[0].get_texts()] == ["final score", "AUC"]
     runs = summarise(made)
     cells = [(method, metric) for metric in METRICS for method in ("awac", "sac")]
-    for axis, dataset in zip(figure.axes, made.datasets, strict=False):
+    for axis, dataset in zip(figure.axes[1:], made.datasets, strict=True):
         expected = [difference(runs, dataset, method, "moore", metric) for method, metric in cells]
         np.testing.assert_allclose(intervals(axis), [[i.low, i.mean, i.high] for i in expected if i])
     expected = [pooled(made, runs, method, metric) for method, metric in cells]
-    np.testing.assert_allclose(intervals(figure.axes[-1]), [[i.low, i.mean, i.high] for i in expected if i])
-    assert "`moore`" in caption
+    np.testing.assert_allclose(intervals(figure.axes[0]), [[i.low, i.mean, i.high] for i in expected if i])
+    assert "Difference to MOORe" in caption
 
 
 def test_a_method_without_a_common_seed_is_marked_not_forgotten() -> None:
     rows = flat("moore", "self:a-low", [10.0, 20.0, 30.0]) + flat("awac", "self:a-low", [11.0, 22.0])
     rows += flat("moore", "self:b-low", [50.0, 60.0, 65.0]) + flat("uniform", "self:b-low", [55.0, 61.0, 66.0])
-    drawn = shown(forest(make_study(rows)))
+    drawn = shown(forest(view(make_study(rows))))
     texts = [[text.get_text() for text in axis.texts] for axis in drawn[0].axes]
-    assert texts == [["no pair", "n=2"], ["no pair"], ["no pair", "no pair"]]
+    assert texts == [["no pair", "no pair"], ["no pair", "n=2"], ["no pair"]]
 
 
 def test_no_reference_or_nobody_else_is_no_figure() -> None:
-    assert forest(make_study(flat("awac", "self:a-low", [1.0, 2.0]))) is None
-    assert forest(make_study(flat("moore", "self:a-low", [1.0, 2.0]))) is None
+    assert forest(view(make_study(flat("awac", "self:a-low", [1.0, 2.0])))) is None
+    assert forest(view(make_study(flat("moore", "self:a-low", [1.0, 2.0])))) is None
 
 
 def test_a_sweep_shows_means_and_t_intervals_at_the_values() -> None:
     made = sweep(epochs=0, diagnosed=(), seeds=4)
-    figure, caption = sweep_plot(made, sweeps(made)[0])
+    figure, caption = shown(sweep_plot(view(made)))
     runs = summarise(made)
     assert len(figure.axes) == 2
     for axis, dataset in zip(figure.axes, made.datasets, strict=True):
@@ -114,7 +115,7 @@ def test_a_sweep_with_zero_keeps_it_on_the_axis_and_a_stopped_run_is_named() -> 
     rows = made.rows
     lost = (rows["method"] == "coef-2") & (rows["seed"] == 1) & (rows["env_steps"] > 300)
     short = Results(made.name, rows[~lost].reset_index(drop=True), made.manifest)
-    figure, _ = sweep_plot(short, sweeps(short)[0])
+    figure, _ = shown(sweep_plot(view(short)))
     axis = figure.axes[0]
     low, high = axis.get_xlim()
     assert axis.get_xscale() == "symlog"

@@ -13,16 +13,9 @@ from matplotlib.collections import PolyCollection
 
 from analysis.io.rows import Results
 from analysis.output.tables import main_table
-from analysis.plots.diagnostics import (
-    THIRDS,
-    calibration,
-    online_share,
-    open_loop,
-    penalty,
-    rank_correlation,
-    relative_error,
-)
+from analysis.plots.diagnostics import THIRDS, calibration, model_error, online_share, uncertainty
 from analysis.plots.style import OFFLINE_WIDTH
+from analysis.plots.view import view
 from analysis.stats.diagnostics import PENALTY, density
 from analysis.stats.intervals import t_interval
 from moore.algorithm.config import RunConfig
@@ -67,7 +60,7 @@ def diagnostics_rows(runs: list[RunConfig]) -> list[Row]:
 
 def test_open_loop_errors_are_means_over_a_third_of_the_epochs_of_every_run() -> None:
     made = small()
-    drawn = shown(open_loop(made))
+    drawn = shown(model_error(view(made)))
     axis = drawn[0].axes[0]
     for number, name in enumerate(THIRDS):
         x, y = line(axis, name)
@@ -79,33 +72,33 @@ def test_open_loop_errors_are_means_over_a_third_of_the_epochs_of_every_run() ->
     edges = np.asarray(band)[np.asarray(band)[:, 0] == 1, 1]
     assert [edges.min(), edges.max()] == pytest.approx([interval.low, interval.high])
     assert line(axis, "rollout length H")[0] == [5, 5]
-    assert "standard deviations" in drawn[0].get_supylabel()
-    assert labels(drawn[0]) == [*THIRDS, "rollout length H"]
+    assert axis.get_ylabel() == "error (std)"
+    assert labels(drawn[0]) == ["rollout length H", *THIRDS, "MOORe"]
 
 
 def test_the_rollout_length_is_that_of_the_online_stage_and_of_the_dataset() -> None:
     made = small(settings={"moore": {"online.rollout_length": 8}})
     made.manifest["configs"][f"moore/{TWELVE[1]}/0"]["online"]["rollout_length"] = 3
-    drawn = shown(open_loop(made))
+    drawn = shown(model_error(view(made)))
     marks = [
         sorted({float(np.asarray(m.get_xdata())[0]) for m in axis.get_lines() if m.get_label() == "rollout length H"})
-        for axis in drawn[0].axes
+        for axis in drawn[0].axes[:2]
     ]
     assert marks == [[3, 8], [8]]  # the first panel is of TWELVE[1]: ids in order
 
 
 def test_few_methods_stand_side_by_side_and_of_many_the_reference_alone() -> None:
-    few = shown(open_loop(small(diagnosed=("moore", "awac"))))
-    assert labels(few[0])[:2] == ["moore, first third", "moore, middle third"]
-    assert "`moore` and `awac`" in few[1]
-    many = shown(open_loop(sweep(seeds=2)))
-    assert labels(many[0]) == [*THIRDS, "rollout length H"]
-    assert "`decay_rate-1`" in many[1]
+    few = shown(model_error(view(small(diagnosed=("moore", "awac")))))
+    assert labels(few[0])[:2] == ["MOORe, first third", "MOORe, middle third"]
+    assert "MOORe and AWAC" in few[1]
+    many = shown(model_error(view(sweep(seeds=2))))
+    assert labels(many[0])[:4] == ["rollout length H", *THIRDS]
+    assert "α = 1 (MOORe) by thirds" in many[1]  # noqa: RUF001
 
 
 def test_calibration_shows_observed_against_nominal_mass() -> None:
     made = small()
-    drawn = shown(calibration(made))
+    drawn = shown(calibration(view(made)))
     axis = drawn[0].axes[0]
     assert line(axis, "calibrated") == ([0, 1], [0, 1])
     x, y = line(axis, THIRDS[0])
@@ -115,25 +108,25 @@ def test_calibration_shows_observed_against_nominal_mass() -> None:
 
 def test_rank_correlation_is_a_mean_over_seeds_at_every_epoch() -> None:
     made = small()
-    drawn = shown(rank_correlation(made))
+    drawn = shown(model_error(view(made)))
     rows = made.rows[(made.rows["metric"] == "model/error_rank_correlation")]
     expected = rows[rows["dataset"] == made.datasets[1]].groupby("env_steps")["value"].mean()
-    x, y = line(drawn[0].axes[1], "moore")
+    x, y = line(drawn[0].axes[3], "moore")
     assert x == expected.index.tolist()
     np.testing.assert_allclose(y, expected)
 
 
 def test_the_density_is_that_of_the_pooled_quantiles() -> None:
     made = small()
-    drawn = shown(relative_error(made))
+    drawn = shown(uncertainty(view(made)))
     figure, caption = drawn
     assert "our definition" in caption
     rows = made.rows[made.rows["metric"].str.startswith("penalty/relative_change_q")]
     mine = rows[(rows["dataset"] == made.datasets[0]) & (rows["env_steps"] <= 1000 / 3)]["value"].to_numpy()
     assert len(mine) == 3 * 3 * 20  # seeds, epochs, levels
-    x, y = line(figure.axes[0], THIRDS[0])
+    x, y = line(figure.axes[2], THIRDS[0])
     np.testing.assert_allclose(y, density(mine, np.array(x)))
-    assert labels(figure) == list(THIRDS)
+    assert labels(figure) == ["offline stage", "MOORe", *THIRDS]
 
 
 def test_an_ensemble_that_never_changes_is_a_line_and_an_undefined_change_is_counted() -> None:
@@ -142,14 +135,14 @@ def test_an_ensemble_that_never_changes_is_a_line_and_an_undefined_change_is_cou
     change = rows["metric"].str.startswith("penalty/relative_change_q")
     rows.loc[change, "value"] = 0.0
     rows.loc[change & (rows["env_steps"] == 500) & (rows["seed"] == 0), "value"] = math.nan
-    drawn = shown(relative_error(with_rows(made, rows)))
-    assert line(drawn[0].axes[0], THIRDS[1])[0] == [0, 0]
-    assert "Without 2 epochs of a run that have no finite value." in drawn[1]
+    drawn = shown(uncertainty(view(with_rows(made, rows))))
+    assert line(drawn[0].axes[2], THIRDS[1])[0] == [0, 0]
+    assert "without 2 epochs that have no finite value." in drawn[1]
 
 
 def test_the_uncertainty_band_spans_both_stages() -> None:
     made = small()
-    drawn = shown(penalty(made))
+    drawn = shown(uncertainty(view(made)))
     online, offline = polygons(drawn[0].axes[0])
     rows = made.rows[made.rows["dataset"] == made.datasets[0]]
     for band, phase, x in ((online, "online", "env_steps"), (offline, "offline", "updates")):
@@ -164,17 +157,20 @@ def test_the_uncertainty_band_spans_both_stages() -> None:
 
 def test_every_prioritised_variant_has_its_own_closed_form() -> None:
     made = sweep(seeds=2)
-    drawn = shown(online_share(made))
+    drawn = shown(online_share(view(made)))
     curves = [m for m in drawn[0].axes[0].get_lines() if m.get_label() == "closed form"]
     ends, epochs = np.arange(100, 1001, 100), np.arange(1, 11)
-    for curve, rate in zip(curves, (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0), strict=True):
-        np.testing.assert_allclose(np.asarray(curve.get_ydata(), float), ends / (ends + 1000 / (rate * epochs)))
+    lines = sorted(np.asarray(curve.get_ydata(), float).tolist() for curve in curves)
+    for y, rate in zip(lines, (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0), strict=True):
+        np.testing.assert_allclose(y, ends / (ends + 1000 / (rate * epochs)))
 
 
 def test_the_closed_form_is_a_mean_over_the_retrainings_of_an_epoch() -> None:
     """φ = 50 of S = 100: the ensemble is trained with 50 and with 100 transitions in the first epoch."""
     drawn = shown(
-        online_share(small(settings={"moore": {"online.retrain_interval": 50, "sampling.priority_exponent": 2.0}}))
+        online_share(
+            view(small(settings={"moore": {"online.retrain_interval": 50, "sampling.priority_exponent": 2.0}}))
+        )
     )
     share = [n / (n + 1000 / t**2) for n, t in ((50, 1), (100, 1), (150, 2), (200, 2))]
     y = line(drawn[0].axes[0], "closed form")[1]
@@ -185,18 +181,18 @@ def test_a_value_that_is_missing_in_one_run_is_a_gap() -> None:
     made = small()
     rows = made.rows.copy()
     rows.loc[(rows["metric"] == "penalty/mean") & (rows["env_steps"] == 500) & (rows["seed"] == 1), "value"] = math.nan
-    figure, _ = shown(penalty(with_rows(made, rows)))
+    figure, _ = shown(uncertainty(view(with_rows(made, rows))))
     assert np.isnan(line(figure.axes[0], "moore")[1]).tolist() == [step == 500 for step in range(100, 1001, 100)]
 
 
 def test_diagnostics_show_the_model_based_methods_beside_their_one_stage(tmp_path: Path) -> None:
     runs = runs_of(tmp_path, ["moore", "mbpo_warm", "mopo_naive", "mopo", "awac", "mbpo"], 2)
     study = as_study(diagnostics_rows(runs), method_manifest(runs))
-    drawn = shown(penalty(study))
-    assert labels(drawn[0]) == ["offline stage", "moore", "mbpo_warm", "mopo_naive"]
-    assert "in `moore`" in drawn[1]
-    shares = shown(online_share(study))
-    assert labels(shares[0]) == ["moore", "mbpo_warm", "mopo_naive", "closed form"]
+    drawn = shown(uncertainty(view(study)))
+    assert labels(drawn[0]) == ["offline stage", "MOORe", "warm MBPO", "naive MOPO"]
+    assert "in MOORe" in drawn[1]
+    shares = shown(online_share(view(study)))
+    assert labels(shares[0]) == ["MOORe", "warm MBPO", "naive MOPO", "closed form"]
     closed = [line for line in shares[0].axes[0].get_lines() if line.get_label() == "closed form"]
     assert len(closed) == 1  # of moore alone: the others draw uniformly
 
@@ -210,7 +206,8 @@ def test_a_dataset_on_which_every_moore_run_diverged_is_still_drawn(tmp_path: Pa
         if (r["method"], r["dataset"], r["env_steps"], r["metric"]) == ("moore", LOW, 500, "eval/score")
     ]
     study = as_study(rows, method_manifest(runs))
-    for figure, _ in (shown(penalty(study)), shown(online_share(study))):
-        lines = [{line.get_label() for line in axis.get_lines()} & {"moore", "mbpo_warm"} for axis in figure.axes]
-        assert lines == [{"mbpo_warm"}, {"moore", "mbpo_warm"}]
+    for figure, _ in (shown(uncertainty(view(study))), shown(online_share(view(study)))):
+        names = {"MOORe", "warm MBPO"}
+        lines = [{line.get_label() for line in axis.get_lines()} & names for axis in figure.axes]
+        assert lines == [{"warm MBPO"}, names]
     assert "diverged (2/2)" in str(main_table(study).rows[0])

@@ -1,48 +1,103 @@
-"""Every figure that the rows allow, the same bytes twice."""
+"""Every figure that the rows allow, one at a time or all, the same bytes twice, readable in a column."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from analysis.io.rows import load_study
+from analysis.io.rows import Results
 from analysis.output.report import tables
-from analysis.plots.figures import DRAWINGS, drawings, save
-from tests.support.drawn import shown
-from tests.support.studies import full_study, make_study, write_study
-from tests.support.synthetic_studies import TWELVE, study
+from analysis.plots.figures import FIGURES, draw, drawings, save
+from moore.base.errors import UserError
+from moore.cli.plot import FigureName
+from tests.support.studies import full_study, make_study
+from tests.support.synthetic_studies import RATES, TWELVE, study
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    write_study(tmp_path / "results" / "toy", full_study(3))
-    return tmp_path / "results"
+@pytest.fixture(scope="module")
+def complete() -> Results:
+    """A study that has everything a figure needs: a sweep, diagnostics, costs, two tasks."""
+    names = {f"decay_rate-{rate:g}": {"sampling.decay_rate": rate} for rate in RATES[:4]}
+    made = study([*names], TWELVE[:2], 2, names, diagnosed=[*names], evaluations=5, reference="decay_rate-1")
+    made.manifest["run_cpu_seconds"] = dict.fromkeys(made.rows["run"].unique(), 60.0)  # type: ignore[index]
+    return made
+
+
+@pytest.fixture(scope="module")
+def drawn(complete: Results) -> dict[str, tuple[Figure, str]]:
+    return {name: (figure, caption) for name, figure, caption in drawings(complete)}
+
+
+def test_every_figure_is_drawn_where_the_rows_allow_it(drawn: dict[str, tuple[Figure, str]]) -> None:
+    assert list(drawn) == list(FIGURES)
+    assert [*FigureName.__args__] == list(FIGURES)  # type: ignore[attr-defined]
 
 
 def test_a_study_without_an_online_stage_has_no_figures() -> None:
-    rows = [entry for entry in full_study(2) if entry["phase"] == "offline"]
-    assert list(drawings(make_study(rows, online_steps=None))) == []
+    made = make_study([entry for entry in full_study(2) if entry["phase"] == "offline"], online_steps=None)
+    assert list(drawings(made)) == []
+    with pytest.raises(UserError, match="study toy: figure curves: its rows do not have"):
+        draw(made)
 
 
-def test_every_figure_that_the_rows_allow_is_drawn_and_repeats_its_bytes(tmp_path: Path) -> None:
-    """The figures that the synthetic study of the report's test lacks are saved twice here, the others there."""
-    made = study(("moore", "sac"), TWELVE[:2], seeds=2, evaluations=5)
-    assert [name for name, _, _ in drawings(made)] == list(DRAWINGS)
-    one = study(("moore",), TWELVE[:1], seeds=2, evaluations=5)
-    for name in ("uncertainty_error", "model_error", "calibration", "rank_correlation"):
-        for folder in ("a", "b"):
-            drawn = shown(DRAWINGS[name](one))
-            save(drawn[0], tmp_path / folder / name, drawn[1])
-    for file in (tmp_path / "a").iterdir():
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
-        assert file.suffix != ".pdf" or b"/Type3" not in file.read_bytes()
+@pytest.mark.parametrize("end", [".pdf", ".png", ".svg"])
+def test_the_same_figure_has_the_same_bytes(complete: Results, tmp_path: Path, end: str) -> None:
+    for name in ("curves", "uncertainty"):
+        files = [tmp_path / folder / f"{name}{end}" for folder in ("a", "b")]
+        for file in files:
+            save(draw(complete, name)[0], file)
+        assert files[0].read_bytes() == files[1].read_bytes()
+        assert end != ".pdf" or (b"/Type3" not in files[0].read_bytes() and b"/FontFile2" in files[0].read_bytes())
 
 
-def test_captions_are_short(results: Path) -> None:
-    """Two lines of a page: what is longer is a note."""
-    from analysis.plots.figures import drawings
+def test_captions_are_short(drawn: dict[str, tuple[Figure, str]]) -> None:
+    """Three lines of a page: what is longer is a note."""
+    texts = [table.caption for table in tables(make_study(full_study(3)))] + [caption for _, caption in drawn.values()]
+    assert [text for text in texts if len(text) > 320] == []
 
-    study = load_study(results / "toy")
-    texts = [table.caption for table in tables(study)] + [caption for _, _, caption in drawings(study)]
-    assert [text for text in texts if len(text) > 280] == []
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_in_a_column_all_text_is_inside_and_large_enough(complete: Results, name: str) -> None:
+    """Breaks if a label is cut off at the edge, or smaller than 5 points, at 3.25 inches."""
+    figure, _ = draw(complete, name, width=3.25)
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width == pytest.approx(3.25 * figure.dpi)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip():
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= -1, text
+            assert box.y0 >= -1, text
+            assert box.x1 <= width + 1, text
+            assert box.y1 <= height + 1, text
+            assert float(text.get_fontsize()) >= 5, text
+
+
+@pytest.mark.parametrize(
+    ("figure", "choices", "message"),
+    [
+        ("chart", {}, "--figure: 'chart' is unknown; accepted: curves, "),
+        ("iqm", {"x": "wall"}, "--x: wall is of learning curves alone"),
+        ("forest", {"seeds": True}, "--seeds: True is of learning curves alone"),
+        ("curves", {"methods": ["sac"]}, "--methods: 'sac' is not in this study; accepted: decay_rate-0.1"),
+        ("curves", {"tasks": ["hopper"]}, "--tasks: 'hopper' is not in this study"),
+        ("curves", {"labels": {"sac": "S"}}, "--labels: 'sac' is not in this study"),
+        ("curves", {"width": 2.0}, "--width: 2 is not accepted; expected 3.25 to 20 inches"),
+        ("curves", {"y": "return"}, "figure curves: its rows do not have what this needs"),
+    ],
+)
+def test_a_wrong_choice_is_one_clear_line(complete: Results, figure: str, choices: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        draw(complete, figure, **choices)
+
+
+def test_another_ending_is_refused(complete: Results, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--out: .*x.jpg: ending '.jpg' is not accepted; expected .pdf, .png, .svg"):
+        save(draw(complete)[0], tmp_path / "x.jpg")
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="--out: cannot write"):
+        save(draw(complete)[0], tmp_path / "taken" / "x.pdf")

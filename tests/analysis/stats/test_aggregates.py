@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from analysis.io.rows import Results
-from analysis.plots.aggregates import interval_plot, iqm_curves
+from analysis.plots.aggregates import aggregates
+from analysis.plots.view import view
 from analysis.stats.aggregates import profiles, samples
 from moore.base.errors import UserError
 from tests.support.studies import flat, make_study
@@ -37,9 +38,9 @@ def test_a_diverged_run_takes_its_method_out_and_an_unfinished_one_only_itself()
     found = samples(broken)
     assert set(found) == {"moore", "sac"}
     assert [len(runs) for runs in found["moore"].runs] == [3, 2, 3, 3]  # in the order of their names
-    drawn = interval_plot(broken)
+    drawn = aggregates(view(broken))
     assert drawn is not None
-    assert "Without awac" in drawn[1]
+    assert "Without AWAC" in drawn[1]
 
 
 def test_tasks_evaluated_at_different_steps_have_no_common_curve() -> None:
@@ -47,7 +48,7 @@ def test_tasks_evaluated_at_different_steps_have_no_common_curve() -> None:
     rows = made.rows
     gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1]) & (rows["env_steps"] == 500)
     with pytest.raises(UserError, match="column env_steps: runs of awac were evaluated at different steps"):
-        iqm_curves(Results("toy", rows[~gone].reset_index(drop=True), made.manifest))
+        aggregates(view(Results("toy", rows[~gone].reset_index(drop=True), made.manifest)))
 
 
 def test_a_profile_starts_below_the_lowest_score_and_ends_above_the_highest() -> None:

@@ -11,11 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis.output.notes import notes
-from analysis.plots.diagnostics import (
-    penalty,
-    rank_correlation,
-    relative_error,
-)
+from analysis.plots.diagnostics import model_error, uncertainty
+from analysis.plots.view import view
 from analysis.stats.diagnostics import LEVELS, Schedule, centre, closed_form, density, logged, schedule
 from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
 from moore.base.errors import UserError
@@ -54,7 +51,7 @@ def test_runs_from_scratch_and_runs_that_stopped_are_not_in_the_means() -> None:
     rows = made.rows[~((made.rows["seed"] == 2) & (made.rows["env_steps"] == 1000))]
     short = with_rows(made, rows)
     assert set(logged(short, [metric])["seed"]) == {0, 1}
-    assert rank_correlation(short) is not None
+    assert model_error(view(short)) is not None
     assert f"moore {made.datasets[0]} seed 2 unfinished" in " ".join(notes(short))
 
 
@@ -86,4 +83,4 @@ def test_a_missing_quantile_is_an_error() -> None:
     made = small()
     lost = (made.rows["metric"] == "penalty/relative_change_q475") & (made.rows["env_steps"] == 500)
     with pytest.raises(UserError, match=r"run moore/.* has 19 of the 20 metrics .* at step 500"):
-        relative_error(with_rows(made, made.rows[~lost]))
+        uncertainty(view(with_rows(made, made.rows[~lost])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from analysis.io.rows import Results
-from analysis.plots.figures import drawings
+from analysis.plots.figures import draw
 from analysis.stats.sweeps import sweeps
 from tests.support.synthetic_studies import RATES, TWELVE, study, sweep
 
@@ -55,8 +55,8 @@ def test_one_study_may_hold_several_sweeps_around_its_reference() -> None:
         ("rollout.length", [1, 5, 10]),
     ]
     assert {s.reference for s in found} == {"moore"}
-    figures = [name for name, _, _ in drawings(variants(settings))]
-    assert figures[-2:] == ["sweep_utd_ratio", "sweep_length"]
+    figure, _ = draw(variants(settings), "sweep")
+    assert [axis.get_xlabel() for axis in figure.axes] == ["utd ratio", "length"]
 
 
 def test_factors_of_what_a_task_has_are_values_too() -> None:

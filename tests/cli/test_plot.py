@@ -1,0 +1,47 @@
+"""`moore plot`: a file and its caption, or one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moore.cli.main import main
+from tests.support.studies import LOW, MEDIUM, flat, write_study
+
+
+def test_a_figure_is_written_and_its_caption_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [row for name in ("moore", "awac") for task in (LOW, MEDIUM) for row in flat(name, task, [60.0, 62.0])]
+    folder = str(write_study(tmp_path / "toy", rows))
+    assert main(["plot", folder]) == 0
+    assert capsys.readouterr().out.startswith(
+        "build/toy/curves.pdf: Evaluation score, self-made data, mean over 2 seeds"
+    )
+    assert Path("build/toy/curves.pdf").read_bytes().startswith(b"%PDF")
+    chosen = ("--methods", "moore", "AWAC", "--tasks", "Pendulum-low", "--labels", "awac=Baseline", "--width", "3.25")
+    assert main(["plot", folder, "--figure", "forest", *chosen, "--out", "x.svg"]) == 0
+    assert "<svg" in Path("x.svg").read_text(encoding="utf-8")
+    assert "MOORe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["absent"], "no study absent; found all-methods-mini"),
+        (["sampling-laptop-reduced", "--labels", "uniform"], "--labels: 'uniform' is not accepted; expected NAME=T"),
+        (
+            ["sampling-laptop-reduced", "--methods", "iql"],
+            "--methods: 'iql' is not in this study; accepted: pr",
+        ),
+        (["sampling-laptop-reduced", "--figure", "sweep"], "figure sweep: its rows do not have what this needs"),
+        (["sampling-laptop-reduced", "--out", "x.jpg"], "ending '.jpg' is not accepted; expected .pdf, .png, .svg"),
+    ],
+)
+def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plot", *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
