@@ -79,12 +79,12 @@ def test_runs_evaluated_at_different_steps_are_an_error() -> None:
     rows = flat("uniform", LOW, [60.0, 62.0])
     del rows[5]
     with pytest.raises(UserError, match="evaluated at different steps"):
-        learning_curves(view(make_study(rows)))
+        draw(make_study(rows))
 
 
 def test_a_wild_band_does_not_flatten_the_lines() -> None:
     rows = flat("uniform", LOW, [0.0, 4000.0], j0=2000.0) + flat("prioritized", LOW, [1990.0, 2010.0], j0=2000.0)
-    low, high = learning_curves(view(make_study(rows)))[0].axes[0].get_ylim()
+    low, high = draw(make_study(rows))[0].axes[0].get_ylim()
     assert high < 5000  # the t band of two runs reaches 25 000
     assert low < 0 < 2000 < high
 

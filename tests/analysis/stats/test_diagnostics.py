@@ -63,7 +63,7 @@ def test_the_median_of_u_is_drawn_where_both_stages_logged_it() -> None:
     assert centre(with_rows(made, pd.concat([made.rows, online]))) == "penalty/mean"
     both = with_rows(made, pd.concat([made.rows, medians]))
     assert centre(both) == "penalty/q50"
-    drawn = penalty(both)
+    drawn = uncertainty(view(both))
     assert drawn is not None
     assert drawn[1].startswith("Median of the uncertainty")
 
