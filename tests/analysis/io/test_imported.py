@@ -167,7 +167,7 @@ def test_the_report_lays_them_over(tmp_path: Path, capsys: pytest.CaptureFixture
     common = ["--results", str(results), "--out", str(out)]
     assert main(["--overlay", str(results / "corl"), *common]) == 0
     assert [path.name for path in out.iterdir()] == ["toy+corl"]
-    assert [path.name for path in (out / "toy+corl").glob("*.png")] == ["curves.png"]
+    assert [path.name for path in (out / "toy+corl").glob("*.pdf")] == ["curves.pdf"]
     assert "corl:awac" in (out / "toy+corl" / "main.csv").read_text(encoding="utf-8")
     assert main(["--overlay", str(results / "toy"), *common]) == 2
     assert "--overlay takes a folder that `moore import` made" in capsys.readouterr().err

@@ -66,15 +66,16 @@ def test_in_a_column_all_text_is_inside_and_large_enough(complete: Results, name
     figure, _ = draw(complete, name, width=3.25)
     width, height = figure.get_size_inches() * figure.dpi
     assert width == pytest.approx(3.25 * figure.dpi)
+    figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
-    for text in figure.findobj(Text):
-        if text.get_visible() and text.get_text().strip():
-            box = text.get_window_extent(renderer)
-            assert box.x0 >= -1, text
-            assert box.y0 >= -1, text
-            assert box.x1 <= width + 1, text
-            assert box.y1 <= height + 1, text
-            assert float(text.get_fontsize()) >= 5, text
+    parts = [*figure.axes, *figure.texts, *figure.legends]
+    for part, box in [(part, part.get_tightbbox(renderer)) for part in parts]:
+        assert box is not None
+        assert box.x0 >= -1, part
+        assert box.y0 >= -1, part
+        assert box.x1 <= width + 1, part
+        assert box.y1 <= height + 1, part
+    assert min(float(text.get_fontsize()) for text in figure.findobj(Text) if text.get_text()) >= 5
 
 
 @pytest.mark.parametrize(
