@@ -187,7 +187,8 @@ def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
         if rows[name].isna().any():
             raise UserError(f"{file}: column {name}: empty value in row {int(np.argmax(rows[name].isna()))}")
     try:
-        rows = rows.astype(dict.fromkeys(TEXT_COLUMNS, str)).astype(dict.fromkeys(NUMBER_COLUMNS, float))
+        other = [name for name in TEXT_COLUMNS if pd.api.types.infer_dtype(rows[name]) != "string"]  # few: str is slow
+        rows = rows.astype(dict.fromkeys(other, str)).astype(dict.fromkeys(NUMBER_COLUMNS, float))
         rows = rows.astype(dict.fromkeys(("seed", "env_steps", "updates"), np.int64))
     except (ValueError, TypeError) as error:  # pandas names the column
         raise UserError(f"{file}: {error}") from None

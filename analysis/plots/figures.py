@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from analysis.io.rows import Results
@@ -81,7 +82,10 @@ def save(figure: Figure, file: Path) -> None:
         raise UserError(f"--out: {file}: ending {file.suffix!r} is not accepted; expected .{', .'.join(FORMATS)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, format=form, **FORMATS[form])
+        if form == "pdf":  # `savefig` would draw a figure that was laid out twice
+            FigureCanvasPdf(figure).print_pdf(str(file), **FORMATS[form])
+        else:
+            figure.savefig(file, format=form, **FORMATS[form])
     except OSError as error:
         raise UserError(f"--out: cannot write {file} ({error.strerror}); choose another file") from None
 

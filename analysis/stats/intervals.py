@@ -115,7 +115,7 @@ def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
     """
     if rows.empty:
         return Curve(*(np.empty(0) for _ in range(4)))
-    wide = rows.pivot_table(index=x, columns="run", values="value", aggfunc="mean", dropna=False).sort_index()
+    wide = rows.groupby([x, "run"])["value"].mean().unstack("run").sort_index()
     values, n = wide.to_numpy(float), wide.shape[1]
     mean, half = values.mean(axis=1), np.full(len(wide), math.nan)
     if n > 1:
