@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor
 
 from moore.base.errors import UserError
+from moore.base.files import write_json
 from moore.base.lock import locked
 from moore.base.machine import processor
 from moore.networks.state import State
@@ -74,15 +74,15 @@ class Compiled:
         shapes = [(tuple(x.shape[1:]) if len(x) == runs else tuple(x.shape), str(x.dtype)) for x in tensors]
         try:
             name = hashlib.sha256(repr([self._settings, key, shapes, _environment()]).encode()).hexdigest()[:24]
-            library = _find(name, runs) or _build(name, runs, function, places, inputs)
+            found = _find(name, runs) or _build(name, runs, function, places, inputs)
         except Untraceable:
             return None
         except (OSError, RuntimeError, UserError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             print(f"moore: updates are not compiled ({reason}); the plain ones go on", file=sys.stderr, flush=True)
             return None
-        keys = json.loads(library.with_suffix(".keys").read_text())
-        run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(library), 1).run
+        keys = found["keys"]
+        run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(cache_folder() / found["library"]), 1).run
 
         def call(inputs: tuple[Tensor, ...]) -> Any:
             out = run([*(getattr(*alias[0]) for alias in places), *(x.contiguous() for x in inputs)])
@@ -161,36 +161,41 @@ def _places(owners: Sequence[State]) -> list[list[Place]]:
     return list(found.values())
 
 
-def _find(name: str, runs: int) -> Path | None:
-    """Return the library of a step: for any number of runs, or for this one."""
-    for library in (cache_folder() / f"{name}.so", cache_folder() / f"{name}-{runs}.so"):
-        if library.with_suffix(".keys").exists():
-            return library
+def _find(name: str, runs: int) -> dict[str, Any] | None:
+    """Return what is known of a step, for any number of runs or for this one: its library, the keys of its outputs."""
+    for entry in (cache_folder() / f"{name}.step", cache_folder() / f"{name}-{runs}.step"):
+        if entry.exists():
+            found: dict[str, Any] = json.loads(entry.read_text())
+            return found
     return None
 
 
 def _build(
     name: str, runs: int, function: partial[Any], places: Sequence[Sequence[Place]], inputs: Sequence[Tensor]
-) -> Path:
-    """Trace and compile a step into the cache, one process at a time."""
+) -> dict[str, Any]:
+    """Trace a step, and compile it unless another one has the same operations; once, whoever asks for it meanwhile."""
     with locked(cache_folder() / f"{name}.lock", "a compilation", math.inf):
         if found := _find(name, runs):
             return found
         traced = trace(function, places, inputs, runs)
-        library = cache_folder() / (f"{name}.so" if traced.any_runs else f"{name}-{runs}.so")
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own, about itself
-            made = torch._inductor.aot_compile(
-                traced.graph,
-                tuple(traced.inputs),
-                options={
-                    "aot_inductor.output_path": f"{folder}/step.so",
-                    "aot_inductor.compile_wrapper_opt_level": "O0",  # it calls kernels; optimising it takes a minute
-                },
-            )
-            shutil.move(str(made), library)
-        library.with_suffix(".keys").write_text(json.dumps(traced.keys))  # last: it says that the library is whole
-        return library
+        what = repr([traced.graph.code, [(str(x.shape), str(x.dtype)) for x in traced.inputs], _environment()[1:]])
+        library = cache_folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.so"
+        if not library.exists():
+            with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's own, about itself
+                made = torch._inductor.aot_compile(
+                    traced.graph,
+                    tuple(traced.inputs),
+                    options={
+                        "aot_inductor.output_path": f"{folder}/step.so",
+                        "aot_inductor.compile_wrapper_opt_level": "O0",  # it only calls kernels
+                    },
+                )
+                os.replace(str(made), library)
+        found = {"library": library.name, "keys": traced.keys}
+        entry = cache_folder() / (f"{name}.step" if traced.any_runs else f"{name}-{runs}.step")
+        write_json(entry, found)
+        return found
 
 
 @cache

@@ -59,11 +59,12 @@ def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("runs", [3, 5, 1])
 def test_a_library_serves_any_number_of_runs(runs: int, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a step's state is not where the object has it, inputs are taken for contiguous, or a library for three
-    runs is not one for five."""
-    built = list((cache / "moore").glob("*.so")) if (cache / "moore").exists() else []
-    if built:
-        monkeypatch.setattr(compiled, "trace", lambda *_: pytest.fail("there is a library"))
-    call, one, other = Compiled("tests"), Regression(runs), Regression(runs)
+    runs is not one for five, of other settings but the same operations."""
+    if (cache / "moore").exists():
+        monkeypatch.setattr(torch._inductor, "aot_compile", lambda *_: pytest.fail("there is a library"))
+    if runs == 1:
+        monkeypatch.setattr(compiled, "trace", lambda *_: pytest.fail("the step is known"))
+    call, one, other = Compiled("others" if runs == 5 else "tests"), Regression(runs), Regression(runs)
     for step in range(6):
         got = call("fit", partial(fit, one, 2.0), *data(runs, step))
         torch.testing.assert_close(got, fit(other, 2.0, *data(runs, step)), rtol=1e-5, atol=1e-6)
