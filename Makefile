@@ -61,9 +61,8 @@ bench-slice: $(READY) ## a slice of 20 runs at the paper's scale in 8 minutes of
 reproduce-table: $(READY) ## train what is missing, print the table; rows and figures go to build/ (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)
 
-quick: $(READY)  ## two methods on one task from data to table, in three minutes: to see it run, not to cite
+quick: $(READY)  ## two methods on one task from data to table, in two minutes: to see it run, not to cite
 	$(BIN)/moore reproduce --study quick --scale quick $(ARGS)
-	@echo "Two seeds and small budgets: to see it run, not to cite."
 
 reproduce-ablations: $(READY) ## the same for the paper's sampling strategies (SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study sampling --scale $(SCALE) $(ARGS)

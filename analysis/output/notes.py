@@ -17,11 +17,14 @@ from analysis.stats.transfer import problems, summarise
 from moore.base.machine import short
 from moore.data.mismatch import PhysicsMismatch
 
+TO_LOOK_AT = "quick"  # the scale of `make quick`
+
 
 def notes(study: Results) -> list[str]:
     """List the sentences that hold for every table and figure of a study; only those that say something."""
     runs, episodes = summarise(study), study.setting("eval_episodes") or 10
     found = [
+        not_to_cite(study),
         provenance(study),
         *(_overlay(study, entry) for entry in study.manifest.get("overlays", [])),
         f"{study.online_steps} online steps; {episodes} episodes in an evaluation, deterministic policy. A superscript "
@@ -37,6 +40,11 @@ def notes(study: Results) -> list[str]:
         *_physics(study),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def not_to_cite(study: Results) -> str:
+    """Say that a study is too small for anything but to see it run."""
+    return "NOT FOR CITING: a look at how it runs." if study.manifest.get("scale") == TO_LOOK_AT else ""
 
 
 def provenance(study: Results) -> str:

@@ -11,31 +11,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from analysis.claims.tables import claims_table
 from analysis.io.imported import overlaid
 from analysis.io.methods import MOORE
 from analysis.io.progress import load_progress
 from analysis.io.rows import (
-    MANIFEST,
     RESULTS,
     Results,
-    load_manifest,
     load_studies,
     source,
     split_by_source,
     study_folders,
 )  # fmt: skip
 from analysis.output.facts import methods_table, published_table
-from analysis.output.notes import notes
+from analysis.output.notes import not_to_cite, notes
 from analysis.output.render import bullets, folded, to_csv, to_latex, to_markdown, to_rich
 from analysis.output.tables import Table, differences_table, main_table, transfer_table
 from moore.base.errors import UserError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 BUILD = Path("build")
 TITLES = {
@@ -82,23 +77,11 @@ def write(studies: Iterable[Results], out: Path, figures: bool = True) -> list[P
     return written
 
 
-def print_report(results_dir: Path, console: Console | None = None, beside: Path = RESULTS) -> None:
-    """Print the tables of one study, after the scores of those in `beside` that ran at another scale.
-
-    A small scale's table is so read beside the larger one's, which takes hours: easy control beside locomotion.
-    """
+def show(studies: Iterable[Results], build: Callable[[Results], list[Table]] = tables) -> None:
+    """Print the tables of loaded studies, and what a reader should know."""
     from rich.console import Console
 
-    scale = load_manifest(results_dir).get("scale")
-    folders = [path.parent for path in sorted(beside.glob(f"*/{MANIFEST}"))]
-    others = load_studies(folder for folder in folders if load_manifest(folder).get("scale") != scale)
-    screen = console or Console()
-    show((study for study in others if not study.imported), screen, lambda study: [main_table(study)])
-    show(load_studies([results_dir]), screen)
-
-
-def show(studies: Iterable[Results], console: Console, build: Callable[[Results], list[Table]] = tables) -> None:
-    """Print the tables of loaded studies, and what a reader should know."""
+    console = Console()
     for study in studies:
         for part in split_by_source(study):
             for table in build(part):
@@ -117,11 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
     parser.add_argument("--out", type=Path, default=BUILD, help="where the folders of the studies go")
     options = parser.parse_args(arguments)
-    from rich.console import Console
-
     try:
         if options.progress:
-            show([load_progress(options.progress)], Console(), lambda part: [main_table(part), transfer_table(part)])
+            show([load_progress(options.progress)], lambda part: [main_table(part), transfer_table(part)])
             return 0
         studies = load_studies(study_folders(options.results, options.studies))
         if options.page:
@@ -152,7 +133,7 @@ def _write_figures(study: Results, folder: Path) -> list[Path]:
     from analysis.plots.figures import drawings, save  # not above: tables need no plotting library
 
     written = []
-    for name, figure, caption in drawings(study):
+    for name, figure, caption in islice(drawings(study), 1 if not_to_cite(study) else None):  # curves first
         file, text = folder / f"{name}.pdf", folder / f"{name}.md"
         save(figure, file)
         text.write_text(caption + "\n", encoding="utf-8")

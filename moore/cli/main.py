@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from typing import Annotated
 import tyro
 
 from moore.base.errors import UserError
+from moore.base.words import duration
 from moore.cli import data as cli_data
 from moore.cli import study as cli_study
 from moore.cli.options import STUDY, Root, ScaleName, check_device, check_writable, find_study, number_of_workers
@@ -30,8 +32,11 @@ def reproduce(
     figures: Path = Path("build"),
     workers: int = 0,
     device: str = "cpu",
+    verbose: bool = False,
 ) -> None:
-    """Run a study from data to table: train what is missing, write rows, tables and curves, print the table.
+    """Run a study from data to table: train what is missing, write rows, tables and curves, print what came out.
+
+    At most 45 lines: scores beside the rows published in git, the paper's claims, where everything is, what it cost.
 
     A unit that fails does not stop the others; the exit code is 2 then. SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 end it at
     the next checkpoint with exit code 75, a second SIGINT at once. The same command goes on. No tracked file changes:
@@ -42,6 +47,7 @@ def reproduce(
         figures: folder that receives the tables and figures, in <study>/.
         workers: processes; 0 is one for each core, with one thread, or one with all threads for a GPU.
         device: torch device of the processes.
+        verbose: print every table before the last lines.
     """
     count = number_of_workers(workers, device)
     check_device(device)
@@ -49,13 +55,16 @@ def reproduce(
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
 
-    from moore.cli.report import write_report, write_rows
+    from moore.cli.report import finished_runs, write_report, write_rows
     from moore.run.local import run_study
 
+    begun, before = time.monotonic(), len(finished_runs(loaded, root))
     with StopRequest().listening() as stop:
         run_study(loaded, root, count, device, stop)
         folder = write_rows(loaded, (study, scale), root, out)
-        write_report(folder, figures)
+        trained = f"{len(loaded.runs) - before} of {len(loaded.runs)} runs trained"
+        call = f"; this call: {duration(time.monotonic() - begun)}, {count} processes, {trained}"
+        write_report(folder, figures, verbose, call)
 
 
 def import_curves(file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("build/results")) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
+from moore.base.words import duration
 from moore.run.collect import collect
 from moore.run.folders import is_finished
 from moore.studies.identity import run_id
@@ -39,12 +40,31 @@ def write_rows(study: Study, names: tuple[str, str], root: Path, out: Path, part
     return collect(replace(study, runs=runs), root, out, _trained_by(study, names, root))
 
 
-def write_report(folder: Path, figures: Path) -> None:
-    """Write tables and figures of the rows in `folder` to `figures`/<study>/, and print the tables."""
-    from analysis.output.report import print_report, report
+def write_report(folder: Path, figures: Path, verbose: bool = False, call: str = "") -> None:
+    """Write tables, figures and the page of the rows in `folder` to `figures`/<study>/, and print the summary.
 
-    report([folder], figures)
-    print_report(folder)
+    verbose: print every table before it. call: what this call did, for the line on cost.
+    """
+    from analysis.io.rows import load_study
+    from analysis.output.html import write_page
+    from analysis.output.notes import not_to_cite
+    from analysis.output.report import show, write
+    from analysis.output.summary import published_rows, summary
+
+    study = load_study(folder)
+    folders = " ".join(dict.fromkeys(str(file.parent) for file in write([study], figures)))
+    page = figures / study.name / "report.html"
+    if not not_to_cite(study):
+        write_page([study], page)
+    if verbose:
+        show([study])
+    end = [
+        f"Pictures  {folders} (png, pdf), and all tables (also: --verbose)",
+        *([f"Report    {page}"] if page.exists() else []),
+        f"Rows      {folder / 'rows.parquet'}",
+        f"Cost      {duration(study.manifest['cpu_seconds'])} of one core{call}",
+    ]
+    print("\n".join(summary(study, published_rows(study.name), end)))
 
 
 def publish(study: Study, names: tuple[str, str], root: Path, out: Path = PUBLISHED) -> None:

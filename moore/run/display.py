@@ -1,19 +1,26 @@
-"""What a worker shows: a live table for a person, or lines with their time for a log."""
+"""What a worker shows: the scores so far for a person, or lines with their time for a log."""
 
 from __future__ import annotations
 
+import heapq
 import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from moore.base.words import duration
 from moore.run.units import UnitProcess
+from moore.studies.identity import dataset_label
 
-LINE_SECONDS = 60.0  # between two tables where there is no terminal to redraw
+LINE_SECONDS = 60.0  # between two lines where there is no terminal to redraw
+NOTEBOOK_SECONDS = 2.0
+KNOWN = 0.02  # share of all work after which a time left is more than a guess
+OWN_RATE = 0.1  # share of a unit after which its own speed tells
 
 
 class TaskLog:
@@ -28,21 +35,23 @@ class TaskLog:
 
 
 class Display:
-    """A live table of what runs on the terminal, or the table once a minute where there is none.
+    """The scores so far, what runs and the time left: live on a terminal or in a notebook, else a line a minute.
 
     units: those of earlier calls, too, for the share that is done. workers: processes at once.
     """
 
     def __init__(self, units: Sequence[UnitProcess], workers: int) -> None:
-        self._workers, self._console = workers, Console(stderr=True, width=None if sys.stderr.isatty() else 140)
+        self._workers, self._console = workers, Console(stderr=True)
         self._finished = [unit for unit in units if unit.finished()]
-        self._before = sum(unit.progress() * unit.cost for unit in units)  # done in earlier calls
+        self._clock = Clock(workers)
         self._warned: set[str] = set()
         self._started = self._shown = time.monotonic()
-        self._live = Live(console=self._console, refresh_per_second=2, transient=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._place: Any = None  # in a notebook's output, which is redrawn
 
     def __enter__(self) -> Display:
-        self._live.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -54,31 +63,101 @@ class Display:
             self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def show(self, units: Sequence[UnitProcess]) -> None:
-        """Print the units' new warnings, each once, and the table when it is time; called several times a second."""
+        """Print the units' new warnings, each once, and the rest when it is time; called twice a second."""
         for warning in [text for unit in units for text in unit.status().get("warnings", [])]:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self.say(f"moore: warning: {warning}")
+        now = time.monotonic()
+        self._clock.look(units, now)
+        since, units = now - self._shown, [*self._finished, *units]
         if self._console.is_terminal:
-            self._live.update(self._table(units))
-        elif time.monotonic() - self._shown > LINE_SECONDS:
-            self._shown = time.monotonic()
-            self._console.print(self._table(units))
+            self._live.update(self._table(units, now), refresh=True)
+        elif since > (NOTEBOOK_SECONDS if self._console.is_jupyter else LINE_SECONDS):
+            self._shown = now
+            if self._console.is_jupyter:
+                self._redraw(self._table(units, now))
+            else:
+                self.say(self._line(units, now))
 
-    def _table(self, units: Sequence[UnitProcess]) -> Table:
-        """Return what runs, how far, the mean score of each method now, and when it ends."""
-        units = [*self._finished, *units]
-        table = Table(title=None, box=None, pad_edge=False)
-        for column in ("unit", "stage", "done", "scores now"):
-            table.add_column(column, no_wrap=column != "scores now")
+    def _redraw(self, table: Table) -> None:
+        """Draw over what a notebook's cell has shown before."""
+        from IPython.display import display
+
+        if self._place is None:
+            self._place = display(table, display_id=True)
+        else:
+            self._place.update(table)
+
+    def _table(self, units: Sequence[UnitProcess], now: float) -> Table:
+        """Return the last score of every method on every task, with the stage and its share where it is not the end."""
+        tasks, methods = dict[str, None](), dict[str, dict[str, str]]()
         for unit in units:
-            status = unit.status()
-            label = "done" if unit.finished() else status.get("label", "waiting")
-            scores = "  ".join(f"{name} {value:.0f}" for name, value in status.get("scores", {}).items())
-            table.add_row(unit.name.rsplit("-", 1)[0], label, f"{100 * unit.progress():.0f} %", scores)
-        elapsed = time.monotonic() - self._started
-        total, done = sum(unit.cost for unit in units), sum(unit.progress() * unit.cost for unit in units)
-        gained = done - self._before
-        eta = f"about {elapsed * (total - done) / gained / 60:.0f} min left" if gained > 0.02 * total else "estimating"
-        table.caption = f"{elapsed / 60:.1f} min, {eta}, {self._workers} processes"
+            tasks[_task(unit)] = None
+            scores, within = unit.status().get("scores", {}), ""
+            if not unit.finished():
+                stage = str(unit.status().get("label", "waits")).split(":")[0]
+                within = f" {stage} {100 * unit.progress():.0f}%" if unit.running else " waits"
+            for method in dict.fromkeys(run.method for run in unit.runs):
+                score = scores.get(method, next(iter(scores.values()), None))  # offline, the stage has another name
+                words = "" if score is None else f"{score:.0f}"
+                methods.setdefault(method, {})[_task(unit)] = f"{words}{within}".strip()
+        table = Table("score now", *tasks, box=None, pad_edge=False, caption=self._where(units, now))
+        for method, cells in methods.items():
+            table.add_row(method, *(cells.get(task, "") for task in tasks))
         return table
+
+    def _line(self, units: Sequence[UnitProcess], now: float) -> str:
+        """Return what runs, how far it is and its scores, in one line."""
+        words = []
+        for unit in (unit for unit in units if unit.running and not unit.finished()):
+            status = unit.status()
+            scores = " ".join(f"{method} {score:.0f}" for method, score in status.get("scores", {}).items())
+            words.append(f"{_task(unit)} {status.get('label', 'starts')} {100 * unit.progress():.0f}% {scores}".strip())
+        return "; ".join([self._where(units, now), *words])
+
+    def _where(self, units: Sequence[UnitProcess], now: float) -> str:
+        """Say how long it has run, how much is done, and how long the rest takes."""
+        total, done = sum(unit.cost for unit in units), sum(unit.progress() * unit.cost for unit in units)
+        left = self._clock.left(units)
+        words = "time left: not known yet" if left is None else f"about {duration(left)} left, then tables and figures"
+        return f"{duration(now - self._started)}, {100 * done / max(total, 1.0):.0f} % done, {words}"
+
+
+class Clock:
+    """Measures how fast units are, and says when the last one ends.
+
+    A unit's cost is a rough count of arithmetic. What a unit of cost takes is measured: on the unit itself once it is
+    known, or else on all that have run. What remains is then laid out on the workers as they will take it.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._begun: dict[str, tuple[float, float]] = {}  # unit -> time and share done when it was first seen to run
+        self._spent: dict[str, tuple[float, float]] = {}  # unit -> seconds since then, and the share done in them
+
+    def look(self, units: Sequence[UnitProcess], now: float) -> None:
+        """Note how far the running units are."""
+        for unit in (unit for unit in units if unit.running):
+            began, share = self._begun.setdefault(unit.name, (now, unit.progress()))
+            self._spent[unit.name] = now - began, unit.progress() - share
+
+    def left(self, units: Sequence[UnitProcess]) -> float | None:
+        """Return the seconds until the last unit ends; None where too little has run to say."""
+        costs = {unit.name: unit.cost for unit in units}
+        gained = sum(share * costs[name] for name, (_, share) in self._spent.items() if name in costs)
+        if gained <= KNOWN * sum(costs.values()):
+            return None
+        rate = sum(seconds for name, (seconds, _) in self._spent.items() if name in costs) / gained
+        ends = [0.0] * self._workers
+        open_units = [unit for unit in units if not unit.finished()]
+        for unit in sorted(open_units, key=lambda unit: (not unit.running, -unit.cost)):  # as the worker takes them
+            seconds, share = self._spent.get(unit.name, (0.0, 0.0))
+            whole = seconds / share if share > OWN_RATE else rate * unit.cost
+            heapq.heapreplace(ends, ends[0] + (1 - unit.progress()) * whole)
+        return max(ends)
+
+
+def _task(unit: UnitProcess) -> str:
+    """Name the task of a unit without the source of its data."""
+    return dataset_label(unit.runs[0]).split(":", 1)[-1]

@@ -67,10 +67,20 @@ class UnitProcess:
     def cost(self) -> float:
         """Rough relative cost, to start long units first and to guess the time left."""
         run = self.runs[0]
+        return sum(self._updates()) * run.agent.batch_size * sum(run.agent.hidden)
+
+    def _updates(self) -> tuple[float, float]:
+        """Return the updates of the offline and of the online stage, each as many of SAC's as it costs."""
+        run = self.runs[0]
         seeds = len({r.seed for r in self.runs})
         offline = run.offline.updates * seeds * _update_cost(run, "cql_coef") if run.dataset else 0
         online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, "online_cql_coef")
-        return (offline + (0 if self.offline_only else online)) * run.agent.batch_size * sum(run.agent.hidden)
+        return offline, 0 if self.offline_only else online
+
+    @property
+    def running(self) -> bool:
+        """Tell whether its process was there when it was last looked at."""
+        return self.process is not None and self.process.returncode is None
 
     def missing_stages(self) -> set[str]:
         """Return the offline stages of this unit that have not been published yet, by run id."""
@@ -147,14 +157,14 @@ class UnitProcess:
             return {}
 
     def progress(self) -> float:
-        """Return the share of the unit that is done; the offline stage is about a third of it."""
+        """Return the share of the unit that is done, by the cost of its stages."""
         if self.finished():
             return 1.0
         status = self.status()
         within = float(status.get("done", 0)) / max(1, status.get("total", 1))
-        if self.runs[0].dataset is None or self.offline_only:
-            return within
-        return 0.35 + 0.65 * within if str(status.get("label", "")).startswith("online") else 0.35 * within
+        offline, online = self._updates()
+        share = offline / max(1.0, offline + online)
+        return share + (1 - share) * within if str(status.get("label", "")).startswith("online") else share * within
 
 
 def study_units(study: Study, root: Path, device: str, live: Collection[str] = ()) -> list[UnitProcess]:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+import moore.cli.report
 import moore.run.folders
 import moore.run.unit
 import moore.run.units
@@ -56,7 +57,7 @@ class Forked:
 def _parent(folder: Path) -> None:
     """`moore reproduce` without tables and figures."""
     moore.run.units.subprocess = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
-    sys.modules["analysis.output.report"] = SimpleNamespace(report=_nothing, print_report=_nothing)  # type: ignore[assignment]
+    moore.cli.report.write_report = _nothing
     speak_into(folder / "log")
     os.chdir(folder)
     places = ["--root", "runs", "--out", "results", "--figures", "out", "--workers", "1"]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from analysis.claims.tables import main as claims_main
+from analysis.io.rows import load_studies
 from analysis.output.pages import main as pages_main
 from analysis.output.report import main as report_main
-from analysis.output.report import print_report, report, tables
+from analysis.output.report import report, show, tables
 from tests.support.studies import LOW, flat, full_study, make_study, run_rows, write_study
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,16 +61,10 @@ def test_sources_get_folders_of_their_own(tmp_path: Path) -> None:
     assert "self:" not in (tmp_path / "out" / "both-d4rl" / "main.csv").read_text(encoding="utf-8")
 
 
-def test_print_report_shows_the_tables(results: Path) -> None:
-    """Breaks if a table is missing, or a larger scale's scores are not beside it, or another study of this scale is."""
-    write_study(results / "larger", flat("uniform", "self:hopper-medium", [1.0, 2.0]), scale="laptop")
-    write_study(results / "alike", flat("uniform", "self:walker2d-medium", [1.0, 2.0]))
-    stream = io.StringIO()
-    print_report(results / "toy", Console(file=stream, width=200), beside=results)
-    titles = [line.split() for line in stream.getvalue().splitlines() if line.endswith((" larger", " toy", " alike"))]
-    assert titles[0] == ["Scores", "larger"]
-    assert {name for _, name in titles[1:]} == {"toy"}
-    assert all(word in stream.getvalue() for word in ("Transfer", "Claims", "Differences", "prioritized", "→"))
+def test_show_prints_every_table(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show(load_studies([results / "toy"]))
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("Scores", "Transfer", "Claims", "Differences", "prioritized", "→"))
 
 
 def test_a_study_outside_the_claims_has_no_claims_table() -> None:

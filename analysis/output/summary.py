@@ -1,0 +1,155 @@
+"""What `moore reproduce` ends with: at most 45 lines of 80 columns, our scores beside the published rows of the study.
+
+One table, a verdict on each of the paper's claims, and where everything else is. The same lines in a terminal, a
+notebook or a log: marks are characters, not colours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from textwrap import shorten, wrap
+
+from analysis.claims.claims import load_claims
+from analysis.claims.verdicts import NO_DATA, check, conjunction
+from analysis.io.rows import MANIFEST, RESULTS, Results, load_study, source, split_by_source
+from analysis.output.notes import not_to_cite
+from analysis.output.render import MISSING, interval_text, number
+from analysis.output.tables import Cell, Table, main_table, transposed
+from analysis.stats.agreement import AGREES, DIFFERS, LEVEL, OTHER, SAME, UNTESTED, Agreement, agreements
+from moore.base.machine import short
+
+LINES, WIDTH = 45, 80
+NARROW = 9  # a column at least
+MARKS = {SAME: "=", AGREES: "≈", DIFFERS: "≠", UNTESTED: "?", OTHER: "!"}
+MEANINGS = {
+    SAME: "every evaluation is the published number",
+    AGREES: "no difference by a t-test, paired by seed",
+    DIFFERS: f"a difference by it, Holm-corrected, {100 * LEVEL:.0f} % for all cells together",
+    UNTESTED: "too few seeds in common to compare",
+    OTHER: "the published runs have other settings",
+}
+NOT_TESTED = "cannot be tested"
+Agreements = Mapping[tuple[str, str], Agreement]
+
+
+def summary(study: Results, published: Results | None, end: Sequence[str]) -> list[str]:
+    """Write the lines; `published`: the rows in git of the same study; `end`: what else to say.
+
+    What does not fit, the last tasks and methods, gives way to a line that says so.
+    """
+    claims = [f"{word:17}{shorten(sentence, WIDTH - 17, placeholder=' ...')}" for sentence, word in verdicts(study)]
+    said = [line for words in end for line in wrap(words, WIDTH, break_long_words=False, break_on_hyphens=False)]
+    below, lines = ["", *claims, "", *said], list[str]()
+    parts = split_by_source(study)
+    for part in parts:
+        compared = agreements(part, published) if published is not None else {}
+        table = main_table(part)
+        head = wrap(_head(part), WIDTH)
+        foot = [*wrap(table.caption.replace("Bold:", "*"), WIDTH), *wrap(_agreement(part, published, compared), WIDTH)]
+        room = (LINES - len(below)) // len(parts) - len(head) - len(foot)
+        lines += [*head, *_grid(table, part.datasets, compared, room), *foot]
+    return [*lines, *below]
+
+
+def published_rows(name: str) -> Results | None:
+    """Read the published rows of a study, by name; None where there are none."""
+    return load_study(RESULTS / name) if (RESULTS / name / MANIFEST).is_file() else None
+
+
+def verdicts(study: Results) -> list[tuple[str, str]]:
+    """Give the sentence of every claim and the word for it on this study."""
+    claims = load_claims()
+    found = check(study, claims)
+    words = [conjunction(one.verdict for one in found if one.comparison.claim == claim) for claim in claims]
+    shown = [NOT_TESTED if word == NO_DATA else word for word in words]
+    return list(zip((claim.sentence for claim in claims), shown, strict=True))
+
+
+def _head(study: Results) -> str:
+    """What was compared."""
+    counted = ((study.methods, "method"), (study.datasets, "task"), (study.owners["seed"].unique(), "seed"))
+    counts = ", ".join(f"{len(names)} {word}{'s' * (len(names) != 1)}" for names, word in counted)
+    kind = {"self": "self-made", "d4rl": "D4RL's"}.get(source(study.datasets[0]), source(study.datasets[0]))
+    return f"{study.name}: {counts}, {study.online_steps} steps, {kind} data. {not_to_cite(study)}".strip()
+
+
+def _agreement(study: Results, published: Results | None, compared: Agreements) -> str:
+    """Say what the marks mean, how often each stands, and how far the furthest cell is from the published one."""
+    if published is None or not compared:
+        return f"Nothing published to compare with: analysis/results has no {study.name}."
+    words = [one.word for one in compared.values()]
+    marks = [f"{MARKS[word]} {MEANINGS[word]} ({words.count(word)})" for word in MARKS if word in words]
+    commit = short(str(published.manifest.get("git_commit", "unknown")))
+    said = f"Right of the mark: published, analysis/results/{study.name} (commit {commit}). {'; '.join(marks)}."
+    tested = {cell: one.difference for cell, one in compared.items() if one.word in (AGREES, DIFFERS)}
+    far = max(tested.items(), key=lambda item: abs(item[1].mean) if item[1] else 0.0, default=None)
+    if far is None or far[1] is None:
+        return said
+    (dataset, method), difference = far
+    return f"{said} Furthest off: {method} on {dataset}, {interval_text(difference, brackets=True)}."
+
+
+def _grid(table: Table, tasks: Sequence[str], compared: Agreements, room: int) -> list[str]:
+    """Lay the table out, a line a method: with a decimal where that fits side by side, else in blocks of tasks."""
+    table = table if table.heads == ("method",) else transposed(table, "method")
+    for decimals in (1, 0):
+        columns = []
+        for index, name in enumerate(table.columns):
+            if name in tasks or name.startswith("mean"):
+                cells = [_text(row[index], compared.get((name, heads[0])), decimals) for heads, row in table.rows]
+                columns.append([name.split(":", 1)[-1], *cells])
+        blocks = _blocks([heads[0] for heads, _ in table.rows], columns)
+        if len(blocks) == 1:
+            break
+    lines, more = [line for block in blocks for line in block], 0
+    while len(lines) > room and len(blocks) > 1:  # the last block has the mean
+        more, blocks = more + 1, [*blocks[:-2], blocks[-1]]
+        lines = [line for block in blocks for line in block]
+    if len(lines) > room or more:
+        lines = [*lines[: room - 1], "Not all tasks and methods fit in these lines: --verbose has them."]
+    return lines
+
+
+def _text(cell: Cell, agreement: Agreement | None, decimals: int) -> str:
+    """`*65→99±2=99`: best, offline, online, its interval, the mark, published."""
+    parts = [
+        part if isinstance(part, str) else
+        number(part.mean, decimals) if name == "offline" or not part.known else
+        f"{number(part.mean, decimals)}±{number(part.half_width, decimals)}"
+        for name, part in cell.parts
+    ]  # fmt: skip
+    there = f"{MARKS[agreement.word]}{number(agreement.published, decimals)}" if agreement else ""
+    return "*" * cell.bold + ("→".join(parts) or MISSING) + there
+
+
+def _blocks(methods: Sequence[str], columns: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Set columns, each a head and its cells, beside the methods: as many as fit the width, the others below them."""
+    first = max(map(len, methods))
+    groups, left = list[list[list[str]]](), 0
+    for head, *cells in columns:
+        width = 1 + max(NARROW, *map(len, cells))
+        if not groups or width > left:
+            groups.append([])
+            left = WIDTH - first
+        left -= width
+        groups[-1].append([text.strip().rjust(width) for text in (*_broken(head, width - 1), *cells)])
+    blocks = []
+    for group in groups:
+        tallest = max(map(len, group))
+        padded = [[" " * len(column[0])] * (tallest - len(column)) + column for column in group]
+        names = [*[""] * (tallest - len(methods)), *methods]
+        blocks.append([name.ljust(first) + "".join(cells) for name, *cells in zip(names, *padded, strict=True)])
+    return blocks
+
+
+def _broken(name: str, width: int) -> list[str]:
+    """Break a name behind its own signs into lines of at most `width`, as far as its words allow."""
+    lines = [""]
+    for piece in re.findall(r"[^-_/ ]+[-_/ ]?", name):
+        lines = (
+            [*lines, piece]
+            if lines[-1] and len(lines[-1] + piece.rstrip()) > width
+            else [*lines[:-1], lines[-1] + piece]
+        )
+    return lines

@@ -1,0 +1,95 @@
+"""Whether a study's scores are those that were published: each method on each task, over the seeds that both ran.
+
+The rule, stated once. A cell is the *same* if every evaluation of every shared seed is the published number, bit for
+bit. Otherwise its final scores are paired by seed: a two-sided t-test of a mean difference of 0, Holm-corrected over
+all cells that are so tested (Holm 1979), at 5 % for the whole table. Training amplifies the last bit of a sum, so
+another machine gives other runs of the same method: cells that *agree*. So does a mean difference below 0.05 points. A
+test that finds nothing shows no equality: the largest difference and its interval are to be read beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.stats
+
+from analysis.io.rows import SCORE, Results, environment, select
+from analysis.stats.compare import by_seed, group
+from analysis.stats.intervals import Interval, t_interval
+from analysis.stats.transfer import summarise
+from moore.base.strict import dotted
+
+SAME, AGREES, DIFFERS, UNTESTED, OTHER = "same", "agrees", "differs", "untested", "other settings"
+SHOWN = 0.05  # score points; no table shows less
+LEVEL = 0.05  # chance of one false `differs` or more in a table
+Cell = tuple[str, str]  # dataset of the task, method
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Published mean of the final scores, NaN without one, our mean minus it over shared seeds, and the word for it."""
+
+    word: str
+    published: float
+    difference: Interval | None
+
+
+def agreements(ours: Results, theirs: Results) -> dict[Cell, Agreement]:
+    """Compare every cell that both studies have; methods with other settings are not compared, but named so."""
+    mine, published = summarise(ours), summarise(theirs)
+    curves, curves_there = _curves(ours), _curves(theirs)
+    found: dict[Cell, Agreement] = {}
+    chances: dict[Cell, float] = {}
+    for cell in ((dataset, method) for dataset in ours.datasets for method in ours.methods):
+        here, there = group(mine, *cell), group(published, *cell)
+        if not len(here) or not len(there):
+            continue
+        differences = (by_seed(here, "final") - by_seed(there, "final")).dropna().to_numpy(float)
+        word = UNTESTED if _alike(ours, theirs, cell) else OTHER
+        pairs = here.merge(there, on="seed")[["run_x", "run_y"]].itertuples(index=False)
+        equal = [np.array_equal(curves[one], curves_there[other], equal_nan=True) for one, other in pairs]
+        if word == UNTESTED and equal and all(equal):
+            word = SAME
+        elif word == UNTESTED and len(differences) > 1:
+            mean, error = abs(differences.mean()), differences.std(ddof=1) / np.sqrt(len(differences))
+            t = mean / error if error > 0 else np.inf
+            chances[cell] = 1.0 if mean < SHOWN else float(2 * scipy.stats.t.sf(t, len(differences) - 1))
+        found[cell] = Agreement(word, float(there["final"].mean()), t_interval(differences))
+    rejected = holm(chances)
+    for cell in chances:
+        found[cell] = Agreement(DIFFERS if cell in rejected else AGREES, found[cell].published, found[cell].difference)
+    return found
+
+
+def holm(chances: Mapping[Cell, float], level: float = LEVEL) -> set[Cell]:
+    """Reject hypotheses by Holm's step-down rule: the k-th smallest p of m at level / (m - k + 1), until one is not."""
+    rejected: set[Cell] = set()
+    for left, cell in zip(range(len(chances), 0, -1), sorted(chances, key=lambda one: chances[one]), strict=True):
+        if chances[cell] > level / left:
+            break
+        rejected.add(cell)
+    return rejected
+
+
+def _curves(study: Results) -> dict[str, npt.NDArray[np.float64]]:
+    """Run -> environment steps and score [E, 2] of its online evaluations."""
+    rows = select(study.rows, SCORE, "online").sort_values("env_steps")
+    return {str(run): mine.to_numpy(float) for run, mine in rows.groupby("run")[["env_steps", "value"]]}
+
+
+def _alike(ours: Results, theirs: Results, cell: Cell) -> bool:
+    """Tell whether both ran a cell with the same value of every setting that both name."""
+    here, there = _configs(ours, cell), _configs(theirs, cell)
+    pairs = [(here[seed], there[seed]) for seed in here.keys() & there.keys()]
+    return all(mine[key] == other[key] for mine, other in pairs for key in mine.keys() & other.keys())
+
+
+def _configs(study: Results, cell: Cell) -> dict[int, dict[str, Any]]:
+    """Seed -> settings of a run of the cell, by dotted key."""
+    dataset, method = cell
+    mine = [one for one in study.configs.get(method, []) if one.get("dataset") in (None, dataset)]
+    return {int(one["seed"]): dotted(one) for one in mine if one.get("dataset") or one["env"] == environment(dataset)}
