@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
+ifneq ($(words $(VENV)),1)
+$(error $(VENV): make takes no path with a space; accepted: VENV=FOLDER without one)
+endif
 READY := $(VENV)/.moore-ready
 SCALE ?= mini
 STUDY ?= paper-methods

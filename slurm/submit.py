@@ -135,6 +135,7 @@ def batch_script(
     together = sum(other.dependency == array.dependency for other in plan.arrays)
     most = max(1, profile.parallel // together) if profile.parallel else len(array.tasks)
     after = [jobs[str(number)] for number in array.dependency if jobs]
+    streams_at = Path(str(folder / "jobs").replace("%", "%%"))  # Slurm reads %u and the like
     options: dict[str, Any] = {
         "job-name": f"moore-{study}",
         "comment": f"moore:{folder.name}:{array.number}",
@@ -150,8 +151,8 @@ def batch_script(
         "gres": profile.gres,
         "signal": f"{SlurmJobEnvironment.USR_SIG}@{profile.signal_seconds}",
         "dependency": "afterany:" + ":".join(after) if after else None,
-        "output": JobPaths(folder / "jobs", "%A_%a").stdout,
-        "error": JobPaths(folder / "jobs", "%A_%a").stderr,
+        "output": JobPaths(streams_at, "%A_%a").stdout,
+        "error": JobPaths(streams_at, "%A_%a").stderr,
         "open-mode": "append",
         "requeue": True,
         **profile.sbatch,

@@ -14,21 +14,24 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from analysis.io.methods import IMPORTED
-from analysis.io.rows import COLUMNS, SCORE, Results, load_study, validate
+from analysis.io.rows import SCORE, Results, load_study, validate
 from moore.base.errors import UserError
 from moore.base.files import write_json
-from moore.base.strict import FORBID, NonNegativeInt
+from moore.base.rows import NUMBER_COLUMNS, TEXT_COLUMNS
+from moore.base.strict import FORBID
 from moore.data.ids import resolve
+
+Int64 = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -37,8 +40,8 @@ class Point:
 
     method: Annotated[str, Field(min_length=1)]
     task: Annotated[str, AfterValidator(lambda text: str(resolve(text)))]  # a dataset id as in our rows
-    seed: NonNegativeInt
-    step: NonNegativeInt  # environment steps since the switch; 0: before the first
+    seed: Int64
+    step: Int64  # environment steps since the switch; 0: before the first
     score: Annotated[float, Field(allow_inf_nan=False)]  # normalised, 0-100
 
 
@@ -111,12 +114,12 @@ def overlaid(studies: Sequence[Results], folder: Path) -> list[Results]:
 
 def _rows(text: str, file: str, name: str) -> pd.DataFrame:
     """Read the lines as rows of a study. Raises UserError with the number of the first wrong one."""
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = [column.strip() for column in next(reader, [])]
     if sorted(header) != sorted(HEADER):
         raise UserError(f"{file}: columns {', '.join(header) or 'missing'}; expected exactly {', '.join(HEADER)}")
     records, point_of = [], TypeAdapter(Point)
-    for cells in filter(None, reader):
+    for cells in filter(None, _lines(reader, file)):
         where = f"{file}: line {reader.line_num}"
         if len(cells) != len(header):
             raise UserError(f"{where}: {len(cells)} values, expected {len(header)}; is the file complete?")
@@ -132,7 +135,21 @@ def _rows(text: str, file: str, name: str) -> pd.DataFrame:
         records.append((*owner, point.seed, point.step, 0, math.nan, point.score))
     if not records:
         raise UserError(f"{file}: no curves, only a header")
-    return validate(pd.DataFrame(records, columns=list(COLUMNS)), file)
+    rows = validate(pd.DataFrame(records, columns=[*TEXT_COLUMNS, *NUMBER_COLUMNS]), file)
+    for (method, task), curves in rows.groupby(["method", "dataset"]):
+        seen = [set(curve["env_steps"]) for _, curve in curves.groupby("seed")]
+        if odd := sorted(set.union(*seen) - set.intersection(*seen)):
+            problem = f"{method} on {task}: step {odd[0]} is not in all seeds"
+            raise UserError(f"{file}: {problem}; accepted: seeds evaluated at the same steps, as by interpolation")
+    return rows
+
+
+def _lines(reader: Any, file: str) -> Iterator[list[str]]:
+    """Yield the cells of every line. Raises UserError where a quote is not closed or stands inside a cell."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UserError(f"{file}: line {reader.line_num}: {error}; accepted: CSV, its quotes in pairs") from None
 
 
 def _reject_other(folder: Path, digest: str) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.io.rows import COLUMNS, Results, validate
+from analysis.io.rows import Results, validate
 from moore.base.errors import UserError
 from moore.base.manifest import read_manifest
+from moore.base.rows import read_rows
 
 
 def load_progress(folder: Path) -> Results:
@@ -34,18 +34,3 @@ def load_progress(folder: Path) -> Results:
         "offline_runs": {m["run"]: m["offline_run"] for m in ended if {m["run"], m.get("offline_run")} <= known},
     }
     return Results(folder.name, rows, manifest)
-
-
-def read_rows(file: Path) -> pd.DataFrame:
-    """Read the whole lines of a rows.csv: a run that was killed while it wrote leaves half a line, which is left out.
-
-    Raises UserError naming the file.
-    """
-    text = file.read_text(encoding="utf-8")
-    try:
-        rows = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1] or ",".join(COLUMNS)))
-    except pd.errors.ParserError as error:
-        raise UserError(f"{file}: not rows of a run ({' '.join(str(error).split())})") from None
-    if set(rows.columns) != set(COLUMNS):
-        raise UserError(f"{file}: not rows of a run; a row has {', '.join(COLUMNS)}")
-    return rows

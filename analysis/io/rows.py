@@ -20,15 +20,14 @@ import pandas as pd
 from analysis.io.methods import main_method
 from moore.base.errors import UserError
 from moore.base.manifest import read_manifest
+from moore.base.rows import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
 from moore.base.strict import dotted
 
-TEXT_COLUMNS = ("study", "method", "dataset", "run", "phase", "metric")
-NUMBER_COLUMNS = ("seed", "env_steps", "updates", "wall_seconds", "value")
-COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
 PHASES = ("offline", "online")
 SCORE = "eval/score"
 MANIFEST = "manifest.json"
 RESULTS = Path(__file__).resolve().parents[1] / "results"
+_ENVIRONMENTS: dict[str, str] = {}  # dataset id -> environment, from the manifests that were read
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: what is computed from its rows is kept beside it
@@ -38,6 +37,11 @@ class Results:
     name: str
     rows: pd.DataFrame
     manifest: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for config in self.manifest.get("configs", {}).values():
+            if config.get("dataset"):
+                _ENVIRONMENTS[config["dataset"]] = config["env"].rsplit(":", 1)[-1]
 
     @cached_property
     def datasets(self) -> list[str]:
@@ -108,7 +112,12 @@ def source(dataset: str) -> str:
 
 
 def environment(dataset: str) -> str:
-    """Find `hopper` in `d4rl:hopper-medium-v2`, `none:hopper` and `minari:mujoco/hopper/medium-v0`."""
+    """Find `hopper` in `d4rl:hopper-medium-v2`, `none:hopper` and `minari:mujoco/hopper/medium-v0`.
+
+    The id of a file, `local:data.hdf5`, does not say it: the manifest of a study that was read does.
+    """
+    if dataset in _ENVIRONMENTS:
+        return _ENVIRONMENTS[dataset]
     name = dataset.split(":", 1)[-1]
     folders = name.split("/")
     return folders[-2] if source(dataset) == "minari" and len(folders) > 1 else name.split("-", 1)[0]

@@ -11,7 +11,7 @@ from torch import Tensor
 from moore.agents.actor_critic import ActorCritic, ActorCriticConfig, Setup
 from moore.agents.registry import register
 from moore.base.errors import UserError
-from moore.base.strict import FORBID, Count, OnlineOnly, Positive
+from moore.base.strict import FORBID, Count, Finite, OnlineOnly, Positive
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch
 from moore.networks.gaussian import deterministic_action, squashed_gaussian
@@ -24,7 +24,7 @@ class SACConfig(ActorCriticConfig):
     alpha_lr: Positive = 3e-4
     init_alpha: Positive = 1.0  # entropy coefficient at the start
     alpha_loss: Literal["log_alpha", "alpha"] = "log_alpha"  # what the temperature's loss multiplies; RLPD: alpha
-    target_entropy: float | None = None  # None: -dim(action); MOPO uses -3 for every task
+    target_entropy: Finite | None = None  # None: -dim(action); MOPO uses -3 for every task
     entropy_backup: bool = True  # entropy in the critics' target; CQL and Cal-QL leave it out
     target_critics: Count = 2  # the target is the minimum over this many critics, drawn anew at each update (REDQ)
     actor_value: Literal["min", "mean"] = "min"  # what of the critics the actor maximises; RLPD: mean

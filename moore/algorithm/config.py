@@ -102,7 +102,7 @@ class RunConfig:
         online, agent = self.online, self.agent
         phi, steps = online.retrain_interval, online.epoch_steps
         _check(phi <= steps or not self.uses_model, "online.retrain_interval", phi, f"1 to epoch_steps = {steps}")
-        budget = f"at most the {self.online_steps} online steps"
+        budget = f"at most the {self.online_steps} online steps; a scale's `methods` sets it for one method"
         for key in ("exploration_steps", "warmup_steps"):
             _check(getattr(online, key) <= self.online_steps, f"online.{key}", getattr(online, key), budget)
         for key in ("rollout_length", "real_ratio"):
@@ -114,9 +114,16 @@ class RunConfig:
             # the choice of critics reads one noise number for each of them
             most = agent.batch_size * find_spec(self.env).action_dim
             _check(agent.num_critics <= most, "agent.num_critics", agent.num_critics, f"at most {most}")
+        if self.uses_model and self.dataset is not None and self.dataset_transitions is not None:
+            self.check_holdout(self.dataset_transitions)
         if self.uses_density_ratio:
             share = self.density_ratio.first_share
             _check(0 < share < 1, "density_ratio.first_share", share, "a share above 0 and below 1")
+
+    def check_holdout(self, transitions: int) -> None:
+        """Raise UserError if the ensemble's holdout of so many offline transitions is empty."""
+        ratio = self.dynamics.holdout_ratio
+        _check(transitions * ratio >= 1, "dynamics.holdout_ratio", ratio, f"1 / {transitions} transitions or more")
 
     @property
     def online_steps(self) -> int:

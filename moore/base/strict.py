@@ -28,6 +28,7 @@ NonNegativeInt = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 # marks: what a setting is for
@@ -96,7 +97,11 @@ def validate(values: Any, kind: type[T] | Any, where: str = "", prefix: str = ""
     """
     where = where and f"{where}: "
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
+        text = json.dumps(values, default=str)
+    except (ValueError, RecursionError):
+        raise UserError(f"{where}a value holds itself; accepted: an alias of something else") from None
+    try:
+        return TypeAdapter(kind).validate_json(text, strict=True)
     except UserError as error:  # from a check over several fields
         raise UserError(f"{where}{prefix}{error}") from None
     except ValidationError as error:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
@@ -18,14 +19,16 @@ from moore.base.errors import UserError
 from moore.base.words import duration
 from moore.cli import data as cli_data
 from moore.cli import study as cli_study
-from moore.cli.options import STUDY, Root, ScaleName, check_device, check_writable, find_study, number_of_workers
+from moore.cli.doctor import doctor, version
+from moore.cli.explain import config
+from moore.cli.options import Root, ScaleName, StudyName, check_device, check_writable, find_study, number_of_workers
 from moore.cli.plot import plot
 from moore.cli.tune import tune
 from moore.run.stop import STOPPED, Stopped, StopRequest
 
 
 def reproduce(
-    study: Annotated[str, tyro.conf.arg(help=STUDY)] = "sampling",
+    study: StudyName = "sampling",
     scale: ScaleName = "mini",
     root: Root = Path("runs"),
     out: Path = Path("build/results"),
@@ -33,6 +36,7 @@ def reproduce(
     workers: int = 0,
     device: str = "cpu",
     verbose: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Run a study from data to table: train what is missing, write rows, tables and curves, print what came out.
 
@@ -48,10 +52,16 @@ def reproduce(
         workers: processes; 0 is one for each core, with one thread, or one with all threads for a GPU.
         device: torch device of the processes.
         verbose: print every table before the last lines.
+        dry_run: print what would be trained, kept and written, and what it would cost here; train and write nothing.
     """
     count = number_of_workers(workers, device)
     check_device(device)
     loaded = find_study(study, scale)
+    if dry_run:
+        from moore.cli.show import dry
+
+        dry(loaded, root, count, device, (out / loaded.name, figures / loaded.name))
+        return
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
 
@@ -100,13 +110,40 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "study": study,
     "data": data,
     "import": import_curves,
+    "config": config,
+    "doctor": doctor,
 }
+ASCII = {"→": "->", "±": "+-", "≈": "~", "≠": "/=", "–": "-", "α": "alpha", "≥": ">=", "²": "^2"}  # noqa: RUF001
 GROUPS = {"study": cli_study.COMMANDS, "data": cli_data.COMMANDS}
+
+
+def _ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replace what a stream's encoding lacks, for `codecs`."""
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(ASCII.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("moore-ascii", _ascii)
+
+
+def _study_as_position(arguments: Sequence[str]) -> list[str]:
+    """Write `--study X` and `--study=X` as the position that they stand for in every command."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--study=") else [word])]
+    if "--study" not in words[:-1]:
+        return words
+    at = words.index("--study")
+    return [*words[:at], words[at + 1], *words[at + 2 :]]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = _study_as_position(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="moore-ascii")  # a terminal without Unicode
+    if words == ["--version"]:
+        print(version())
+        return 0
     group = GROUPS.get(words[0], {}) if words else {}
     prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)
     try:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -10,9 +14,21 @@ from rich.table import Table
 
 from moore.base.machine import peak_bytes, threads
 from moore.base.words import duration
+from moore.cli.report import finished_runs
 from moore.studies.estimate import study_costs
 from moore.studies.identity import dataset_label, offline_run_id
 from moore.studies.study import Study
+
+
+def dry(study: Study, root: Path, workers: int, device: str, folders: Sequence[Path]) -> None:
+    """Print what `moore reproduce` would train, keep and write, and its cost; unfinished runs count as a whole."""
+    done = finished_runs(study, root)
+    left = replace(study, runs=[run for run in study.runs if run not in done])
+    print(f"{len(done)} of {len(study.runs)} runs have their rows below {root / study.name} and are kept")
+    print(f"written: {root / study.name}, {', '.join(map(str, folders))}")
+    if left.runs:
+        print(f"{len(left.runs)} runs to train:")
+        show(left, workers, device)
 
 
 def show(study: Study, workers: int, device: str) -> None:
@@ -23,10 +39,10 @@ def show(study: Study, workers: int, device: str) -> None:
     for column in ("unit", "methods", "runs", "offline stages", "offline", "online"):
         table.add_column(column, justify="left" if column in ("unit", "methods") else "right")
     units = study.cohorts()
-    total = 0.0
+    seconds = []
     for cost in study_costs(units, device):
         offline, online = cost.seconds("offline"), cost.seconds("online")
-        total += offline + online
+        seconds.append(offline + online)
         methods = list(dict.fromkeys(run.method for run in cost.runs))
         table.add_row(
             dataset_label(cost.runs[0]),
@@ -41,10 +57,13 @@ def show(study: Study, workers: int, device: str) -> None:
     uses = Counter(offline_run_id(run) for run in study.runs if run.dataset is not None and run.offline.updates)
     methods = list(dict.fromkeys(run.method for run in study.runs))
     console.print(table)
+    ends = [0.0] * workers  # of each process
+    for unit in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + unit)
     lines = [
         f"{study.name}: {len(study.runs)} runs of {len(methods)} methods ({', '.join(methods)})",
         f"{len(units)} units, one process each; {len(uses)} offline stages for {uses.total()} runs",
-        f"about {duration(total)} of one process on {device}, {duration(total / workers)} with {workers} at once",
+        f"about {duration(sum(seconds))} of one process on {device}, {duration(max(ends))} with {workers} at once",
         "Timed for moments with these shapes on this machine as it is now; the ensemble counts as trained to its cap.",
         f"Timing took {memory / 2**20:,.0f} MiB at most, with a few runs at once and small datasets.",
         "A unit that runs out of memory is halved.",

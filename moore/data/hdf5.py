@@ -146,6 +146,15 @@ def check_arrays(where: str, dataset: Dataset) -> None:
             raise UserError(f"{where}: 'actions' has {values[row, column]:g}, first in row {row}; accepted: {accepted}")
 
 
+def keys(path: Path) -> list[str]:
+    """List what is at the top of a file. Raises UserError for a file that is not HDF5."""
+    try:
+        with h5py.File(path, "r") as file:
+            return list(file)
+    except OSError as error:
+        raise UserError(f"{path}: damaged or not HDF5 ({error}); accepted: a complete HDF5 file") from None
+
+
 def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None) -> EnvSpec:
     recorded = metadata.get("env")
     if env is not None:
@@ -154,6 +163,7 @@ def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None
         return find_spec(env)
     if recorded is None:
         raise UserError(f"{path}: no 'metadata/env'; accepted: naming the environment, as in local:hopper:{path}")
+    recorded = {spec.gym_id: name for name, spec in ENVIRONMENTS.items() if spec.gym_id}.get(str(recorded), recorded)
     if not isinstance(recorded, str) or not (recorded in ENVIRONMENTS or recorded.startswith(GYMNASIUM)):
         accepted = f"{', '.join(ENVIRONMENTS)}, {GYMNASIUM}ID"  # no plugin: a file must not choose what is imported
         raise UserError(f"{path}: 'metadata/env' is {recorded!r}; accepted: {accepted}")
@@ -169,8 +179,10 @@ def _read_metadata(file: h5py.File, path: Path) -> dict[str, MetadataValue]:
     for key, entry in group.items():
         if isinstance(entry, h5py.Dataset) and entry.shape is not None and entry.ndim <= 1:
             value = entry[()]
+            if entry.ndim and value.dtype.kind in "SO" and value.size == 1:
+                value = value[0]  # a text in an array of one
             text = isinstance(value, bytes)
-            metadata[key] = value.decode("utf-8", "replace") if text else value if entry.ndim else value.item()
+            metadata[key] = value.decode("utf-8", "replace") if text else value if np.ndim(value) else value.item()
     return metadata
 
 

@@ -59,7 +59,7 @@ def to_transitions(
     rows: np.ndarray | slice = slice(None)  # all rows are views, not copies
     if keep_timeouts:
         if dataset.next_obs is None:
-            raise UserError(f"this {dataset.env} file has no 'next_observations'; accepted: keep_timeouts=False")
+            raise UserError(f"this {dataset.env} file has no 'next_observations'; accepted: keep_timeouts: false")
         count = len(dataset)
     else:
         rows = np.flatnonzero(~dataset.truncated[:-1])

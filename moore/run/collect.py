@@ -12,6 +12,7 @@ from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import replacing, write_json
 from moore.base.manifest import pack
+from moore.base.rows import read_rows
 from moore.studies.identity import offline_run_id, run_id
 from moore.studies.study import Study
 
@@ -28,7 +29,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     folders += [root / study.name / "runs" / name for name in stages]
     frames, manifests = [], []
     for path in folders:
-        frames.append(pd.read_csv(path / "rows.csv"))
+        frames.append(read_rows(path / "rows.csv"))
         manifests.append(json.loads((path / "manifest.json").read_text()))
     _check_one_content(manifests)
     rows = pd.concat(frames, ignore_index=True)

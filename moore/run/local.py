@@ -9,6 +9,7 @@ from moore.base.errors import UserError
 from moore.base.lock import locked
 from moore.base.machine import threads
 from moore.data.d4rl import d4rl_path
+from moore.data.hdf5 import keys
 from moore.data.ids import resolve
 from moore.run.display import Display
 from moore.run.folders import run_data_identity, set_aside_other_data
@@ -19,7 +20,8 @@ from moore.studies.study import Study
 
 
 def check_datasets(study: Study, root: Path) -> None:
-    """Raise UserError, before anything is trained, if a dataset of the study cannot be made or found."""
+    """Raise UserError, before anything is trained, if a dataset of the study cannot be made, found or read as asked."""
+    ids: dict[str, str] = {}  # identity of the data -> its id
     for run in {run.dataset: run for run in study.runs}.values():
         if run.dataset is None:
             continue
@@ -29,7 +31,11 @@ def check_datasets(study: Study, root: Path) -> None:
         elif dataset.path is not None and not dataset.path.is_file():
             raise UserError(f"{run.dataset}: {dataset.path} is not a file; accepted: a file in the D4RL v2 HDF5 schema")
         else:
-            run_data_identity(run, root)
+            twin = ids.setdefault(run_data_identity(run, root), run.dataset)
+            if twin != run.dataset:
+                raise UserError(f"{run.dataset}: is {twin} again, and would count as another task; accepted: one id")
+        if dataset.source == "local" and run.keep_timeouts and "next_observations" not in keys(dataset.path):
+            raise UserError(f"{run.dataset}: has no 'next_observations'; accepted: keep_timeouts: false")
 
 
 def run_study(study: Study, root: Path, workers: int, device: str = "cpu", stop: StopRequest | None = None) -> None:

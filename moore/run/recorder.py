@@ -15,12 +15,10 @@ import numpy as np
 
 from moore.algorithm.config import RunConfig
 from moore.base.files import GOES_ON, cannot_write
+from moore.base.rows import COLUMNS
 from moore.data.scores import normalized_score
 from moore.studies.identity import dataset_label, run_id
 
-COLUMNS = (
-    "study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value",
-)  # fmt: skip
 HEADER = (",".join(COLUMNS) + "\n").encode()
 DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model/loss")
 

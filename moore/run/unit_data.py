@@ -46,5 +46,10 @@ def load_unit_data(config: RunConfig, root: Path, warn: Callable[[str], None]) -
     if mismatch is not None:
         warn(mismatch.sentence(str(config.dataset)))
     gamma = config.agent.gamma if config.reads_returns else None
-    transitions = to_transitions(dataset, config.keep_timeouts, config.dataset_transitions, gamma)
+    try:
+        transitions = to_transitions(dataset, config.keep_timeouts, config.dataset_transitions, gamma)
+        if config.uses_model:
+            config.check_holdout(len(transitions))
+    except UserError as error:
+        raise UserError(f"{config.dataset}: {error}") from None
     return UnitData(transitions, dataset_hash(dataset), identity, mismatch)

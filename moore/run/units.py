@@ -15,7 +15,7 @@ from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.run.folders import is_finished
-from moore.studies.identity import content_hash, offline_config, offline_method, offline_run_id, run_id
+from moore.studies.identity import LONGEST, content_hash, offline_config, offline_method, offline_run_id, run_id
 from moore.studies.study import Study
 
 PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not in its spec, which outlives it
@@ -192,7 +192,7 @@ def _name(runs: list[RunConfig], offline_only: bool) -> str:
     which = "+".join(methods) if len(methods) < 4 else f"{len(methods)}-methods"
     label = f"{runs[0].dataset or runs[0].env}-{which}".replace(":", "-").replace("/", "-")
     digest = content_hash([to_mapping(offline_config(run) if offline_only else run) for run in runs])[:8]
-    return f"{label}-{'offline-' if offline_only else ''}{digest}"
+    return f"{label[:LONGEST]}-{'offline-' if offline_only else ''}{digest}"
 
 
 def _update_cost(run: RunConfig, cql_coef: str) -> float:

@@ -75,4 +75,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()
+    """Write a value as part of a name: no `+`, and as many digits as tell it from others."""
+    if not isinstance(value, float):
+        return str(value).lower()
+    return (f"{value:g}" if float(f"{value:g}") == value else repr(value)).replace("+", "")

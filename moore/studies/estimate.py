@@ -149,7 +149,7 @@ def times(
     branches = branches or BRANCHES[torch.device(device).type]
     most = min(config.rollout.batch_size, max(1, branches // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
-    interval, t = cohort.agent.actor_interval, EPOCH[stage]
+    interval, t = cohort.agent.actor_interval, _epoch(config, stage)
     taken = {"evaluation steps": _evaluation_step_seconds(cohort, device)}
     if config.uses_model:
         taken["ensemble updates"] = _seconds(lambda: cohort.train_model(t), device) / MODEL_UPDATES
@@ -182,7 +182,7 @@ def weights_seconds(config: RunConfig, transitions: int, device: str) -> float:
     def refresh() -> None:
         cohort.real_buffer.online_size = 2 * known - 1 - cohort.real_buffer.online_size  # as after another step
         cohort.refresh_weights()
-        cohort.draw("model_batches", EPOCH["online"], "model_batches", config.dynamics.batch_size, ALL)
+        cohort.draw("model_batches", _epoch(config, "online"), "model_batches", config.dynamics.batch_size, ALL)
 
     return _seconds(refresh, device) * transitions / (few + known)
 
@@ -199,8 +199,12 @@ def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transit
     if cohort.ensemble is not None:
         cohort.ensemble.fitted = True
         cohort.refresh_weights()
-        cohort.imagine(EPOCH[stage])
+        cohort.imagine(_epoch(config, stage))
     return cohort
+
+
+def _epoch(config: RunConfig, stage: str) -> int:
+    return min(EPOCH[stage], config.online.epochs)
 
 
 def random_transitions(env: str, count: int, seed: int = 0) -> Transitions:

@@ -12,6 +12,7 @@ from moore.algorithm.sampling import CONSUMERS
 from moore.base.plugins import is_plugin, source_hash
 from moore.envs.spec import find_spec
 
+LONGEST = 150  # characters of a name before what makes it unique: file systems take 255
 OFFLINE_FORMAT = 5  # raise it when a change of the code changes what the offline stage computes
 
 
@@ -39,7 +40,7 @@ def identity(config: RunConfig) -> dict[str, Any]:
 def run_id(config: RunConfig) -> str:
     """Return a readable name that is unique for the configuration."""
     label = f"{config.method}-{dataset_label(config)}".replace(":", "-").replace("/", "-")  # it names a folder
-    return f"{label}-s{config.seed}-{content_hash(identity(config))[:8]}"
+    return f"{label[:LONGEST]}-s{config.seed}-{content_hash(identity(config))[:8]}"
 
 
 def dataset_label(config: RunConfig) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from moore.studies.axes import expand, merge, multiplied
 from moore.studies.identity import dataset_label
 
 ABLATIONS_DIR = Path(__file__).parents[2] / "ablations"
+SCALES_DIR = ABLATIONS_DIR / "scales"
 ALGORITHM = "moore"  # of a method that names none
 MOST_CONFIGURATIONS = 12  # that a method may be tuned over: all get the same effort
 
@@ -92,6 +94,11 @@ def load_study(study: Path, scale: Path) -> Study:
     seed. Raises UserError naming the file, the key and what is accepted.
     """
     study_file, scale_file, known = load_yaml(study, StudyFile), load_yaml(scale, ScaleFile), read_yaml(METHODS)
+    here, there = study.parent, scale.parent
+    defaults, tasks = _beside(scale_file.defaults, there), [_beside(task, there) for task in scale_file.tasks]
+    scale_file = replace(scale_file, defaults=defaults, tasks=tasks)
+    variants = {name: _beside(changes, here) for name, changes in study_file.variants.items()}
+    study_file = replace(study_file, variants=variants)
     _check_tuning(study, study_file, scale_file, known)
     variants, axes = _variants(study, study_file, known)
     for key, adapted in (("methods", scale_file.methods), ("tuned", scale_file.tuned)):
@@ -125,9 +132,34 @@ def load_study(study: Path, scale: Path) -> Study:
                         " tasks and seeds"
                     )
     kept, collapsed = _without_doubles(cells.values())
+    _check_budget(study, kept)
     reference = next((variant for variant, other in changed.items() if not other), None)
     name = f"{study_file.study}-{scale_file.scale}"
     return Study(name, scale_file.scale, kept, reference, axes, collapsed, study_file.tune)
+
+
+def _beside(changes: Changes | None, folder: Path) -> Changes | None:
+    """Read the path of a `local:` dataset as relative to its YAML's folder; written as seen from the current one."""
+    dataset = (changes or {}).get("dataset")
+    if not isinstance(dataset, str) or not dataset.startswith("local:"):
+        return changes
+    with suppress(UserError):  # a wrong id is refused where all are
+        path = resolve(dataset).path
+        if path is not None and not path.is_absolute() and not dataset.endswith(":" + str(folder / path)):
+            seen = (Path.cwd() / folder / path).resolve()
+            shown = seen.relative_to(Path.cwd()) if seen.is_relative_to(Path.cwd()) else seen
+            return {**(changes or {}), "dataset": dataset.removesuffix(str(path)) + str(shown)}
+    return changes
+
+
+def _check_budget(study: Path, runs: Iterable[RunConfig]) -> None:
+    """Raise UserError for runs whose scores could share no axis: of other online steps or episodes."""
+    for key in ("online_steps", "eval_episodes"):
+        found = {getattr(run, key): f"{run.method} on {dataset_label(run)}" for run in runs}
+        if len(found) > 1:
+            (one, first), (other, second), *_ = found.items()
+            words = f"{one} in {first}, {other} in {second}"
+            raise UserError(f"{study}: {key.replace('_', ' ')}: {words}; expected the same in all runs of a study")
 
 
 def _algorithm(changes: Changes) -> str:
@@ -168,6 +200,8 @@ def _check_tuning(study: Path, file: StudyFile, scale: ScaleFile, known: Mapping
 def _chosen(study: Path, study_file: StudyFile, scale_file: ScaleFile) -> list[tuple[int, Changes]]:
     """Return the scale's tasks, by number, that the study names for it; without names, all."""
     tasks = list(enumerate(scale_file.tasks))
+    for name in study_file.tasks:
+        choose(f"{study}: tasks", name, [scale_file.scale, *(path.stem for path in SCALES_DIR.glob("*.yaml"))])
     if scale_file.scale not in study_file.tasks:
         return tasks
     named, has = study_file.tasks[scale_file.scale], [str(task.get("dataset")) for _, task in tasks]
@@ -205,6 +239,8 @@ def _check_keys(path: Path, method: str, changes: Mapping[str, Any], algorithm: 
     except UserError as error:
         raise UserError(f"{path}: {method}: {error}") from None
     for key in dotted(changes):
+        if key in ("seed", "method"):
+            raise UserError(f"{path}: {method}: {key} is not accepted; a scale has the seeds, a variant's name is it")
         if not has_key(algorithm, key):
             accepted = f"{nearest(key, has)}accepted: {', '.join(has)}"
             raise UserError(f"{path}: method {method} (algorithm {algorithm}) has no {key}; {accepted}")
@@ -252,6 +288,7 @@ def find_yaml(name: str, folder: Path) -> Path:
     path, stems = Path(name), sorted(p.stem for p in folder.glob("*.yaml"))
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return path
+    name = name.removesuffix(".yaml")
     if name not in stems:
         accepted = f"{nearest(name, stems)}accepted: {', '.join(stems)} (in {folder.name}/), or a .yaml file's path"
         raise UserError(f"{name}: no such file; {accepted}")

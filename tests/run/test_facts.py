@@ -13,9 +13,9 @@ import moore.base.machine
 import moore.run.facts
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.machine import COMMIT_FILE
+from moore.base.rows import COLUMNS
 from moore.run.collect import collect
 from moore.run.facts import environment_facts
-from moore.run.recorder import COLUMNS
 from moore.studies.identity import run_id
 from moore.studies.study import Study
 

@@ -11,7 +11,7 @@ import yaml
 
 from analysis.io.rows import Results, validate
 from moore.algorithm.config import RunConfig, to_mapping
-from moore.run.recorder import COLUMNS
+from moore.base.rows import COLUMNS
 from moore.studies.identity import dataset_label, offline_config, offline_method, offline_run_id, run_id
 from moore.studies.study import METHODS, load_study
 from tests.support.studies import GRID, LOW, MEDIUM, Row, manifest

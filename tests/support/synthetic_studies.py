@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.io.methods import MOORE, REFERENCES
-from analysis.io.rows import COLUMNS, Results, environment, validate
+from analysis.io.rows import Results, environment, validate
+from moore.base.rows import COLUMNS
 
 Array = npt.NDArray[np.float64]
 ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d")

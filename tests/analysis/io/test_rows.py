@@ -152,3 +152,13 @@ def test_folders_are_found_by_their_manifest(results: Path) -> None:
     (results / "unfinished").mkdir()
     assert study_folders(results) == [results / "toy"]
     assert study_folders(results, ["toy"]) == [results / "toy"]
+
+
+def test_the_environment_of_a_file_is_the_manifests() -> None:
+    """Breaks if runs from scratch vanish beside a dataset whose id does not name the environment."""
+    own = "local:somewhere/own-data.hdf5"
+    rows = flat("moore", own, [50.0, 60.0]) + flat("sac", "none:pendulum", [70.0, 80.0])
+    configs = {f"moore/{own}/0": {"env": "pendulum", "dataset": own, "method": "moore", "seed": 0}}
+    table = main_table(make_study(rows, configs=configs))
+    (cells,) = [cells for heads, cells in table.rows if heads == (own,)]
+    assert [bool(cell.parts) for cell in cells] == [True, True]

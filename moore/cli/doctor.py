@@ -1,0 +1,55 @@
+"""`moore doctor` and `moore --version`: what is here, and what is missing would enable."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from moore.base.machine import available_cores, commit, short
+
+PACKAGES = ("torch", "gymnasium", "mujoco", "numpy", "pandas", "rliable", "submitit")
+D4RL_DIR = ("D4RL_DATASET_DIR", "~/.d4rl/datasets")
+MINARI_DIR = ("MINARI_DATASETS_PATH", "~/.minari/datasets")
+
+
+def version() -> str:
+    """Return the version and commit of this code."""
+    return f"moore {_installed('moore') or 'from a checkout that is not installed'}, commit {short(commit())}"
+
+
+def doctor() -> None:
+    """Print a line for everything that this suite can use: what is there, or what it would enable."""
+    for name, found, enables in _findings():
+        print(f"{name:10} {found or f'missing: {enables}'}")
+
+
+def _findings() -> Iterator[tuple[str, str, str]]:
+    """Yield what, what of it is there, and what it would enable."""
+    import torch
+
+    yield "moore", version(), ""
+    yield "python", f"{platform.python_version()} on {platform.platform(terse=True)}", ""
+    for name in PACKAGES:
+        yield name, _installed(name), "needed; pip install -e ."
+    yield "cores", f"{available_cores()}: as many units at once", ""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    yield "gpu", ", ".join(gpus), "--device cuda (a CUDA build of torch and a driver)"
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), "")
+    yield "compiler", compiler, "building packages that have no ready-made build"
+    for name, (variable, default) in {"d4rl": D4RL_DIR, "minari": MINARI_DIR}.items():
+        folder = Path(os.environ.get(variable, default)).expanduser()
+        files = len(list(folder.rglob("*.hdf5"))) if folder.is_dir() else 0
+        enables = f"{name}: datasets (`moore data download`; {variable} names the folder)"
+        yield name, f"{files} files in {folder}" if files else "", enables
+    yield "slurm", shutil.which("sbatch") or "", "moore study submit to a cluster; here --local does the same"
+
+
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
