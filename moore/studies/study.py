@@ -288,7 +288,7 @@ def find_yaml(name: str, folder: Path) -> Path:
     path, stems = Path(name), sorted(p.stem for p in folder.glob("*.yaml"))
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return path
-    name = name.removesuffix(".yaml")
+    name = stem if (stem := name.removesuffix(".yaml")) in stems else name
     if name not in stems:
         accepted = f"{nearest(name, stems)}accepted: {', '.join(stems)} (in {folder.name}/), or a .yaml file's path"
         raise UserError(f"{name}: no such file; {accepted}")

@@ -164,6 +164,14 @@ def test_bad_file(case: str, path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("spelling", ["hopper", "Hopper-v5", np.array([b"hopper"]), "gymnasium:Hopper-v5"])
+def test_spellings_of_an_environment(spelling: object, path: Path) -> None:
+    """Breaks if Gymnasium's name, or a text in an array of one, is no name."""
+    with h5py.File(path, "a") as file:
+        put("metadata/env", spelling)(file)
+    assert load_dataset(f"local:{path}").env in ("hopper", "gymnasium:Hopper-v5")
+
+
 def test_file_of_another_environment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "'metadata/env' is 'hopper', not 'pendulum'" in refused(f"local:pendulum:{path}", capsys)
     write_dataset(path, replace(DATASET, metadata={}))

@@ -28,12 +28,12 @@ def options(script: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-def script(profile: Profile, jobs: Mapping[str, str]) -> str:
+def script(profile: Profile, jobs: Mapping[str, str], folder: str = "/a b/stamp") -> str:
     """The second of two arrays, of five tasks."""
     tasks: Any = ((None,),) * 5
     array = Array(1, "online", tasks, (0,))
     plan = Submission(arrays=[Array(0, "offline", tasks[:1]), array])
-    return batch_script(Path("/a b/stamp"), "s-tiny", profile, array, plan, jobs)
+    return batch_script(Path(folder), "s-tiny", profile, array, plan, jobs)
 
 
 def test_the_script(tmp_path: Path) -> None:
@@ -57,6 +57,7 @@ def test_the_script(tmp_path: Path) -> None:
     assert lines[-1].endswith(" $HOME/bin/python -m slurm.start '/a b/stamp/jobs'")
     assert "--cpus-per-task=3" in lines[-1]
     assert "dependency" not in options(script(profile, {}))
+    assert options(script(profile, {}, "/x/%u"))["output"] == "/x/%%u/jobs/%A_%a_0_log.out"  # Slurm would put a name
 
 
 def test_a_task_trains_from_the_snapshot(

@@ -80,7 +80,7 @@ def test_columns_may_stand_in_any_order_and_blank_lines_anywhere(tmp_path: Path)
         (HEADER, "awac,hopper-medium,0,0,1", "line 2: task: unknown dataset id 'hopper-medium'; .*accepted: self:ENV"),
         (HEADER, f"awac,{LOW},0,0,1\nawac,{LOW},0,0,2", "eval/score twice in run awac/self:pendulum-low/0 at step 0"),
         (HEADER, "", "no curves, only a header"),
-        (HEADER, f'awac,{LOW},0,0,1\n"awac,{LOW},0,1,1', "line 3: unexpected end of data; accepted: CSV, its quotes in"),
+        (HEADER, f'awac,{LOW},0,0,1\n"awac,{LOW},0,1,1', "line 3: unexpected end of data; accepted: CSV"),
         (HEADER, f"awac,{LOW},{10**20},0,1", "line 2: seed: '1000+' is not accepted"),
         (HEADER, f"awac,{LOW},0,{10**20},1", "line 2: step: '1000+' is not accepted"),
         (HEADER, f"awac,{LOW},0,0,1\nawac,{LOW},1,0,1\nawac,{LOW},1,9,1", "awac on .*: step 9 is not in all seeds"),

@@ -18,6 +18,7 @@ from analysis.io.rows import (
     study_folders,
     validate,
 )
+from analysis.output.tables import main_table
 from moore.base.errors import UserError
 from tests.support.studies import LOW, MEDIUM, ORDER, flat, full_study, make_study, row, run_rows, write_study
 
