@@ -130,6 +130,7 @@ def deviations(study: Results) -> str:
     Nothing for a study without configs in its manifest.
     """
     found = {name: values(study, study.main, key) for name, key in SCALE.items()}
+    found["N_off"] = _transitions(study) or found["N_off"]
     if not any(found.values()):
         return ""
     scale = read_yaml(PAPER)
@@ -143,6 +144,13 @@ def deviations(study: Results) -> str:
     if seeds != len(scale["seeds"]):
         parts.append(f"seeds {seeds} ({len(scale['seeds'])})")
     return f"Not at the paper's scale (its value in brackets): {', '.join(parts)}." if parts else ""
+
+
+def _transitions(study: Results) -> list[int]:
+    """How many transitions MOORe's runs have had, maybe fewer than were asked for; none where no manifest says."""
+    datasets = study.manifest.get("datasets", {})
+    had = {datasets.get(one.get("dataset"), {}).get("transitions") for one in study.configs.get(study.main, [])}
+    return sorted(had - {None})
 
 
 def own_settings(study: Results, method: str, reference: str) -> dict[str, str]:

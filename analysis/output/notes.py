@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.io.methods import IMPORTED, REFERENCES, listed, ordered
 from analysis.io.rows import SCORE, Results, source_of
-from analysis.io.settings import budgets, deviations, frozen, untrained
+from analysis.io.settings import budgets, deviations, frozen, untrained, values
 from analysis.io.stages import offline_problems, one_stage, stages
 from analysis.stats.compare import most_seeds
 from analysis.stats.sweeps import sweeps
@@ -22,13 +22,13 @@ TO_LOOK_AT = "quick"  # the scale of `make quick`
 
 def notes(study: Results) -> list[str]:
     """List the sentences that hold for every table and figure of a study; only those that say something."""
-    runs, episodes = summarise(study), study.setting("eval_episodes") or 10
+    runs, episodes = summarise(study), study.setting("eval_episodes")
+    said = "" if episodes is None else f"; {episodes} episodes in an evaluation, deterministic policy"
     found = [
         not_to_cite(study),
         provenance(study),
         *(_overlay(study, entry) for entry in study.manifest.get("overlays", [])),
-        f"{study.online_steps} online steps; {episodes} episodes in an evaluation, deterministic policy. A superscript "
-        "n=… marks a cell with a different number of seeds.",
+        f"{study.online_steps} online steps{said}. A superscript n=… marks a cell with a different number of seeds.",
         *_starts(study),
         *_shared_stages(study),
         *_sweep(study),
@@ -74,7 +74,10 @@ def _overlay(study: Results, entry: Mapping[str, Any]) -> str:
 
 def _starts(study: Results) -> list[str]:
     """Which methods have no offline stage."""
-    scratch, bare = [name for name in REFERENCES if name in study.methods], untrained(study)
+    bare = untrained(study)
+    scratch = [
+        name for name in ordered(study.methods) if name in REFERENCES or values(study, name, "dataset") == [None]
+    ]
     from_scratch = f"{listed(scratch)} learn{_s(scratch)} from scratch on the same online steps: no offline stage."
     from_data = (
         f"{listed(bare)} start{_s(bare)} with the dataset but untrained: no offline stage, J_0 is of an untrained "

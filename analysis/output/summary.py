@@ -82,11 +82,12 @@ def _agreement(study: Results, published: Results | None, compared: Agreements) 
     marks = [f"{MARKS[word]} {MEANINGS[word]} ({words.count(word)})" for word in MARKS if word in words]
     commit = short(str(published.manifest.get("git_commit", "unknown")))
     said = f"Right of the mark: published, analysis/results/{study.name} (commit {commit}). {'; '.join(marks)}."
-    tested = {cell: one.difference for cell, one in compared.items() if one.word in (AGREES, DIFFERS)}
-    far = max(tested.items(), key=lambda item: abs(item[1].mean) if item[1] else 0.0, default=None)
-    if far is None or far[1] is None:
+    tested = {
+        cell: one.difference for cell, one in compared.items() if one.difference and one.word in (AGREES, DIFFERS)
+    }
+    if not tested:
         return said
-    (dataset, method), difference = far
+    (dataset, method), difference = max(tested.items(), key=lambda item: abs(item[1].mean))
     return f"{said} Furthest off: {method} on {dataset}, {interval_text(difference, brackets=True)}."
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis.io.methods import REFERENCES, listed, ordered
-from analysis.io.rows import SCORE, Results, reject_mixed_sources, select
+from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source
 from analysis.io.settings import frozen, without_stage
 from analysis.stats.aggregates import final_statistics
 from analysis.stats.compare import DELTA, difference, group, leaders, most_seeds
@@ -177,7 +177,8 @@ def differences_table(study: Results) -> Table:
 
 def main_cell(runs: pd.DataFrame, method: str) -> Cell:
     """Show offline → online score of the runs of one cell, or what became of them."""
-    offline = None if method in REFERENCES else t_interval(runs["j0"])
+    from_scratch = method in REFERENCES or runs["dataset"].map(source).eq("none").all()
+    offline = None if from_scratch else t_interval(runs["j0"])
     online = t_interval(runs["final"])
     if online and max(abs(online.mean - 100), online.half_width) < 0.05:  # at the ceiling: no spread is no certainty
         online = replace(online, low=math.nan, high=math.nan)

@@ -34,7 +34,7 @@ def check_datasets(study: Study, root: Path) -> None:
             twin = ids.setdefault(run_data_identity(run, root), run.dataset)
             if twin != run.dataset:
                 raise UserError(f"{run.dataset}: is {twin} again, and would count as another task; accepted: one id")
-        if dataset.source == "local" and run.keep_timeouts and "next_observations" not in keys(dataset.path):
+        if dataset.path is not None and run.keep_timeouts and "next_observations" not in keys(dataset.path):
             raise UserError(f"{run.dataset}: has no 'next_observations'; accepted: keep_timeouts: false")
 
 

@@ -70,8 +70,8 @@ class Recorder:
         by_method: dict[str, list[float]] = {}
         for method, score in zip(self.methods, scores, strict=True):
             by_method.setdefault(method, []).append(score)
-        scores = {method: float(np.mean(values)) for method, values in by_method.items()}
-        self._show(label=self._status["label"] or phase, scores=scores)
+        means = {method: float(np.mean(values)) for method, values in by_method.items()}
+        self._show(label=self._status["label"] or phase, scores=means)
 
     def training(self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]]) -> None:
         """Write training metrics; a run whose losses are not finite is recorded as diverged."""

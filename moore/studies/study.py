@@ -97,8 +97,8 @@ def load_study(study: Path, scale: Path) -> Study:
     here, there = study.parent, scale.parent
     defaults, tasks = _beside(scale_file.defaults, there), [_beside(task, there) for task in scale_file.tasks]
     scale_file = replace(scale_file, defaults=defaults, tasks=tasks)
-    variants = {name: _beside(changes, here) for name, changes in study_file.variants.items()}
-    study_file = replace(study_file, variants=variants)
+    named = {name: _beside(changes or {}, here) for name, changes in study_file.variants.items()}
+    study_file = replace(study_file, variants=named)
     _check_tuning(study, study_file, scale_file, known)
     variants, axes = _variants(study, study_file, known)
     for key, adapted in (("methods", scale_file.methods), ("tuned", scale_file.tuned)):
@@ -138,9 +138,9 @@ def load_study(study: Path, scale: Path) -> Study:
     return Study(name, scale_file.scale, kept, reference, axes, collapsed, study_file.tune)
 
 
-def _beside(changes: Changes | None, folder: Path) -> Changes | None:
+def _beside(changes: Changes, folder: Path) -> Changes:
     """Read the path of a `local:` dataset as relative to its YAML's folder; written as seen from the current one."""
-    dataset = (changes or {}).get("dataset")
+    dataset = changes.get("dataset")
     if not isinstance(dataset, str) or not dataset.startswith("local:"):
         return changes
     with suppress(UserError):  # a wrong id is refused where all are
@@ -148,7 +148,7 @@ def _beside(changes: Changes | None, folder: Path) -> Changes | None:
         if path is not None and not path.is_absolute() and not dataset.endswith(":" + str(folder / path)):
             seen = (Path.cwd() / folder / path).resolve()
             shown = seen.relative_to(Path.cwd()) if seen.is_relative_to(Path.cwd()) else seen
-            return {**(changes or {}), "dataset": dataset.removesuffix(str(path)) + str(shown)}
+            return {**changes, "dataset": dataset.removesuffix(str(path)) + str(shown)}
     return changes
 
 

@@ -87,7 +87,13 @@ def test_a_notebook_redraws_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a notebook shows nothing, or a table after the other."""
     drawn: list[Any] = []
     place = SimpleNamespace(update=lambda table: drawn.append(("again", table)))
-    monkeypatch.setattr("IPython.display.display", lambda table, display_id: drawn.append(("first", table)) or place)
+
+    def first(table: Any, display_id: bool) -> SimpleNamespace:
+        assert display_id
+        drawn.append(("first", table))
+        return place
+
+    monkeypatch.setattr("IPython.display.display", first)
     now = [0.0]
     monkeypatch.setattr(shown.time, "monotonic", lambda: now[0])
     units: list[Any] = [

@@ -57,7 +57,7 @@ class Forked:
 def _parent(folder: Path) -> None:
     """`moore reproduce` without tables and figures."""
     moore.run.units.subprocess = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
-    moore.cli.report.write_report = _nothing
+    moore.cli.report.write_report = _nothing  # type: ignore[assignment]
     speak_into(folder / "log")
     os.chdir(folder)
     places = ["--root", "runs", "--out", "results", "--figures", "out", "--workers", "1"]

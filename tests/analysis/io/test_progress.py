@@ -44,7 +44,9 @@ def running(tmp_path: Path) -> Path:
     (folder / "runs" / NAMES[0] / "manifest.json").write_text(json.dumps(ended), encoding="utf-8")
     (folder / "units").mkdir()
     (folder / "units" / "one.progress.json").write_text("{}", encoding="utf-8")
-    (folder / "units" / "one.json").write_text(json.dumps({"runs": [config] * 3}), encoding="utf-8")
+    (folder / "units" / "one.claim.json").write_text('{"host": "here", "since": 1.0}', encoding="utf-8")
+    runs = [config | {"eval_episodes": 2}] * 3
+    (folder / "units" / "one.json").write_text(json.dumps({"runs": runs}), encoding="utf-8")
     return folder
 
 
@@ -54,6 +56,7 @@ def test_what_has_ended_has_a_score_and_what_has_not_is_named(running: Path) -> 
     table = main_table(study)
     assert "→ 80.0" in to_markdown(table)
     assert f"moore {LOW} seed 1 unfinished, last of 1000 steps evaluated: {GRID[6]}" in " ".join(notes(study))
+    assert "; 2 episodes in an evaluation" in " ".join(notes(study))
     assert "81" not in to_markdown(table).split("\n\n")[0]
 
 

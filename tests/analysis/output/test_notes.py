@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.output.notes import notes
+from analysis.output.tables import main_table
 from tests.support.method_studies import (
     flat_scores,
     method_study,
 )
-from tests.support.studies import full_study, make_study
+from tests.support.studies import LOW, flat, full_study, make_study
 
 
 def test_notes_state_scale_date_cost_episodes_commit_and_command() -> None:
@@ -28,3 +29,21 @@ def test_notes_tell_who_is_frozen_untrained_or_from_scratch(tmp_path: Path) -> N
     assert "mbpo learns from scratch" in said
     assert "rlpd starts with the dataset but untrained" in said
     assert "mopo keeps the offline policy" in said
+
+
+def test_notes_state_what_was_done_not_what_was_asked() -> None:
+    """Breaks if N_off is the number asked for, or other people's curves have our ten episodes."""
+    config = {"method": "moore", "env": "pendulum", "dataset": LOW, "seed": 0, "dataset_transitions": 100_000}
+    configs = {f"moore/{LOW}/0": config | {"online": {"epochs": 10}}}
+    said = " ".join(notes(make_study(flat("moore", LOW, [1.0]), configs=configs, config={})))
+    assert "N_off 4 000" in said
+    assert "100 000" not in said
+    assert "episodes" not in said
+
+
+def test_a_method_without_a_dataset_starts_from_scratch() -> None:
+    rows = flat("moore", "none:pendulum", [1.0, 2.0])
+    run = {"method": "moore", "env": "pendulum", "dataset": None}
+    made = make_study(rows, configs={f"moore/none:pendulum/{seed}": run | {"seed": seed} for seed in range(2)})
+    assert "moore learns from scratch" in " ".join(notes(made))
+    assert [name for name, _ in main_table(made).rows[0][1][0].parts] == ["online"]
