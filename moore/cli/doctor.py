@@ -38,8 +38,8 @@ def _findings() -> Iterator[tuple[str, str, str]]:
     yield "cores", f"{available_cores()}: as many units at once", ""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "gpu", ", ".join(gpus), "--device cuda (a CUDA build of torch and a driver)"
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), "")
-    yield "compiler", compiler, "building packages that have no ready-made build"
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), "")
+    yield "compiler", compiler, "compiled updates, faster in long stages (a C++ compiler)"
     for name, (variable, default) in {"d4rl": D4RL_DIR, "minari": MINARI_DIR}.items():
         folder = Path(os.environ.get(variable, default)).expanduser()
         files = len(list(folder.rglob("*.hdf5"))) if folder.is_dir() else 0

@@ -66,8 +66,7 @@ def config(method: tyro.conf.Positional[str], scale: ScaleName = "mini", explain
 
 def _meanings(kind: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield the comment behind every setting of a class and its file and line; a later class goes over its parent."""
-    bases: list[type] = [base for base in kind.__mro__ if dataclasses.is_dataclass(base)]
-    for one in reversed(bases):
+    for one in reversed(kind.__mro__[:-1]):
         lines, start = inspect.getsourcelines(one)
         file = Path(str(inspect.getsourcefile(one)))
         for number, line in enumerate(lines, start):

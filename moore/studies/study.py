@@ -97,7 +97,9 @@ def load_study(study: Path, scale: Path) -> Study:
     here, there = study.parent, scale.parent
     defaults, tasks = _beside(scale_file.defaults, there), [_beside(task, there) for task in scale_file.tasks]
     scale_file = replace(scale_file, defaults=defaults, tasks=tasks)
-    named = {name: _beside(changes or {}, here) for name, changes in study_file.variants.items()}
+    named: dict[str, Changes | None] = {
+        name: _beside(changes or {}, here) for name, changes in study_file.variants.items()
+    }
     study_file = replace(study_file, variants=named)
     _check_tuning(study, study_file, scale_file, known)
     variants, axes = _variants(study, study_file, known)
