@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from textwrap import shorten, wrap
 
 from analysis.claims.claims import load_claims
@@ -21,6 +22,7 @@ from moore.base.machine import short
 
 LINES, WIDTH = 45, 80
 NARROW = 9  # a column at least
+INDENT = 17  # of a claim behind its verdict
 MARKS = {SAME: "=", AGREES: "≈", DIFFERS: "≠", UNTESTED: "?", OTHER: "!"}
 MEANINGS = {
     SAME: "every evaluation is the published number",
@@ -36,20 +38,33 @@ Agreements = Mapping[tuple[str, str], Agreement]
 def summary(study: Results, published: Results | None, end: Sequence[str]) -> list[str]:
     """Write the lines; `published`: the rows in git of the same study; `end`: what else to say.
 
-    What does not fit, the last tasks and methods, gives way to a line that says so.
+    Where not all fits, claims are cut to a line each, then the last tasks and methods give way to a line that says so.
     """
-    claims = [f"{word:17}{shorten(sentence, WIDTH - 17, placeholder=' ...')}" for sentence, word in verdicts(study)]
     said = [line for words in end for line in wrap(words, WIDTH, break_long_words=False, break_on_hyphens=False)]
-    below, lines = ["", *claims, "", *said], list[str]()
-    parts = split_by_source(study)
-    for part in parts:
+    found, parts, fixed = verdicts(study), [], 2 + len(said)
+    for part in split_by_source(study):
         compared = agreements(part, published) if published is not None else {}
         table = main_table(part)
-        head = wrap(_head(part), WIDTH)
+        grid = partial(_grid, table, part.datasets, compared)
         foot = [*wrap(table.caption.replace("Bold:", "*"), WIDTH), *wrap(_agreement(part, published, compared), WIDTH)]
-        room = (LINES - len(below)) // len(parts) - len(head) - len(foot)
-        lines += [*head, *_grid(table, part.datasets, compared, room), *foot]
-    return [*lines, *below]
+        parts.append((wrap(_head(part), WIDTH), grid, foot))
+        fixed += len(parts[-1][0]) + len(foot)
+    whole = sum(len(grid(LINES)) for _, grid, _ in parts)
+    for room_of_a_claim in (2 * WIDTH, WIDTH - INDENT):
+        claims = [
+            line
+            for sentence, word in found
+            for line in _claim(word, shorten(sentence, room_of_a_claim, placeholder=" ..."))
+        ]
+        room = LINES - fixed - len(claims)
+        if whole <= room:
+            break
+    lines = [line for head, grid, foot in parts for line in (*head, *grid(room // len(parts)), *foot)]
+    return [*lines, "", *claims, "", *said]
+
+
+def _claim(word: str, sentence: str) -> list[str]:
+    return wrap(f"{word:{INDENT}}{sentence}", WIDTH, subsequent_indent=" " * INDENT)
 
 
 def published_rows(name: str) -> Results | None:
