@@ -7,6 +7,7 @@ notebook or a log: marks are characters, not colours.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from textwrap import shorten, wrap
@@ -18,6 +19,7 @@ from analysis.output.notes import not_to_cite
 from analysis.output.render import MISSING, interval_text, number
 from analysis.output.tables import Cell, Table, main_table, transposed
 from analysis.stats.agreement import AGREES, DIFFERS, LEVEL, OTHER, SAME, UNTESTED, Agreement, agreements
+from moore.base.errors import UserError
 from moore.base.machine import short
 
 LINES, WIDTH = 45, 80
@@ -68,8 +70,12 @@ def _claim(word: str, sentence: str) -> list[str]:
 
 
 def published_rows(name: str) -> Results | None:
-    """Read the published rows of a study, by name; None where there are none."""
-    return load_study(RESULTS / name) if (RESULTS / name / MANIFEST).is_file() else None
+    """Read the published rows of a study, by name; None where there are none. Damaged ones are said and left out."""
+    try:
+        return load_study(RESULTS / name) if (RESULTS / name / MANIFEST).is_file() else None
+    except UserError as error:  # after hours of training, nobody's own fault
+        print(f"moore: warning: {error}", file=sys.stderr)
+        return None
 
 
 def verdicts(study: Results) -> list[tuple[str, str]]:

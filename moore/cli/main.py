@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import functools
 import io
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tyro
@@ -135,6 +138,27 @@ def _study_as_position(arguments: Sequence[str]) -> list[str]:
     return [*words[:at], words[at + 1], *words[at + 2 :]]
 
 
+def _parsed(commands: Mapping[str, Callable[..., int | None]], prog: str, words: list[str]) -> Callable[[], int | None]:
+    """Return the command with its options, not yet called. Raises UserError where they are wrong."""
+
+    def later(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
+        return functools.wraps(command)(lambda *values, **options: functools.partial(command, *values, **options))
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.extras.subcommand_cli_from_dict(
+                {name: later(command) for name, command in commands.items()},
+                prog=prog, args=words, description=__doc__, sort_subcommands=False,
+            )  # fmt: skip
+    except SystemExit as end:
+        if end.code != 2:
+            raise
+        lines = [re.sub(r"[─╭╮╰╯│]+", " ", line).strip() for line in said.getvalue().splitlines()]
+        text = "; ".join(" ".join(line.split()) for line in lines if line.strip(" -"))
+        raise UserError(text.replace(":;", ":").replace(".;", ";")) from None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     words = _study_as_position(sys.argv[1:] if arguments is None else arguments)
@@ -147,9 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     group = GROUPS.get(words[0], {}) if words else {}
     prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            commands, prog=prog, args=words, description=__doc__, sort_subcommands=False
-        )
+        code = _parsed(commands, prog, words)()
     except UserError as error:
         print(f"moore: {error}", file=sys.stderr)
         return 2

@@ -133,6 +133,20 @@ def test_a_shipped_study_with_its_ending(capsys: pytest.CaptureFixture[str]) -> 
     assert "no such file" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data", "make", "self:pendulum-medium", "--transitions", "1e3"], "Error parsing --transitions"),
+        (["reproduce", "a", "b"], "Unrecognized options: b"),
+        (["study", "show"], "Missing from moore study show"),
+        (["reproduced"], "Available subcommands: reproduce,"),
+    ],
+)
+def test_wrong_options_are_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a slip of the pen is answered with a box."""
+    assert said in refusal(words, capsys)
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert re.fullmatch(r"moore \S+.*, commit \w+(-dirty)?\n", capsys.readouterr().out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import tempfile
 from pathlib import Path
@@ -23,7 +22,7 @@ STUDY: dict[str, Any] = {
     "tasks": {"quick": ["self:pendulum-medium"]},
 }
 SCALE: dict[str, Any] = yaml.safe_load((SCALES_DIR / "quick.yaml").read_text())
-VALUES = st.one_of(
+VALUES: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from(
         [None, True, False, 0, -1, 1, 10**20, 0.5, 1e-320, float("nan"), float("inf"), "", "x0.5", "x0", "moore", "a/b"]
     ),
@@ -58,7 +57,8 @@ def test_one_mutation(data: st.DataObject) -> None:
         del inside[last]
     else:
         inside[last] = data.draw(VALUES)
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(UserError):
+    said = ""
+    with tempfile.TemporaryDirectory() as folder:
         paths = []
         for name, values in (("study", study), ("scale", scale)):
             paths.append(Path(folder, f"{name}.yaml"))
@@ -66,5 +66,5 @@ def test_one_mutation(data: st.DataObject) -> None:
         try:
             load_study(*paths)
         except UserError as error:
-            assert len(str(error).splitlines()) == 1
-            raise
+            said = str(error)
+    assert len(said.splitlines()) <= 1
