@@ -13,11 +13,11 @@ from functools import partial
 from textwrap import shorten, wrap
 
 from analysis.claims.claims import load_claims
-from analysis.claims.verdicts import NO_DATA, check, conjunction
+from analysis.claims.verdicts import CANNOT, NO_DATA, check, conjunction
 from analysis.io.rows import MANIFEST, RESULTS, Results, load_study, source, split_by_source
 from analysis.output.notes import not_to_cite
 from analysis.output.render import MISSING, interval_text, number
-from analysis.output.tables import Cell, Table, main_table, transposed
+from analysis.output.tables import CLOSE, Cell, Table, main_table, transposed
 from analysis.stats.agreement import AGREES, DIFFERS, LEVEL, OTHER, SAME, UNTESTED, Agreement, agreements
 from moore.base.errors import UserError
 from moore.base.machine import short
@@ -33,7 +33,6 @@ MEANINGS = {
     UNTESTED: "too few seeds in common to compare",
     OTHER: "the published runs have other settings",
 }
-NOT_TESTED = "cannot be tested"
 Agreements = Mapping[tuple[str, str], Agreement]
 
 
@@ -83,7 +82,7 @@ def verdicts(study: Results) -> list[tuple[str, str]]:
     claims = load_claims()
     found = check(study, claims)
     words = [conjunction(one.verdict for one in found if one.comparison.claim == claim) for claim in claims]
-    shown = [NOT_TESTED if word == NO_DATA else word for word in words]
+    shown = [CANNOT if word == NO_DATA else word for word in words]
     return list(zip((claim.sentence for claim in claims), shown, strict=True))
 
 
@@ -142,7 +141,7 @@ def _text(cell: Cell, agreement: Agreement | None, decimals: int) -> str:
         for name, part in cell.parts
     ]  # fmt: skip
     there = f"{MARKS[agreement.word]}{number(agreement.published, decimals)}" if agreement else ""
-    return "*" * cell.bold + ("→".join(parts) or MISSING) + there
+    return "*" * cell.bold + CLOSE * cell.close + ("→".join(parts) or MISSING) + there
 
 
 def _blocks(methods: Sequence[str], columns: Sequence[Sequence[str]]) -> list[list[str]]:

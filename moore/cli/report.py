@@ -59,7 +59,7 @@ def write_report(folder: Path, figures: Path, verbose: bool = False, call: str =
     if verbose:
         show([study])
     end = [
-        f"Pictures  {folders} (png, pdf), and all tables (also: --verbose)",
+        f"Pictures  {folders} (pdf), and all tables (also: --verbose)",
         *([f"Report    {page}"] if page.exists() else []),
         f"Rows      {folder / 'rows.parquet'}",
         f"Cost      {duration(study.manifest['cpu_seconds'])} of one core{call}",
