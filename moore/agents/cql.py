@@ -17,7 +17,7 @@ from torch import Tensor
 from moore.agents.actor_critic import CriticTerm, Setup
 from moore.agents.registry import register
 from moore.agents.sac import SAC, SACConfig
-from moore.base.strict import FORBID, Count, NonNegative, OnlineOnly
+from moore.base.strict import FORBID, Count, Finite, NonNegative, OnlineOnly
 from moore.networks.batch import AnyBatch, BatchWithReturns
 from moore.networks.gaussian import squashed_gaussian
 
@@ -32,7 +32,9 @@ class CQLConfig(SACConfig):
     online_cql_coef: OnlineOnly[NonNegative] = 0.0  # weight online: 0 is plain SAC from then on
     num_actions: Count = 10  # actions of each of the three kinds for each state
     calibrated: bool = False  # Cal-QL: policy actions are valued at least as the data's return
-    log_std_offset: float | None = None  # start of a learned offset of the log std, beside a learned factor (Cal-QL -1)
+    log_std_offset: Finite | None = (
+        None  # start of a learned offset of the log std, beside a learned factor (Cal-QL -1)
+    )
     joint_step: bool = False  # differentiate actor and critics at the same parameters (authors); else critics first
 
 
