@@ -32,9 +32,7 @@ class CQLConfig(SACConfig):
     online_cql_coef: OnlineOnly[NonNegative] = 0.0  # weight online: 0 is plain SAC from then on
     num_actions: Count = 10  # actions of each of the three kinds for each state
     calibrated: bool = False  # Cal-QL: policy actions are valued at least as the data's return
-    log_std_offset: Finite | None = (
-        None  # start of a learned offset of the log std, beside a learned factor (Cal-QL -1)
-    )
+    log_std_offset: Finite | None = None  # start of a learned offset of the log std, beside a factor (Cal-QL -1)
     joint_step: bool = False  # differentiate actor and critics at the same parameters (authors); else critics first
 
 
