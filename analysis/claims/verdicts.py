@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import nan
 
-import numpy as np
 import pandas as pd
 
 from analysis.claims.claims import FALLS, Hypothesis, PaperClaim
@@ -29,7 +28,7 @@ from analysis.io.rows import SCORE, Results, select
 from analysis.io.settings import frozen, only_other_numbers, without_stage
 from analysis.stats.compare import DELTA, group, over_tasks, pair
 from analysis.stats.diagnostics import PENALTY, uncertainty_falls
-from analysis.stats.intervals import Estimate, Interval, estimate
+from analysis.stats.intervals import Estimate, Interval, estimate, holm
 from analysis.stats.transfer import score_range, summarise
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -93,14 +92,6 @@ def on_most(several: Sequence[tuple[float, float]]) -> tuple[float, float]:
     holds, fails = (sorted(column) for column in zip(*several, strict=True))
     n, most = len(several), len(several) // 2 + 1
     return min(1.0, (n - most + 1) * holds[most - 1]), min(1.0, most * fails[n - most])
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number by Holm's step-down method; NaN are none."""
-    p = np.asarray(values, dtype=float)
-    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN come last
-    p[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return p.tolist()
 
 
 def judge(sides: Sequence[tuple[float, float]], levels: Sequence[float]) -> list[tuple[float, str]]:

@@ -9,7 +9,6 @@ test that finds nothing shows no equality: the largest difference and its interv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ import scipy.stats
 
 from analysis.io.rows import SCORE, Results, environment, select
 from analysis.stats.compare import by_seed, group
-from analysis.stats.intervals import Interval, t_interval
+from analysis.stats.intervals import Interval, holm, t_interval
 from analysis.stats.transfer import summarise
 from moore.base.strict import dotted
 
@@ -59,20 +58,10 @@ def agreements(ours: Results, theirs: Results) -> dict[Cell, Agreement]:
             t = mean / error if error > 0 else np.inf
             chances[cell] = 1.0 if mean < SHOWN else float(2 * scipy.stats.t.sf(t, len(differences) - 1))
         found[cell] = Agreement(word, float(there["final"].mean()), t_interval(differences))
-    rejected = holm(chances)
-    for cell in chances:
-        found[cell] = Agreement(DIFFERS if cell in rejected else AGREES, found[cell].published, found[cell].difference)
+    for cell, chance in zip(chances, holm(list(chances.values())), strict=True):
+        word = DIFFERS if chance <= LEVEL else AGREES
+        found[cell] = Agreement(word, found[cell].published, found[cell].difference)
     return found
-
-
-def holm(chances: Mapping[Cell, float], level: float = LEVEL) -> set[Cell]:
-    """Reject hypotheses by Holm's step-down rule: the k-th smallest p of m at level / (m - k + 1), until one is not."""
-    rejected: set[Cell] = set()
-    for left, cell in zip(range(len(chances), 0, -1), sorted(chances, key=lambda one: chances[one]), strict=True):
-        if chances[cell] > level / left:
-            break
-        rejected.add(cell)
-    return rejected
 
 
 def _curves(study: Results) -> dict[str, npt.NDArray[np.float64]]:

@@ -241,3 +241,11 @@ def bootstrap_curve(
         return np.stack([iqm([values[pooled]]) for values in runs.T])
 
     return bootstrap(numbers, by_step, DRAWN_REPS, limits)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's step-down method; NaN are none."""
+    p = np.asarray(values, dtype=float)
+    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN come last
+    p[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return p.tolist()

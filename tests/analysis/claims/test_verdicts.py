@@ -23,7 +23,6 @@ from analysis.claims.verdicts import (
     comparisons,
     conjunction,
     distinct,
-    holm,
     judge,
     on_most,
     p_values,
@@ -119,23 +118,6 @@ def test_an_equivalence_is_two_t_tests_at_five_percent() -> None:
         assert (verdict == HOLDS) == all(inside)
         outcomes.append(all(inside))
     assert {True, False} == set(outcomes)
-
-
-@given(p_lists)
-def test_holm_rejects_what_its_steps_reject(values: list[float]) -> None:
-    """Literally: the k-th smallest of m at level / (m - k + 1), until one is not."""
-    corrected, rejected = holm([*values, NAN]), set()
-    for step, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        if values[index] * (len(values) - step) > 0.05:
-            break
-        rejected.add(index)
-    assert {index for index, p in enumerate(corrected) if p <= 0.05} == rejected
-    assert np.isnan(corrected[-1])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_clearly_beaten_rivals_change_nothing_for_the_others(values: list[float]) -> None:
-    assert holm([*values, *[0.0] * 5])[: len(values)] == pytest.approx(holm(values))
 
 
 @given(p_lists)

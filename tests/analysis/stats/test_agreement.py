@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.io.rows import Results
-from analysis.stats.agreement import AGREES, DIFFERS, OTHER, SAME, UNTESTED, agreements, holm
+from analysis.stats.agreement import AGREES, DIFFERS, OTHER, SAME, UNTESTED, agreements
 from tests.support.studies import LOW, MEDIUM, flat, make_study
 
 LEVELS = [50.0, 52.0, 48.0, 51.0, 49.0]
@@ -64,19 +64,3 @@ def test_other_settings_are_not_compared() -> None:
 def test_what_only_one_has_is_left_out() -> None:
     ours = make_study(flat("moore", LOW, LEVELS) + flat("awac", MEDIUM, LEVELS))
     assert set(agreements(ours, make_study(flat("moore", LOW, LEVELS)))) == {(LOW, "moore")}
-
-
-def test_holm_is_right_about_a_table_in_19_of_20() -> None:
-    """20,000 tables of 20 cells that all agree: 5 % have a false alarm, within 4 standard errors (chance 6e-5)."""
-    rng = np.random.default_rng(0)
-    tables = rng.uniform(size=(20_000, 20))
-    alarms = np.mean([bool(holm({(str(k), ""): p for k, p in enumerate(table)})) for table in tables])
-    exact = 1 - (1 - 0.05 / 20) ** 20
-    assert abs(alarms - exact) < 4 * np.sqrt(exact * (1 - exact) / len(tables))
-
-
-def test_holm_steps_down() -> None:
-    """0.02 of two is rejected once 0.001 is, though it is above 0.05 / 3."""
-    chances = {("a", ""): 0.001, ("b", ""): 0.02, ("c", ""): 0.06}
-    assert holm(chances) == {("a", ""), ("b", "")}
-    assert holm({("a", ""): 0.03, ("b", ""): 0.04}) == set()

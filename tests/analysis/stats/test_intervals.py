@@ -18,6 +18,7 @@ from analysis.stats.intervals import (
     bootstrap_curve,
     bootstrap_interval,
     estimate,
+    holm,
     improvement,
     iqm,
     mean_curve,
@@ -172,3 +173,28 @@ def test_a_band_ends_where_the_scale_or_the_runs_do() -> None:
     assert raw.high > 104
     assert (curve.low[-1], curve.high[-1]) == (pytest.approx(raw.low), 104)
     assert mean_curve(rows.assign(metric="return"), "env_steps").high[-1] == pytest.approx(raw.high)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_what_its_steps_reject(values: list[float]) -> None:
+    """Literally: the k-th smallest of m at level / (m - k + 1), until one is not."""
+    corrected, rejected = holm([*values, math.nan]), set()
+    for step, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        if values[index] * (len(values) - step) > 0.05:
+            break
+        rejected.add(index)
+    assert {index for index, p in enumerate(corrected) if p <= 0.05} == rejected
+    assert np.isnan(corrected[-1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_clearly_beaten_rivals_change_nothing_for_the_others(values: list[float]) -> None:
+    assert holm([*values, *[0.0] * 5])[: len(values)] == pytest.approx(holm(values))
+
+
+def test_holm_is_right_about_a_table_in_19_of_20() -> None:
+    """5,000 tables of 20 cells that all agree: 5 % have a false alarm, within 4 standard errors (chance 6e-5)."""
+    tables = np.random.default_rng(0).uniform(size=(5_000, 20))
+    alarms = np.mean([min(holm(table.tolist())) <= 0.05 for table in tables])
+    exact = 1 - (1 - 0.05 / 20) ** 20
+    assert abs(alarms - exact) < 4 * np.sqrt(exact * (1 - exact) / len(tables))
