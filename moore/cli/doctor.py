@@ -31,6 +31,8 @@ def _findings() -> Iterator[tuple[str, str, str]]:
     """Yield what, what of it is there, and what it would enable."""
     import torch
 
+    from moore.networks.compiled import compiler
+
     yield "moore", version(), ""
     yield "python", f"{platform.python_version()} on {platform.platform(terse=True)}", ""
     for name in PACKAGES:
@@ -38,8 +40,7 @@ def _findings() -> Iterator[tuple[str, str, str]]:
     yield "cores", f"{available_cores()}: as many units at once", ""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "gpu", ", ".join(gpus), "--device cuda (a CUDA build of torch and a driver)"
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))), "")
-    yield "compiler", compiler, "compiled updates, faster in long stages (a C++ compiler)"
+    yield "compiler", shutil.which(compiler()) or "", "compiled updates, faster in long stages (g++, or $CXX)"
     for name, (variable, default) in {"d4rl": D4RL_DIR, "minari": MINARI_DIR}.items():
         folder = Path(os.environ.get(variable, default)).expanduser()
         files = len(list(folder.rglob("*.hdf5"))) if folder.is_dir() else 0
