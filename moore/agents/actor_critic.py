@@ -19,6 +19,7 @@ from moore.networks.tracing import Untraceable, is_tracing
 
 # activations of a layer that are held at once where a term multiplies the batch: beyond the caches it only costs
 ACTIVATIONS = {"cpu": 2**21, "cuda": 2**28}
+TRACED_ACTIVATIONS = 2**26  # the most, all held at once, of an update that is compiled
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -139,9 +140,9 @@ class ActorCritic(Agent):
         The losses are summed over runs: the gradient of run r then comes from its own loss alone.
         """
         slices = [slice(None)]
-        if extra is not None:
-            if is_tracing():
-                raise Untraceable
+        if is_tracing() and extra is not None and extra.activations * target.shape[0] > TRACED_ACTIVATIONS:
+            raise Untraceable
+        if not is_tracing() and extra is not None:
             at_once = max(1, ACTIVATIONS.get(target.device.type, ACTIVATIONS["cuda"]) // extra.activations)
             slices = [slice(first, first + at_once) for first in range(0, len(target), at_once)]
         parts: list[tuple[Tensor, Tensor, Tensor]] = []

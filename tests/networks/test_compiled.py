@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from moore.agents import actor_critic
 from moore.algorithm.cohort import Cohort
 from moore.networks import compiled
 from moore.networks.adam import RunAdam
@@ -131,19 +132,32 @@ class Interpreted:
 
 def train(made: Cohort, call: Any) -> dict[str, Tensor]:
     """Make a few updates of everything and return the tensors that they change."""
-    made.policy_call = call
+    made.policy_call, t = call, int(made.stage == "online")
     for _ in range(2):
         if made.ensemble is not None:
-            made.train_model(1)
-            made.imagine(1)
-        made.update_policy(1, 3)
+            made.train_model(t)
+            made.imagine(t)
+        made.update_policy(t, 3)
     return {key: value.detach().clone() for key, value in tensors_of(made).items()}
 
 
-@pytest.mark.parametrize("name", ["moore", "rlpd", "td3_bc", "awac", "iql", "cql_sac", "wsrl", "balanced_replay"])
-def test_traced_updates_are_the_plain_ones(name: str) -> None:
+ONLINE = ("moore", "rlpd", "td3_bc", "awac", "iql", "balanced_replay", "wsrl", "cal_ql")
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [*((name, "online") for name in ONLINE), ("balanced_replay", "offline"), ("cql_sac", "offline")]
+)
+def test_traced_updates_are_the_plain_ones(name: str, stage: str) -> None:
     """Breaks if a step depends on more than its key, state and inputs, or a traced formula is another one."""
     interpreted = Interpreted()
-    ours, theirs = (train(three_strategies(name, "online", "cpu"), call) for call in (interpreted, plain))
+    ours, theirs = (train(three_strategies(name, stage, "cpu"), call) for call in (interpreted, plain))
     assert any(interpreted.graphs.values())
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_an_update_that_is_too_large_is_not_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if what is computed piece by piece, for its memory, is compiled in one."""
+    monkeypatch.setattr(actor_critic, "TRACED_ACTIVATIONS", 1)
+    interpreted = Interpreted()
+    train(three_strategies("cql_sac", "offline", "cpu"), interpreted)
+    assert list(interpreted.graphs.values()) == [None]
