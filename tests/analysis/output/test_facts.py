@@ -96,7 +96,7 @@ def test_the_methods_table_hides_nothing_that_a_method_changes(tmp_path: Path) -
 
 def test_the_methods_table_by_hand(tmp_path: Path) -> None:
     names = ["moore", "mopo", "cql_sac", "mbpo", "sac"]
-    rollouts = "rollout.length 1, rollout.batch_size 100000, rollout.retain 1"
+    rollouts = "rollout.length 1, rollout.batch_size 100000, rollout.retain 4"
     study = method_study(tmp_path, names, 2, flat_scores({name: [60.0, 61.0] for name in names}))
     rows = {heads[0]: [str(cell.parts[0][1]) if cell.parts else "" for cell in cells] for heads, cells in
             methods_table(study).rows}  # fmt: skip
@@ -107,7 +107,8 @@ def test_the_methods_table_by_hand(tmp_path: Path) -> None:
             "3000",
             "1",
             "uniform",
-            "agent.actor_lr 0.0001, agent.entropy_backup false, agent.num_actions 4",
+            "agent.actor_lr 0.0001, agent.init orthogonal, agent.entropy_backup false, agent.num_actions 4,"
+            " agent.log_std_offset -1, agent.joint_step true",
         ],
         "mopo": ["moore", "3000", "0", "", "penalty.coef 0.5 or 1"],
         "sac": ["sac", "0", "2", "online", "online.exploration_steps 50"],
