@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from math import nan
 
 import pandas as pd
@@ -131,6 +132,11 @@ def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison
 
 def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
     """Judge every applicable comparison."""
+    return list(_check(study, tuple(claims)))
+
+
+@lru_cache(maxsize=16)  # studies, of which one page has the verdicts twice
+def _check(study: Results, claims: tuple[PaperClaim, ...]) -> tuple[Finding, ...]:
     runs = summarise(study).join(uncertainty_falls(study), on="run")
     identities = _identities(study)
     counts = {name: select(study.rows, name, "online").groupby("run").size().to_dict() for name in (SCORE, PENALTY)}
@@ -143,7 +149,7 @@ def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
             used = {(identities[run], metric): counts[metric].get(run, 0) for run in compared}
             decided = finding.verdict == UNDECIDED and not finding.diverged
             findings.append(replace(finding, verdict=verdict if decided else finding.verdict, p=p, used=used))
-    return findings
+    return tuple(findings)
 
 
 def distinct(findings: Iterable[Finding]) -> list[Finding]:

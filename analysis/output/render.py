@@ -43,7 +43,7 @@ def to_markdown(table: Table) -> str:
     """Write a GitHub table, the caption as the paragraph below it, and the notes folded below that."""
 
     def show(cell: Cell) -> str:
-        text = _cell(cell, table, lambda text: f"**{text}**", lambda n: f"<sup>n={n}</sup>", escape_markdown)
+        text = cell_text(cell, table, lambda text: f"**{text}**", lambda n: f"<sup>n={n}</sup>", escape_markdown)
         return text.replace("|", "\\|")
 
     lines = ["| " + " | ".join(map(escape_markdown, (*table.heads, *table.columns))) + " |"]
@@ -73,7 +73,7 @@ def to_latex(table: Table) -> str:
     """Write a `table` environment that needs the booktabs package."""
 
     def show(cell: Cell) -> str:
-        return _cell(cell, table, lambda text: f"\\textbf{{{text}}}", lambda n: f"$^{{n={n}}}$", escape_latex)
+        return cell_text(cell, table, lambda text: f"\\textbf{{{text}}}", lambda n: f"$^{{n={n}}}$", escape_latex)
 
     body = [
         " & ".join((*map(escape_latex, heads), *(show(cell) for cell in cells))) + r" \\" for heads, cells in table.rows
@@ -115,7 +115,7 @@ def to_rich(table: Table) -> RichTable:
     from rich.table import Table as RichTable
 
     def show(cell: Cell) -> str:
-        return _cell(cell, table, lambda text: f"[bold]{text}[/bold]", lambda n: f" (n={n})", escape)
+        return cell_text(cell, table, lambda text: f"[bold]{text}[/bold]", lambda n: f" (n={n})", escape)
 
     out = RichTable(box=box.SIMPLE_HEAD, caption=escape(table.caption), caption_justify="left")
     for head in table.heads:
@@ -135,7 +135,7 @@ def escape_latex(text: str) -> str:
     return "".join(f"\\texttt{{{piece}}}" if index % 2 else piece for index, piece in enumerate(escaped))
 
 
-def _cell(
+def cell_text(
     cell: Cell,
     table: Table,
     strong: Callable[[str], str],

@@ -69,12 +69,16 @@ def write(studies: Iterable[Results], out: Path, figures: bool = True) -> list[P
     """
     written = []
     for study in studies:
-        parts = split_by_source(study)
-        for part in parts:
-            folder = out / (study.name if len(parts) == 1 else f"{study.name}-{source(part.datasets[0])}")
-            written += _write_tables(part, folder)
-            written += _write_figures(part, folder) if figures else []
+        for name, part in parts(study).items():
+            written += write_tables(tables(part), notes(part), out / name)
+            written += _write_figures(part, out / name) if figures else []
     return written
+
+
+def parts(study: Results) -> dict[str, Results]:
+    """Split a study by source; the keys are names of folders."""
+    found = split_by_source(study)
+    return {study.name if len(found) == 1 else f"{study.name}-{source(one.datasets[0])}": one for one in found}
 
 
 def show(studies: Iterable[Results], build: Callable[[Results], list[Table]] = tables) -> None:
@@ -118,9 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _write_tables(study: Results, folder: Path) -> list[Path]:
-    built = tables(study)
-    texts = {"tables.md": f"{sections(built)}\n{folded('What to know of this study', bullets(notes(study)))}"}
+def write_tables(built: Sequence[Table], known: Sequence[str], folder: Path) -> list[Path]:
+    """Write every table, and all of them in one file with what is to be `known`; returns the files."""
+    texts = {"tables.md": f"{sections(built)}\n{folded('What to know of this study', bullets(known))}"}
     for table in built:
         texts |= {f"{table.name}.tex": to_latex(table), f"{table.name}.csv": to_csv(table)}
     folder.mkdir(parents=True, exist_ok=True)

@@ -88,9 +88,9 @@ def _bands(axis: Axes, view: View, found: Mapping[str, Band]) -> None:
     """A line with its band for every method."""
     for method, look in view.among(found).items():
         x, point, low, high = found[method]
-        axis.plot(x, point, color=look.colour, linestyle=look.line, label=look.label)
+        axis.plot(x, point, color=look.colour, linestyle=look.line, label=look.label, gid=method)
         if look != GREY:
-            axis.fill_between(x, low, high, color=look.colour, alpha=BAND, linewidth=0)
+            axis.fill_between(x, low, high, color=look.colour, alpha=BAND, linewidth=0, gid=method)
 
 
 def _rows(axis: Axes, values: Mapping[str, Interval], drawn: Mapping[str, Drawn], named: bool) -> None:
@@ -98,8 +98,10 @@ def _rows(axis: Axes, values: Mapping[str, Interval], drawn: Mapping[str, Drawn]
     for row, (method, look) in enumerate(drawn.items()):
         mean, low, high = values[method].mean, values[method].low, values[method].high
         if values[method].known:
-            axis.barh([row], [high - low], left=[low], height=0.6, color=look.colour, alpha=0.45, linewidth=0)
-        axis.plot([mean, mean], [row - 0.35, row + 0.35], color="black", linewidth=1.2)
+            axis.barh(
+                [row], [high - low], left=[low], height=0.6, color=look.colour, alpha=0.45, linewidth=0, gid=method
+            )
+        axis.plot([mean, mean], [row - 0.35, row + 0.35], color="black", linewidth=1.2, gid=method)
     axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if named else [])
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(len(drawn) - 0.5, -0.5)

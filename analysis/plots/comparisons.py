@@ -160,8 +160,8 @@ def _panel(axis: Axes, differences: Differences, drawn: Mapping[str, Drawn], see
             if interval is None:
                 continue
             inside = look.colour if filled else "white"
-            axis.plot([interval.low, interval.high], [y, y], color=look.colour, linewidth=1.0)
-            axis.plot([interval.mean], [y], color=look.colour, markerfacecolor=inside, **style)
+            axis.plot([interval.low, interval.high], [y, y], color=look.colour, linewidth=1.0, gid=method)
+            axis.plot([interval.mean], [y], color=look.colour, markerfacecolor=inside, gid=method, **style)
     low, high = axis.get_xlim()
     for row, method in enumerate(drawn):
         pairs = [0 if found is None else found.n for found in (differences[method, metric] for metric in METRICS)]

@@ -54,12 +54,12 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
                 at = complete.groupby("env_steps")[column].mean()
                 if view.seeds and look != GREY:
                     for _, own in complete.sort_values("env_steps").groupby("run"):
-                        axis.plot(own[column], own["value"], color=look.colour, linewidth=0.5, alpha=0.4)
+                        axis.plot(own[column], own["value"], color=look.colour, linewidth=0.5, alpha=0.4, gid=method)
                 band = 0.0 if view.seeds or look == GREY else BAND
-                bands += draw_mean(axis, complete, "env_steps", look, band, at)
+                bands += draw_mean(axis, complete, "env_steps", look, band, at, gid=method)
             for run in mine[~mine["finished"]].to_dict("records"):
                 own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
-                _draw_stopped(axis, own, column, look)
+                _draw_stopped(axis, own, column, look, method)
         robust_limits(axis, bands, [np.zeros(1)] if view.y == "score" else [])
         switch_axis(axis, budget, offline)
     order = [look.label for look in view.looks.values()]
@@ -78,8 +78,8 @@ def draw_mean(
 ) -> list[Array]:
     """Draw the mean over the runs in `rows` along their column `x`, and its 95 % t band with an opacity of `band`.
 
-    places: where every x is drawn, if elsewhere. line: matplotlib's names of a line's properties. Returns the edges of
-    the band, none where it is not drawn.
+    places: where every x is drawn, if elsewhere. line: matplotlib's names of a line's properties; its gid, by which a
+    page knows whose it is, is the band's too. Returns the edges of the band, none where it is not drawn.
     """
     curve = mean_curve(rows, x)
     at = curve.x if places is None else places.reindex(curve.x).to_numpy(float)
@@ -87,7 +87,7 @@ def draw_mean(
     axis.plot(at, curve.mean, color=look.colour, linestyle=look.line, label=look.label, **(grey | line))
     if not band:
         return []
-    axis.fill_between(at, curve.low, curve.high, color=look.colour, alpha=band, linewidth=0)
+    axis.fill_between(at, curve.low, curve.high, color=look.colour, alpha=band, linewidth=0, gid=line.get("gid"))
     return [curve.low, curve.high]
 
 
@@ -141,11 +141,11 @@ def _budget(rows: pd.DataFrame, dataset: str, column: str, online_steps: int) ->
     return float(here.groupby(["method", "run"])[column].max().groupby("method").mean().max())
 
 
-def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn) -> None:
+def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn, gid: str | None = None) -> None:
     """A run that stopped early: a thin line with a cross at its end."""
     rows = rows.sort_values(x)
-    axis.plot(rows[x], rows["value"], color=look.colour, linestyle=look.line, linewidth=0.6)
-    axis.plot(rows[x].iloc[-1:], rows["value"].iloc[-1:], "x", color=look.colour, markersize=5, zorder=3)
+    axis.plot(rows[x], rows["value"], color=look.colour, linestyle=look.line, linewidth=0.6, gid=gid)
+    axis.plot(rows[x].iloc[-1:], rows["value"].iloc[-1:], "x", color=look.colour, markersize=5, zorder=3, gid=gid)
 
 
 def _same_steps(rows: pd.DataFrame, study: str, dataset: str, method: str) -> None:

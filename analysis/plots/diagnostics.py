@@ -243,7 +243,7 @@ def _draw_means(
     """A line for every method that has rows of this dataset, one of them with its t band."""
     for method, look in drawn.items():
         if (method, dataset) in cells:
-            draw_mean(axis, cells[method, dataset], "env_steps", look, 0.18 if method == banded else 0.0)
+            draw_mean(axis, cells[method, dataset], "env_steps", look, 0.18 if method == banded else 0.0, gid=method)
 
 
 def _series(rows: pd.DataFrame, x: str) -> pd.Series[float]:
