@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -73,7 +73,8 @@ class Section:
         hint = " · click a curve for its seeds, a seed to mark it" * (name == "curves")
         return (
             f'<figure class="{name}"><figcaption>{title} '
-            f'{self.link(f"{name}.pdf", "PDF")}<small>{hint}</small></figcaption><div class="scroll">{image}</div></figure>'
+            f"{self.link(f'{name}.pdf', 'PDF')}<small>{hint}</small></figcaption>"
+            f'<div class="scroll">{image}</div></figure>'
         )
 
     def link(self, file: str, text: str) -> str:
@@ -83,8 +84,8 @@ class Section:
     def toolbar(self) -> str:
         """Offer a button for each method, which hides it."""
         buttons = [
-            f'<button type="button" data-m="{escape(name)}" aria-pressed="true"><i style="background:{to_hex(look.colour)}">'
-            f"</i>{escape(look.label)}</button>"
+            f'<button type="button" data-m="{escape(name)}" aria-pressed="true">'
+            f'<i style="background:{to_hex(look.colour)}"></i>{escape(look.label)}</button>'
             for name, look in (self.view.looks.items() if self.view else ())
         ]
         return f'<div class="toolbar">{"".join(buttons)}</div>'

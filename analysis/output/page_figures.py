@@ -20,7 +20,7 @@ PRIVATE = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # metadata that 
 
 
 def add_seeds(figure: Figure, shown: View) -> None:
-    """Add every run to learning curves against steps, drawn from `shown`; the page hides them until they are asked for."""
+    """Add every run to learning curves against steps, drawn from `shown`; a page hides them at first."""
     study, runs = shown.study, summarise(shown.study)
     scores, panels = by_cell(select(study.rows, SCORE, "online")), {axis.get_title(): axis for axis in figure.axes}
     for dataset, title in shown.titles.items():

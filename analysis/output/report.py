@@ -52,9 +52,9 @@ def tables(study: Results) -> list[Table]:
     return [table for table in built if table.rows]
 
 
-def sections(built: Iterable[Table], mark: str = "##") -> str:
-    """Write tables as Markdown, each below its title, which has a `mark`."""
-    return "\n".join(f"{mark} {TITLES[table.name]}\n\n{to_markdown(table)}" for table in built)
+def sections(built: Iterable[Table]) -> str:
+    """Write tables as Markdown, each below its title."""
+    return "\n".join(f"## {TITLES[table.name]}\n\n{to_markdown(table)}" for table in built)
 
 
 def report(results_dirs: Iterable[str | Path], out_dir: str | Path = BUILD, figures: bool = True) -> list[Path]:
