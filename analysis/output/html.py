@@ -62,7 +62,8 @@ class Section:
 
     @property
     def labels(self) -> dict[str, str]:
-        return {name: look.label for name, look in self.view.looks.items()} if self.view else {}
+        """Names for people of methods and tasks."""
+        return {name: look.label for name, look in self.view.looks.items()} | {**self.view.titles} if self.view else {}
 
     def figure(self, name: str, drawn: Figure) -> str:
         """Embed a figure; curves with every seed."""

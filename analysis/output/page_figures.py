@@ -8,6 +8,7 @@ from collections.abc import Collection
 from html import escape, unescape
 
 import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from analysis.io.rows import SCORE, select, source_of
@@ -38,8 +39,10 @@ def to_svg(figure: Figure, number: int, methods: Collection[str], title: str) ->
     its id has it as data-m, a run's data-seed too; the other ids go. Coordinates are rounded to 0.1 points.
     """
     buffer = io.StringIO()
+    for part in (figure, *figure.axes):
+        part.patch.set_visible(False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "moore"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata=PRIVATE)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=PRIVATE)  # `savefig` would draw it twice
     text = buffer.getvalue()
     box = re.search(r'viewBox="([^"]*)"', text)
     assert box is not None  # matplotlib writes one

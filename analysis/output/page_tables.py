@@ -31,7 +31,7 @@ def scores_first(table: Table) -> Table:
 def to_html(table: Table, labels: Mapping[str, str]) -> str:
     """Write a table that scrolls inside itself; rows of a method hide with it, columns sort by their last number.
 
-    labels: of methods, by id.
+    labels: of methods and tasks, by id.
     """
     place = table.heads.index("method") if "method" in table.heads else None
     body = []
@@ -40,7 +40,8 @@ def to_html(table: Table, labels: Mapping[str, str]) -> str:
         marked = "" if method is None else f' data-m="{escape(method)}"'
         words = "".join(f"<th>{escape(labels.get(text, text))}</th>" for text in heads)
         body.append(f"<tr{marked}>{words}{''.join(_cell(cell, table) for cell in cells)}</tr>")
-    head = "".join(f"<th>{escape(name)}</th>" for name in (*table.heads, *table.columns))
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.heads)
+    head += "".join(f'<th class="value">{escape(labels.get(name, name))}</th>' for name in table.columns)
     kind = "words" if table.words else "numbers"
     return (
         f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
