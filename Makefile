@@ -89,7 +89,7 @@ check-readme: $(READY) ## fail if a generated block of README or analysis/RESULT
 claims: $(READY) ## the paper's claims judged on the rows in analysis/results, every comparison with its interval
 	$(BIN)/python -m analysis.claims $(ARGS)
 
-report: $(READY) ## one page with all tables, figures, claims, provenance and costs: build/report.html
+report: $(READY) ## what `make figures` writes, and one page with all of it: build/report.html
 	$(BIN)/python -m analysis.output.report --page build/report.html $(ARGS)
 
 notebooks: $(READY) ## execute analysis/notebooks into build/notebooks

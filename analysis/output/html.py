@@ -7,6 +7,7 @@ folders of the studies beside the page, which are written with it.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,13 +25,13 @@ from analysis.claims.tables import RULE, all_findings, comparisons_table, verdic
 from analysis.claims.verdicts import Finding
 from analysis.io.rows import Results
 from analysis.output.facts import costs_table, provenance_table
-from analysis.output.notes import notes
+from analysis.output.notes import not_to_cite, notes
 from analysis.output.page_figures import add_seeds, share_styles, to_svg
 from analysis.output.page_tables import matrix, scores_first, to_html
 from analysis.output.pages import SECTIONS
 from analysis.output.render import cell_text, escape_markdown, to_csv
-from analysis.output.report import TITLES, parts, tables, write_tables
-from analysis.plots.figures import draw, drawings, save
+from analysis.output.report import TITLES, parts, tables, write_figure, write_tables
+from analysis.plots.figures import draw, drawings
 from analysis.plots.view import COLUMN, View, view
 from analysis.stats.compare import most_seeds
 from analysis.stats.transfer import summarise
@@ -49,10 +50,15 @@ CURVES = re.compile(r'<figure class="curves">.*?</figure>', re.DOTALL)
 
 @dataclass(frozen=True)
 class Section:
-    """One study of one source: `name` is its anchor and its folder; `numbers` counts the figures of the page."""
+    """One study of one source.
+
+    name: its anchor. folder: of its files, and the same as the page names it. numbers: counts the page's figures.
+    """
 
     name: str
     study: Results
+    folder: Path
+    link_to: str
     numbers: Iterator[int]
 
     @cached_property
@@ -80,7 +86,7 @@ class Section:
 
     def link(self, file: str, text: str) -> str:
         """Link to a file in the study's folder."""
-        return f'<a class="file" href="{escape(quote(f"{self.name}/{file}"))}">{text}</a>'
+        return f'<a class="file" href="{escape(quote(f"{self.link_to}/{file}"))}">{text}</a>'
 
     def toolbar(self) -> str:
         """Offer a button for each method, which hides it."""
@@ -92,23 +98,30 @@ class Section:
         return f'<div class="toolbar">{"".join(buttons)}</div>'
 
 
-def write_page(studies: Sequence[Results], file: Path) -> int:
-    """Write the page and the files that it links to; returns its size in bytes. UserError if it cannot be written."""
+def write_page(studies: Sequence[Results], file: Path, out: Path | None = None) -> int:
+    """Write the page, and every table and figure to `out`/<study>/, by default beside it; returns its size in bytes.
+
+    UserError if it cannot be written.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"")  # before the figures are drawn
     except OSError as error:
         raise UserError(f"--page: cannot write {file} ({error.strerror}); choose another file") from None
-    return file.write_bytes(page(studies, file.parent).encode())
+    return file.write_bytes(page(studies, out or file.parent, file.parent).encode())
 
 
-def page(studies: Sequence[Results], out: Path) -> str:
-    """Render the whole page; writes every table and figure to `out`/<study>/ too."""
+def page(studies: Sequence[Results], out: Path, place: Path) -> str:
+    """Render the whole page, for a file in the folder `place`; writes every table and figure to `out`/<study>/ too."""
     order, numbers, claims = list(SECTIONS), itertools.count(), load_claims()
     ordered = sorted(studies, key=lambda one: order.index(one.name) if one.name in order else len(order))
-    sections = [Section(name, part, numbers) for study in ordered for name, part in parts(study).items()]
+    sections = [
+        Section(name, part, out / name, Path(os.path.relpath(out / name, place)).as_posix(), numbers)
+        for study in ordered
+        for name, part in parts(study).items()
+    ]
     findings = all_findings(ordered, claims)
-    texts = [_study(section, out) for section in sections]
+    texts = [_study(section) for section in sections]
     names = ["summary", "claims", *(section.name for section in sections)]
     outline = "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in names)
     body = [
@@ -149,7 +162,9 @@ def _summary(
 def _claims(studies: Sequence[Results], claims: Sequence[PaperClaim], findings: Sequence[Finding]) -> str:
     """Every claim with its effects, and the comparisons behind its verdicts."""
     judged = verdicts_table(studies, claims)
-    text = [f'<section id="claims"><h2>Claims of the paper</h2>{_folded("How claims are judged", f"<p>{RULE}</p>")}']
+    text = [
+        f'<section id="claims"><h2>Claims of the paper</h2>{_folded("How claims are judged", f"<p>{_words(RULE)}</p>")}'
+    ]
     for claim, (_, cells) in zip(claims, judged.rows, strict=True):
         effects = cell_text(cells[1], judged, str, str, escape)
         text.append(f'<h3 id="claim-{claim.key}">{escape(claim.sentence)}</h3><p>{effects}</p>')
@@ -159,23 +174,24 @@ def _claims(studies: Sequence[Results], claims: Sequence[PaperClaim], findings: 
     return f"{''.join(text)}</section>"
 
 
-def _study(section: Section, out: Path) -> str:
+def _study(section: Section) -> str:
     """One study: what it looks like, its tables, and folded what they show, where they come from and what they cost."""
     study, name, labels, known = section.study, section.name, section.labels, notes(section.study)
     title = SECTIONS.get(study.name, (study.name,))[0]
     size = f"{len(study.datasets)} tasks, {len(study.methods)} methods, {most_seeds(summarise(study))} seeds"
+    size = f"{name}: {size}. {not_to_cite(study)}"
     text = [
-        f'<section id="{escape(name)}"><h2>{escape(title)}</h2><p>{escape(name)}: {size}</p>{section.toolbar()}',
+        f'<section id="{escape(name)}"><h2>{escape(title)}</h2><p>{escape(size)}</p>{section.toolbar()}',
         '<input type="search" placeholder="filter table rows"><div class="figures">',
     ]
     captions = []
     for figure_name, figure, caption in drawings(study):
-        save(figure, out / name / f"{figure_name}.pdf")
+        write_figure(figure, caption, section.folder / figure_name)
         text.append(section.figure(figure_name, figure))
         captions.append(f"{FIGURES.get(figure_name, figure_name)}: {caption}")
     text.append("</div>")
     built = tables(study)
-    write_tables(built, known, out / name)
+    write_tables(built, known, section.folder)
     for table in built:
         links = section.link(f"{table.name}.csv", "CSV") + " " + section.link(f"{table.name}.tex", "LaTeX")
         shown = scores_first(table) if table.name == "main" else table
@@ -183,7 +199,7 @@ def _study(section: Section, out: Path) -> str:
         captions += [f"{TITLES[table.name]}: {table.caption}", *table.notes]
     origin = to_html(provenance_table(study), {})
     text.append(_folded("Captions, notes and origin", _list(captions) + _list(known) + origin))
-    (out / name / "costs.csv").write_text(to_csv(costs_table(study)), encoding="utf-8")
+    (section.folder / "costs.csv").write_text(to_csv(costs_table(study)), encoding="utf-8")
     text.append(f"<p>Cost of every run: {section.link('costs.csv', 'CSV')}</p>")
     return f"{''.join(text)}</section>"
 

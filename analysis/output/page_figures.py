@@ -39,8 +39,9 @@ def to_svg(figure: Figure, number: int, methods: Collection[str], title: str) ->
     its id has it as data-m, a run's data-seed too; the other ids go. Coordinates are rounded to 0.1 points.
     """
     buffer = io.StringIO()
-    for part in (figure, *figure.axes):
-        part.patch.set_visible(False)
+    figure.patch.set_visible(False)
+    for axis in figure.axes:
+        axis.patch.set_visible(False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "moore"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata=PRIVATE)  # `savefig` would draw it twice
     text = buffer.getvalue()

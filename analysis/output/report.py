@@ -1,9 +1,9 @@
 """`python -m analysis.output.report [STUDY ...]`: tables and figures of finished studies, built into build/<study>/.
 
 Per table .tex and .csv, all of them in tables.md with what a reader should know; per figure .pdf and .md (the caption).
-`--page FILE` writes all of it, with claims, origin and costs, as one HTML page instead. `--overlay FOLDER` lays
-imported curves over the studies with the same tasks, as <study>+<imported>. `--progress FOLDER` prints the tables of a
-study that is still running and writes nothing.
+`--page FILE` writes all of it beside FILE, and FILE, an HTML page with verdicts, figures, tables and origin, that links
+to it. `--overlay FOLDER` lays imported curves over the studies with the same tasks, as <study>+<imported>. `--progress
+FOLDER` prints the tables of a study that is still running and writes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.claims.tables import claims_table
 from analysis.io.imported import overlaid
@@ -31,6 +32,9 @@ from analysis.output.notes import not_to_cite, notes
 from analysis.output.render import bullets, folded, to_csv, to_latex, to_markdown, to_rich
 from analysis.output.tables import Table, differences_table, main_table, transfer_table
 from moore.base.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BUILD = Path("build")
 TITLES = {
@@ -98,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders under the results root; default: all")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--page", metavar="FILE", type=Path, help="write everything as one HTML page")
+    mode.add_argument("--page", metavar="FILE", type=Path, help="write an HTML page, and what it links to beside it")
     mode.add_argument("--overlay", metavar="FOLDER", type=Path, help="lay imported curves over studies of their tasks")
     mode.add_argument("--progress", metavar="FOLDER", type=Path, help="print the tables of a study that still runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
@@ -134,15 +138,20 @@ def write_tables(built: Sequence[Table], known: Sequence[str], folder: Path) -> 
 
 
 def _write_figures(study: Results, folder: Path) -> list[Path]:
-    from analysis.plots.figures import drawings, save  # not above: tables need no plotting library
+    from analysis.plots.figures import drawings  # not above: tables need no plotting library
 
-    written = []
-    for name, figure, caption in islice(drawings(study), 1 if not_to_cite(study) else None):  # curves first
-        file, text = folder / f"{name}.pdf", folder / f"{name}.md"
-        save(figure, file)
-        text.write_text(caption + "\n", encoding="utf-8")
-        written += [file, text]
-    return written
+    drawn = islice(drawings(study), 1 if not_to_cite(study) else None)  # curves first
+    return [file for name, figure, caption in drawn for file in write_figure(figure, caption, folder / name)]
+
+
+def write_figure(figure: Figure, caption: str, file: Path) -> list[Path]:
+    """Write a figure as PDF, and its caption beside it; `file` has no ending. Returns the files."""
+    from analysis.plots.figures import save
+
+    files = [file.with_name(f"{file.name}{ending}") for ending in (".pdf", ".md")]
+    save(figure, files[0])
+    files[1].write_text(caption + "\n", encoding="utf-8")
+    return files
 
 
 if __name__ == "__main__":

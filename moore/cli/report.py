@@ -48,14 +48,16 @@ def write_report(folder: Path, figures: Path, verbose: bool = False, call: str =
     from analysis.io.rows import load_study
     from analysis.output.html import write_page
     from analysis.output.notes import not_to_cite
-    from analysis.output.report import show, write
+    from analysis.output.report import parts, show, write
     from analysis.output.summary import published_rows, summary
 
     study = load_study(folder)
-    folders = " ".join(dict.fromkeys(str(file.parent) for file in write([study], figures)))
+    folders = " ".join(str(figures / name) for name in parts(study))
     page = figures / study.name / "report.html"
-    if not not_to_cite(study):
-        write_page([study], page)
+    if not_to_cite(study):
+        write([study], figures)
+    else:
+        write_page([study], page, figures)
     if verbose:
         show([study])
     end = [

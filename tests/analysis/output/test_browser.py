@@ -98,7 +98,7 @@ addEventListener("message", (event) => {{ document.getElementById("result").text
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("browser")
-    return page([load_study(write_study(folder / "results" / "toy", full_study()))], folder)
+    return page([load_study(write_study(folder / "results" / "toy", full_study()))], folder, folder)
 
 
 @pytest.fixture(scope="module", params=WIDTHS)

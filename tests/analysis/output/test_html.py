@@ -14,7 +14,7 @@ import pytest
 from analysis.claims.claims import load_claims
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, UNDECIDED, check, conjunction
 from analysis.io.rows import Results, load_study
-from analysis.output.html import page
+from analysis.output.html import page, write_page
 from analysis.output.page_figures import add_seeds, share_styles, to_svg
 from analysis.output.page_tables import scores_first, to_html
 from analysis.output.report import main, tables
@@ -36,7 +36,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
 @pytest.fixture(scope="module")
 def built(studies: list[Results], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     out = tmp_path_factory.mktemp("build")
-    return page(studies, out), out
+    return page(studies, out, out), out
 
 
 def test_links_lead_to_places_of_the_page_or_to_files_that_are_written_with_it(built: tuple[str, Path]) -> None:
@@ -137,5 +137,11 @@ def test_the_command_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = tmp_path / "new" / "report.html"
     assert main(["--results", str(tmp_path / "results"), "--page", str(out)]) == 0
     assert "toy" in out.read_text(encoding="utf-8")
+    write_page([load_study(tmp_path / "results" / "toy")], out.parent / "toy" / "report.html", out.parent)
+    links = set(
+        re.findall(r'class="file" href="([^"]*)"', (out.parent / "toy" / "report.html").read_text(encoding="utf-8"))
+    )
+    assert all((out.parent / "toy" / link).is_file() for link in links)
+    assert "./main.csv" in links
     assert main(["--results", str(tmp_path / "results"), "--page", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"error: --page: cannot write {tmp_path}")
