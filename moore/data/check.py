@@ -234,6 +234,8 @@ def format_check(dataset: Dataset, check: Check, title: str) -> str:
     """Write several lines of plain text; the last ones say what is wrong, or that nothing is."""
     lines = [title, f"  environment   {dataset.env}, physics recorded: {check.recorded}"]
     lines += [f"  rows          {len(dataset)}", *replay_lines(check.replay)]
+    if dataset.next_obs is None:
+        lines.append("  trains with   keep_timeouts: false only, as there are no next_observations")
     if check.replay:
         lines.append(
             f"  agrees with   {', '.join(check.agreeing) or 'none'} (error below {STEP_TOLERANCE:g} in at least"

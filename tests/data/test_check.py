@@ -250,6 +250,11 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().out
     for fragment in ("recorded: d4rl", "physics gymnasium, 100 rows", "agrees with   d4rl", "verdict       fine"):
         assert fragment in said
+    assert "keep_timeouts" not in said
+    write_dataset(path, replace(hopper(), next_obs=None))
+    assert main(command) == 0
+    assert "keep_timeouts: false" in capsys.readouterr().out  # what a training will ask for is said here already
+    write_dataset(path, hopper())
     assert main([*command, "--physics", "gymnasium"]) == 1
     assert "agrees with   none" in capsys.readouterr().out
     write_dataset(path, replace(hopper(), truncated=hopper().terminated))
