@@ -24,7 +24,7 @@ from moore.algorithm.penalty import PenaltyCoef
 from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
 from moore.algorithm.rollout import rollout
 from moore.algorithm.train_model import train_model
-from moore.base.plugins import is_plugin, source_hash
+from moore.base.plugins import is_plugin
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec, terminated_fn
 from moore.networks.batch import AnyBatch, concatenate
@@ -203,12 +203,12 @@ def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, 
 def step_settings(config: RunConfig, stage: str) -> object:
     """Return what decides what an update computes beside its inputs, actor's step and shapes; None: leave it as it is.
 
-    torch's compiler makes bfloat16's products slower where there is no LayerNorm.
+    torch's compiler makes bfloat16's products slower where there is no LayerNorm. Of a plugin's update it is not known
+    what it does in Python, and on which files it depends.
     """
-    if config.precision == "bf16":
+    if config.precision == "bf16" or is_plugin(config.algorithm):
         return None
-    plugin = source_hash(config.algorithm) if is_plugin(config.algorithm) else ""
-    return config.algorithm, plugin, config.agent, stage
+    return config.algorithm, config.agent, stage
 
 
 def updates_of(config: RunConfig, stage: str) -> int:

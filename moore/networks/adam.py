@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moore.networks.state import State
-from moore.networks.tracing import is_tracing
+from moore.networks.tracing import Untraceable, is_tracing
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, and those of the papers
 
@@ -28,6 +28,8 @@ class RunAdam(State):
     def step(self, grad: Tensor, active: Sequence[bool] | None = None) -> None:
         """Take one Adam step with gradients shaped like params; runs whose `active` is False do not move."""
         if is_tracing():
+            if active is not None:
+                raise Untraceable
             self._step_plainly(grad)
             return
         runs = [run for run in range(len(grad)) if active is None or active[run]]

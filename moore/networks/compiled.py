@@ -23,7 +23,6 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.base.lock import locked
 from moore.base.machine import processor
@@ -32,7 +31,9 @@ from moore.networks.tracing import Untraceable, tracing
 
 T = TypeVar("T")
 Place = tuple[State, str]  # an attribute that is a tensor
-SOURCES = ("networks", "agents")  # packages whose code a step may call
+SOURCES = ("networks", "agents", "algorithm")  # packages whose code a step may call
+FILES = sorted(file for package in SOURCES for file in (Path(__file__).parents[1] / package).glob("*.py"))
+CODE = hashlib.sha256(b"".join(file.read_bytes() for file in FILES)).hexdigest()  # as it was imported
 
 
 class Traced(NamedTuple):
@@ -63,6 +64,11 @@ class Compiled:
         step = self._steps[whole]
         return function(*inputs) if step is None else step(inputs)
 
+    @property
+    def in_use(self) -> bool:
+        """Tell whether any step is called through its library."""
+        return any(step is not None for step in self._steps.values())
+
     def _prepare(
         self, key: Hashable, function: Callable[..., Any], inputs: Sequence[Tensor]
     ) -> Callable[[tuple[Tensor, ...]], Any] | None:
@@ -73,16 +79,16 @@ class Compiled:
         runs = len(inputs[0])
         shapes = [(tuple(x.shape[1:]) if len(x) == runs else tuple(x.shape), str(x.dtype)) for x in tensors]
         try:
-            name = hashlib.sha256(repr([self._settings, key, shapes, _environment()]).encode()).hexdigest()[:24]
+            name = hashlib.sha256(repr([self._settings, key, shapes, CODE, _environment()]).encode()).hexdigest()[:24]
             found = _find(name, runs) or _build(name, runs, function, places, inputs)
+            run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(cache_folder() / found["library"]), 1).run
         except Untraceable:
             return None
-        except (OSError, RuntimeError, UserError) as error:
+        except Exception as error:  # whatever keeps a step from being compiled, the plain one can go on
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             print(f"moore: updates are not compiled ({reason}); the plain ones go on", file=sys.stderr, flush=True)
             return None
         keys = found["keys"]
-        run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(cache_folder() / found["library"]), 1).run
 
         def call(inputs: tuple[Tensor, ...]) -> Any:
             out = run([*(getattr(*alias[0]) for alias in places), *(x.contiguous() for x in inputs)])
@@ -112,7 +118,7 @@ def trace(function: partial[Any], places: Sequence[Sequence[Place]], inputs: Seq
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-    mode = FakeTensorMode(shape_env=ShapeEnv())
+    mode: Any = FakeTensorMode(shape_env=ShapeEnv())
     axis: Any = runs
     if runs > 1:  # torch compiles for 1 apart
         symbol: Any = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC])
@@ -144,7 +150,9 @@ def trace(function: partial[Any], places: Sequence[Sequence[Place]], inputs: Seq
     with mode, tracing():
         fakes = [empty(x, public and len(x) == runs) for x, public in state] + [empty(x, True) for x in inputs]
         graph = make_fx(step)(*fakes)
-    return Traced(graph, fakes, keys, runs > 1 and not isinstance(axis.node.maybe_as_int(), int))
+    # a guard is a condition that the code asked of the number of runs
+    any_runs = runs > 1 and axis.node.maybe_as_int() is None and not mode.shape_env.guards
+    return Traced(graph, fakes, keys, any_runs)
 
 
 def _places(owners: Sequence[State]) -> list[list[Place]]:
@@ -163,10 +171,12 @@ def _places(owners: Sequence[State]) -> list[list[Place]]:
 
 def _find(name: str, runs: int) -> dict[str, Any] | None:
     """Return what is known of a step, for any number of runs or for this one: its library, the keys of its outputs."""
-    for entry in (cache_folder() / f"{name}.step", cache_folder() / f"{name}-{runs}.step"):
+    # its own first: the choice must not change when another process builds the other
+    for entry in (cache_folder() / f"{name}-{runs}.step", cache_folder() / f"{name}.step"):
         if entry.exists():
             found: dict[str, Any] = json.loads(entry.read_text())
-            return found
+            if (cache_folder() / found["library"]).exists():
+                return found
     return None
 
 
@@ -178,7 +188,9 @@ def _build(
         if found := _find(name, runs):
             return found
         traced = trace(function, places, inputs, runs)
-        what = repr([traced.graph.code, [(str(x.shape), str(x.dtype)) for x in traced.inputs], _environment()[1:]])
+        options = {"aot_inductor.compile_wrapper_opt_level": "O0"}  # it only calls kernels
+        shapes = [(str(x.shape), str(x.dtype)) for x in traced.inputs]
+        what = repr([traced.graph.code, shapes, options, _environment()])
         library = cache_folder() / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.so"
         if not library.exists():
             with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, warnings.catch_warnings():
@@ -186,10 +198,7 @@ def _build(
                 made = torch._inductor.aot_compile(
                     traced.graph,
                     tuple(traced.inputs),
-                    options={
-                        "aot_inductor.output_path": f"{folder}/step.so",
-                        "aot_inductor.compile_wrapper_opt_level": "O0",  # it only calls kernels
-                    },
+                    options=options | {"aot_inductor.output_path": f"{folder}/step.so"},
                 )
                 os.replace(str(made), library)
         found = {"library": library.name, "keys": traced.keys}
@@ -199,10 +208,8 @@ def _build(
 
 
 @cache
-def _environment() -> list[str]:
-    """Return what else a library depends on: our code, torch, the compiler, the processor."""
-    root = Path(__file__).parents[1]
-    files = sorted(file for package in SOURCES for file in (root / package).glob("*.py"))
-    code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+def _environment() -> list[Any]:
+    """Return what else a library depends on: torch, the compiler, the processor, the number of threads."""
     version = subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
-    return [code, torch.__version__, version, processor(), torch.backends.cpu.get_cpu_capability()]
+    threads = torch.get_num_threads()
+    return [torch.__version__, version, processor(), torch.backends.cpu.get_cpu_capability(), threads]

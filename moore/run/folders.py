@@ -40,12 +40,13 @@ def is_finished(folder: Path, config: RunConfig) -> bool:
 
 
 def check_same(where: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise UserError naming every key in which two configurations differ."""
+    """Raise UserError naming every key in which two configurations of one run id differ.
+
+    A key that only one has is of a newer or older version: it has its default, or the id would be another.
+    """
     old, new = dotted(there), dotted(here)
     changes = [
-        f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key)
+        f"{key} is {old[key]!r} there and {new[key]!r} here" for key in old if key in new and old[key] != new[key]
     ]
     if changes:
         raise UserError(f"{where}: is of another run: {', '.join(changes)}; accepted: the same, or another --root")

@@ -203,7 +203,7 @@ class Unit:
                 recorder.costs(),
                 offline_run=None if config.dataset is None else offline_run_id(config),
                 target_entropy=getattr(cohort.agent, "target_entropy", None),  # AWAC, IQL, TD3+BC have none
-                compiled=isinstance(cohort.policy_call, Compiled),
+                compiled=isinstance(cohort.policy_call, Compiled) and cohort.policy_call.in_use,
                 diverged=diverged,
                 git_commit=", ".join(self._commits),
             )

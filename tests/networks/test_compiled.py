@@ -109,6 +109,29 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caller(cpu, "settings", 100_000) is plain
 
 
+def depends_on_runs(model: Regression, x: Tensor) -> Tensor:
+    """Do one thing for few runs and another for many."""
+    return x.mean() if x.shape[0] > 2 else x.sum()
+
+
+def test_a_graph_that_asks_for_the_number_of_runs_is_for_that_number() -> None:
+    """Breaks if what was decided for three runs is used for two."""
+    model = Regression(3)
+    for function, any_runs in ((depends_on_runs, False), (lambda model, x: x.mean(), True)):
+        assert trace(partial(function, model), _places([model]), data(3, 0)[:1], 3).any_runs == any_runs
+
+
+def test_a_library_that_is_lost_is_made_again(cache: Path) -> None:
+    """Breaks if an entry without its library ends the training, or keeps to the plain step for ever."""
+    (library,) = (cache / "moore").glob("*.so")
+    content = library.read_bytes()
+    library.unlink()
+    entries = list((cache / "moore").glob("*.step"))
+    assert entries
+    assert all(compiled._find(entry.stem, 3) is None for entry in entries)
+    library.write_bytes(content)
+
+
 class Interpreted:
     """Runs the traced graph of every step, operation by operation."""
 

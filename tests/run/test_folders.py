@@ -114,6 +114,9 @@ def test_finished_means_manifest_and_rows_of_this_run(tmp_path: Path) -> None:
     assert manifest is not None
     (folder / "manifest.json").write_text(json.dumps(manifest)[:-1])
     assert not is_finished(folder, run)
+    del manifest["config"]["agent"]["tau"]  # as of a version that did not have it
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert is_finished(folder, run)
     manifest["config"]["agent"]["gamma"] = 0.5
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match=r"is of another run: agent\.gamma is 0\.5 there and 0\.99 here; accepted"):
