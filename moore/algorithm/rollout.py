@@ -47,7 +47,7 @@ def rollout(
 
     Each step of each branch follows one random elite; next observation and reward are sampled from its Gaussian; the
     uncertainty comes from all members (MOPO). A branch that terminated adds nothing more. penalty_coef: [R].
-    call: how a step is called (networks/graphs.py). Returns metrics [R]: mean, 20, 50 and 80 % quantile of u and the
+    call: how a step is called (networks/calls.py). Returns metrics [R]: mean, 20, 50 and 80 % quantile of u and the
     mean rewards over the appended transitions.
     """
     obs, valid = start_obs, torch.ones(start_obs.shape[:2], dtype=torch.bool, device=start_obs.device)

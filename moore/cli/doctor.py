@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 from moore.base.machine import available_cores, commit, short
 
@@ -31,6 +29,7 @@ def _findings() -> Iterator[tuple[str, str, str]]:
     """Yield what, what of it is there, and what it would enable."""
     import torch
 
+    from moore.data.d4rl import named_folder
     from moore.networks.compiled import compiler
 
     yield "moore", version(), ""
@@ -42,7 +41,7 @@ def _findings() -> Iterator[tuple[str, str, str]]:
     yield "gpu", ", ".join(gpus), "--device cuda (a CUDA build of torch and a driver)"
     yield "compiler", shutil.which(compiler()) or "", "compiled updates, faster in long stages (g++, or $CXX)"
     for name, (variable, default) in {"d4rl": D4RL_DIR, "minari": MINARI_DIR}.items():
-        folder = Path(os.environ.get(variable, default)).expanduser()
+        folder = named_folder(variable, default)
         files = len(list(folder.rglob("*.hdf5"))) if folder.is_dir() else 0
         enables = f"{name}: datasets (`moore data download`; {variable} names the folder)"
         yield name, f"{files} files in {folder}" if files else "", enables

@@ -107,8 +107,12 @@ def d4rl_path(dataset_id: str) -> Path:
 
 def expected_path(dataset_id: str) -> Path:
     """Name the path where d4rl keeps the file: in D4RL_DATASET_DIR, by default ~/.d4rl/datasets."""
-    folder = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
-    return Path(os.path.expanduser(folder)) / FILES[dataset_id].name  # Path's own raises for an unknown user's home
+    return named_folder("D4RL_DATASET_DIR", "~/.d4rl/datasets") / FILES[dataset_id].name
+
+
+def named_folder(variable: str, default: str) -> Path:
+    """Return the folder that an environment variable names, or its default."""
+    return Path(os.path.expanduser(os.environ.get(variable) or default))  # Path's own raises for an unknown user's home
 
 
 def check_published(dataset_id: str, path: Path) -> None:

@@ -1,8 +1,8 @@
 """Compiled steps: an update is traced once as a function of tensors, and torch's compiler makes a library of it.
 
 Of a small network's update, element-wise operations that each read and write memory take more than the products; the
-compiler fuses them. A library serves any number of runs and is kept between processes. What it computes differs from
-the plain path, the reference, by rounding only.
+compiler fuses them. A library is kept between processes, and serves any number of runs unless the step asks for it. It
+differs from the plain path, the reference, by rounding only.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ from moore.networks.tracing import Untraceable, tracing
 T = TypeVar("T")
 Place = tuple[State, str]  # an attribute that is a tensor
 SOURCES = ("networks", "agents", "algorithm")  # packages whose code a step may call
-FILES = sorted(file for package in SOURCES for file in (Path(__file__).parents[1] / package).glob("*.py"))
-CODE = hashlib.sha256(b"".join(file.read_bytes() for file in FILES)).hexdigest()  # as it was imported
 
 
 class Traced(NamedTuple):
@@ -53,7 +51,7 @@ class Compiled:
     """
 
     def __init__(self, settings: str) -> None:
-        self._settings = settings
+        self._settings = [settings, _code()]
         self._steps: dict[Hashable, Callable[[tuple[Tensor, ...]], Any] | None] = {}
 
     def __call__(self, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
@@ -79,7 +77,7 @@ class Compiled:
         runs = len(inputs[0])
         shapes = [(tuple(x.shape[1:]) if len(x) == runs else tuple(x.shape), str(x.dtype)) for x in tensors]
         try:
-            name = hashlib.sha256(repr([self._settings, key, shapes, CODE, _environment()]).encode()).hexdigest()[:24]
+            name = hashlib.sha256(repr([self._settings, key, shapes, _environment()]).encode()).hexdigest()[:24]
             found = _find(name, runs) or _build(name, runs, function, places, inputs)
             run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(cache_folder() / found["library"]), 1).run
         except Untraceable:
@@ -205,6 +203,14 @@ def _build(
         entry = cache_folder() / (f"{name}.step" if traced.any_runs else f"{name}-{runs}.step")
         write_json(entry, found)
         return found
+
+
+@cache
+def _code() -> str:
+    """Hash our sources, once for a process: a later edit is not what it runs."""
+    root = Path(__file__).parents[1]
+    files = sorted(file for package in SOURCES for file in (root / package).glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 @cache

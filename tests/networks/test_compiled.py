@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from functools import partial
 from pathlib import Path
@@ -121,15 +122,20 @@ def test_a_graph_that_asks_for_the_number_of_runs_is_for_that_number() -> None:
         assert trace(partial(function, model), _places([model]), data(3, 0)[:1], 3).any_runs == any_runs
 
 
-def test_a_library_that_is_lost_is_made_again(cache: Path) -> None:
-    """Breaks if an entry without its library ends the training, or keeps to the plain step for ever."""
-    (library,) = (cache / "moore").glob("*.so")
-    content = library.read_bytes()
-    library.unlink()
-    entries = list((cache / "moore").glob("*.step"))
-    assert entries
-    assert all(compiled._find(entry.stem, 3) is None for entry in entries)
-    library.write_bytes(content)
+def test_a_library_that_is_lost_is_made_again_and_its_own_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if an entry without its library is one, or a run changes its library when another process builds one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "moore").mkdir()
+    for entry in ("any", "any-3"):
+        (tmp_path / "moore" / f"{entry}.step").write_text(json.dumps({"library": f"{entry}.so", "keys": None}))
+        assert compiled._find("any", 3) is None
+    for library in ("any", "any-3"):
+        (tmp_path / "moore" / f"{library}.so").touch()
+        found = compiled._find("any", 3)
+        assert found is not None
+        assert found["library"] == f"{library}.so"
 
 
 class Interpreted:
