@@ -97,6 +97,15 @@ class CriticTerm(NamedTuple):
     activations: int
 
 
+class Numbers(State):
+    """The real numbers of a configuration as tensors without dimensions."""
+
+    def __init__(self, config: Any, device: torch.device | str) -> None:
+        for name, value in vars(config).items():
+            if isinstance(value, float):
+                setattr(self, name, torch.tensor(value, device=device))
+
+
 class ActorCritic(Agent):
     """An actor, critics with target networks, and their optimisers."""
 
@@ -122,6 +131,12 @@ class ActorCritic(Agent):
         self.obs_std = torch.ones(len(seeds), 1, obs_dim, device=device)
         self.actor_adam = RunAdam(self.actor_params, config.actor_lr)
         self.critic_adam = RunAdam(self.critic_params, config.critic_lr)
+        self._numbers = Numbers(config, device)
+
+    @property
+    def numbers(self) -> Any:
+        """The configuration, for its numbers; tensors while an update is traced: a library then serves all values."""
+        return self._numbers if is_tracing() else self.config
 
     def extra_params(self) -> list[float]:
         """Return the first values of what is trained beside the actor's network, behind its flat parameters."""
@@ -167,7 +182,14 @@ class ActorCritic(Agent):
 
     def update_targets(self) -> None:
         """Move the target critics by Polyak averaging."""
-        self.critic_target.lerp_(self.critic_params, self.config.tau)
+        self.move(self.critic_target, self.critic_params)
+
+    def move(self, target: Tensor, params: Tensor) -> None:
+        """Move a target's parameters towards `params`, by a share tau of the way."""
+        if is_tracing():  # lerp_ takes no tensor of one number then
+            target.add_(self.numbers.tau * (params - target))
+        else:
+            target.lerp_(params, self.config.tau)
 
     def standardize(self, obs: Tensor) -> Tensor:
         """Return the network inputs of observations [R, B, obs_dim]."""

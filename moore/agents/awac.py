@@ -42,7 +42,7 @@ class AWAC(GaussianActorCritic):
         with torch.no_grad():
             value = self.q(self.critic_params, obs, self.sample(self.actor_params, obs, noise[1])).amin(1)
             advantage = self.q(self.critic_params, obs, batch.action).amin(1) - value
-            weight = advantage_weight(advantage, self.config.temperature, self.config.max_weight)
+            weight = advantage_weight(advantage, self.numbers.temperature, self.config.max_weight)
 
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """Weighted maximum likelihood of the data's actions."""

@@ -116,7 +116,7 @@ class BalancedReplay(Agent):
         def step_actor() -> dict[str, Tensor]:
             actor_loss, log_prob = agents.step_actor(loss)
             entropy = -log_prob.mean(-1)
-            self.alpha_adam.step(entropy - self.target_entropy)
+            self.alpha_adam.step(entropy - self.agents.numbers.target_entropy)
             return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
 
         metrics = step_both(self.config.joint_step, step_critics, step_actor)

@@ -49,7 +49,8 @@ class CQL(SAC):
 
     def __init__(self, config: CQLConfig, setup: Setup) -> None:
         super().__init__(config, setup)
-        self.coef = config.cql_coef if setup.stage == "offline" else config.online_cql_coef
+        self._coef_key = "cql_coef" if setup.stage == "offline" else "online_cql_coef"
+        self.coef = getattr(config, self._coef_key)
         self._first_block = self.noise_blocks
         self.noise_blocks += 3 * config.num_actions if self.coef else 0
 
@@ -99,7 +100,8 @@ class CQL(SAC):
             if self.config.calibrated:
                 assert isinstance(batch, BatchWithReturns)
                 sampled = calibrate(sampled, batch.return_to_go[runs], n)
-            return self.coef * conservative_gap(sampled, log_density[runs], q).mean(-1).sum(-1)
+            gap = conservative_gap(sampled, log_density[runs], q).mean(-1).sum(-1)
+            return getattr(self.numbers, self._coef_key) * gap
 
         return CriticTerm(loss, self.config.num_critics * actions.shape[1] * max(self.config.hidden))
 

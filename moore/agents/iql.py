@@ -62,13 +62,13 @@ class IQL(GaussianActorCritic):
             q = self.q(self.critic_target, obs, batch.action).amin(1)
 
         params = self.value_params.detach().requires_grad_()
-        value_loss = expectile_loss(q - self._value(params, obs), self.config.expectile).mean(-1)
+        value_loss = expectile_loss(q - self._value(params, obs), self.numbers.expectile).mean(-1)
         (grad,) = torch.autograd.grad(value_loss.sum(), params)
         self.value_adam.step(grad)
 
         with torch.no_grad():
             advantage = q - self._value(self.value_params, obs)
-            weight = advantage_weight(advantage, self.config.temperature, self.config.max_weight)
+            weight = advantage_weight(advantage, self.numbers.temperature, self.config.max_weight)
             next_value = self._value(self.value_params, next_obs)
             reward = batch.reward * self.reward_scale
             target = reward + self.config.gamma * (1.0 - batch.terminated) * next_value

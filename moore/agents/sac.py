@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -47,12 +48,14 @@ class SAC(ActorCritic):
     Config: ClassVar[type] = SACConfig
 
     def __init__(self, config: SACConfig, setup: Setup) -> None:
+        if config.target_entropy is None:
+            config = replace(config, target_entropy=-float(setup.action_dim))
         super().__init__(config, setup)
         seeds, device = setup.seeds, setup.device
         self.actor_interval = config.online_actor_interval if setup.stage == "online" else 1
         self.log_alpha = torch.full((len(seeds),), config.init_alpha, device=device).log()  # [R]
         self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
-        self.target_entropy = -float(setup.action_dim) if config.target_entropy is None else config.target_entropy
+        self.target_entropy = self.config.target_entropy
         # a random subset of the critics needs random numbers of its own
         self.noise_blocks = 2 if config.target_critics == config.num_critics else 3
 
@@ -105,7 +108,7 @@ class SAC(ActorCritic):
         actor_loss, log_prob = self.step_actor(loss)
         # Temperature: d/d log_alpha of log_alpha (entropy - target entropy), or of alpha (entropy - target entropy).
         entropy = -log_prob.mean(-1)
-        excess = entropy - self.target_entropy
+        excess = entropy - self.numbers.target_entropy
         self.alpha_adam.step(excess if self.config.alpha_loss == "log_alpha" else excess * alpha[:, 0])
         return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
 

@@ -61,11 +61,11 @@ class TD3BC(ActorCritic):
             action = self.actor(params, obs).tanh()
             q = self.q(self.critic_params[:, :1], obs, action)[:, 0]
             cloning = (action - batch.action).square().mean((-2, -1))
-            return cloning - self.config.q_coef * (q.mean(-1) / q.detach().abs().mean(-1)), cloning
+            return cloning - self.numbers.q_coef * (q.mean(-1) / q.detach().abs().mean(-1)), cloning
 
         actor_loss, cloning = self.step_actor(loss)
         self.update_targets()
-        self.actor_target.lerp_(self.actor_params.detach(), self.config.tau)
+        self.move(self.actor_target, self.actor_params.detach())
         return metrics | {"train/actor_loss": actor_loss, "train/cloning_loss": cloning}
 
 

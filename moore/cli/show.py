@@ -64,7 +64,8 @@ def show(study: Study, workers: int, device: str) -> None:
         f"{study.name}: {len(study.runs)} runs of {len(methods)} methods ({', '.join(methods)})",
         f"{len(units)} units, one process each; {len(uses)} offline stages for {uses.total()} runs",
         f"about {duration(sum(seconds))} of one process on {device}, {duration(max(ends))} with {workers} at once",
-        "Timed for moments with these shapes on this machine as it is now; the ensemble counts as trained to its cap.",
+        "Timed for moments with these shapes on this machine as it is now; the ensemble counts as trained to its cap,",
+        "updates as compiled only where they have been before.",
         f"Timing took {memory / 2**20:,.0f} MiB at most, with a few runs at once and small datasets.",
         "A unit that runs out of memory is halved.",
     ]

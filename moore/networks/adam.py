@@ -21,6 +21,7 @@ class RunAdam(State):
 
     def __init__(self, params: Tensor, lr: float) -> None:
         self._params, self._lr = params, lr
+        self._traced_lr = torch.tensor(lr, device=params.device)
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(params), torch.zeros_like(params)
         self.steps = torch.zeros(len(params), device=params.device)
         self._rows = [tuple(x.unbind()) for x in (params, self.exp_avg, self.exp_avg_sq, self.steps)]  # views
@@ -62,7 +63,8 @@ class RunAdam(State):
         unbias = lambda beta: (1 - beta ** self.steps.double()).to(grad.dtype).view(per_run)  # noqa: E731
         self.exp_avg.lerp_(grad, 1 - BETA1)
         self.exp_avg_sq.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
-        self._params.sub_(self._lr / unbias(BETA1) * self.exp_avg / ((self.exp_avg_sq / unbias(BETA2)).sqrt() + EPS))
+        scale = (self.exp_avg_sq / unbias(BETA2)).sqrt() + EPS
+        self._params.sub_(self._traced_lr / unbias(BETA1) * self.exp_avg / scale)
 
     def reset(self) -> None:
         """Forget moments and step counts of every run."""

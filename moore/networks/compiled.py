@@ -44,7 +44,7 @@ class Traced(NamedTuple):
 
 
 class Compiled:
-    """Calls steps through their libraries, which are built where they are missing.
+    """Calls steps through their libraries, which are built where they are missing, unless `builds` is False.
 
     A step is a `functools.partial` whose State arguments hold what it changes. It returns a tensor or a dictionary of
     them. Where it cannot be traced or compiled, it is called as it is.
@@ -52,6 +52,7 @@ class Compiled:
 
     def __init__(self, settings: str) -> None:
         self._settings = [settings, _code()]
+        self.builds = True
         self._steps: dict[Hashable, Callable[[tuple[Tensor, ...]], Any] | None] = {}
 
     def __call__(self, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
@@ -75,10 +76,13 @@ class Compiled:
         places = _places([x for x in function.args if isinstance(x, State)])
         tensors = [*(getattr(*alias[0]) for alias in places), *inputs]
         runs = len(inputs[0])
-        shapes = [(tuple(x.shape[1:]) if len(x) == runs else tuple(x.shape), str(x.dtype)) for x in tensors]
+        shapes = [(tuple(x.shape[int(x.shape[:1] == (runs,)) :]), str(x.dtype)) for x in tensors]
         try:
             name = hashlib.sha256(repr([self._settings, key, shapes, _environment()]).encode()).hexdigest()[:24]
-            found = _find(name, runs) or _build(name, runs, function, places, inputs)
+            found = _find(name, runs)
+            if not found and not self.builds:
+                return None
+            found = found or _build(name, runs, function, places, inputs)
             run = torch._C._aoti.AOTIModelContainerRunnerCpu(str(cache_folder() / found["library"]), 1).run
         except Untraceable:
             return None
@@ -146,7 +150,7 @@ def trace(function: partial[Any], places: Sequence[Sequence[Place]], inputs: Seq
         return tuple(out.values()) if isinstance(out, dict) else (out,)
 
     with mode, tracing():
-        fakes = [empty(x, public and len(x) == runs) for x, public in state] + [empty(x, True) for x in inputs]
+        fakes = [empty(x, public and x.shape[:1] == (runs,)) for x, public in state] + [empty(x, True) for x in inputs]
         graph = make_fx(step)(*fakes)
     # a guard is a condition that the code asked of the number of runs
     any_runs = runs > 1 and axis.node.maybe_as_int() is None and not mode.shape_env.guards

@@ -22,6 +22,7 @@ from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
 from moore.envs.vector_env import make_env
+from moore.networks.compiled import Compiled
 from moore.studies.identity import offline_run_id
 
 MOST_RUNS = {"cpu": 4, "cuda": 32}  # timed at most so many runs at once; the cost of more is taken as proportional
@@ -192,6 +193,8 @@ def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transit
     configs = [replace(config, seed=seed) for seed in range(runs)]
     data = {} if config.dataset is None else {config.dataset: random_transitions(config.env, transitions)}
     cohort = Cohort(configs, data, stage, device)
+    if isinstance(cohort.policy_call, Compiled):
+        cohort.policy_call.builds = False  # a look at the cost waits for no compiler: it may be less than it says
     if stage == "online":
         rows = config.online.epoch_steps
         size = (runs, rows, cohort.real_buffer.rows.shape[1])

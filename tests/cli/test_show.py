@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -155,8 +156,10 @@ def test_timed_trainings_do_what_they_count(monkeypatch: pytest.MonkeyPatch) -> 
     assert cohort.metrics.flush()["model/updates"] == [timing.MODEL_UPDATES] * 2
 
 
-def test_measured_cost() -> None:
-    """Breaks if a part is not timed at all."""
+def test_measured_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Breaks if a part is not timed at all, or who asks for the cost waits until updates are compiled."""
+    monkeypatch.setenv("MOORE_COMPILE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     lines = estimate([pendulum()])
     assert {(line.stage, line.what) for line in lines} == {
         (stage, what)
@@ -165,6 +168,7 @@ def test_measured_cost() -> None:
         if (stage, what) != ("offline", "environment steps")
     }
     assert all(0 < line.seconds < math.inf for line in lines)
+    assert not list(tmp_path.rglob("*.so"))
 
 
 def test_durations() -> None:

@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from moore.agents import actor_critic
-from moore.algorithm.cohort import Cohort
+from moore.agents.actor_critic import Setup
+from moore.agents.registry import find_agent
+from moore.algorithm.cohort import Cohort, update_step
 from moore.networks import compiled
 from moore.networks.adam import RunAdam
+from moore.networks.batch import Batch
 from moore.networks.calls import COMPILE, caller, plain
 from moore.networks.compiled import Compiled, Untraceable, _places, trace
 from moore.networks.mlp import MLP
@@ -26,10 +29,10 @@ from tests.networks.test_graphs import tensors_of, three_strategies
 class Regression(State):
     """R networks that learn to predict."""
 
-    def __init__(self, runs: int) -> None:
+    def __init__(self, runs: int, lr: float = 1e-2) -> None:
         self.net = MLP((2, 8, 1), layer_norm=True)
         self.params = self.net.init([torch.Generator().manual_seed(run) for run in range(runs)])
-        self.adam = RunAdam(self.params, 1e-2)
+        self.adam = RunAdam(self.params, lr)
 
 
 def fit(model: Regression, scale: float, x: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -66,7 +69,8 @@ def test_a_library_serves_any_number_of_runs(runs: int, cache: Path, monkeypatch
         monkeypatch.setattr(torch._inductor, "aot_compile", lambda *_: pytest.fail("there is a library"))
     if runs == 1:
         monkeypatch.setattr(compiled, "trace", lambda *_: pytest.fail("the step is known"))
-    call, one, other = Compiled("others" if runs == 5 else "tests"), Regression(runs), Regression(runs)
+    settings, lr = ("others", 3e-3) if runs == 5 else ("tests", 1e-2)
+    call, one, other = Compiled(settings), Regression(runs, lr), Regression(runs, lr)
     for step in range(6):
         got = call("fit", partial(fit, one, 2.0), *data(runs, step))
         torch.testing.assert_close(got, fit(other, 2.0, *data(runs, step)), rtol=1e-5, atol=1e-6)
@@ -182,6 +186,27 @@ def test_traced_updates_are_the_plain_ones(name: str, stage: str) -> None:
     ours, theirs = (train(three_strategies(name, stage, "cpu"), call) for call in (interpreted, plain))
     assert any(interpreted.graphs.values())
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "numbers"),
+    [
+        ("cql", {"tau": 0.1, "actor_lr": 1e-5, "target_entropy": -0.3, "cql_coef": 2.0}),
+        ("iql", {"tau": 0.1, "temperature": 0.2, "expectile": 0.6}),
+        ("td3_bc", {"tau": 0.1, "q_coef": 1.0}),
+    ],
+)
+def test_a_graph_serves_all_values_of_a_setting(algorithm: str, numbers: dict[str, float]) -> None:
+    """Breaks if every configuration of a tuning waits a minute for a library of its own."""
+    codes = set()
+    for changes in ({}, numbers):
+        kind = find_agent(algorithm)
+        agent = kind(kind.Config(hidden=(4,), **changes), Setup(3, 1, [0, 1], "offline"))
+        obs, reward = torch.randn(2, 8, 3), torch.zeros(2, 8)
+        batch = Batch(obs, torch.zeros(2, 8, 1), reward, obs, reward)
+        noise = torch.randn(2, agent.noise_blocks, 8, 1)
+        codes.add(trace(partial(update_step, agent, Batch, True), _places([agent]), (noise, *batch), 2).graph.code)
+    assert len(codes) == 1
 
 
 def test_an_update_that_is_too_large_is_not_traced(monkeypatch: pytest.MonkeyPatch) -> None:
