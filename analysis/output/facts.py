@@ -25,7 +25,7 @@ from analysis.output.render import number
 from analysis.output.tables import Cell, Table, main_cell
 from analysis.stats.compare import group, most_seeds
 from analysis.stats.transfer import summarise
-from moore.data.d4rl import D4RL_SETS
+from moore.data.d4rl import D4RL_RETURNS
 from moore.data.scores import normalized_score
 
 OURS = "this study"
@@ -125,8 +125,7 @@ def behaviours_table() -> Table:
             scores = stored["scores"]
         texts = []
         for level in ("medium", "expert"):
-            published = D4RL_SETS.get(env, {}).get(level)
-            mean = published.mean if published else None
+            mean = D4RL_RETURNS.get(env, {}).get(level)
             theirs = "" if mean is None else f" ({normalized_score(env, mean):.0f})"
             texts.append(f"{scores[facts[level]]:.0f}{theirs}" if facts.get(level) is not None else "")
         texts += [f"{facts['curve'][-1][0]}", f"{facts['wall_seconds'] / 3600:.1f}"]

@@ -1,13 +1,16 @@
-"""The commands `moore data ...`: what is typed; what they do is in moore/data/commands.py."""
+"""The commands `moore data ...`."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from moore.base.errors import UserError
 from moore.base.files import DATA_DIR
 from moore.data.mismatch import REPLAY_ROWS
 
@@ -15,40 +18,35 @@ DatasetId = tyro.conf.Positional[str]
 DatasetIds = Annotated[
     tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ID [ID ...]", help_behavior_hint="")
 ]
-Transitions = Annotated[int | None, tyro.conf.arg(help="size of a self-made set")]
-Physics = Annotated[str | None, tyro.conf.arg(help="gymnasium or d4rl")]
 DataDir = Annotated[Path, tyro.conf.arg(help="folder of self-made datasets")]
 
 
 def data_make(
     id: DatasetId,
-    transitions: Transitions = None,
+    transitions: int | None = None,
     seed: int = 0,
-    physics: Physics = None,
-    out: Path | None = None,
+    physics: str | None = None,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
-    """Make a self-made dataset, e.g. `moore data make self:hopper-medium --transitions 40000`."""
-    from moore.data import commands
+    """Make a self-made dataset unless it is there, e.g. `moore data make self:hopper-medium --transitions 40000`.
 
-    commands.make(id, (transitions, seed, physics), out, data_dir)
+    Args:
+        transitions: environment steps; by default the environment's.
+        physics: gymnasium or d4rl; by default the environment's.
+    """
+    from moore.data.hdf5 import dataset_hash
+    from moore.data.ids import resolve
+    from moore.data.load import load_dataset, self_path
 
-
-def data_describe(
-    id: DatasetId,
-    transitions: Transitions = None,
-    seed: int = 0,
-    physics: Physics = None,
-    data_dir: DataDir = DATA_DIR,
-) -> None:
-    """Print sizes, returns, scores, physics and the one-step replay error of a dataset; the options are `make`'s."""
-    from moore.data import commands
-
-    commands.describe(id, (transitions, seed, physics), data_dir)
+    path = self_path(resolve(id), data_dir, transitions, seed, physics)
+    cached, begin = path.is_file(), time.monotonic()
+    dataset = load_dataset(id, data_dir, transitions=transitions, seed=seed, physics=physics)
+    how = "cached" if cached else f"made in {time.monotonic() - begin:.1f} s"
+    print(f"{id}: {len(dataset)} rows in {path} ({how}, sha256 {dataset_hash(dataset)[:16]})")
 
 
 def data_check(id: DatasetId, physics: str | None = None, rows: int = REPLAY_ROWS, data_dir: DataDir = DATA_DIR) -> int:
-    """Replay stored states one step, say which physics the rows agree with, and check the file's invariants.
+    """Print sizes, returns and scores of a dataset, with which physics its rows agree, and whether the file is sound.
 
     Exit code 0: nothing is wrong; 1: the rows disagree with the physics that the file records (with --physics: with
     that one; if it records none: with all), or an invariant is broken; 2: bad input.
@@ -57,9 +55,15 @@ def data_check(id: DatasetId, physics: str | None = None, rows: int = REPLAY_ROW
         physics: gymnasium or d4rl; by default every physics of the environment is tried.
         rows: rows to replay, evenly spread.
     """
-    from moore.data import commands
+    from moore.data.check import check_dataset
+    from moore.data.describe import describe
+    from moore.data.hdf5 import dataset_hash
+    from moore.data.load import load_dataset
 
-    return 0 if commands.check(id, physics, rows, data_dir) else 1
+    dataset = load_dataset(id, data_dir)
+    found = check_dataset(dataset, physics, rows)
+    print(describe(dataset, found, f"{id} (sha256 {dataset_hash(dataset)[:16]})"))
+    return 1 if found.faults else 0
 
 
 def data_download(ids: DatasetIds = ()) -> None:
@@ -71,36 +75,34 @@ def data_download(ids: DatasetIds = ()) -> None:
     again, the command goes on where a download broke off; a complete file stays as it is. Licences, mirrors and the
     downloader for minari:NAMESPACE/NAME-vN: moore/data/README.md.
     """
-    from moore.data import commands
+    from moore.data.d4rl import expected_path
+    from moore.data.download import download_d4rl
+    from moore.data.ids import resolve
+    from moore.data.minari import download
 
-    commands.download(ids)
+    accepted = "accepted: d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN"
+    if not ids:
+        raise UserError(f"no dataset id given; {accepted}")
+    for dataset_id in map(resolve, ids):  # all of them before anything is fetched
+        if dataset_id.source not in ("d4rl", "minari"):
+            raise UserError(f"{dataset_id} is not a download; {accepted}")
+    for id in ids:
+        if id.startswith("minari:"):
+            place, fetched = download(id)
+        else:
+            place, fetched = expected_path(id), download_d4rl(id, _bar(id))
+        print(f"{id}: in {place} ({'downloaded' if fetched else 'complete already'})", flush=True)
 
 
-def data_export(
-    id: DatasetId,
-    to: Literal["minari"],
-    name: str | None = None,
-    transitions: Transitions = None,
-    seed: int = 0,
-    physics: Physics = None,
-    data_dir: DataDir = DATA_DIR,
-) -> None:
-    """Write a dataset into the local Minari store, e.g. `moore data export self:hopper-medium --to minari`.
-
-    The store is the folder MINARI_DATASETS_PATH (by default ~/.minari/datasets); what it has already is never
-    overwritten. Needs `pip install -e '.[minari]'`.
-
-    Args:
-        to: the format.
-        name: NAMESPACE/NAME-vN in the store; by default moore/ENV/QUALITY-v0 for self:, moore/d4rl/ENV/QUALITY-v2 for
-            d4rl:; needed for local:.
-    """
-    from moore.data import commands
-
-    commands.export(id, name, (transitions, seed, physics), data_dir)
+def _bar(id: str) -> Callable[[int, int], None]:
+    """Return what shows bytes so far, of all, on a terminal."""
+    if not sys.stderr.isatty():
+        return lambda done, size: None
+    return lambda done, size: print(
+        f"\r{id}: {done / 1e6:.0f} of {size / 1e6:.0f} MB ", end="" if done < size else "\n", file=sys.stderr
+    )
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
-    command.__name__.removeprefix("data_"): command
-    for command in (data_make, data_describe, data_check, data_download, data_export)
+    command.__name__.removeprefix("data_"): command for command in (data_make, data_check, data_download)
 }

@@ -103,7 +103,7 @@ def study(command: tyro.conf.Positional[str]) -> None:
 
 
 def data(command: tyro.conf.Positional[str]) -> None:
-    """Handle datasets: make, describe, check, download, export (`moore data --help`)."""
+    """Handle datasets: make, check, download (`moore data --help`)."""
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {

@@ -4,7 +4,7 @@ A stored state (infos/qpos, infos/qvel) and the stored action give the next obse
 physics that recorded a file they do so up to rounding; with another one most rows are off by a hundredth or more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,14 +44,6 @@ class ReplayError:
     def agrees(self) -> bool:
         """Tell whether this physics can have recorded the rows."""
         return self.share >= AGREEING_SHARE
-
-    def line(self) -> str:
-        """Write a line of a report."""
-        return (
-            f"  replay        physics {self.physics}, {self.rows} rows: observation error median {self.median:.1e},"
-            f" p99 {self.p99:.1e}, max {self.max:.1e}; reward error median {self.reward_median:.1e},"
-            f" p99 {self.reward_p99:.1e}, max {self.reward_max:.1e}"
-        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,8 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
         for name, broken in invariants.items()
         if broken is not None and len(broken)
     ]
-    replay = replay_errors(dataset, spec.physics if physics is None else (physics,), rows)
+    tried = spec.physics if physics is None else (physics,)
+    replay = tuple(error for one in tried if (error := replay_error(dataset, one, rows)) is not None)
     agreeing = tuple(error.physics for error in replay if error.agrees)
     expected = physics or recorded
     if expected in [error.physics for error in replay] and expected not in agreeing:
@@ -125,11 +118,6 @@ def physics_mismatch(dataset: Dataset, physics: str) -> PhysicsMismatch | None:
     error = replay_error(dataset, physics)
     measured = (None, None, None) if error is None else (error.median, error.p99, error.max)
     return PhysicsMismatch(recorded, physics, *measured)
-
-
-def replay_errors(dataset: Dataset, choices: Iterable[str], rows: int = REPLAY_ROWS) -> tuple[ReplayError, ...]:
-    """Replay under each of `choices`; () for a file without states to start from."""
-    return tuple(error for physics in choices if (error := replay_error(dataset, physics, rows)) is not None)
 
 
 def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> ReplayError | None:
@@ -222,30 +210,6 @@ def foreign_states(dataset: Dataset, rows: int = REPLAY_ROWS) -> np.ndarray | No
         gap = np.abs(obs - dataset.obs[part])[:, : spec.state_columns]  # observations are the same in all physics
         found.append(part[(gap > RECORD_TOLERANCE).any(axis=1)])
     return np.concatenate(found)
-
-
-def replay_lines(replay: tuple[ReplayError, ...]) -> list[str]:
-    """Write a line of a report for each physics."""
-    none = "  replay        not possible: no row has infos/qpos, infos/qvel and a next observation"
-    return [error.line() for error in replay] or [none]
-
-
-def format_check(dataset: Dataset, check: Check, title: str) -> str:
-    """Write several lines of plain text; the last ones say what is wrong, or that nothing is."""
-    lines = [title, f"  environment   {dataset.env}, physics recorded: {check.recorded}"]
-    lines += [f"  rows          {len(dataset)}", *replay_lines(check.replay)]
-    if dataset.next_obs is None:
-        lines.append("  trains with   keep_timeouts: false only, as there are no next_observations")
-    if check.replay:
-        lines.append(
-            f"  agrees with   {', '.join(check.agreeing) or 'none'} (error below {STEP_TOLERANCE:g} in at least"
-            f" {100 * AGREEING_SHARE:.0f} % of rows)"
-        )
-    for name, broken in check.invariants.items():
-        state = "not shown" if broken is None else "broken" if len(broken) else "holds"
-        lines.append(f"  {state:<14}{name}")
-    lines += [f"  fault         {fault}" for fault in check.faults] or ["  verdict       fine"]
-    return "\n".join(lines)
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:

@@ -64,7 +64,6 @@ def collect(
     rows: int,
     start: Callable[[np.ndarray], np.ndarray] | None = None,
     cut: Callable[[np.ndarray], np.ndarray] | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> Rows:
     """Simulate `rows` steps of whole episodes in the order they began, the last one cut, as D4RL's collect_data.py.
 
@@ -73,7 +72,7 @@ def collect(
     plays episode after episode.
 
     start(ids) -> obs begins episodes (default: env.reset); cut(next_obs [k, obs_dim]) -> bool [k] ends them as a time
-    limit would; progress is told the number of rows so far.
+    limit would.
     """
     spec, n = env.spec, env.num_envs
     start = start or env.reset
@@ -119,8 +118,6 @@ def collect(
         while prefix < len(finished) and (rows_of := finished[prefix]) is not None:
             prefix_rows += len(rows_of["obs"])
             prefix += 1
-        if progress is not None and len(ended):
-            progress(min(prefix_rows, rows))
         running = np.flatnonzero(active & (episode == prefix))
         if prefix_rows + int(length[running].sum()) >= rows:
             break

@@ -49,45 +49,12 @@ FILES = {
 """By dataset id, e.g. d4rl:hopper-medium-v2."""
 
 
-class PublishedSet(NamedTuple):
-    """What is known of a D4RL v2 file: rows and episodes, rounded, and mean and std of its episode returns."""
-
-    rows: int | None
-    episodes: int | None = None
-    mean: float | None = None
-    std: float | None = None
-
-
-D4RL_SETS: dict[str, dict[str, PublishedSet]] = {
-    # Returns: as D4RL's authors gave them to the authors of a decision transformer, whose code quotes them. Episodes:
-    # the dataset card of decision_transformer_gym_replay. Rows: 1M by D4RL's recipes, two files of them in
-    # medium-expert; those of medium-replay agree with the sizes of the files.
-    # Returns of medium-replay: commonly quoted, not checked against the files.
-    "halfcheetah": {
-        "random": PublishedSet(1_000_000, None, -288.8, 80.0),
-        "medium": PublishedSet(1_000_000, 1000, 4770.3, 356.0),
-        "medium-replay": PublishedSet(202_000, 202, 3093.0),
-        "medium-expert": PublishedSet(2_000_000),
-        "expert": PublishedSet(1_000_000, 1000, 10656.0, 442.0),
-        "full-replay": PublishedSet(1_000_000),
-    },
-    "hopper": {
-        "random": PublishedSet(1_000_000, None, 18.4, 17.0),
-        "medium": PublishedSet(1_000_000, 2190, 1422.1, 379.0),
-        "medium-replay": PublishedSet(402_000, 2040, 467.0),
-        "medium-expert": PublishedSet(2_000_000),
-        "expert": PublishedSet(1_000_000, 1030, 3511.0, 329.0),
-        "full-replay": PublishedSet(1_000_000),
-    },
-    "walker2d": {
-        "random": PublishedSet(1_000_000, None, 1.9, 5.8),
-        "medium": PublishedSet(1_000_000, 1190, 2852.0, 1095.0),
-        "medium-replay": PublishedSet(302_000, 1090, 683.0),
-        "medium-expert": PublishedSet(2_000_000),
-        "expert": PublishedSet(1_000_000, 1000, 4920.5, 136.0),
-        "full-replay": PublishedSet(1_000_000),
-    },
+D4RL_RETURNS = {
+    "halfcheetah": {"medium": 4770.3, "expert": 10656.0},
+    "hopper": {"medium": 1422.1, "expert": 3511.0},
+    "walker2d": {"medium": 2852.0, "expert": 4920.5},
 }
+"""Mean episode returns of D4RL's v2 sets, as its authors gave them to those of a decision transformer."""
 
 
 def d4rl_path(dataset_id: str) -> Path:

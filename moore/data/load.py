@@ -13,7 +13,7 @@ from moore.data.behaviours import BEHAVIOURS_DIR
 from moore.data.d4rl import d4rl_path, expected_path, file_stamp
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.ids import DatasetId, resolve
-from moore.data.make import Progress, make_self_dataset, recipe_hash
+from moore.data.make import make_self_dataset, recipe_hash
 from moore.data.minari import load_minari, store_entry
 from moore.envs.spec import find_spec
 
@@ -26,7 +26,6 @@ def load_dataset(
     seed: int = 0,
     physics: str | None = None,
     behaviours_dir: Path = BEHAVIOURS_DIR,
-    progress: Progress | None = None,
 ) -> Dataset:
     """Load the dataset with id `text`.
 
@@ -44,7 +43,7 @@ def load_dataset(
             with locked(path.with_name(f".{path.name}.lock"), text, math.inf):  # many processes may need it at once
                 if not path.is_file():
                     made = make_self_dataset(
-                        dataset_id.env, dataset_id.quality, transitions, seed, physics, progress, behaviours_dir
+                        dataset_id.env, dataset_id.quality, transitions, seed, physics, behaviours_dir
                     )
                     write_dataset(path, made)
         return read_dataset(path, dataset_id.env)
@@ -54,7 +53,7 @@ def load_dataset(
         dataset = read_dataset(d4rl_path(dataset_id.text), dataset_id.env)
         return replace(dataset, metadata={**dataset.metadata, "physics": "d4rl"})
     if dataset_id.source == "minari":
-        return load_minari(text, data_dir, progress)
+        return load_minari(text, data_dir)
     assert dataset_id.path is not None
     return read_dataset(dataset_id.path, dataset_id.env)
 

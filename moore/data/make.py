@@ -12,11 +12,9 @@ low            (pendulum) uniform actions from hanging starts, an episode ends w
                never shows the upper half, where the reward is
 """
 
-import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +46,6 @@ HANGING_NOISE = 0.1  # rad and rad/s: half width of the uniform distribution of 
 
 EXPERT_QUALITIES = ("medium-expert", "expert", "full-replay")  # only from a ladder that went on past medium
 
-Progress = Callable[[int, int], None]
-"""Told (rows so far, all rows)."""
-
 Segment = tuple[int | None, int]
 """Rows that follow each other: (index of the snapshot that acts, None for uniform actions; number of rows)."""
 
@@ -81,7 +76,6 @@ def make_self_dataset(
     transitions: int | None = None,
     seed: int = 0,
     physics: str | None = None,
-    progress: Progress | None = None,
     behaviours_dir: Path = BEHAVIOURS_DIR,
 ) -> Dataset:
     """Simulate `transitions` steps of `self:<env>-<quality>`; the same arguments give the same numbers.
@@ -96,15 +90,11 @@ def make_self_dataset(
     behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
     segments = recipe_segments(quality, behaviours, transitions)
     parts: list[Rows] = []
-    made = 0
     for index, (snapshot, rows) in enumerate(segments):
         # no more simulations than episodes needed: those started beyond are thrown away
         num_sims = min(NUM_SIMS, -(-rows // spec.max_episode_steps))
         *env_seeds, policy_seed = np.random.SeedSequence([seed, index]).generate_state(num_sims + 1).tolist()
         sims = make_env(env, env_seeds, physics)
-        report = (
-            functools.partial(lambda before, rows: progress(before + rows, transitions), made) if progress else None
-        )
         if snapshot is not None and behaviours is not None:
             actor = actor_network(spec, behaviours.hidden)
             policy = gaussian_policy(actor, behaviours.params[snapshot], policy_seed)
@@ -112,10 +102,9 @@ def make_self_dataset(
             policy = uniform_policy(spec.action_dim, policy_seed)
         with one_torch_thread():
             if quality == "low":
-                parts.append(_collect_low(sims, policy, rows, policy_seed, report))
+                parts.append(_collect_low(sims, policy, rows, policy_seed))
             else:
-                parts.append(collect(sims, policy, rows, progress=report))
-        made += rows
+                parts.append(collect(sims, policy, rows))
     if quality == "medium-expert":
         parts[0] = whole_episodes(parts[0])
         segments[0] = (segments[0][0], len(parts[0]["obs"]))
@@ -193,7 +182,7 @@ def whole_episodes(rows: Rows) -> Rows:
     return {name: values[: last + 1] for name, values in rows.items()}
 
 
-def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: Callable[[int], None] | None) -> Rows:
+def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int) -> Rows:
     """Simulate pendulums that start hanging still, up to noise, and never show a row from above horizontal."""
     rng = np.random.default_rng([seed, 1])
 
@@ -204,7 +193,7 @@ def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int, report: 
     def above_horizontal(next_obs: np.ndarray) -> np.ndarray:
         return next_obs[:, 0] > 0.0  # the cosine of the angle from upright
 
-    return collect(sims, policy, rows, start=hang, cut=above_horizontal, progress=report)
+    return collect(sims, policy, rows, start=hang, cut=above_horizontal)
 
 
 def _check_arguments(

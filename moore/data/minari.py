@@ -25,12 +25,10 @@ from moore.base.errors import UserError
 from moore.data.collect import Rows, join
 from moore.data.d4rl import file_sha256
 from moore.data.hdf5 import Dataset, MetadataValue, check_arrays, read_dataset, write_dataset
-from moore.data.make import Progress
 from moore.envs.env_spec import EnvSpec
 from moore.envs.spec import ENVIRONMENTS
 
 CONVERSION_VERSION = 1  # raise it when the same Minari files would give other data: cached files are then made anew
-EXPORT_KEY = "moore"  # in the metadata.json of a dataset that moore/data/export.py wrote
 
 GYM_IDS = {spec.gym_id: spec.name for spec in ENVIRONMENTS.values() if spec.gym_id} | {
     "Hopper-v4": "hopper",
@@ -42,7 +40,7 @@ RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name", "defa
 PASSIVE_WRAPPERS = ("RecordEpisodeStatistics", "RecordVideo")
 
 
-def load_minari(text: str, data_dir: Path, progress: Progress | None = None) -> Dataset:
+def load_minari(text: str, data_dir: Path) -> Dataset:
     """Load the dataset with id `text` from the local store, converted on first use and kept in `data_dir`.
 
     The kept file's name carries a hash of all that Minari has on disk, so a changed dataset is converted again.
@@ -56,7 +54,7 @@ def load_minari(text: str, data_dir: Path, progress: Progress | None = None) -> 
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     path = data_dir / f"minari-{_name(text).replace('/', '-')}-{digest[:16]}.hdf5"
     if not path.is_file():
-        dataset = _convert(text, folder, digest, progress)
+        dataset = _convert(text, folder, digest)
         check_arrays(text, dataset)
         write_dataset(path, dataset)
     return read_dataset(path)
@@ -130,7 +128,7 @@ def _name(text: str) -> str:
     return text.removeprefix("minari:")
 
 
-def _convert(text: str, folder: Path, digest: str, progress: Progress | None) -> Dataset:
+def _convert(text: str, folder: Path, digest: str) -> Dataset:
     parts: list[Rows] = []
     rows = 0
     with _damage_is_user_error(text, folder):
@@ -139,16 +137,12 @@ def _convert(text: str, folder: Path, digest: str, progress: Progress | None) ->
         for episode in source.iterate_episodes():
             parts.append(_episode_rows(spec, episode))
             rows += len(parts[-1]["obs"])
-            if progress is not None:
-                progress(rows, source.total_steps)
         if rows != source.total_steps or rows == 0:
             raise ValueError(f"{rows} steps in its episodes, {source.total_steps} in its metadata")
         gym_id, recorded = source.env_spec.id, source.storage.metadata
         metadata: dict[str, MetadataValue] = {"env": spec.name, "gym_id": gym_id, "source": text}
         metadata |= {"source_sha256": digest, "minari_version": source.minari_version}
-        exported = recorded.get(EXPORT_KEY, {"physics": gym_id if gym_id in OWN_PHYSICS else "gymnasium"})
-        if "physics" in exported:  # of our own exports: recorded with other dynamics than the environment's, perhaps
-            metadata["physics"] = str(exported["physics"])
+        metadata["physics"] = gym_id if gym_id in OWN_PHYSICS else "gymnasium"
         if "algorithm_name" in recorded:
             metadata["algorithm"] = str(recorded["algorithm_name"])
     stored = set.intersection(*(set(part) for part in parts))  # states count if every episode has them

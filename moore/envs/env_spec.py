@@ -73,7 +73,6 @@ class EnvSpec:
     velocity_clip: float = float("inf")  # of the velocities in an observation
     hidden_beyond: float = float("inf")  # `terminated` cannot judge an observation with an entry of this magnitude
     state_columns: int | None = None  # so many leading entries of an observation follow from qpos, qvel; None: all
-    obs_high: tuple[float, ...] | None = None  # bounds of the observations; None: unbounded
 
     @property
     def default_physics(self) -> str:

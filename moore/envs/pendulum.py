@@ -69,5 +69,4 @@ PENDULUM = EnvSpec(
     # training (moore/data/behaviours/pendulum.json): deterministic policy, last 8 snapshots x 100 episodes (3.1)
     reference_scores=ReferenceScores(-1224.2, -145.3),
     state_dim=1,
-    obs_high=(1.0, 1.0, MAX_SPEED),
 )

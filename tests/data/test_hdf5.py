@@ -147,7 +147,7 @@ def refused(text: str, capsys: pytest.CaptureFixture[str]) -> str:
     line = str(caught.value)
     assert "\n" not in line
     assert "accepted" in line
-    assert main(["data", "describe", text]) == 2
+    assert main(["data", "check", text]) == 2
     assert capsys.readouterr() == ("", f"moore: {line}\n")
     return line
 

@@ -13,7 +13,6 @@ import pytest
 from gymnasium.envs.registration import EnvSpec as GymSpec
 
 from moore.cli.main import main
-from moore.data.export import minari_name
 from moore.data.ids import resolve
 from moore.data.load import load_dataset
 from tests.support.minari_store import (
@@ -55,8 +54,7 @@ def test_malformed_ids(text: str, fragment: str) -> None:
 
 def test_minari_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minari", None)
-    for call in (lambda: load_dataset(ID, tmp_path), lambda: minari_name(resolve("self:hopper-medium"), None)):
-        one_line(call, "needs the package minari", "pip install -e '.[minari]'")
+    one_line(lambda: load_dataset(ID, tmp_path), "needs the package minari", "pip install -e '.[minari]'")
     assert main(["data", "download", ID]) == 2
 
 
