@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
-from typing import Any
 
 from moore.base.errors import UserError
 from moore.run.claim import read_claim
 from moore.run.failures import LOG_LINES, read_failure, tail
 from moore.run.units import UnitProcess
-from moore.studies.identity import offline_run_id, run_id
+from moore.studies.identity import run_id
 from moore.studies.study import Study
 from slurm import cluster
-from slurm.states import StudyView, task_id
+from slurm.states import StudyView, place
 
 
 def failures(study: Study, root: Path, json: bool = False) -> None:
@@ -24,9 +23,19 @@ def failures(study: Study, root: Path, json: bool = False) -> None:
     json: one object {study, failures, nodes}; nodes are those on which more than one unit failed, with their number.
     """
     view = StudyView(study, root, ask=False)
-    found = [_failure(view, unit) for unit in _failed(view)]
-    hosts = Counter(entry["host"] for entry in found)
-    nodes = {host: count for host, count in hosts.most_common() if count > 1}
+    found = [
+        {
+            "unit": unit.name,
+            "runs": view.unfinished(unit),
+            **{key: failure[key] for key in ("kind", "attempts", "final", "exit_code", "reason", "task", "time")},
+            "node": place(failure),
+            "config": str(unit.spec_path),
+            "log": str(unit.log_path),
+            "lines": tail(unit.log_path, LOG_LINES),
+        }
+        for unit, failure in view.failed().items()
+    ]
+    nodes = {node: count for node, count in Counter(entry["node"] for entry in found).most_common() if count > 1}
     if json:
         print(dumps({"study": study.name, "failures": found, "nodes": nodes}))
         return
@@ -35,7 +44,7 @@ def failures(study: Study, root: Path, json: bool = False) -> None:
     for entry in found:
         then = "`moore study retry` tries again" if entry["final"] else "another one comes"
         print(f"{entry['unit']}: {entry['kind']}, attempts: {entry['attempts']}; {then}")
-        print(f"  exit code {entry['exit_code']}, node {entry['host']}, job {entry['task']}")
+        print(f"  exit code {entry['exit_code']}, node {entry['node']}, task {entry['task']}")
         print(f"  runs    {', '.join(entry['runs'])}\n  config  {entry['config']}\n  log     {entry['log']}")
         print("".join(f"    | {line}\n" for line in entry["lines"]))
     for node, count in nodes.items():
@@ -49,7 +58,7 @@ def retry(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
     """
     view = StudyView(study, root, ask=False)
     view.check(runs)
-    failed = {unit: _runs(view, unit) for unit in _failed(view)}
+    failed = {unit: view.unfinished(unit) for unit in view.failed()}
     names = [name for units_runs in failed.values() for name in units_runs]
     for run in runs:
         if run not in names:
@@ -73,19 +82,13 @@ def cancel(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
     view.check(runs)
     if not view.slurm:
         raise UserError("squeue and sbatch are not on this machine; accepted: cancel where the study was submitted")
-    wanted = {unit.name for unit in view.units if set(runs) & set(view.unfinished(unit))}
-    for maker in view.offline_units:  # an offline stage that nobody else waits for
-        dependants = {unit.name for unit in view.dependants(maker)}
-        if dependants and dependants <= wanted:
-            wanted.add(maker.name)
-    tasks = {task.id: task for name in view.tasks if not runs or name in wanted for task in view.tasks[name]}
-    # later arrays first: the end of an array is what those behind it wait for
-    order = sorted(tasks, key=lambda task: (int(tasks[task].job), tasks[task].task), reverse=True)
-    cluster.cancel(order)
+    wanted = {unit.name for unit in view.units if not runs or set(runs) & set(view.unfinished(unit))}
+    tasks = {task.id for name in view.tasks if not runs or name in wanted for task in view.tasks[name]}
+    cluster.cancel(sorted(tasks))
     hit = {name for name, queued in view.tasks.items() if any(task.id in tasks for task in queued)}
-    stopped = {run for unit in [*view.units, *view.offline_units] if unit.name in hit for run in _runs(view, unit)}
-    print(f"{study.name}: cancelled {', '.join(order) or 'nothing: no task of SLURM has these runs'}")
-    if order:
+    stopped = {run for unit in view.units if unit.name in hit for run in view.unfinished(unit)}
+    print(f"{study.name}: cancelled {', '.join(sorted(tasks)) or 'nothing: no task of SLURM has these runs'}")
+    if tasks:
         print(f"  runs that stop: {len(stopped)}; they keep their checkpoints, and the next submit takes them")
     _say_others("stopped", stopped, runs)
     idle = [run for run in runs if run not in stopped]
@@ -102,50 +105,18 @@ def logs(study: Study, root: Path, run: str, lines: int = 40) -> None:
         raise UserError(f"--lines: {lines} is not accepted; expected 1 or more")
     view = StudyView(study, root, ask=False)
     view.check([run])
-    units = list(_trainers(view, run))
+    paths = sorted((view.folder / "units").glob("*.log"), key=lambda path: path.stat().st_mtime)
+    found = [UnitProcess.read(path.with_suffix(".json")) for path in paths]
+    units = [unit for unit in found if run in map(run_id, unit.runs)]
     if not units:
         print(f"{run}: has not begun, so it has no log in {view.folder / 'units'}")
     for unit in units:
-        claim = read_claim(unit.claim_path) or read_failure(unit)
-        files = view.folder.glob(f"submissions/*/jobs/{task_id(claim)}_0_log.*")
+        last = read_claim(unit.claim_path) or read_failure(unit)
+        files = view.folder.glob(f"submissions/*/jobs/{last.get('task')}_0_log.*")
         for path in [*sorted(files), unit.log_path]:
             print(f"==> {path} <==")
             with path.open(errors="replace") as file:
                 print("".join(deque(file, lines)).rstrip("\n"), end="\n\n")
-
-
-def _failed(view: StudyView) -> list[UnitProcess]:
-    units = [*view.offline_units, *(unit for unit in view.units if view.unfinished(unit))]
-    return [unit for unit in units if read_failure(unit)]
-
-
-def _failure(view: StudyView, unit: UnitProcess) -> dict[str, Any]:
-    failure = read_failure(unit)
-    return {
-        "unit": unit.name,
-        "runs": _runs(view, unit),
-        **{key: failure.get(key) for key in ("kind", "attempts", "final", "exit_code", "reason", "host", "time")},
-        "task": task_id(failure),
-        "config": str(unit.spec_path),
-        "log": str(unit.log_path),
-        "lines": tail(unit.log_path, LOG_LINES),
-    }
-
-
-def _runs(view: StudyView, unit: UnitProcess) -> list[str]:
-    """Return the unfinished runs of a unit; of an offline unit: those that wait for it."""
-    units = view.dependants(unit) if unit.offline_only else [unit]
-    return [run for one in units for run in view.unfinished(one)]
-
-
-def _trainers(view: StudyView, run: str) -> Iterator[UnitProcess]:
-    """Yield the units with a log that have trained a run or its offline stage, the latest last."""
-    config = next(config for config in view.study.runs if run_id(config) == run)
-    for path in sorted((view.folder / "units").glob("*.log"), key=lambda path: path.stat().st_mtime):
-        unit = UnitProcess.read(path.with_suffix(".json"))
-        name = offline_run_id if unit.offline_only else run_id
-        if name(config) in map(name, unit.runs):
-            yield unit
 
 
 def _say_others(what: str, runs: set[str], named: Sequence[str]) -> None:

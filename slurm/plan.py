@@ -2,160 +2,108 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moore.algorithm.config import RunConfig, cohort_key
+from moore.base.files import write_json
 from moore.run.failures import read_failure
 from moore.run.folders import is_finished
 from moore.run.units import UnitProcess, study_units
-from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.identity import run_id
 from moore.studies.study import Study
 from slurm.profile import Profile
 from slurm.queue import Queue
 
-Task = tuple[UnitProcess, ...]  # the units of one array task
-
-
-@dataclass(frozen=True)
-class Array:
-    """One SLURM job array; it starts when the arrays with the numbers `dependency` have ended."""
-
-    number: int
-    stage: str  # "offline": stages that several units need; "online": the units
-    tasks: tuple[Task, ...]
-    dependency: tuple[int, ...] = ()
-
-    def units(self) -> list[UnitProcess]:
-        """List the units of all its tasks."""
-        return [unit for task in self.tasks for unit in task]
+Task = list[UnitProcess]  # the units of one array task
 
 
 @dataclass
-class Submission:
+class Plan:
     """The arrays to submit, units that are split first, and how many runs are where."""
 
-    arrays: list[Array] = field(default_factory=list)
-    needs: dict[str, list[str]] = field(default_factory=dict)  # unit -> offline stages that others have to train first
-    splits: dict[Path, str] = field(default_factory=dict)  # mark of a unit that is halved -> why
+    arrays: list[list[Task]] = field(default_factory=list)
+    splits: list[UnitProcess] = field(default_factory=list)  # units that are halved first, as the profile wants it
     done: int = 0
     live: int = 0
     failed: int = 0
-    waiting: int = 0  # for an offline stage that a live task trains, or that failed
+    waiting: int = 0  # for an offline stage that a live task trains
     todo: int = 0
 
     def units(self) -> list[UnitProcess]:
         """List all units of the arrays."""
-        return [unit for array in self.arrays for unit in array.units()]
+        return [unit for array in self.arrays for task in array for unit in task]
 
     def describe(self, study: Study) -> str:
         """Say how many runs are where, and what is in the arrays."""
         counts = {"done": self.done, "in live tasks": self.live, "failed too often": self.failed}
-        counts["waiting for an offline stage"] = self.waiting
+        counts["waiting for an offline stage of a live task"] = self.waiting
         said = [f"{len(study.runs)} runs", *(f"{count} {where}" for where, count in counts.items() if count)]
         lines = [f"{study.name}: {', '.join(said)}, {self.todo} to submit"]
-        for path, reason in self.splits.items():
-            lines.append(f"  {path.name.removesuffix('.split.json')} is split in two: {reason}")
-        for array in self.arrays:
-            after = f", after array {', '.join(map(str, array.dependency))}" if array.dependency else ""
-            size = f"{len(array.tasks)} tasks, {len(array.units())} units"
-            lines.append(f"  array {array.number}, {array.stage}: {size}{after}")
-            lines += [f"    {unit.name}: {len(unit.runs)} runs" for unit in array.units()]
+        lines += [f"  {unit.name} is split in two: unit_runs" for unit in self.splits]
+        for number, array in enumerate(self.arrays):
+            lines.append(f"  array {number}: {len(array)} tasks, {sum(map(len, array))} units")
+            lines += [f"    {unit.name}: {len(unit.runs)} runs" for task in array for unit in task]
         return "\n".join(lines)
 
+    def mark_splits(self) -> None:
+        """Write which units are halved from now on."""
+        for unit in self.splits:
+            write_json(unit.split_path, {"reason": "unit_runs"})
+            # whoever may still train the whole, unknown to SLURM, must not: nobody holds its claim now
+            unit.claim_path.unlink(missing_ok=True)
 
-def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_array: int) -> Submission:
+
+def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_array: int) -> Plan:
     """Plan what is left; queue: what tasks of SLURM have already. Nothing is written.
 
     Raises UserError where finished runs are of another configuration.
     """
-    plan = Submission()
-    live = queue.runs()
-    units = [
-        part for unit in study_units(study, root, profile.torch_device, live) for part in _split(unit, profile, plan)
-    ]
+    plan, live, ids = Plan(), queue.runs(), set(map(run_id, study.runs))
+    whole = study_units(study, root, profile.torch_device, live)
+    units = [part for unit in whole for part in _split(unit, profile.unit_runs, plan)]
     done = {run_id(run) for run in study.runs if is_finished(root / study.name / "runs" / run_id(run), run)}
-    plan.done, plan.live = len(done), len((live - done) & set(map(run_id, study.runs)))
-    unfinished = [unit for unit in units if not unit.finished()]
-    todo = [unit for unit in unfinished if not read_failure(unit).get("final")]
-    plan.failed = sum(len(unit.runs) for unit in unfinished) - sum(len(unit.runs) for unit in todo)
-
-    # a stage is trained with the same others whoever is alive: what others a cohort has shows in its rounding
-    whole = study_units(study, root, profile.torch_device)
-    every = [part for unit in whole for part in _split(unit, profile, Submission())] if live else units
-    offline, online = _shared_stages([unit for unit in every if not unit.finished()], todo, plan, queue)
-    plan.todo = sum(len(unit.runs) for unit in online)
-    # of online units, those that need no array before them do not wait for it
-    tasks = _pack(online, profile.units_per_task)
-    bound = [task for task in tasks if any(unit.name in plan.needs for unit in task)]
-    _add(plan, "offline", _pack(offline, profile.units_per_task), max_array)
-    before = tuple(array.number for array in plan.arrays)
-    _add(plan, "online", [task for task in tasks if task not in bound], max_array)
-    _add(plan, "online", bound, max_array, before)
+    plan.done, plan.live = len(done), len((live - done) & ids)
+    todo: list[UnitProcess] = []
+    for unit in sorted(units, key=lambda unit: -unit.cost):
+        if unit.finished():
+            continue
+        if read_failure(unit).get("final"):
+            plan.failed += len(unit.runs)
+        elif unit.missing_stages() & queue.missing_stages():
+            plan.waiting += len(unit.runs)
+        else:
+            todo.append(unit)
+    plan.todo = sum(len(unit.runs) for unit in todo)
+    tasks = _pack(_groups(todo), profile.units_per_task)
+    plan.arrays = [tasks[begin : begin + max_array] for begin in range(0, len(tasks), max_array)]
     return plan
 
 
-def _add(plan: Submission, stage: str, tasks: list[Task], most: int, dependency: tuple[int, ...] = ()) -> None:
-    """Add tasks to a plan, in arrays of at most so many."""
-    for begin in range(0, len(tasks), most):
-        plan.arrays.append(Array(len(plan.arrays), stage, tuple(tasks[begin : begin + most]), dependency))
-
-
-def _shared_stages(
-    unfinished: list[UnitProcess], todo: list[UnitProcess], plan: Submission, queue: Queue
-) -> tuple[list[UnitProcess], list[UnitProcess]]:
-    """Offline units for the stages that several units need, and the online units that can be submitted.
-
-    unfinished: of the whole study, also those that a live task has; todo: those that none has.
-    """
-    missing = {unit.name: unit.missing_stages() for unit in [*unfinished, *todo]}
-    counts = Counter(stage for unit in unfinished for stage in missing[unit.name])
-    makers = _makers(unfinished, {stage for stage, count in counts.items() if count > 1})
-    # what a live task trains, or has failed for good, no other one trains
-    failed = {stage for maker in makers if read_failure(maker).get("final") for stage in maker.missing_stages()}
-    closed = queue.stages() | failed
-    makers = [maker for maker in makers if not maker.missing_stages() & closed]
-    coming = {stage for maker in makers for stage in maker.missing_stages()}
-    ready: list[UnitProcess] = []
-    for unit in todo:
-        if missing[unit.name] & closed or any(counts[s] > 1 and s not in coming for s in missing[unit.name]):
-            plan.waiting += len(unit.runs)
-            continue
-        ready.append(unit)
-        needs = sorted(missing[unit.name] & coming)
-        if needs:
-            plan.needs[unit.name] = needs
-    wanted = {stage for unit in ready for stage in plan.needs.get(unit.name, [])}
-    return [maker for maker in makers if maker.missing_stages() & wanted], ready
-
-
-def _makers(units: list[UnitProcess], shared: set[str]) -> list[UnitProcess]:
-    """Return the offline units, or their parts, that train these stages: one for each shape of cohort and dataset."""
-    stages: dict[tuple[RunConfig, str | None], dict[str, RunConfig]] = {}
+def _groups(units: list[UnitProcess]) -> list[Task]:
+    """Group units that lack the same offline stages: one trains them, and the others of its task start from them."""
+    groups: list[tuple[Task, set[str]]] = []
     for unit in units:
-        for run in unit.runs:
-            name = offline_run_id(run) if run.dataset is not None else None
-            if name in shared:  # one run stands for its stage, whatever the others do online
-                stages.setdefault((cohort_key(offline_config(run)), run.dataset), {}).setdefault(name, run)
-    return [
-        part
-        for runs in stages.values()
-        for part in UnitProcess(units[0].study, list(runs.values()), units[0].root, units[0].device, True).parts()
-    ]
+        missing, together = unit.missing_stages(), [unit]
+        for group in [group for group in groups if group[1] & missing]:
+            groups.remove(group)
+            together, missing = [*group[0], *together], missing | group[1]
+        groups.append((together, missing))
+    return [group for group, _ in groups]
 
 
-def _split(unit: UnitProcess, profile: Profile, plan: Submission) -> list[UnitProcess]:
+def _pack(groups: list[Task], size: int) -> list[Task]:
+    """Deal groups out to tasks of `size` units, or more where a group has more; long ones first, so that the last to
+    start are short.
+    """
+    tasks: list[Task] = [[] for _ in range(-(-sum(map(len, groups)) // size))]
+    for group in sorted(groups, key=lambda group: -sum(unit.cost for unit in group)):
+        min(tasks, key=len).extend(sorted(group, key=lambda unit: -unit.cost))
+    return [task for task in tasks if task]
+
+
+def _split(unit: UnitProcess, most: int | None, plan: Plan) -> list[UnitProcess]:
     """Return a unit, or its parts where the profile wants smaller ones."""
-    most = profile.unit_runs
-    if most is None or len(unit.runs) <= max(1, most) or unit.finished() or unit.checkpoint_folders():
+    if most is None or len(unit.runs) <= most or unit.finished() or unit.checkpoint_folders():
         return [unit]
-    plan.splits[unit.split_path] = f"unit_runs is {most}"
-    return [part for half in unit.halves() for part in _split(half, profile, plan)]
-
-
-def _pack(units: list[UnitProcess], size: int) -> list[Task]:
-    """Pack tasks of `size` units; long ones first, so that the last to start are short."""
-    ordered = sorted(units, key=lambda unit: -unit.cost)
-    count = -(-len(ordered) // size)
-    return [tuple(ordered[number::count]) for number in range(count)]
+    plan.splits.append(unit)
+    return [part for half in unit.halves() for part in _split(half, most, plan)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moore.base.errors import UserError
 from moore.run.units import UnitProcess
-from moore.studies.identity import offline_run_id, run_id
+from moore.studies.identity import run_id
 from slurm import cluster
 from slurm.cluster import QueuedTask
 
@@ -22,19 +22,12 @@ class Queue:
     units: list[UnitProcess] = field(default_factory=list)  # each once
 
     def runs(self) -> set[str]:
-        """Return the ids of the runs that live tasks have.
+        """Return the ids of the runs that live tasks have; the study may pack them otherwise now."""
+        return {run_id(run) for unit in self.units for run in unit.runs}
 
-        Names of units do not do: the study may pack its runs otherwise now.
-        """
-        return {run_id(run) for unit in self.units if not unit.offline_only for run in unit.runs}
-
-    def stages(self) -> set[str]:
-        """Return the ids of the offline stages that are missing and that live tasks train or wait for."""
+    def missing_stages(self) -> set[str]:
+        """Return the ids of the offline stages that live tasks have to train."""
         return {stage for unit in self.units for stage in unit.missing_stages()}
-
-    def all_stages(self) -> set[str]:
-        """Return the ids of the offline stages of live tasks, missing or not."""
-        return {offline_run_id(run) for unit in self.units for run in unit.runs if run.dataset is not None}
 
 
 def ask_queue(folder: Path) -> Queue:
@@ -58,7 +51,7 @@ def task_units(submission: Path, array: int, task: int) -> list[UnitProcess]:
     """Return the units of a task, by the record of its submission. Raises UserError if that cannot be read."""
     path, folder = submission / "manifest.json", submission.parent.parent / "units"
     try:
-        names = json.loads(path.read_text())["arrays"][array]["tasks"][task]
+        names = json.loads(path.read_text())["arrays"][array][task]
     except (OSError, ValueError, LookupError, TypeError) as error:
         lacking = f"does not say what task {task} of array {array} trains ({error!r})"
         raise UserError(f"{path}: {lacking}; accepted: the file as submit wrote it") from None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import socket
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,7 @@ from slurm import cluster
 from slurm.cluster import QueuedTask
 from slurm.queue import Queue, ask_queue
 
-STATES = ("running", "claimed", "pending", "waiting", "stopped", "todo", "failed")  # of an unfinished run
-ACTIVE = ("running", "claimed", "pending")  # somebody has it
+STATES = ("running", "claimed", "pending", "stopped", "todo", "failed")  # of an unfinished run
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,7 @@ class UnitState:
     """Where a unit, and with it each of its unfinished runs, is.
 
     running: its process trains; claimed: it says so, and nobody was there to ask; pending: a task of SLURM has it;
-    waiting: for an offline stage that somebody else has; stopped: begun, and nobody has it; todo: neither; failed: no
-    more attempts by itself.
+    stopped: begun, and nobody has it; todo: neither; failed: no more attempts by itself.
     """
 
     state: str
@@ -41,7 +37,6 @@ class UnitState:
     node: str | None = None
     task: str | None = None  # array job id and index, as scancel takes them
     never_starts: bool = False
-    eta: float | None = None  # seconds, by the unit's own pace since its claim
 
 
 class StudyView:
@@ -56,20 +51,19 @@ class StudyView:
         self.asked = ask and self.slurm and any(self.folder.glob("submissions/*/manifest.json"))
         queue = ask_queue(self.folder) if self.asked else Queue()
         ids = {run_id(run): run for run in study.runs}
-        live = [unit for unit in queue.units if not unit.offline_only and any(run_id(run) in ids for run in unit.runs)]
+        live = [unit for unit in queue.units if any(run_id(run) in ids for run in unit.runs)]
         self.units = [*live, *study_units(study, root, "cpu", queue.runs())]
-        self.offline_units = list(_offline_units(self.folder / "units"))
         self.tasks = queue.tasks  # by the name of a unit
-        self._missing: dict[str, set[str]] = {}
         self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
 
     def unfinished(self, unit: UnitProcess) -> list[str]:
         """Return the ids of the runs of a unit that are not finished."""
         return [name for name in map(run_id, unit.runs) if name not in self.done]
 
-    def dependants(self, maker: UnitProcess) -> list[UnitProcess]:
-        """Return the units that lack what an offline unit trains."""
-        return [unit for unit in self.units if self._lacks(maker) & self._lacks(unit)]
+    def failed(self) -> dict[UnitProcess, dict[str, Any]]:
+        """Return the units of which an attempt has failed, with the record of that."""
+        records = {unit: read_failure(unit) for unit in self.units if self.unfinished(unit)}
+        return {unit: failure for unit, failure in records.items() if failure}
 
     def check(self, runs: Sequence[str]) -> None:
         """Raise UserError, with a similar id, for a run that the study has not."""
@@ -81,35 +75,12 @@ class StudyView:
 
     def state(self, unit: UnitProcess) -> UnitState:
         """Tell where a unit is that is not finished."""
-        state = self._by_itself(unit)
-        if state.state in ("failed", "running", "claimed") or state.never_starts:
-            return state
-        for maker in self.offline_units:
-            its = self._by_itself(maker)
-            if not self._lacks(maker) & self._lacks(unit) or its.state not in ("failed", *ACTIVE):
-                continue
-            said = its.reason
-            if its.state != "failed" and not its.never_starts:
-                said = f"{its.state}{f' on {its.node}' if its.node else ''}, {100 * maker.progress():.0f} %"
-            now = "failed" if its.state == "failed" else "waiting"
-            return replace(
-                state, state=now, reason=f"offline stage {maker.name}: {said}", never_starts=its.never_starts
-            )
-        if state.state == "pending":
-            return replace(state, state="waiting") if state.reason.startswith("Dependency") else state
-        for other in self.units:
-            if other is not unit and self._lacks(other) & self._lacks(unit) and self._by_itself(other).state in ACTIVE:
-                return replace(state, state="waiting", reason=f"offline stage: {other.name} trains it")
-        return state
-
-    def _by_itself(self, unit: UnitProcess) -> UnitState:
-        """Tell where a unit is, whatever it may wait for."""
         failure, claim = read_failure(unit), read_claim(unit.claim_path)
         attempts = failure.get("attempts", 0)
         again = f"attempt {attempts + 1} after {failure.get('kind')}" if failure else ""
         if failure.get("final"):
             tried = f"{failure['kind']} after {attempts} attempt{'s' * (attempts != 1)}: {failure['reason']}"
-            return UnitState("failed", tried, failure.get("host"), task_id(failure))
+            return UnitState("failed", tried, place(failure), failure["task"])
         if claim is not None and failure.get("time", 0) < claim["since"]:  # else that process has ended
             holder = self._holder(unit, claim)
             if holder is not None:
@@ -119,39 +90,25 @@ class StudyView:
             return _queued(queued[0], again)
         if claim is None and not unit.status() and not failure:
             return UnitState("todo", "the next submit takes it" if self.slurm else "nobody has begun it")
-        where = (claim or {}).get("node") or (claim or {}).get("host") or failure.get("host")
-        return UnitState("stopped", again or "the next submit goes on", where, task_id(claim or failure))
+        last = claim or failure
+        return UnitState("stopped", again or "the next submit goes on", place(last), last.get("task"))
 
     def _holder(self, unit: UnitProcess, claim: dict[str, Any]) -> UnitState | None:
         """Describe the process that claims a unit; None if it is certainly gone."""
-        node, job = claim.get("node") or claim["host"], task_id(claim)
-        state = UnitState("running", str(unit.status().get("label", "")), node, job, eta=_eta(unit, claim))
-        if job is None:
-            process = f"process {claim['pid']}"
+        state = UnitState("running", str(unit.status().get("label", "")), place(claim), claim["task"])
+        if claim["task"] is None:
             if claim["host"] != socket.gethostname():
-                return UnitState("claimed", f"claimed by {process}", node)
+                return replace(state, state="claimed", reason=f"claimed by process {claim['pid']}")
             return state if is_alive(claim["pid"]) else None
         if not self.asked:
-            return replace(state, state="claimed", reason=f"claimed by job {job}")
+            return replace(state, state="claimed", reason=f"claimed by task {claim['task']}")
         for task in self.tasks.get(unit.name, []):
-            if task.id == job and task.restarts in (None, claim["restart"] or 0):
+            if task.id == claim["task"] and task.restarts in (None, claim["restart"]):
                 if task.state == "RUNNING":
                     return state
                 if task.state in ("COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"):
-                    return replace(state, reason=f"{task.state}; {state.reason}", eta=None)
+                    return replace(state, reason=f"{task.state}; {state.reason}")
         return None
-
-    def _lacks(self, unit: UnitProcess) -> set[str]:
-        if unit.name not in self._missing:
-            self._missing[unit.name] = set() if unit.finished() else unit.missing_stages()
-        return self._missing[unit.name]
-
-
-def _offline_units(folder: Path) -> Iterator[UnitProcess]:
-    """Yield the units of offline stages alone that any submission has made, unless they are finished."""
-    for path in sorted(folder.glob("*-offline-*.json")):
-        if re.fullmatch(r".*-offline-[0-9a-f]{8}\.json", path.name):
-            yield from (part for part in UnitProcess.read(path).parts() if not part.finished())
 
 
 def _queued(task: QueuedTask, again: str) -> UnitState:
@@ -163,19 +120,6 @@ def _queued(task: QueuedTask, again: str) -> UnitState:
     return UnitState("pending", said, task.node or None, task.id, task.never_starts)
 
 
-def _eta(unit: UnitProcess, claim: dict[str, Any]) -> float | None:
-    """Estimate the seconds that the rest takes at the pace since the claim; None before there is one."""
-    begun, status = claim.get("progress"), unit.status()
-    if begun is None or status.get("time", 0) <= claim["since"]:
-        return None
-    share, seconds = unit.progress() - begun, status["time"] - claim["since"]
-    if share <= 0:
-        return None
-    return max(0.0, (1 - unit.progress()) * seconds / share - (time.time() - status["time"]))
-
-
-def task_id(record: dict[str, Any]) -> str | None:
-    """Return the task of a claim or a failure; None for a process without SLURM."""
-    if record.get("job") is None:
-        return None
-    return record["job"] if record.get("task") is None else f"{record['job']}_{record['task']}"
+def place(record: dict[str, Any]) -> str | None:
+    """Return the node, or else the machine, of a claim or a failure."""
+    return record.get("node") or record.get("host")

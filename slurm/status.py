@@ -15,14 +15,13 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from moore.base.errors import UserError
-from moore.base.words import duration
 from moore.run.folders import read_manifest
 from moore.studies.study import Study
 from slurm.states import STATES, StudyView
 
 LEAST_SECONDS = 5.0  # between two looks: all users share the controller that squeue asks
 WIDTH = 200  # where there is no terminal; what is longer is folded, never cut
-ALWAYS = ("running", "pending", "waiting", "failed")  # said even of no run
+ALWAYS = ("running", "pending", "failed")  # said even of no run
 
 
 def status(study: Study, root: Path, json: bool = False, watch: float | None = None) -> None:
@@ -57,7 +56,7 @@ def look(study: Study, root: Path) -> dict[str, Any]:
 
     Keys: study; note, or None; counts, of which all = done + the states of slurm/states.py, and diverged are some of
     done; runs, those that are not finished, with run, unit, progress (share of the unit, 0 to 1) and the fields of
-    slurm.states.UnitState (eta in seconds). None stands for what is not known.
+    slurm.states.UnitState. None stands for what is not known.
     """
     view = StudyView(study, root)
     runs: list[dict[str, Any]] = []
@@ -89,15 +88,10 @@ def _display(facts: dict[str, Any]) -> Group:
     if facts["note"]:
         lines.append(facts["note"])
     table = Table(box=None, pad_edge=False)
-    for column in ("run", "state", "node", "done", "ETA", "reason"):
-        table.add_column(column, overflow="fold", justify="right" if column in ("done", "ETA") else "left")
+    for column in ("run", "state", "node", "done", "reason"):
+        table.add_column(column, overflow="fold", justify="right" if column == "done" else "left")
     for run in facts["runs"]:
-        eta = "-" if run["eta"] is None else duration(run["eta"])
-        table.add_row(
-            run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", eta, run["reason"]
-        )
-    if any(run["eta"] is not None for run in facts["runs"]):
-        lines.append("ETA: what is left of the run's unit, at its pace since its process began")
+        table.add_row(run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", run["reason"])
     again = counts["stopped"] + counts["todo"]
     if again:
         lines.append(f"the next `moore study submit` takes {again} of these runs")

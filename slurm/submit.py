@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -19,15 +18,13 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.base.lock import locked
-from moore.run.display import Display
 from moore.run.folders import set_aside_other_data
-from moore.run.local import check_datasets
+from moore.run.local import check_datasets, run_study
 from moore.run.stop import StopRequest
-from moore.run.worker import Worker
 from moore.studies.identity import offline_run_id, plugins, run_id
 from moore.studies.study import Study
 from slurm import cluster
-from slurm.plan import Array, Submission, make_plan
+from slurm.plan import Plan, make_plan
 from slurm.profile import Profile
 from slurm.queue import Queue, ask_queue
 from slurm.snapshot import snapshot
@@ -49,25 +46,25 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dr
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
         plan = _prepare(study, root, profile, cluster.max_array_size(), dry_run)
-        for array in plan.arrays:
-            script = batch_script(folder, study.name, profile, array, plan, {})
+        for number, array in enumerate(plan.arrays):
+            script = batch_script(folder, study.name, profile, number, plan)
             verdict = cluster.test_only(script)
             if dry_run:
-                print(f"\n# array {array.number}: {len(array.tasks)} tasks, {array.stage}\n{script}\n# {verdict}")
+                print(f"\n# array {number}: {len(array)} tasks\n{script}\n# {verdict}")
         if plan.arrays and not dry_run:
             _submit(study, folder, profile, plan, files)
 
 
-def _submit(study: Study, folder: Path, profile: Profile, plan: Submission, files: dict[str, str]) -> None:
+def _submit(study: Study, folder: Path, profile: Profile, plan: Plan, files: dict[str, str]) -> None:
     """Write the record, call sbatch, record the jobs' numbers: whoever dies in between leaves no unknown job."""
-    jobs: dict[str, str] = {}
+    jobs: list[str] = []
     try:
         folder.mkdir(parents=True)
         commit = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
         if commit.endswith("-dirty"):
             where = folder / "diff.patch"
             print(f"moore: warning: the code has uncommitted changes; they are in {where}", file=sys.stderr)
-        _mark_splits(plan)
+        plan.mark_splits()
         for unit in plan.units():
             unit.write_spec()
         manifest = {
@@ -77,19 +74,15 @@ def _submit(study: Study, folder: Path, profile: Profile, plan: Submission, file
             "profile": asdict(profile),
             "commit": commit,
             "directory": str(Path.cwd()),
-            "arrays": [
-                {"stage": array.stage, "tasks": [[unit.name for unit in task] for task in array.tasks]}
-                for array in plan.arrays
-            ],
-            "needs": plan.needs,
+            "arrays": [[[unit.name for unit in task] for task in array] for array in plan.arrays],
             "jobs": jobs,
         }
         write_json(folder / "manifest.json", manifest)
-        for array in plan.arrays:
-            script = batch_script(folder, study.name, profile, array, plan, jobs)
-            jobs[str(array.number)] = _sbatch(script, folder, profile, array)
+        for number, array in enumerate(plan.arrays):
+            script = batch_script(folder, study.name, profile, number, plan)
+            jobs.append(_sbatch(script, folder, profile, number, len(array)))
             write_json(folder / "manifest.json", manifest)
-            print(f"array {array.number}: job {jobs[str(array.number)]}, {len(array.tasks)} tasks, {array.stage}")
+            print(f"array {number}: job {jobs[-1]}, {len(array)} tasks")
     except BaseException:
         _withdraw(folder)
         raise
@@ -107,39 +100,33 @@ def _withdraw(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sbatch(script: str, folder: Path, profile: Profile, array: Array) -> str:
+def _sbatch(script: str, folder: Path, profile: Profile, array: int, tasks: int) -> str:
     """Submit an array; returns its job number. Raises UserError with sbatch's words.
 
     A task of submitit waits a minute for its pickle, which is named after the job.
     """
     jobs = folder / "jobs"
     jobs.mkdir(exist_ok=True)
-    for index in range(len(array.tasks)):
-        task = DelayedSubmission(ArrayTask(str(folder), array.number, index))
+    for index in range(tasks):
+        task = DelayedSubmission(ArrayTask(str(folder), array, index))
         task.set_timeout(profile.minutes, REQUEUES)
         task.dump(jobs / f"{index}.pkl")
-    (jobs / f"array-{array.number}.sh").write_text(script)
+    (jobs / f"array-{array}.sh").write_text(script)
     job = cluster.sbatch(script)
-    for index in range(len(array.tasks)):
+    for index in range(tasks):
         JobPaths(jobs, f"{job}_{index}").move_temporary_file(jobs / f"{index}.pkl", "submitted_pickle")
     return job
 
 
-def batch_script(
-    folder: Path, study: str, profile: Profile, array: Array, plan: Submission, jobs: Mapping[str, str]
-) -> str:
-    """Return the script that sbatch gets for an array: it starts submitit, which calls the array's `ArrayTask`s.
-
-    jobs: job numbers of the arrays before it, by their number; empty where there are none yet.
-    """
-    together = sum(other.dependency == array.dependency for other in plan.arrays)
-    most = max(1, profile.parallel // together) if profile.parallel else len(array.tasks)
-    after = [jobs[str(number)] for number in array.dependency if jobs]
+def batch_script(folder: Path, study: str, profile: Profile, array: int, plan: Plan) -> str:
+    """Return the script that sbatch gets for an array: it starts submitit, which calls the array's `ArrayTask`s."""
+    tasks = len(plan.arrays[array])
+    most = max(1, profile.parallel // len(plan.arrays)) if profile.parallel else tasks
     streams_at = Path(str(folder / "jobs").replace("%", "%%"))  # Slurm reads %u and the like
     options: dict[str, Any] = {
         "job-name": f"moore-{study}",
-        "comment": f"moore:{folder.name}:{array.number}",
-        "array": f"0-{len(array.tasks) - 1}%{min(most, len(array.tasks))}",
+        "comment": f"moore:{folder.name}:{array}",
+        "array": f"0-{tasks - 1}%{min(most, tasks)}",
         "nodes": 1,
         "time": profile.minutes,
         "partition": profile.partition,
@@ -150,7 +137,6 @@ def batch_script(
         "mem": profile.memory,
         "gres": profile.gres,
         "signal": f"{SlurmJobEnvironment.USR_SIG}@{profile.signal_seconds}",
-        "dependency": "afterany:" + ":".join(after) if after else None,
         "output": JobPaths(streams_at, "%A_%a").stdout,
         "error": JobPaths(streams_at, "%A_%a").stderr,
         "open-mode": "append",
@@ -181,45 +167,33 @@ def batch_script(
 
 
 def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop: StopRequest) -> None:
-    """Train the same plan with the same worker in processes of this machine.
+    """Train what is left in processes of this machine, in as many slots and as small units as the profile says.
 
-    Raises UserError as `submit` does, and Stopped when `stop` was told.
+    Raises UserError where the machine has not what the profile promises, and as `run_study` does.
     """
-    root = root.absolute()
-    check_datasets(study, root)
     lacking = missing_resources(profile)
     if lacking:
         raise UserError(f"{lacking}; accepted: a profile that this machine can keep, or --local without one")
-    with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
-        plan = _prepare(study, root, profile, sys.maxsize, dry_run)
-        if not dry_run:
-            _mark_splits(plan)
-            slots = slot_environments(profile)
-            for array in plan.arrays:
-                with stop.deferred(), Display(array.units(), len(slots)) as display:
-                    Worker(array.units(), slots, display, profile.attempts, None, plan.needs).run(stop)
-                stop.check()
+    plan = make_plan(study, root, profile, Queue(), sys.maxsize)
+    print(plan.describe(study))
+    if not dry_run:
+        with locked(root / study.name / "lock", f"study {study.name}"):
+            plan.mark_splits()
+        run_study(study, root, slot_environments(profile), profile.torch_device, stop, profile.attempts)
 
 
-def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run: bool) -> Submission:
+def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run: bool) -> Plan:
     """Plan what is left of a study, and print that.
 
     Rows of other data, which no live task has, are moved away first.
     """
     folder = root / study.name
-    queue = ask_queue(folder) if cluster.has_slurm() and (folder / "submissions").exists() else Queue()
+    queue = ask_queue(folder) if (folder / "submissions").exists() else Queue()
     if not dry_run:
-        live = queue.runs() | queue.all_stages()
+        live = queue.runs() | {offline_run_id(run) for unit in queue.units for run in unit.runs if run.dataset}
         idle = [run for run in study.runs if not {run_id(run), offline_run_id(run)} & live]
         for note in set_aside_other_data(folder, idle, root):
             print(f"moore: warning: {note}", file=sys.stderr)
     plan = make_plan(study, root, profile, queue, max_array)
     print(plan.describe(study))
     return plan
-
-
-def _mark_splits(plan: Submission) -> None:
-    for path, reason in plan.splits.items():
-        write_json(path, {"reason": reason})
-        # whoever may still train the whole, unknown to SLURM, must not: nobody holds its claim now
-        path.with_name(path.name.replace(".split.json", ".claim.json")).unlink(missing_ok=True)

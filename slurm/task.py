@@ -24,7 +24,7 @@ import torch
 from submitit.slurm.slurm import SlurmJobEnvironment
 
 from moore.base.files import write_json
-from moore.run.claim import read_claim
+from moore.run.claim import read_claim, slurm_task
 from moore.run.display import TaskLog
 from moore.run.failures import read_failure, record_failure
 from moore.run.stop import STOPPED
@@ -69,7 +69,7 @@ class ArrayTask:
         slots = slot_environments(profile)
         say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
         todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
-        _worker = Worker(todo, slots, TaskLog(), profile.attempts, manifest["stamp"], manifest["needs"])
+        _worker = Worker(todo, slots, TaskLog(), profile.attempts, manifest["stamp"])
         if not _worker.run():
             sys.exit(STOPPED)
 
@@ -101,7 +101,7 @@ class ArrayTask:
         """Give the task back: another node may have what was promised."""
         say(f"{lacking}; nothing is trained here")
         self._count_requeue(lacking, units, most, "resources")
-        subprocess.run(["scontrol", "requeue", element()], check=True, timeout=60)
+        subprocess.run(["scontrol", "requeue", str(slurm_task())], check=True, timeout=60)
         time.sleep(REQUEUE_SECONDS)
 
     def _count_requeue(self, why: str, units: list[UnitProcess], most: int, kind: str = "no progress") -> None:
@@ -129,11 +129,6 @@ class ArrayTask:
             path.unlink()
 
 
-def element() -> str:
-    """Name this task for scontrol; the job's own number may stand for all tasks of its array."""
-    return f"{os.environ.get('SLURM_ARRAY_JOB_ID', '')}_{os.environ.get('SLURM_ARRAY_TASK_ID', '')}"
-
-
 def leave() -> NoReturn:
     """End after SIGTERM, without a requeue: whoever sent it says whether the task comes back.
 
@@ -150,7 +145,9 @@ def leave() -> NoReturn:
 def preempted() -> bool:
     """Tell whether SLURM is about to take this task's node for others; False where scontrol does not say."""
     try:
-        done = subprocess.run(["scontrol", "show", "job", element()], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            ["scontrol", "show", "job", str(slurm_task())], capture_output=True, text=True, timeout=30
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return re.search(r"\bPreemptTime=\d", done.stdout) is not None and "JobState=CANCELLED" not in done.stdout

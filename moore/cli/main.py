@@ -19,6 +19,7 @@ from pathlib import Path
 import tyro
 
 from moore.base.errors import UserError
+from moore.base.machine import threads
 from moore.base.words import duration
 from moore.cli import data as cli_data
 from moore.cli import study as cli_study
@@ -73,7 +74,7 @@ def reproduce(
 
     begun, before = time.monotonic(), len(finished_runs(loaded, root))
     with StopRequest().listening() as stop:
-        run_study(loaded, root, count, device, stop)
+        run_study(loaded, root, [threads(device, count)] * count, device, stop)
         folder = write_rows(loaded, (study, scale), root, out)
         trained = f"{len(loaded.runs) - before} of {len(loaded.runs)} runs trained"
         call = f"; this call: {duration(time.monotonic() - begun)}, {count} processes, {trained}"

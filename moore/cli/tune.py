@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from moore.base.errors import UserError
+from moore.base.machine import threads
 from moore.cli.options import STUDY, Root, ScaleName, check_writable, find_study, number_of_workers
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def tune(
     from moore.run.stop import StopRequest
 
     with StopRequest().listening() as stop:
-        run_study(loaded, root, count, stop=stop)
+        run_study(loaded, root, [threads("cpu", count)] * count, stop=stop)
     folder = write_rows(loaded, (study, scale), root, out)
     table = ranked(load_rows(folder))
     text = _text(loaded.tunes, loaded.name, table, sorted({run.seed for run in loaded.runs}))

@@ -19,29 +19,15 @@ from moore.run.stop import Stopped
 
 
 class Claim:
-    """A unit's claim file. The last one to take it is the owner."""
+    """A unit's claim file. The last one to take it is the owner; submission: that it came with."""
 
-    def __init__(self, path: Path, submission: str | None = None, progress: float = 0.0) -> None:
-        self.path, self._token = path, uuid.uuid4().hex
-        self._facts = {"submission": submission, "progress": progress}  # progress: share that was done before
+    def __init__(self, path: Path, submission: str | None = None) -> None:
+        self.path, self._submission, self._token = path, submission, uuid.uuid4().hex
 
     def take(self) -> None:
         """Become the owner; an earlier one stops when it next checks."""
-        environment = os.environ
         write_json(
-            self.path,
-            {
-                "token": self._token,
-                **self._facts,
-                "job": environment.get("SLURM_ARRAY_JOB_ID"),
-                "task": _number(environment.get("SLURM_ARRAY_TASK_ID")),
-                "restart": _number(environment.get("SLURM_RESTART_COUNT")),
-                "host": socket.gethostname(),
-                "node": environment.get("SLURMD_NODENAME"),
-                "pid": os.getpid(),
-                "gpus": environment.get("CUDA_VISIBLE_DEVICES"),
-                "since": time.time(),
-            },
+            self.path, {"token": self._token, "submission": self._submission, "since": time.time(), **whereabouts()}
         )
 
     def check(self) -> None:
@@ -67,5 +53,19 @@ def read_claim(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+def whereabouts() -> dict[str, Any]:
+    """Say which process this is, on which machine, and in which task of SLURM, if in any."""
+    environment = os.environ
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "node": environment.get("SLURMD_NODENAME"),
+        "task": slurm_task(),
+        "restart": int(environment.get("SLURM_RESTART_COUNT", 0)),
+    }
+
+
+def slurm_task() -> str | None:
+    """Name this process's element of a job array, as scancel takes it; the job's own number may stand for all."""
+    job, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return None if job is None else f"{job}_{index}"

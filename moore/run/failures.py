@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from moore.base.files import write_json
+from moore.run.claim import whereabouts
 from moore.run.units import UnitProcess
 
 LOG_LINES = 10  # of a failed unit that are looked at and kept
@@ -34,11 +33,9 @@ def record_failure(
             "kind": kind,
             "exit_code": code,
             "reason": reason,
-            "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-            "job": os.environ.get("SLURM_ARRAY_JOB_ID"),
-            "task": int(os.environ["SLURM_ARRAY_TASK_ID"]) if "SLURM_ARRAY_TASK_ID" in os.environ else None,
             "time": time.time(),
             "final": final,
+            **whereabouts(),
         },
     )
 

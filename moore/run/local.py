@@ -1,13 +1,13 @@
-"""Runs a study on this machine: one process per core, live display, resumable."""
+"""Runs a study on this machine: units side by side, live display, resumable."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moore.base.errors import UserError
 from moore.base.lock import locked
-from moore.base.machine import threads
 from moore.data.d4rl import d4rl_path
 from moore.data.hdf5 import keys
 from moore.data.ids import resolve
@@ -15,7 +15,7 @@ from moore.run.display import Display
 from moore.run.folders import run_data_identity, set_aside_other_data
 from moore.run.stop import Stopped, StopRequest
 from moore.run.units import study_units
-from moore.run.worker import Worker
+from moore.run.worker import ATTEMPTS, Worker
 from moore.studies.study import Study
 
 
@@ -38,13 +38,20 @@ def check_datasets(study: Study, root: Path) -> None:
             raise UserError(f"{run.dataset}: has no 'next_observations'; accepted: keep_timeouts: false")
 
 
-def run_study(study: Study, root: Path, workers: int, device: str = "cpu", stop: StopRequest | None = None) -> None:
+def run_study(
+    study: Study,
+    root: Path,
+    slots: Sequence[Mapping[str, str]],
+    device: str = "cpu",
+    stop: StopRequest | None = None,
+    attempts: int = ATTEMPTS,
+) -> None:
     """Train every run of the study that has no finished rows yet, on the data that is there now.
 
-    Units that failed in an earlier call are tried again; one that fails does not stop the others. Raises UserError
-    naming the units that failed, once all others are done, or if another process trains this study; finished runs are
-    kept and the same call goes on with the others. Raises Stopped, once all units have reached a checkpoint, when
-    `stop` was told or somebody else has stopped a unit.
+    slots, attempts: see `Worker`. Units that failed in an earlier call are tried again; one that fails does not stop
+    the others. Raises UserError naming the units that failed, once all others are done, or if another process trains
+    this study; finished runs are kept and the same call goes on with the others. Raises Stopped, once all units have
+    reached a checkpoint, when `stop` was told or somebody else has stopped a unit.
     """
     check_datasets(study, root)
     stop = stop or StopRequest()
@@ -58,8 +65,8 @@ def run_study(study: Study, root: Path, workers: int, device: str = "cpu", stop:
             if unit.finished():
                 unit.forget_checkpoints()
         if waiting:
-            with stop.deferred(), Display(units, workers) as display:
-                worker = Worker(waiting, [threads(device, workers)] * workers, display)
+            with stop.deferred(), Display(units, len(slots)) as display:
+                worker = Worker(waiting, slots, display, attempts)
                 worker.run(stop)
             worker.raise_for_failures()
             stop.check()

@@ -54,7 +54,7 @@ class Unit:
         self._unit = unit = UnitProcess.read(path)
         self._configs, self._device = unit.runs, unit.device
         self._stop = stop or StopRequest()
-        self._claim = Claim(unit.claim_path, unit.submission, unit.begun)
+        self._claim = Claim(unit.claim_path, unit.submission)
         self._cache = OfflineCache(unit.root)
         self._facts = environment_facts()  # of the code that runs, whatever happens to the checkout meanwhile
         self._data: dict[str, UnitData] = {}  # by dataset id
@@ -85,7 +85,7 @@ class Unit:
         stages = {key: offline_config(config) for key, config in zip(keys, with_data, strict=True)}
         online = self._checkpoints("online")
         folders = [self._unit.runs_root / run_id(config) for config in self._configs]
-        saved = None if self._unit.offline_only else online.load(partial(self._check, folders))
+        saved = online.load(partial(self._check, folders))
         if saved is None:  # else the offline stages have been there, and are not needed any more
             missing = {key for key in stages if not self._cache.has(key, self._warn)}
             if missing:
@@ -96,8 +96,7 @@ class Unit:
             for key, config in stages.items():
                 self._publish_offline_rows(key, config)
             self._stop.check()
-        if not self._unit.offline_only:
-            self._online(online, saved, keys)
+        self._online(online, saved, keys)
 
     @property
     def _offline_rows(self) -> Path:

@@ -15,7 +15,7 @@ from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.run.folders import is_finished
-from moore.studies.identity import LONGEST, content_hash, offline_config, offline_method, offline_run_id, run_id
+from moore.studies.identity import LONGEST, content_hash, offline_config, offline_run_id, run_id
 from moore.studies.study import Study
 
 PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not in its spec, which outlives it
@@ -24,10 +24,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": s
 
 
 class UnitProcess:
-    """One unit as a process of its own; offline_only: its runs' offline stages and no more.
-
-    submission: of a scheduler, which says that no other process has this unit; begun: the share that was done before.
-    """
+    """One unit as a process of its own; submission: of a scheduler, which says that no other process has this unit."""
 
     def __init__(
         self,
@@ -35,14 +32,11 @@ class UnitProcess:
         runs: list[RunConfig],
         root: Path,
         device: str,
-        offline_only: bool = False,
         name: str | None = None,
         submission: str | None = None,
-        begun: float = 0.0,
     ) -> None:
-        self.study, self.runs, self.root, self.device = study, runs, root, device
-        self.offline_only, self.submission, self.begun = offline_only, submission, begun
-        self.name = name or _name(runs, offline_only)
+        self.study, self.runs, self.root, self.device, self.submission = study, runs, root, device, submission
+        self.name = name or _name(runs)
         self.folder, self.runs_root = root / study / "units", root / study / "runs"
         self.spec_path = self.folder / f"{self.name}.json"  # what its process reads
         self.log_path = self.folder / f"{self.name}.log"  # what its processes said, one after the other
@@ -59,7 +53,8 @@ class UnitProcess:
         try:
             spec = json.loads(path.read_text())
             runs = [from_mapping(values, str(path)) for values in spec.pop("runs")]
-            return UnitProcess(**spec | {"root": Path(spec["root"]), "runs": runs, "name": path.stem})
+            root = Path(spec["root"])
+            return UnitProcess(spec["study"], runs, root, spec["device"], path.stem, spec["submission"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is not the spec of a unit ({error}); accepted: the same submit again") from None
 
@@ -75,7 +70,7 @@ class UnitProcess:
         seeds = len({r.seed for r in self.runs})
         offline = run.offline.updates * seeds * _update_cost(run, "cql_coef") if run.dataset else 0
         online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, "online_cql_coef")
-        return offline, 0 if self.offline_only else online
+        return offline, online
 
     @property
     def running(self) -> bool:
@@ -89,8 +84,6 @@ class UnitProcess:
 
     def finished(self) -> bool:
         """Tell whether every run has its rows and manifest. Raises UserError where they are of other settings."""
-        if not self._finished and self.offline_only:
-            self._finished = not self.missing_stages()
         self._finished = self._finished or all(is_finished(self.runs_root / run_id(run), run) for run in self.runs)
         return self._finished
 
@@ -118,7 +111,7 @@ class UnitProcess:
         runs = sorted(self.runs, key=lambda run: run.seed)
         middle = len(runs) // 2
         parts = (runs[:middle], runs[middle:]) if middle else (runs,)
-        return [UnitProcess(self.study, part, self.root, self.device, self.offline_only) for part in parts]
+        return [UnitProcess(self.study, part, self.root, self.device) for part in parts]
 
     def parts(self) -> list[UnitProcess]:
         """Return itself, or what it has been split into."""
@@ -128,14 +121,13 @@ class UnitProcess:
 
     def write_spec(self) -> None:
         """Write what its process reads. Raises UserError where it cannot be written."""
-        keys = ("study", "device", "offline_only", "submission", "begun")
-        spec = {key: getattr(self, key) for key in keys} | {"root": str(self.root)}
+        spec = {"study": self.study, "device": self.device, "submission": self.submission, "root": str(self.root)}
         write_json(self.spec_path, spec | {"runs": [to_mapping(run) for run in self.runs]})
 
     def start(self, submission: str | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start the process; the unit continues from its checkpoint if there is one."""
         self.process = None  # an earlier attempt's says nothing of this one
-        self.submission, self.begun = submission, self.progress()
+        self.submission = submission
         self.write_spec()
         # one thread for each process: two oversubscribed torch processes are ten times slower
         own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
@@ -186,13 +178,12 @@ def _units(cohort: UnitProcess, live: Collection[str]) -> Iterator[UnitProcess]:
             yield from _units(UnitProcess(whole.study, free, whole.root, whole.device), live)
 
 
-def _name(runs: list[RunConfig], offline_only: bool) -> str:
+def _name(runs: list[RunConfig]) -> str:
     """Return a readable name that is unique for what is trained."""
-    methods = list(dict.fromkeys(offline_method(run) if offline_only else run.method for run in runs))
+    methods = list(dict.fromkeys(run.method for run in runs))
     which = "+".join(methods) if len(methods) < 4 else f"{len(methods)}-methods"
     label = f"{runs[0].dataset or runs[0].env}-{which}".replace(":", "-").replace("/", "-")
-    digest = content_hash([to_mapping(offline_config(run) if offline_only else run) for run in runs])[:8]
-    return f"{label[:LONGEST]}-{'offline-' if offline_only else ''}{digest}"
+    return f"{label[:LONGEST]}-{content_hash([to_mapping(run) for run in runs])[:8]}"
 
 
 def _update_cost(run: RunConfig, cql_coef: str) -> float:

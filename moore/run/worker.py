@@ -28,8 +28,7 @@ class Worker:
     """Runs units until each is finished, has failed too often, or is told to stop.
 
     slots: the environment variables of each place for a unit, of which there are as many as units run at once.
-    submission: the scheduler's, which says that no other process has these units. needs: unit -> offline stages, by run
-    id, that another unit has to train first.
+    submission: the scheduler's, which says that no other process has these units.
     """
 
     def __init__(
@@ -39,13 +38,12 @@ class Worker:
         view: Display | TaskLog,
         attempts: int = ATTEMPTS,
         submission: str | None = None,
-        needs: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.units = list(units)  # a unit that was halved is replaced by its halves
         self.waiting, self.running = list(units), dict[int, UnitProcess]()
         self.left = False  # whether a unit is left to a later call
         self._slots, self._view, self._attempts = slots, view, attempts
-        self._submission, self._needs = submission, needs or {}
+        self._submission = submission
         self._told = False  # to stop
         self._stopping: list[UnitProcess] = []
         self._log_sizes: dict[str, int] = {}
@@ -72,8 +70,6 @@ class Worker:
                         self._ended(unit, unit.process.returncode)
                 if self._told:
                     self.waiting.clear()  # nothing is tried again now
-                if self.waiting and not self.running and not self._ready():
-                    break  # those that wait for a stage wait for another task
         except BaseException as error:
             running = [unit.process for unit in self.running.values() if unit.process is not None]
             for process in running:
@@ -127,10 +123,6 @@ class Worker:
             if unit.finished():
                 self.waiting.remove(unit)
                 unit.failed_path.unlink(missing_ok=True)
-            elif missing := set(self._needs.get(unit.name, ())) & unit.missing_stages():
-                self.waiting.remove(unit)
-                self.left = True
-                self._view.say(f"{unit.name}: {len(missing)} offline stages are missing; a later submit takes it")
             elif not busy & unit.missing_stages():
                 return unit
         return None
@@ -195,7 +187,7 @@ class Worker:
         record_failure(unit, kind, reason, attempts, code, final)
         self._view.say(f"{unit.name}: {kind}, attempt {attempts} of {self._attempts}: {reason}")
         if not final:
-            self.waiting.append(unit)
+            self.waiting.insert(0, unit)  # before others that would train its offline stage in another company
 
 
 def _wait(unit: UnitProcess) -> int | None:

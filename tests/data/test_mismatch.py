@@ -122,12 +122,12 @@ def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     sentences = {name: found.sentence(ids[name]) for name, found in mismatches.items() if found is not None}
     assert len(sentences) == 2
 
-    run_study(study, tmp_path / "runs", workers=3)
+    run_study(study, tmp_path / "runs", [{}] * 3)
     said = [line.strip() for line in capsys.readouterr().err.splitlines()]
     assert sorted(line for line in said if "physics" in line) == sorted(
         f"moore: warning: {sentence}" for sentence in sentences.values()
     )
-    run_study(study, tmp_path / "runs", workers=3)
+    run_study(study, tmp_path / "runs", [{}] * 3)
     assert capsys.readouterr().err == ""  # nothing is trained, so nothing is said
 
     error = replay_error(other, "gymnasium")

@@ -92,7 +92,7 @@ def test_what_a_kill_left_of_finished_runs(tmp_path: Path) -> None:
     for left in (f"{name}.online", f"{name}2.online"):
         (folder / left).mkdir()
         (folder / left / "1.pt").write_text("")
-    run_study(study, root, 1)
+    run_study(study, root, [{}])
     assert [path.name for path in folder.iterdir()] == [f"{name}2.online"]
 
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -71,8 +70,8 @@ def unit(root: Path, starts: list[tuple[str, str]], seeds: list[int], *acts: str
     return made
 
 
-def worker(units: list[Pretended], slots: int = 2, attempts: int = 2, **more: Any) -> Worker:
-    return Worker(units, [{"OMP_NUM_THREADS": "1"}] * slots, TaskLog(), attempts, "stamp", **more)
+def worker(units: list[Pretended], slots: int = 2, attempts: int = 2) -> Worker:
+    return Worker(units, [{"OMP_NUM_THREADS": "1"}] * slots, TaskLog(), attempts, "stamp")
 
 
 def test_a_failing_unit_hurts_nobody(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
@@ -153,17 +152,6 @@ def test_stop_waits_for_checkpoints(tmp_path: Path, starts: list[tuple[str, str]
     assert len(starts) == 1
     assert not running.failed_path.exists()
     assert not waiting.finished()
-
-
-def test_a_unit_waits_for_its_offline_stage(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
-    """Breaks if a unit trains a stage itself that another one was to train, which may be training it at this moment."""
-    made = unit(tmp_path, starts, [0])
-    needs = {made.name: sorted(made.missing_stages())}
-    assert not worker([made], needs=needs).run()
-    assert starts == []
-    finish_stage(tmp_path, made.runs[0])
-    assert worker([made], needs=needs).run()
-    assert made.finished()
 
 
 def test_units_that_share_a_stage_do_not_train_it_twice(tmp_path: Path, starts: list[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from moore.cli.main import main
 from moore.run.units import UnitProcess
-from slurm.actions import cancel, failures, logs, retry
+from slurm.actions import cancel, logs
 from tests.support.slurm_lab import Lab, read
 
 MakeLab = Callable[..., Lab]
@@ -27,10 +27,10 @@ def test_failures(lab: MakeLab, capsys: Captured) -> None:
     four.submit([four.units])
     calls = four.fake("squeue", "exit 1")
     units = four.units
-    four.fail(units[0], kind="out of memory", exit_code=-9, host="n2", job="12", task=3)
+    four.fail(units[0], kind="out of memory", exit_code=-9, node="n2", task="12_3")
     units[0].log_path.write_text("".join(f"line {number} [red]\n" for number in range(30)))
-    four.fail(units[1], final=False, attempts=1, host="n2")
-    four.fail(units[2], host="n3", exit_code=None, job=None, task=None)
+    four.fail(units[1], final=False, attempts=1, node="n2")
+    four.fail(units[2], node=None, host="n3", exit_code=None, task=None)
     four.fail(units[3])
     four.finish(units[3].runs)  # a later attempt ended well, killed before it could say so
     assert main(["study", "failures", *four.arguments, "--json"]) == 0
@@ -47,9 +47,9 @@ def test_failures(lab: MakeLab, capsys: Captured) -> None:
         "final": True,
         "exit_code": -9,
         "reason": "ValueError: x",
-        "host": "n2",
-        "time": 0,
         "task": "12_3",
+        "time": 0,
+        "node": "n2",
         "config": str(units[0].spec_path),
         "log": str(units[0].log_path),
         "lines": [f"line {number} [red]" for number in range(20, 30)],
@@ -60,19 +60,6 @@ def test_failures(lab: MakeLab, capsys: Captured) -> None:
     for word in (*(unit.name for unit in units[:3]), "out of memory", "-9", "12_3", "line 29 [red]", "{exclude: n2}"):
         assert word in out
     assert not calls.exists()
-
-
-def test_a_failed_offline_stage(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if the runs behind an offline stage that failed are not named, or cannot be tried again by their names."""
-    two = lab("ab", True)
-    maker = UnitProcess(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
-    two.fail(maker)
-    failures(two.study, two.root, json=True)
-    (entry,) = read(capsys.readouterr().out)["failures"]
-    assert (entry["unit"], entry["runs"]) == (maker.name, two.run_ids(*two.units))
-    retry(two.study, two.root, [two.run_ids(two.units[1])[0]])
-    assert not maker.failed_path.exists()
-    assert "tries again: 4 of its runs" in capsys.readouterr().out
 
 
 def test_retry(lab: MakeLab, capsys: Captured) -> None:
@@ -129,23 +116,8 @@ def test_cancel(lab: MakeLab, capsys: Captured) -> None:
     assert left.endswith(f": {idle}")
     calls.unlink()
     assert main(["study", "cancel", *four.arguments]) == 0
-    assert calls.read_text() == "2_0 1_1 1_0\n"  # what depends on the others goes first
+    assert calls.read_text() == "1_0 1_1 2_0\n"
     assert "runs that stop: 6;" in capsys.readouterr().out
-
-
-def test_cancel_and_offline_stages(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if an offline stage that others wait for is cancelled, or one that nobody waits for any more goes on."""
-    two = lab("ab", True)
-    maker = UnitProcess(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
-    two.submit([[maker]], [[two.units[0]], [two.units[1]]])
-    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|Dependency||0", "2|1|PENDING|Dependency||0")
-    calls = two.fake("scancel", "")
-    cancel(two.study, two.root, two.run_ids(two.units[0])[:1])
-    assert calls.read_text() == "2_0\n"
-    calls.unlink()
-    cancel(two.study, two.root, two.run_ids(*two.units))
-    assert calls.read_text() == "2_1 2_0 1_0\n"
-    assert "runs that stop: 4;" in capsys.readouterr().out
 
 
 def test_cancel_without_slurm(lab: MakeLab, capsys: Captured) -> None:
@@ -166,20 +138,20 @@ def test_logs(lab: MakeLab, capsys: Captured) -> None:
     """Breaks if a log is missing, is somebody else's or an earlier task's, has no path, or not the lines asked for."""
     two = lab("ab", True)
     unit, other = two.units
-    maker = UnitProcess(two.study.name, unit.runs, two.root, "cpu", offline_only=True)
-    jobs = two.submit([[maker]], [[unit], [other]]) / "jobs"
+    half = UnitProcess(two.study.name, unit.runs[:1], two.root, "cpu")  # what it was before the study grew
+    jobs = two.submit([[half]], [[unit], [other]]) / "jobs"
     jobs.mkdir()
-    two.claim(unit, "2", 0)
+    two.claim(unit, "2_0")
     for job in ("1_0", "2_0", "2_1"):
         for end in ("out", "err"):
             (jobs / f"{job}_0_log.{end}").write_text(f"of {job} {end}\n")
-    for number, (one, words) in enumerate(((unit, "unit"), (other, "other"), (maker, "maker"))):
+    for number, (one, words) in enumerate(((unit, "unit"), (other, "other"), (half, "half"))):
         one.log_path.write_text("x" * 10**5 + "\n" + "".join(f"{words} {line}\n" for line in range(50)))
         os.utime(one.log_path, (1000 - number,) * 2)
     run = two.run_ids(unit)[0]
     assert main(["study", "logs", two.arguments[0], run, *two.arguments[1:], "--lines", "2"]) == 0
     assert capsys.readouterr().out == (
-        f"==> {maker.log_path} <==\nmaker 48\nmaker 49\n\n"
+        f"==> {half.log_path} <==\nhalf 48\nhalf 49\n\n"
         f"==> {jobs}/2_0_0_log.err <==\nof 2_0 err\n\n"
         f"==> {jobs}/2_0_0_log.out <==\nof 2_0 out\n\n"
         f"==> {unit.log_path} <==\nunit 48\nunit 49\n\n"

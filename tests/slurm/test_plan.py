@@ -1,4 +1,4 @@
-"""What a submit plans: all - done - live - failed too often, offline stages first, tasks and arrays cut to size."""
+"""What a submit plans: all - done - live - failed too often, shared stages in one task, tasks and arrays cut to size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moore.run.failures import record_failure
 from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import offline_config, offline_run_id, run_id
 from moore.studies.study import Study
-from slurm.plan import Submission, make_plan
+from slurm.plan import Plan, _groups, make_plan
 from slurm.profile import Profile
 from slurm.queue import Queue
 from tests.support.resume_units import RUN
@@ -57,43 +57,42 @@ def finish_stage(root: Path, config: RunConfig) -> None:
     finish(root, offline_run_id(config), offline_config(config))
 
 
-def plan(
-    root: Path, what: Study, profile: Profile = PROFILE, live: Sequence[UnitProcess] = (), most: int = 99
-) -> Submission:
+def plan(root: Path, what: Study, profile: Profile = PROFILE, live: Sequence[UnitProcess] = (), most: int = 99) -> Plan:
     return make_plan(what, root, profile, Queue(units=list(live)), most)
 
 
-def counts(made: Submission) -> tuple[int, int, int, int, int]:
+def counts(made: Plan) -> tuple[int, int, int, int, int]:
     return made.todo, made.done, made.live, made.failed, made.waiting
 
 
-def shape(made: Submission) -> list[tuple[str, list[list[int]], tuple[int, ...]]]:
-    """Stage, runs of each unit of each task, and dependency of every array."""
-    return [(a.stage, [[len(u.runs) for u in task] for task in a.tasks], a.dependency) for a in made.arrays]
+def shape(made: Plan) -> list[list[list[int]]]:
+    """Runs of each unit of each task of every array."""
+    return [[[len(unit.runs) for unit in task] for task in array] for array in made.arrays]
 
 
-def test_stages_that_several_units_need_come_first(tmp_path: Path) -> None:
-    """Breaks if a stage is trained twice, a unit does not wait for it, or one waits that needs nothing."""
+def test_units_that_share_a_stage_are_in_one_task(tmp_path: Path) -> None:
+    """Breaks if a stage is trained by two tasks, or units are kept together that share none."""
     made = plan(tmp_path, two_cohorts())
-    assert shape(made) == [("offline", [[2]], ()), ("online", [[2]], ()), ("online", [[2], [2]], (0,))]
-    (maker,) = made.arrays[0].tasks[0]
-    assert maker.offline_only
-    (free,) = made.arrays[1].tasks[0]
+    assert shape(made) == [[[2, 2], [2]]]
+    (shared, (free,)) = made.arrays[0]
+    assert shared[0].missing_stages() == shared[1].missing_stages()
     assert free.runs[0].dataset == "self:pendulum-low"
-    bound = [unit.name for task in made.arrays[2].tasks for unit in task]
-    assert set(made.needs) == set(bound)
-    assert all(set(stages) == maker.missing_stages() for stages in made.needs.values())
     assert counts(made) == (6, 0, 0, 0, 0)
-    # trained by whichever run stands for it, the unit has one name
-    assert (
-        plan(tmp_path, study(*reversed(two_cohorts().runs[2:4]), *two_cohorts().runs[:2])).arrays[0].stage == "offline"
-    )
-
-
-def test_published_stages_need_nobody(tmp_path: Path) -> None:
-    for config in two_cohorts().runs[:2]:
+    a, b = two_cohorts().runs[:2], two_cohorts().runs[2:4]
+    single = replace(PROFILE, unit_runs=1)
+    assert shape(plan(tmp_path, study(*a, *b), single)) == [[[1, 1], [1, 1]]]
+    for config in a:
         finish_stage(tmp_path, config)
-    assert shape(plan(tmp_path, two_cohorts())) == [("online", [[2], [2], [2]], ())]
+    assert shape(plan(tmp_path, two_cohorts())) == [[[2], [2], [2]]]
+
+
+def test_a_unit_that_links_others(tmp_path: Path) -> None:
+    """Breaks if two groups stay apart although a third unit shares stages with both."""
+    first, second = (UnitProcess("plan-tiny", [run("a", seed)], tmp_path, "cpu") for seed in (0, 1))
+    link = UnitProcess("plan-tiny", two_cohorts().runs[2:4], tmp_path, "cpu")
+    for units in ([first, second, link], [first, link, second], [link, first, second]):
+        (group,) = _groups(units)
+        assert {unit.name for unit in group} == {first.name, second.name, link.name}
 
 
 def test_done_live_and_failed_are_left_out(tmp_path: Path) -> None:
@@ -117,29 +116,15 @@ def test_done_live_and_failed_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_is_being_trained_is_waited_for(tmp_path: Path) -> None:
-    """Breaks if a stage is trained by two tasks, or a unit is submitted whose stage failed."""
+    """Breaks if a stage is trained by two tasks."""
     what = two_cohorts()
-    (maker,) = plan(tmp_path, what).arrays[0].tasks[0]
-    made = plan(tmp_path, what, live=[maker])
-    assert counts(made) == (2, 0, 0, 0, 4)
-    assert shape(made) == [("online", [[2]], ())]
     units = study_units(what, tmp_path, "cpu")
-    assert counts(plan(tmp_path, what, live=[units[0]])) == (2, 0, 2, 0, 2)
-    maker.folder.mkdir(parents=True)
-    record_failure(maker, "failed", "it broke", 2)
-    assert counts(plan(tmp_path, what)) == (2, 0, 0, 0, 4)
-
-
-def test_a_shared_stage_has_the_same_others_whoever_is_alive(tmp_path: Path) -> None:
-    """Breaks if stages are trained without one that a waiting live task needs: fewer at once are rounded otherwise."""
-    what, single = study(*two_cohorts().runs[:4]), replace(PROFILE, unit_runs=1)
-    first = plan(tmp_path, what, single)
-    for path, reason in first.splits.items():
-        write_json(path, {"reason": reason})
-    (maker,) = first.arrays[0].tasks[0]
-    waiting = study_units(what, tmp_path, "cpu")[0]  # its maker is gone, it is in the queue still
-    assert plan(tmp_path, what, single, live=[waiting]).arrays == []
-    assert plan(tmp_path, what, single).arrays[0].tasks[0][0].name == maker.name
+    made = plan(tmp_path, what, live=[units[0]])
+    assert counts(made) == (2, 0, 2, 0, 2)
+    assert shape(made) == [[[2]]]
+    for config in units[0].runs:
+        finish_stage(tmp_path, config)
+    assert counts(plan(tmp_path, what, live=[units[0]])) == (4, 0, 2, 0, 0)
 
 
 def test_tasks_and_arrays_are_cut_to_size(tmp_path: Path) -> None:
@@ -147,10 +132,10 @@ def test_tasks_and_arrays_are_cut_to_size(tmp_path: Path) -> None:
     for config in what.runs:
         if not (tmp_path / "plan-tiny" / "runs" / offline_run_id(config)).exists():
             finish_stage(tmp_path, config)
-    assert [len(array.tasks) for array in plan(tmp_path, what, most=5).arrays] == [5, 5, 1]
+    assert [len(array) for array in plan(tmp_path, what, most=5).arrays] == [5, 5, 1]
     made = plan(tmp_path, what, replace(PROFILE, units_per_task=4), most=2)
-    assert [[len(task) for task in array.tasks] for array in made.arrays] == [[4, 4], [3]]
-    first = made.arrays[0].tasks[0][0]
+    assert [[len(task) for task in array] for array in made.arrays] == [[4, 4], [3]]
+    first = made.arrays[0][0][0]
     assert first.cost == max(unit.cost for unit in made.units())  # the longest is not the last to start
     assert sorted(unit.name for unit in made.units()) == sorted(
         unit.name for unit in study_units(what, tmp_path, "cpu")
@@ -167,8 +152,7 @@ def test_cohorts_are_halved(tmp_path: Path) -> None:
     assert [sorted({config.seed for config in unit.runs}) for unit in made.units()] == [[0], [1], [2], [3]]
     assert {config for unit in made.units() for config in unit.runs} == set(runs)
     assert len(made.splits) == 3  # the whole, and two halves of it
-    for path, reason in made.splits.items():
-        write_json(path, {"reason": reason})
+    made.mark_splits()
     assert [u.name for u in study_units(what, tmp_path, "cpu")] == [u.name for u in made.units()]
     # what is finished changes no other unit's name
     for config in made.units()[0].runs:
@@ -210,18 +194,4 @@ def test_live_runs_are_live_however_the_study_packs_them_now(tmp_path: Path) -> 
     assert counts(made) == (1, 0, 4, 0, 0)
     assert [config.seed for one in made.units() for config in one.runs] == [4]
     made = plan(tmp_path, study(*old), replace(PROFILE, unit_runs=2), live=[unit])
-    assert (made.arrays, made.splits) == ([], {})
-
-
-def test_a_stage_that_failed_for_good_in_one_half(tmp_path: Path) -> None:
-    """Breaks if an offline unit that was split is submitted whole again and again."""
-    what = two_cohorts()
-    (maker,) = plan(tmp_path, what).arrays[0].tasks[0]
-    write_json(maker.split_path, {"reason": "out of memory"})
-    first, second = maker.parts()
-    record_failure(first, "out of memory", "it does not fit", 2)
-    made = plan(tmp_path, what)
-    assert [unit.name for array in made.arrays for task in array.tasks for unit in task if unit.offline_only] == []
-    assert counts(made) == (2, 0, 0, 0, 4)
-    first.failed_path.unlink()
-    assert {unit.name for unit in plan(tmp_path, what).units() if unit.offline_only} == {first.name, second.name}
+    assert (made.arrays, made.splits) == ([], [])

@@ -13,7 +13,6 @@ import pytest
 
 from moore.base.errors import UserError
 from moore.cli.main import main
-from moore.run.units import UnitProcess
 from slurm.states import STATES
 from slurm.status import look
 from tests.support.slurm_lab import STAMP, Lab, read
@@ -32,7 +31,7 @@ def only(lab: Lab) -> dict[str, Any]:
 def running(lab: Lab, **claim: Any) -> None:
     """The first unit, trained by element 0 of job 1."""
     lab.submit([[lab.units[0]]])
-    lab.claim(lab.units[0], claim.pop("job", "1"), 0, **claim)
+    lab.claim(lab.units[0], **{"task": "1_0"} | claim)
     lab.told(lab.units[0], 40)
 
 
@@ -47,10 +46,14 @@ def running(lab: Lab, **claim: Any) -> None:
         ("1|0|RUNNING|None|n1|0", {}, ("running", "n1")),
         ("1|0|RUNNING|None|n1|N/A", {"restart": 3}, ("running", "n1")),
         ("1|0|COMPLETING|None|n1|0", {}, ("running", "n1")),
-        ("1|0|RUNNING|None|n2|0", {"job": "7"}, ("pending", "n2")),  # the claim is of a task before
+        ("1|0|RUNNING|None|n2|0", {"task": "7_0"}, ("pending", "n2")),  # the claim is of a task before
         (None, {}, ("stopped", "n1")),
         (None, None, ("todo", None)),
-        ("1|0|RUNNING|None|n1|0", {"job": None, "host": "elsewhere", "node": None, "pid": 5}, ("claimed", "elsewhere")),
+        (
+            "1|0|RUNNING|None|n1|0",
+            {"task": None, "host": "elsewhere", "node": None, "pid": 5},
+            ("claimed", "elsewhere"),
+        ),
     ],
 )
 def test_state(lab: MakeLab, queue: str | None, claim: dict[str, Any] | None, expected: tuple[str, ...]) -> None:
@@ -86,12 +89,12 @@ def test_failed_attempts(lab: MakeLab) -> None:
     one.fail(one.units[0], final=False, attempts=1, kind="out of memory")
     said = "its turn comes in its task; attempt 2 after out of memory"
     assert (only(one)["state"], only(one)["reason"]) == ("pending", said)
-    one.claim(one.units[0], "1", 0, since=time.time() + 1)  # the second attempt
+    one.claim(one.units[0], "1_0", since=time.time() + 1)  # the second attempt
     assert only(one)["state"] == "running"
     one.queue()
-    one.claim(one.units[0], "1", 0)
+    one.claim(one.units[0], "1_0")
     assert (only(one)["state"], only(one)["reason"]) == ("stopped", "attempt 2 after out of memory")
-    one.fail(one.units[0], kind="bad input", attempts=1, host="n7")
+    one.fail(one.units[0], kind="bad input", attempts=1, node="n7")
     got = only(one)
     assert (got["state"], got["node"]) == ("failed", "n7")
     assert got["reason"] == "bad input after 1 attempt: ValueError: x"
@@ -105,7 +108,7 @@ def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     units = many.units
     many.submit([[units[0], units[1]], [units[2]]], [[units[3]]])
     many.finish(units[0].runs[:1], diverged=True)  # killed between two manifests
-    many.claim(units[0], "1", 0)
+    many.claim(units[0], "1_0")
     (many.folder / "checkpoints").mkdir()
     (many.folder / "checkpoints" / f"{units[0].name}.pt").write_text("")
     many.finish(units[4].runs)
@@ -114,7 +117,7 @@ def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "status", *many.arguments, "--json"]) == 0
     facts = read(capsys.readouterr().out)
     assert list(facts) == ["study", "note", "counts", "runs"]
-    keys = ["run", "unit", "progress", "state", "reason", "node", "task", "never_starts", "eta"]
+    keys = ["run", "unit", "progress", "state", "reason", "node", "task", "never_starts"]
     assert list(facts["runs"][0]) == keys
     expected = {"all": 14, "done": 3, "diverged": 1, **dict.fromkeys(STATES, 0)}
     assert facts["counts"] == expected | {"running": 1, "pending": 4, "todo": 4, "failed": 2}
@@ -123,51 +126,13 @@ def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_waiting_for_an_offline_stage(lab: MakeLab) -> None:
-    """Breaks if a run that waits for its offline stage is not told from one that waits for a node, or for what."""
-    two = lab("ab", True)
-    maker = UnitProcess(two.study.name, two.units[0].runs, two.root, "cpu", offline_only=True)
-    two.submit([[maker]], [[two.units[0]], [two.units[1]]])
-    dependent = ("2|0|PENDING|Dependency||0", "2|1|PENDING|Dependency||0")
-    two.queue("1|0|RUNNING|None|n1|0", *dependent)
-    two.claim(maker, "1", 0)
-    two.told(maker, 30, label="offline: moore")
-    for run in look(two.study, two.root)["runs"]:
-        assert (run["state"], run["reason"]) == ("waiting", f"offline stage {maker.name}: running on n1, 30 %")
-    two.queue("1|0|PENDING|JobHeldAdmin||0", *dependent)
-    maker.claim_path.unlink()
-    for run in look(two.study, two.root)["runs"]:
-        assert (run["state"], run["never_starts"]) == ("waiting", True)
-        assert run["reason"] == f"offline stage {maker.name}: NEVER STARTS: JobHeldAdmin"
-    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionTimeLimit||0", dependent[1])
-    states = [(run["state"], run["never_starts"]) for run in look(two.study, two.root)["runs"]]
-    assert states == [("pending", True)] * 2 + [("waiting", False)] * 2
-    two.fail(maker, kind="out of memory")
-    states = [(run["state"], run["reason"]) for run in look(two.study, two.root)["runs"]][2:]
-    assert states == [("failed", f"offline stage {maker.name}: out of memory after 2 attempts: ValueError: x")] * 2
-    two.finish_stages(maker)
-    two.queue("2|0|PENDING|Priority||0")
-    assert [run["state"] for run in look(two.study, two.root)["runs"]] == ["pending"] * 2 + ["todo"] * 2
-
-
-def test_waiting_for_a_unit_that_trains_the_stage(lab: MakeLab) -> None:
-    """Breaks if a unit nobody has is offered to the next submit while another one trains its offline stage."""
-    two = lab("ab", True)
-    two.submit([[two.units[0]]])
-    two.claim(two.units[0], "1", 0)
-    two.queue("1|0|RUNNING|None|n1|0")
-    runs = look(two.study, two.root)["runs"]
-    assert [run["state"] for run in runs] == ["running"] * 2 + ["waiting"] * 2
-    assert runs[2]["reason"] == f"offline stage: {two.units[0].name} trains it"
-
-
 def test_split_unit(lab: MakeLab) -> None:
     """Breaks if the halves of a unit that did not fit are not found in the task of the whole."""
     one = lab()
     one.submit([[one.units[0]]])
     one.units[0].split_path.write_text('{"reason": "out of memory"}')
     first, second = one.units[0].halves()
-    one.claim(first, "1", 0)
+    one.claim(first, "1_0")
     one.queue("1|0|RUNNING|None|n1|0")
     states = {run["unit"]: run["state"] for run in look(one.study, one.root)["runs"]}
     assert states == {first.name: "running", second.name: "pending"}
@@ -183,28 +148,11 @@ def test_a_submission_made_while_looking(lab: MakeLab) -> None:
     assert only(one)["state"] == "pending"
 
 
-def test_eta(lab: MakeLab) -> None:
-    """Breaks if the time left is not the rest at the pace since the claim, or is made up where there is no pace."""
-    one = lab()
-    one.queue("1|0|RUNNING|None|n1|0")
-    running(one)
-    assert only(one)["eta"] is None  # where it began is not known
-    running(one, progress=0.4)
-    assert only(one)["eta"] is None  # nothing was done yet
-    running(one, progress=0.1)
-    one.told(one.units[0], 40, ago=600)
-    # 0.3 in 50 minutes, 10 minutes ago
-    assert only(one)["eta"] == pytest.approx(0.6 * 3000 / 0.3 - 600, abs=5)
-    assert only(one)["progress"] == 0.4
-    one.told(one.units[0], 40, ago=4000)  # a word of the process before
-    assert only(one)["eta"] is None
-
-
 def test_text(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if a line or the marked reason is missing or cut, or brackets in it are taken for markup."""
     two = lab("ab")
     two.submit([[two.units[0]]], [[two.units[1]]])
-    two.claim(two.units[0], "1", 0, progress=0.1)
+    two.claim(two.units[0], "1_0")
     two.told(two.units[0], 40, label="online: [bold]a[/bold]")
     two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionConfig||0")
     assert main(["study", "status", *two.arguments]) == 0
@@ -230,7 +178,7 @@ def test_a_damaged_manifest(lab: MakeLab) -> None:
     one = lab()
     path = one.submit([[one.units[0]]]) / "manifest.json"
     one.queue("1|0|RUNNING|None|n1|0")
-    for text in ("{", "[]", '{"arrays": [{"tasks": []}]}'):
+    for text in ("{", "[]", '{"arrays": [[]]}'):
         path.write_text(text)
         with pytest.raises(UserError, match=r"manifest\.json: "):
             look(one.study, one.root)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from moore.cli.main import main
 from moore.run.folders import is_finished
 from moore.studies.identity import run_id
-from slurm.plan import Array, Submission
+from slurm.plan import Plan
 from slurm.profile import Profile
 from slurm.submit import batch_script
 from tests.support.slurm_lab import Lab
@@ -28,25 +26,22 @@ def options(script: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
-def script(profile: Profile, jobs: Mapping[str, str], folder: str = "/a b/stamp") -> str:
+def script(profile: Profile, folder: str = "/a b/stamp") -> str:
     """The second of two arrays, of five tasks."""
-    tasks: Any = ((None,),) * 5
-    array = Array(1, "online", tasks, (0,))
-    plan = Submission(arrays=[Array(0, "offline", tasks[:1]), array])
-    return batch_script(Path(folder), "s-tiny", profile, array, plan, jobs)
+    return batch_script(Path(folder), "s-tiny", profile, 1, Plan(arrays=[[[]], [[]] * 5]))
 
 
 def test_the_script(tmp_path: Path) -> None:
     """Breaks if an option of the profile is lost, or a task would not be found again by its comment, log and job."""
     profile = Profile(
-        time="1:30:00", partition="main", cpus=3, memory="2G", gpus=2, gpu_type="a100", parallel=2,
+        time="1:30:00", partition="main", cpus=3, memory="2G", gpus=2, gpu_type="a100", parallel=4,
         signal_seconds=90, setup=["module load x"], python="$HOME/bin/python", sbatch={"nice": 5, "exclusive": True},
     )  # fmt: skip
-    text = script(profile, {"0": "77"})
+    text = script(profile)
     assert options(text) == {
         "job-name": "moore-s-tiny", "comment": "moore:stamp:1", "array": "0-4%2", "nodes": "1", "time": "90",
         "partition": "main", "cpus-per-task": "3", "mem": "2G", "gres": "gpu:a100:2", "signal": "USR2@90",
-        "dependency": "afterany:77", "output": "'/a b/stamp/jobs/%A_%a_0_log.out'",
+        "output": "'/a b/stamp/jobs/%A_%a_0_log.out'",
         "error": "'/a b/stamp/jobs/%A_%a_0_log.err'", "open-mode": "append", "requeue": "", "nice": "5",
         "exclusive": "",
     }  # fmt: skip
@@ -56,8 +51,7 @@ def test_the_script(tmp_path: Path) -> None:
     assert path.index("/a b/stamp/code") < path.index(os.getcwd()) < path.index("$PYTHONPATH")
     assert lines[-1].endswith(" $HOME/bin/python -m slurm.start '/a b/stamp/jobs'")
     assert "--cpus-per-task=3" in lines[-1]
-    assert "dependency" not in options(script(profile, {}))
-    assert options(script(profile, {}, "/x/%u"))["output"] == "/x/%%u/jobs/%A_%a_0_log.out"  # Slurm would put a name
+    assert options(script(profile, "/x/%u"))["output"] == "/x/%%u/jobs/%A_%a_0_log.out"  # Slurm would put a name
 
 
 def test_a_task_trains_from_the_snapshot(
@@ -72,14 +66,14 @@ def test_a_task_trains_from_the_snapshot(
     (tmp_path / "p.yaml").write_text('time: "60"\npartition: main\n')
     monkeypatch.chdir(tmp_path)
     assert main(["study", "submit", *lab.arguments, "--profile", "p.yaml"]) == 0
-    assert "array 0: job 7, 1 tasks, online" in capsys.readouterr().out
+    assert "array 0: job 7, 1 tasks" in capsys.readouterr().out
     tested, submitted = calls.read_text().splitlines()
     assert (tested.split()[0], submitted.split()[0]) == ("--test-only", "--parsable")
     assert tested.split()[1:] == submitted.split()[1:]
     assert "--partition=main" in submitted.split()
     (folder,) = (lab.folder / "submissions").iterdir()
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert (manifest["jobs"], manifest["directory"]) == ({"0": "7"}, str(tmp_path))
+    assert (manifest["jobs"], manifest["directory"]) == (["7"], str(tmp_path))
     assert (folder / "jobs" / "7_0_submitted.pkl").is_file()
 
     lab.fake("srun", SRUN)
@@ -101,10 +95,10 @@ def test_half_a_submission_is_withdrawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Breaks if an array is left in the queue, or a record on the disk, when sbatch refuses the next one."""
-    lab = Lab(tmp_path, monkeypatch, "ab", True)
+    lab = Lab(tmp_path, monkeypatch, "ab")
     refuse = 'case "$*" in *--test-only*) ;; *--comment=moore:*:0*) echo 7;; *) exit 1;; esac'
     lab.fake("sbatch", refuse)
-    lab.fake("scontrol", "echo MaxArraySize = 9")
+    lab.fake("scontrol", "echo MaxArraySize = 1")
     lab.fake("squeue", f'echo "7|0|PENDING|x||0|$(cd {lab.folder}/submissions; echo moore:$(ls):0)"')
     cancelled = lab.fake("scancel", "")
     (tmp_path / "p.yaml").write_text('time: "60"\n')

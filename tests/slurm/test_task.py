@@ -44,7 +44,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArrayTask:
     made = UnitProcess("plan-tiny", [run("a", 0)], tmp_path, "cpu")
     made.write_spec()
     folder = tmp_path / "plan-tiny" / "submissions" / "stamp"
-    manifest = {"stamp": "stamp", "arrays": [{"tasks": [[made.name]]}], "needs": {}, "profile": {"stalled_requeues": 2}}
+    manifest = {"stamp": "stamp", "arrays": [[[made.name]]], "profile": {"stalled_requeues": 2}}
     write_json(folder / "manifest.json", manifest)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\n")

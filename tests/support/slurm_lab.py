@@ -71,14 +71,10 @@ class Lab:
 
     def submit(self, *arrays: Sequence[Sequence[UnitProcess]]) -> Path:
         """A submission whose arrays have the jobs 1, 2, ...; returns its folder."""
-        stages = ["offline" if task and task[0].offline_only else "online" for array in arrays for task in array[:1]]
         folder = self.folder / "submissions" / STAMP
         manifest = {
             "stamp": STAMP,
-            "arrays": [
-                {"stage": stages[number], "tasks": [[unit.name for unit in task] for task in array]}
-                for number, array in enumerate(arrays)
-            ],
+            "arrays": [[[unit.name for unit in task] for task in array] for array in arrays],
         }
         for array in arrays:
             for task in array:
@@ -87,10 +83,10 @@ class Lab:
         write_json(folder / "manifest.json", manifest)
         return folder
 
-    def claim(self, unit: UnitProcess, job: str | None = None, task: int | None = None, **more: Any) -> None:
+    def claim(self, unit: UnitProcess, task: str | None = None, **more: Any) -> None:
         """The claim of a process that began an hour ago."""
-        host = {"host": socket.gethostname(), "node": None} if job is None else {"host": "h1", "node": "n1"}
-        claim = {"token": "x", "job": job, "task": task, "restart": None, "pid": os.getpid(), "gpus": None}
+        host = {"host": socket.gethostname(), "node": None} if task is None else {"host": "h1", "node": "n1"}
+        claim = {"token": "x", "task": task, "restart": 0, "pid": os.getpid()}
         unit.write_spec()
         write_json(unit.claim_path, claim | host | {"since": time.time() - 3600, "submission": STAMP} | more)
 
@@ -104,7 +100,7 @@ class Lab:
         """A failed attempt, after the claim."""
         values = {"attempts": 2, "kind": "failed", "exit_code": 1, "reason": "ValueError: x", "final": final}
         unit.write_spec()
-        write_json(unit.failed_path, values | {"host": "n1", "job": "1", "task": 0, "time": time.time()} | more)
+        write_json(unit.failed_path, values | {"host": "h1", "node": "n1", "task": "1_0", "time": time.time()} | more)
 
     def finish(self, runs: Sequence[RunConfig], diverged: bool = False) -> None:
         """Finished runs."""
