@@ -1,7 +1,7 @@
 """What a SLURM task does: check what it was promised, train its units, and tell SLURM whether it goes on.
 
-submitit starts it, sends it the warning signal and requeues it. The facts are in the run folders alone: a task that
-starts again looks at them, so that it does not matter which of its predecessors ended how.
+submitit starts it. The facts are in the run folders alone: a task that starts again looks at them, so that it does not
+matter which of its predecessors ended how.
 """
 
 from __future__ import annotations
@@ -16,18 +16,15 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
-import submitit
 import torch
-from submitit.slurm.slurm import SlurmJobEnvironment
 
 from moore.base.files import write_json
 from moore.run.claim import read_claim, slurm_task
 from moore.run.display import TaskLog
 from moore.run.failures import read_failure, record_failure
-from moore.run.stop import STOPPED
+from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
 from moore.run.worker import Worker
 from slurm import start
@@ -37,8 +34,6 @@ from slurm.queue import task_units
 REQUEUE_SECONDS = 120.0  # in which a requeue ends this process
 
 say = TaskLog().say
-_worker: Worker | None = None  # of this process; a pickled task has none
-_terminated = False  # whether this process was told to end
 
 
 @dataclass
@@ -51,61 +46,32 @@ class ArrayTask:
 
     def __call__(self) -> None:
         """Train the task's units. Leaves with exit code 75 where something is left to a later start."""
-        global _worker
-        manifest = self._manifest()
+        manifest = json.loads((Path(self.submission) / "manifest.json").read_text())
         profile = Profile(**manifest["profile"])
-        units = task_units(Path(self.submission), self.array, self.index)
-        self._forget_half_written()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._terminated)
-        warned = signal.getsignal(SlurmJobEnvironment._usr_sig())  # submitit's handler, whichever signal it chose
-        for number in (signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(number, warned)
-        start.hear()
-        lacking = missing_resources(profile)
-        if lacking:
-            self._requeue_for(lacking, units, profile.stalled_requeues)
-            return
-        slots = slot_environments(profile)
-        say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
-        todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
-        _worker = Worker(todo, slots, TaskLog(), profile.attempts, manifest["stamp"])
-        if not _worker.run():
-            sys.exit(STOPPED)
+        units, most = task_units(Path(self.submission), self.array, self.index), profile.stalled_requeues
+        stop = StopRequest()
+        with stop.listening(), stop.deferred():
+            start.hear()
+            lacking = missing_resources(profile)
+            if lacking:
+                say(f"{lacking}; nothing is trained here")
+                self._requeue(lacking, units, most, "resources")
+            slots = slot_environments(profile)
+            say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
+            todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
+            done = Worker(todo, slots, TaskLog(), profile.attempts, manifest["stamp"]).run(stop)
+            if stop.signal in (signal.SIGUSR1, signal.SIGUSR2) and any(map(_is_open, units)):
+                self._requeue("the time limit came", units, most)
+            if stop.signal in (signal.SIGTERM, signal.SIGINT):
+                leave()
+            if not done:
+                sys.exit(STOPPED)
 
-    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
-        """Stop at checkpoints, and be requeued if that helps; submitit calls it on the warning signal."""
-        if _worker is not None:
-            _worker.stop(signal.SIGUSR2)
-        if _terminated:  # in the same moment
-            leave()
-        units = task_units(Path(self.submission), self.array, self.index)
-        if all(unit.finished() or read_failure(unit).get("final") for unit in units):
-            sys.exit(0)
-        self._count_requeue("the time limit came", units, self._manifest()["profile"]["stalled_requeues"])
-        return submitit.helpers.DelayedSubmission(self)
+    def _requeue(self, why: str, units: list[UnitProcess], most: int, kind: str = "no progress") -> NoReturn:
+        """Give the task back: it goes on later, or on another node, which may have what was promised.
 
-    def _manifest(self) -> dict[str, Any]:
-        return json.loads((Path(self.submission) / "manifest.json").read_text())
-
-    def _terminated(self, number: int, frame: FrameType | None) -> None:
-        """Stop at checkpoints and end, as the task is preempted or cancelled; its sender says whether it comes back."""
-        global _terminated
-        _terminated = True
-        say(f"told to stop by {signal.Signals(number).name}")
-        if _worker is not None:
-            _worker.stop(signal.SIGTERM)
-        leave()
-
-    def _requeue_for(self, lacking: str, units: list[UnitProcess], most: int) -> None:
-        """Give the task back: another node may have what was promised."""
-        say(f"{lacking}; nothing is trained here")
-        self._count_requeue(lacking, units, most, "resources")
-        subprocess.run(["scontrol", "requeue", str(slurm_task())], check=True, timeout=60)
-        time.sleep(REQUEUE_SECONDS)
-
-    def _count_requeue(self, why: str, units: list[UnitProcess], most: int, kind: str = "no progress") -> None:
-        """Leave, without a requeue, where the last `most` brought nothing on or there is no scontrol on this node."""
+        Ends without a requeue where the last `most` brought nothing on or there is no scontrol on this node.
+        """
         path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
         now = progress(units)
         before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"stalled": 0, "progress": []}
@@ -113,20 +79,22 @@ class ArrayTask:
         write_json(path, {"stalled": stalled, "progress": now})
         if stalled and stalled >= most:
             say(f"{why}; {stalled} requeues have brought nothing on, so this was the last")
-            for unit in units:  # those that have not had their turn, or a node, are left to the next submit
+            for unit in filter(_is_open, units):  # those that have not had their turn are left to the next submit
                 begun = (read_claim(unit.claim_path) or {}).get("submission") == Path(self.submission).name
-                if not unit.finished() and not read_failure(unit).get("final"):
-                    record_failure(unit, kind, why, read_failure(unit).get("attempts", 0), final=begun)
+                record_failure(unit, kind, why, read_failure(unit).get("attempts", 0), final=begun)
             sys.exit(1)
         if shutil.which("scontrol") is None:
             say(f"{why}; no scontrol on this node, so a later submit goes on")
             sys.exit(STOPPED)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # with which the requeue ends this process
+        subprocess.run(["scontrol", "requeue", str(slurm_task())], check=True, timeout=60)
+        time.sleep(REQUEUE_SECONDS)
+        sys.exit(STOPPED)
 
-    def _forget_half_written(self) -> None:
-        """Delete what a predecessor left that was killed: submitit does not write over its own temporary files."""
-        job = os.environ.get("SLURM_ARRAY_JOB_ID", "")
-        for path in (Path(self.submission) / "jobs").glob(f"{job}_{self.index}_*.save_tmp"):
-            path.unlink()
+
+def _is_open(unit: UnitProcess) -> bool:
+    """Tell whether anything of a unit is left to do."""
+    return not unit.finished() and not read_failure(unit).get("final")
 
 
 def leave() -> NoReturn:
@@ -145,9 +113,8 @@ def leave() -> NoReturn:
 def preempted() -> bool:
     """Tell whether SLURM is about to take this task's node for others; False where scontrol does not say."""
     try:
-        done = subprocess.run(
-            ["scontrol", "show", "job", str(slurm_task())], capture_output=True, text=True, timeout=30
-        )
+        command = ["scontrol", "show", "job", str(slurm_task())]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return re.search(r"\bPreemptTime=\d", done.stdout) is not None and "JobState=CANCELLED" not in done.stdout

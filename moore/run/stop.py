@@ -72,10 +72,11 @@ class StopRequest:
         if number == signal.SIGINT and self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = self._interrupted or number == signal.SIGINT
-        if self.signal is None:
+        first = self.signal is None
+        if first or number == signal.SIGTERM:  # a task that is warned, then cancelled, is cancelled
             self.signal = signal.Signals(number)
-            if not self._deferred:
-                self.check()
+        if first and not self._deferred:
+            self.check()
 
 
 def exit_code(name: str, main: Callable[[StopRequest], None]) -> int:

@@ -7,7 +7,6 @@ attempts.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -45,28 +44,25 @@ class Worker:
         self._slots, self._view, self._attempts = slots, view, attempts
         self._submission = submission
         self._told = False  # to stop
-        self._stopping: list[UnitProcess] = []
         self._log_sizes: dict[str, int] = {}
         self._kills = oom_kills()
 
-    def run(self, stop: StopRequest | None = None) -> bool:
+    def run(self, stop: StopRequest) -> bool:
         """Work until nothing is left to start. Returns whether every unit is finished or has failed for good.
 
-        stop: looked at where no signal handler calls `stop`; the units then write their checkpoints before this
-        returns. Whatever is raised in here, a second Ctrl-C above all, ends the running units first.
+        stop: once it is told, the units write their checkpoints before this returns. Whatever is raised in here, a
+        second Ctrl-C above all, ends the running units first.
         """
         try:
             while self.waiting or self.running:
-                if stop is not None and stop.signal is not None and not self._told:
-                    self._tell(stop.signal)
-                    said = f"{len(self.running)} units write a checkpoint; a second Ctrl-C stops at once"
-                    self._view.say(f"{stop.reason}: {said}")
+                if stop.signal is not None and not self._told:
+                    self._tell(stop)
                 self._fill()
                 time.sleep(POLL_SECONDS)
                 self._view.show(self.units)
                 for slot, unit in list(self.running.items()):
                     if unit.process is not None and unit.process.poll() is not None:
-                        self.running.pop(slot, None)
+                        self.running.pop(slot)
                         self._ended(unit, unit.process.returncode)
                 if self._told:
                     self.waiting.clear()  # nothing is tried again now
@@ -78,20 +74,6 @@ class Worker:
                 process.wait()
             raise
         return not self.left
-
-    def stop(self, number: signal.Signals) -> None:
-        """Tell all units to stop, and wait for their checkpoints. May be called from a signal handler, also in itself.
-
-        A unit that is just being started has no process here yet: it stops by itself when this process is gone.
-        """
-        self._tell(number)
-        for unit in self._stopping:
-            code = _wait(unit)
-            if self.running and unit in self.running.values():
-                self.running = {slot: other for slot, other in self.running.items() if other is not unit}
-                self._ended(unit, code)
-        self.left = self.left or bool(self.waiting)
-        self.waiting.clear()  # nothing is tried again now
 
     def raise_for_failures(self) -> None:
         """Raise UserError naming every unit that has failed, how, and its log; after a stop, only those given up."""
@@ -105,16 +87,15 @@ class Worker:
                 words.append(f"{unit.name} {failure['kind']}: {failure['reason']} (log: {unit.log_path})")
             raise UserError("; ".join(words))
 
-    def _tell(self, number: signal.Signals) -> None:
-        """Send the running units a signal, and start no more."""
-        self._told = True
-        if not self._stopping:
-            self.left = self.left or bool(self.waiting or self.running)
-            self._stopping = [unit for unit in self.running.values() if unit.process is not None]
-        for unit in self._stopping:  # again, where this call has interrupted another one's telling
-            assert unit.process is not None
-            unit.process.send_signal(number)
+    def _tell(self, stop: StopRequest) -> None:
+        """Tell the running units to stop, and start no more."""
+        again = "; a second Ctrl-C stops at once" if stop.signal == signal.SIGINT else ""
+        self._view.say(f"{stop.reason}: {len(self.running)} units write a checkpoint{again}")
+        self._told = self.left = True
         self.waiting.clear()
+        for unit in self.running.values():
+            if unit.process is not None and stop.signal is not None:
+                unit.process.send_signal(stop.signal)
 
     def _ready(self) -> UnitProcess | None:
         """Return the next unit whose offline stages no other one trains at this moment."""
@@ -143,11 +124,11 @@ class Worker:
                 del self.running[slot]
                 self._leave(unit, str(error))
 
-    def _ended(self, unit: UnitProcess, code: int | None) -> None:
+    def _ended(self, unit: UnitProcess, code: int) -> None:
         if code == 0 and unit.finished():
             unit.failed_path.unlink(missing_ok=True)
             self._view.say(f"{unit.name}: finished", routine=True)
-        elif code is None or code in (STOPPED, *(-number for number in SIGNALS)):  # also by a signal before it listened
+        elif code in (STOPPED, *(-number for number in SIGNALS)):  # also by a signal before it listened
             self._view.say(f"{unit.name}: stopped at a checkpoint", routine=self._told)
             self.left = True
         else:
@@ -188,19 +169,3 @@ class Worker:
         self._view.say(f"{unit.name}: {kind}, attempt {attempts} of {self._attempts}: {reason}")
         if not final:
             self.waiting.insert(0, unit)  # before others that would train its offline stage in another company
-
-
-def _wait(unit: UnitProcess) -> int | None:
-    """Return the exit code of a unit's process once it has ended; None if that is known elsewhere.
-
-    Popen.wait would not do in a signal handler: what it interrupts may hold Popen's lock.
-    """
-    assert unit.process is not None
-    if unit.process.returncode is not None:
-        return unit.process.returncode
-    try:
-        end = os.waitid(os.P_PID, unit.process.pid, os.WEXITED | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    unit.process.poll()  # takes the process off the kernel's table, unless what is interrupted is about to
-    return None if end is None else end.si_status if end.si_code == os.CLD_EXITED else -end.si_status

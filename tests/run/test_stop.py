@@ -29,9 +29,11 @@ def test_a_signal_where_safe_points_are(number: signal.Signals) -> None:
     """Breaks if a signal, or several of them, interrupt work between two safe points; a second Ctrl-C does."""
     with StopRequest().listening() as stop, stop.deferred():
         assert stop.reason is None
-        for other in (number, *(other for other in SIGNALS if other != signal.SIGINT)):
+        signal.raise_signal(number)
+        assert stop.reason == f"told to stop by {number.name}"
+        for other in (other for other in SIGNALS if other != signal.SIGINT):
             signal.raise_signal(other)
-        assert stop.reason == f"told to stop by {number.name}"  # the first
+        assert stop.signal == signal.SIGTERM  # whoever sent it, after a warning, wants no requeue
         if number == signal.SIGINT:
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)

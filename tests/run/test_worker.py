@@ -79,7 +79,7 @@ def test_a_failing_unit_hurts_nobody(tmp_path: Path, starts: list[tuple[str, str
     bad = unit(tmp_path, starts, [0], *["raise ValueError('nan')"] * 5)
     once = unit(tmp_path, starts, [1], "raise ValueError('bad luck')")
     good = [unit(tmp_path, starts, [seed]) for seed in range(2, 6)]
-    assert worker([bad, once, *good]).run()
+    assert worker([bad, once, *good]).run(StopRequest())
     assert [u.finished() for u in (bad, once, *good)] == [False, *[True] * 5]
     assert [name for name, _ in starts].count(bad.name) == 2
     failure = read_failure(bad)
@@ -92,10 +92,10 @@ def test_bad_input_is_final_and_a_full_disk_is_not(tmp_path: Path, starts: list[
     wrong = unit(tmp_path, starts, [0], "import sys; sys.exit('moore: x: not accepted')", FINISH)
     wrong.acts[0] = "import sys; print('moore: x: not accepted', file=sys.stderr); sys.exit(2)"
     full = unit(tmp_path, starts, [1], "import sys; sys.exit(74)")
-    assert not worker([wrong, full]).run()
+    assert not worker([wrong, full]).run(StopRequest())
     assert (wrong.finished(), full.finished()) == (False, False)
     assert (read_failure(full)["attempts"], read_failure(full)["final"]) == (0, False)  # the next submit tries it
-    assert worker([full]).run()
+    assert worker([full]).run(StopRequest())
     assert not full.failed_path.exists()
     failure = read_failure(wrong)
     assert (failure["kind"], failure["attempts"], failure["final"]) == ("bad input", 1, True)
@@ -110,7 +110,7 @@ def test_memory(tmp_path: Path, starts: list[tuple[str, str]], how: str, monkeyp
         monkeypatch.setattr(moore.run.worker, "oom_kills", lambda: next(kills))
     act = {"text": "raise MemoryError", "kernel": "import os; os.kill(os.getpid(), 9)"}[how]
     large = unit(tmp_path, starts, [0, 1, 2, 3], act)
-    assert worker([large], slots=1).run()
+    assert worker([large], slots=1).run(StopRequest())
     assert all(
         json.loads((tmp_path / f"plan-tiny/runs/{run_id(config)}/manifest.json").read_text()) for config in large.runs
     )
@@ -119,14 +119,14 @@ def test_memory(tmp_path: Path, starts: list[tuple[str, str]], how: str, monkeyp
     assert not large.failed_path.exists()
     if how == "text":
         single = unit(tmp_path, starts, [9], *[act] * 5)
-        assert worker([single]).run()
+        assert worker([single]).run(StopRequest())
         assert read_failure(single)["kind"] == "out of memory"
         assert not single.split_path.exists()
 
 
 def test_a_kill_is_not_memory(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
     killed = unit(tmp_path, starts, [0, 1], "import os; os.kill(os.getpid(), 9)", "import os; os.kill(os.getpid(), 9)")
-    assert worker([killed]).run()
+    assert worker([killed]).run(StopRequest())
     failure = read_failure(killed)
     assert (failure["kind"], failure["exit_code"]) == ("failed", -9)
     assert failure["reason"].startswith("killed by SIGKILL")
@@ -166,6 +166,7 @@ def test_units_that_share_a_stage_do_not_train_it_twice(tmp_path: Path, starts: 
     assert len(starts) == 2
     while not first.log_path.read_text():
         time.sleep(0.01)
-    work.stop(signal.SIGTERM)
-    work.stop(signal.SIGTERM)
-    assert (work.running, work.left) == ({}, True)
+    stop = StopRequest()
+    stop.tell(signal.SIGTERM)
+    assert not work.run(stop)
+    assert work.running == {}

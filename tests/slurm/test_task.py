@@ -13,7 +13,7 @@ import slurm.task
 from moore.base.files import write_json
 from moore.run.claim import Claim
 from moore.run.failures import read_failure, record_failure
-from moore.run.stop import STOPPED
+from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
 from slurm.profile import Profile
 from slurm.task import ArrayTask, missing_resources, slot_environments
@@ -44,14 +44,15 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArrayTask:
     made = UnitProcess("plan-tiny", [run("a", 0)], tmp_path, "cpu")
     made.write_spec()
     folder = tmp_path / "plan-tiny" / "submissions" / "stamp"
-    manifest = {"stamp": "stamp", "arrays": [[[made.name]]], "profile": {"stalled_requeues": 2}}
+    manifest = {"stamp": "stamp", "arrays": [[[made.name]]], "profile": {"time": "60", "stalled_requeues": 2}}
     write_json(folder / "manifest.json", manifest)
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "scontrol").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/bin/calls\n")
     (tmp_path / "bin" / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(slurm.task, "_worker", None)
-    monkeypatch.setattr(slurm.task, "_terminated", False)
+    monkeypatch.setattr(slurm.task, "REQUEUE_SECONDS", 0.0)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     return ArrayTask(str(folder), 0, 0)
 
 
@@ -67,45 +68,74 @@ def exit_code(leave: Callable[[], object]) -> object:
     return left.value.code
 
 
+def told(monkeypatch: pytest.MonkeyPatch, *numbers: signal.Signals) -> None:
+    """A worker that gets these signals while it runs, and leaves its units for later."""
+
+    class Told:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def run(self, stop: StopRequest) -> bool:
+            for number in numbers:
+                signal.raise_signal(number)
+            return not numbers
+
+    monkeypatch.setattr(slurm.task, "Worker", Told)
+
+
+def requeues(tmp_path: Path) -> list[str]:
+    """What scontrol was asked to requeue."""
+    calls = tmp_path / "bin" / "calls"
+    return [line for line in calls.read_text().splitlines() if line.startswith("requeue")] if calls.exists() else []
+
+
+WARNED = signal.SIGUSR2
+
+
 def test_requeues_that_bring_nothing_on_end(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a task comes back for ever, or is given up although its checkpoints go on."""
     made = unit_of(tmp_path)
+    told(monkeypatch, WARNED)
     for now in ([0, 0], [0, 0], [0, 3], [0, 3]):
         monkeypatch.setattr(slurm.task, "progress", lambda _, now=now: now)
-        assert task.checkpoint().function == task
+        assert exit_code(task) == STOPPED
+    assert requeues(tmp_path) == ["requeue 7_0"] * 4
     assert not made.failed_path.exists()
-    assert exit_code(task.checkpoint) == 1
+    assert exit_code(task) == 1
     assert not read_failure(made)["final"]  # it has not had its turn
     Claim(made.claim_path, "stamp").take()
-    exit_code(task.checkpoint)
+    exit_code(task)
     failure = read_failure(made)
     assert (failure["kind"], failure["final"], failure["reason"]) == ("no progress", True, "the time limit came")
+    assert len(requeues(tmp_path)) == 4
 
 
 def test_what_has_failed_for_good_stays_so(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a requeued task tries it again, or another reason is written over its own."""
     made = unit_of(tmp_path)
     record_failure(made, "bad input", "it is wrong", 1)
-    monkeypatch.setattr(slurm.task, "Profile", lambda **_: Profile(time="60"))
     monkeypatch.setattr(UnitProcess, "start", lambda *_: pytest.fail("tried again"))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     task()
-    assert exit_code(task.checkpoint) == 0
-    task._count_requeue("the time limit came", [made], 1)
-    exit_code(lambda: task._count_requeue("the time limit came", [made], 1))
+    for _ in range(3):
+        exit_code(lambda: task._requeue("the time limit came", [made], 1))
     assert read_failure(made)["kind"] == "bad input"
 
 
-def test_nothing_left_is_not_requeued(task: ArrayTask, tmp_path: Path) -> None:
-    made = unit_of(tmp_path)
-    finish_run(tmp_path, made.runs[0])
-    assert exit_code(task.checkpoint) == 0
+def test_nothing_left_is_not_requeued(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish_run(tmp_path, unit_of(tmp_path).runs[0])
+    told(monkeypatch, WARNED)
+    assert exit_code(task) == STOPPED
+    assert requeues(tmp_path) == []
 
 
-def test_a_cancelled_task_does_not_come_back(task: ArrayTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if the warning signal, during a cancellation's wait for checkpoints, requeues the task."""
-    assert exit_code(lambda: task._terminated(signal.SIGTERM, None)) == STOPPED
-    assert exit_code(task.checkpoint) == STOPPED
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (WARNED, signal.SIGTERM), (signal.SIGTERM, WARNED)])
+def test_a_cancelled_task_does_not_come_back(
+    task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: tuple[signal.Signals, ...]
+) -> None:
+    """Breaks if a warning before or during a cancellation's wait for checkpoints requeues the task."""
+    told(monkeypatch, *numbers)
+    assert exit_code(task) == STOPPED
+    assert requeues(tmp_path) == []
 
 
 def test_a_preempted_task_stays_until_slurm_takes_it(
@@ -120,32 +150,19 @@ def test_a_preempted_task_stays_until_slurm_takes_it(
     def pause() -> None:
         raise Killed
 
+    told(monkeypatch, signal.SIGTERM)
     monkeypatch.setattr(signal, "pause", pause)
-    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     says = "#!/bin/sh\n[ $3 = 7_0 ] && echo 'JobState={} PreemptEligibleTime=2026-11-23T02:43:57 PreemptTime={}'\n"
     script.write_text(says.format("RUNNING", "2026-11-23T02:48:52"))
-    for leave in (lambda: task._terminated(signal.SIGTERM, None), task.checkpoint):
-        with pytest.raises(Killed):
-            leave()
+    with pytest.raises(Killed):
+        task()
     for state, time_ in (("RUNNING", "None"), ("CANCELLED", "2026-11-23T02:48:52")):
         script.write_text(says.format(state, time_))
-        assert exit_code(task.checkpoint) == STOPPED
+        assert exit_code(task) == STOPPED
 
 
-def test_half_written_files_of_this_task_alone_go(task: ArrayTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = Path(task.submission) / "jobs"
-    jobs.mkdir()
-    ours = ["7_0_submitted.pkl.save_tmp", "7_0_0_result.pkl.save_tmp"]
-    names = [*ours, "7_01_submitted.pkl.save_tmp", "7_0_submitted.pkl"]
-    for name in names:
-        (jobs / name).write_text("")
-    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
-    task._forget_half_written()
-    assert sorted(path.name for path in jobs.iterdir()) == sorted(names[2:])
-
-
-def test_no_scontrol_on_the_node(task: ArrayTask, tmp_path: Path) -> None:
+def test_no_scontrol_on_the_node(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin" / "scontrol").unlink()
-    assert exit_code(task.checkpoint) == STOPPED
+    told(monkeypatch, WARNED)
+    assert exit_code(task) == STOPPED
     assert not list((tmp_path / "plan-tiny" / "units").glob("*.failed.json"))
