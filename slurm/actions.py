@@ -1,17 +1,14 @@
-"""What is done about a study's runs: why they failed, trying again, stopping them, reading their logs."""
+"""What is done about a study's runs: why they failed, trying again, stopping them."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 
 from moore.base.errors import UserError
-from moore.run.claim import read_claim
-from moore.run.failures import LOG_LINES, read_failure, tail
-from moore.run.units import UnitProcess
-from moore.studies.identity import run_id
+from moore.run.failures import LOG_LINES, tail
 from moore.studies.study import Study
 from slurm import cluster
 from slurm.states import StudyView, place
@@ -94,29 +91,6 @@ def cancel(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
     idle = [run for run in runs if run not in stopped]
     if idle:
         print(f"  not in the queue: {', '.join(idle)}")
-
-
-def logs(study: Study, root: Path, run: str, lines: int = 40) -> None:
-    """Print the ends of the logs of a run: of each unit that has trained it, and of the task that had it last.
-
-    Raises UserError for an unknown run.
-    """
-    if lines < 1:
-        raise UserError(f"--lines: {lines} is not accepted; expected 1 or more")
-    view = StudyView(study, root, ask=False)
-    view.check([run])
-    paths = sorted((view.folder / "units").glob("*.log"), key=lambda path: path.stat().st_mtime)
-    found = [UnitProcess.read(path.with_suffix(".json")) for path in paths]
-    units = [unit for unit in found if run in map(run_id, unit.runs)]
-    if not units:
-        print(f"{run}: has not begun, so it has no log in {view.folder / 'units'}")
-    for unit in units:
-        last = read_claim(unit.claim_path) or read_failure(unit)
-        files = view.folder.glob(f"submissions/*/jobs/{last.get('task')}_0_log.*")
-        for path in [*sorted(files), unit.log_path]:
-            print(f"==> {path} <==")
-            with path.open(errors="replace") as file:
-                print("".join(deque(file, lines)).rstrip("\n"), end="\n\n")
 
 
 def _say_others(what: str, runs: set[str], named: Sequence[str]) -> None:

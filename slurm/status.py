@@ -19,21 +19,19 @@ from moore.run.folders import read_manifest
 from moore.studies.study import Study
 from slurm.states import STATES, StudyView
 
-LEAST_SECONDS = 5.0  # between two looks: all users share the controller that squeue asks
+WATCH_SECONDS = 30.0  # between two looks: all users share the controller that squeue asks
 WIDTH = 200  # where there is no terminal; what is longer is folded, never cut
 ALWAYS = ("running", "pending", "failed")  # said even of no run
 
 
-def status(study: Study, root: Path, json: bool = False, watch: float | None = None) -> None:
+def status(study: Study, root: Path, json: bool = False, watch: bool = False) -> None:
     """Print where every run is.
 
-    json: one object, see `look`. watch: look again every so many seconds, until all runs are finished or Ctrl-C. Raises
-    UserError if SLURM is there but cannot be asked.
+    json: one object, see `look`. watch: look again and again, until all runs are finished or Ctrl-C. Raises UserError
+    if SLURM is there but cannot be asked.
     """
-    if json and watch is not None:
+    if json and watch:
         raise UserError("--watch: not with --json; accepted: one of them")
-    if watch is not None and watch < LEAST_SECONDS:
-        raise UserError(f"--every: {watch:g} is not accepted; expected {LEAST_SECONDS:g} seconds or more")
     facts, looked = look(study, root), localtime()
     if json:
         print(dumps(facts))
@@ -41,8 +39,8 @@ def status(study: Study, root: Path, json: bool = False, watch: float | None = N
     console = Console(markup=False, highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
     console.print(_display(facts))
     with suppress(KeyboardInterrupt):
-        while watch is not None and facts["runs"]:
-            sleep(watch)
+        while watch and facts["runs"]:
+            sleep(WATCH_SECONDS)
             try:
                 facts, looked = look(study, root), localtime()
             except UserError as error:  # a controller that restarts is no reason to stop looking

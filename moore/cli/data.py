@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,17 +89,8 @@ def data_download(ids: DatasetIds = ()) -> None:
         if id.startswith("minari:"):
             place, fetched = download(id)
         else:
-            place, fetched = expected_path(id), download_d4rl(id, _bar(id))
+            place, fetched = expected_path(id), download_d4rl(id)
         print(f"{id}: in {place} ({'downloaded' if fetched else 'complete already'})", flush=True)
-
-
-def _bar(id: str) -> Callable[[int, int], None]:
-    """Return what shows bytes so far, of all, on a terminal."""
-    if not sys.stderr.isatty():
-        return lambda done, size: None
-    return lambda done, size: print(
-        f"\r{id}: {done / 1e6:.0f} of {size / 1e6:.0f} MB ", end="" if done < size else "\n", file=sys.stderr
-    )
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {

@@ -100,7 +100,7 @@ def import_curves(file: tyro.conf.Positional[Path], name: str | None = None, out
 
 
 def study(command: tyro.conf.Positional[str]) -> None:
-    """Handle studies: show, submit, status, failures, retry, cancel, logs, collect, publish (`moore study --help`)."""
+    """Handle studies: show, submit, status, failures, retry, cancel, collect, publish (`moore study --help`)."""
 
 
 def data(command: tyro.conf.Positional[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +42,7 @@ def study_submit(
 ) -> None:
     """Submit what is left of a study to SLURM: all runs but those done, in a live task, or failed too often.
 
-    Given again, it submits only what is missing. With --local the same plan is trained in processes of this machine.
+    Given again, it submits only what is missing. With --local it is trained in processes of this machine.
 
     Args:
         profile: a file in slurm/profiles/, by name or path.
@@ -52,7 +51,6 @@ def study_submit(
         workers: with --local and no profile, processes with one thread each; 0 is the number of cores.
         dry_run: print runs, units, arrays, scripts and SLURM's verdict; write and submit nothing.
     """
-    from moore.cli.report import finished_runs
     from moore.run.stop import StopRequest
     from moore.studies.study import find_yaml
     from slurm.profile import PROFILES, Profile, load_profile
@@ -71,10 +69,6 @@ def study_submit(
         return
     with StopRequest().listening() as stop:
         run_locally(loaded, root, settings, dry_run, stop)
-    left = len(loaded.runs) - len(finished_runs(loaded, root))
-    if left and not dry_run:
-        command = ["moore", "study", "failures", study, "--scale", scale]
-        raise UserError(f"{left} runs are not finished: `{shlex.join(command)}` says why")
 
 
 def study_collect(
@@ -112,17 +106,15 @@ def study_status(
     root: Root = Path("runs"),
     json: Json = False,
     watch: bool = False,
-    every: float = 30.0,
 ) -> None:
     """Print how many runs of a study are done, running, waiting or failed, and a line for each that is not finished.
 
     Args:
-        watch: look again and again, until all runs are finished or Ctrl-C.
-        every: seconds between two looks, 5 or more.
+        watch: look again every 30 seconds, until all runs are finished or Ctrl-C.
     """
     from slurm.status import status
 
-    status(find_study(study, scale), root, json, every if watch else None)
+    status(find_study(study, scale), root, json, watch)
 
 
 def study_failures(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs"), json: Json = False) -> None:
@@ -146,28 +138,10 @@ def study_cancel(study: StudyName, runs: RunIds = (), scale: ScaleName = "mini",
     cancel(trained_study(study, scale, root), root, runs)
 
 
-def study_logs(
-    study: StudyName,
-    run: tyro.conf.Positional[str],
-    scale: ScaleName = "mini",
-    root: Root = Path("runs"),
-    lines: int = 40,
-) -> None:
-    """Print the ends of a run's logs: of the units that have trained it, and of the task that had it last.
-
-    Args:
-        run: id of a run, as `moore study status` has it.
-        lines: of each log.
-    """
-    from slurm.actions import logs
-
-    logs(trained_study(study, scale, root), root, run, lines)
-
-
 COMMANDS: dict[str, Callable[..., int | None]] = {
     command.__name__.removeprefix("study_"): command
     for command in (
-        *(study_show, study_submit, study_status, study_failures, study_retry, study_cancel, study_logs),
+        *(study_show, study_submit, study_status, study_failures, study_retry, study_cancel),
         *(study_collect, study_publish),
     )
 }

@@ -30,8 +30,7 @@ def load_dataset(
     """Load the dataset with id `text`.
 
     transitions, seed and physics choose among self-made sets (defaults: see `make_self_dataset`), which are cached in
-    `data_dir`; other sources are what they are, so giving transitions or physics there is an error. Minari datasets
-    are converted once and kept in `data_dir` too.
+    `data_dir`; other sources are what they are.
     metadata["physics"] of a D4RL file is set to "d4rl"; the file must be there and the published one, nothing is
     downloaded. Raises UserError for a wrong id, a missing or bad file.
     """
@@ -47,13 +46,11 @@ def load_dataset(
                     )
                     write_dataset(path, made)
         return read_dataset(path, dataset_id.env)
-    if transitions is not None or physics is not None:
-        raise UserError(f"{text}: transitions and physics are choices for self: ids only; accepted: leaving them out")
     if dataset_id.source == "d4rl":
         dataset = read_dataset(d4rl_path(dataset_id.text), dataset_id.env)
         return replace(dataset, metadata={**dataset.metadata, "physics": "d4rl"})
     if dataset_id.source == "minari":
-        return load_minari(text, data_dir)
+        return load_minari(text)
     assert dataset_id.path is not None
     return read_dataset(dataset_id.path, dataset_id.env)
 

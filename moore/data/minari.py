@@ -1,4 +1,4 @@
-"""Datasets of the local Minari store, `minari:<namespace>/<name>-v<N>`, converted once to the project's own format.
+"""Datasets of the local Minari store, `minari:<namespace>/<name>-v<N>`, converted to the project's own rows.
 
 A Minari episode of T steps has T + 1 observations; here every row carries both of its own. Minari is an optional
 package, and nothing but `download` uses the network.
@@ -10,7 +10,6 @@ Walker2d-v4 has other feet), so their own id is recorded as the physics, which n
 """
 
 import difflib
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +22,9 @@ from gymnasium.envs.registration import EnvSpec as GymSpec
 
 from moore.base.errors import UserError
 from moore.data.collect import Rows, join
-from moore.data.d4rl import file_sha256
-from moore.data.hdf5 import Dataset, MetadataValue, check_arrays, read_dataset, write_dataset
+from moore.data.hdf5 import Dataset, MetadataValue, check_arrays
 from moore.envs.env_spec import EnvSpec
 from moore.envs.spec import ENVIRONMENTS
-
-CONVERSION_VERSION = 1  # raise it when the same Minari files would give other data: cached files are then made anew
 
 GYM_IDS = {spec.gym_id: spec.name for spec in ENVIRONMENTS.values() if spec.gym_id} | {
     "Hopper-v4": "hopper",
@@ -40,24 +36,15 @@ RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name", "defa
 PASSIVE_WRAPPERS = ("RecordEpisodeStatistics", "RecordVideo")
 
 
-def load_minari(text: str, data_dir: Path) -> Dataset:
-    """Load the dataset with id `text` from the local store, converted on first use and kept in `data_dir`.
+def load_minari(text: str) -> Dataset:
+    """Load the dataset with id `text` from the local store.
 
-    The kept file's name carries a hash of all that Minari has on disk, so a changed dataset is converted again.
     Raises UserError where Minari is not installed, and for an id that the store lacks, damaged files, an environment
     that is not one of ours, NaN or infinite numbers and actions out of bounds.
     """
-    folder = store_entry(text)
-    lines = [f"{text} {CONVERSION_VERSION}"]
-    for file in sorted(file for file in (folder / "data").rglob("*") if file.is_file()):
-        lines.append(f"{file.relative_to(folder).as_posix()} {file_sha256(file)}")
-    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    path = data_dir / f"minari-{_name(text).replace('/', '-')}-{digest[:16]}.hdf5"
-    if not path.is_file():
-        dataset = _convert(text, folder, digest)
-        check_arrays(text, dataset)
-        write_dataset(path, dataset)
-    return read_dataset(path)
+    dataset = _convert(text, store_entry(text))
+    check_arrays(text, dataset)
+    return dataset
 
 
 def download(text: str) -> tuple[Path, bool]:
@@ -128,7 +115,7 @@ def _name(text: str) -> str:
     return text.removeprefix("minari:")
 
 
-def _convert(text: str, folder: Path, digest: str) -> Dataset:
+def _convert(text: str, folder: Path) -> Dataset:
     parts: list[Rows] = []
     rows = 0
     with _damage_is_user_error(text, folder):
@@ -141,8 +128,8 @@ def _convert(text: str, folder: Path, digest: str) -> Dataset:
             raise ValueError(f"{rows} steps in its episodes, {source.total_steps} in its metadata")
         gym_id, recorded = source.env_spec.id, source.storage.metadata
         metadata: dict[str, MetadataValue] = {"env": spec.name, "gym_id": gym_id, "source": text}
-        metadata |= {"source_sha256": digest, "minari_version": source.minari_version}
-        metadata["physics"] = gym_id if gym_id in OWN_PHYSICS else "gymnasium"
+        metadata |= {"minari_version": source.minari_version}
+        metadata |= {"physics": gym_id if gym_id in OWN_PHYSICS else "gymnasium"}
         if "algorithm_name" in recorded:
             metadata["algorithm"] = str(recorded["algorithm_name"])
     stored = set.intersection(*(set(part) for part in parts))  # states count if every episode has them

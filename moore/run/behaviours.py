@@ -10,6 +10,7 @@ is the snapshot with the highest score. Interrupted, the same command continues 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ from moore.algorithm.evaluation import Evaluator
 from moore.algorithm.replay import RealBuffer
 from moore.base.errors import UserError
 from moore.base.lock import locked
-from moore.base.strict import Count, NonNegativeInt, dotted, validate
+from moore.base.strict import Count, NonNegativeInt, validate
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, kept_snapshots, save_behaviours
 from moore.data.scores import normalized_score
 from moore.envs.spec import check_physics, find_spec
@@ -160,14 +161,14 @@ class BehaviourTraining(State):
         own["git_commits"] = list(dict.fromkeys([*own["git_commits"], *self.git_commits]))
         super().load(own)
 
-    def export(self) -> None:
-        """Write the thinned ladder with its provenance."""
+    def export(self, command: str) -> None:
+        """Write the thinned ladder with its provenance; command: that trained it."""
         config, ladder = self.config, self.ladder
         assert self.medium is not None
         kept = kept_snapshots(len(ladder["score"]), self.medium, self.expert, config.ladder_size)
         curve = zip(ladder["env_steps"], ladder["return"], ladder["score"], strict=True)
         provenance = {
-            "command": command(config),
+            "command": command,
             "config": config.plain | {"checkpoint": None, "out": None},
             "git_commit": ", ".join(self.git_commits),
             "packages": self._facts["packages"],
@@ -228,29 +229,14 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
     return training
 
 
-def command(config: BehaviourConfig) -> str:
-    """Write the shell command that repeats a training, with every setting that is not a default."""
-    words = [f"python -m {NAME} {config.env} --medium-score {config.medium_score}"]
-    default = dotted(BehaviourConfig(config.env, config.medium_score).plain)
-    for key, value in dotted(config.plain).items():
-        section, dot, name = key.replace("_", "-").rpartition(".")
-        if key in ("checkpoint", "out") or value == default[key]:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{section}{dot}{name}" if value else f"--{section}{dot}no-{name}")
-        else:
-            text = " ".join(map(str, value)) if isinstance(value, list) else value
-            words.append(f"--{section}{dot}{name} {text}")
-    return " ".join(words)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
 
     def run(stop: StopRequest) -> None:
-        config = tyro.cli(BehaviourConfig, prog=f"python -m {NAME}", description=__doc__, args=arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        config = tyro.cli(BehaviourConfig, prog=f"python -m {NAME}", description=__doc__, args=words)
         torch.set_num_threads(1)
-        train(config, stop).export()
+        train(config, stop).export(shlex.join(["python", "-m", NAME, *words]))
 
     return exit_code(NAME, run)
 

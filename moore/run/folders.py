@@ -13,7 +13,6 @@ from moore.base.errors import UserError
 from moore.base.files import write_json
 from moore.base.strict import dotted
 from moore.data.hdf5 import Dataset, dataset_hash
-from moore.data.ids import resolve
 from moore.data.load import data_identity, load_dataset
 from moore.studies.identity import offline_config, offline_run_id, run_id
 
@@ -94,16 +93,10 @@ def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Pa
 
 def run_dataset(config: RunConfig, root: Path) -> Dataset:
     """Load the dataset of a run; a self-made one is generated on first use. Raises as `load_dataset` does."""
-    return load_dataset(str(config.dataset), root / "data", **_choices(config))
+    choices = {"transitions": config.dataset_transitions, "physics": config.physics}
+    return load_dataset(str(config.dataset), root / "data", **choices)
 
 
 def run_data_identity(config: RunConfig, root: Path) -> str:
     """Return `data_identity` of a run's dataset."""
-    return data_identity(str(config.dataset), root / "data", **_choices(config))
-
-
-def _choices(config: RunConfig) -> dict[str, Any]:
-    """Return size and physics of a self-made set; files are what they are."""
-    if resolve(str(config.dataset)).source != "self":
-        return {}
-    return {"transitions": config.dataset_transitions, "physics": config.physics}
+    return data_identity(str(config.dataset), root / "data", config.dataset_transitions, config.physics)

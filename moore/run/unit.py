@@ -172,6 +172,8 @@ class Unit:
         if torch.device(saved["device"]).type != torch.device(self._device).type:
             begun = f"unit {self._unit.name} was begun on {saved['device']}, --device is {self._device}"
             raise UserError(f"{begun}; accepted: the same, or another --root")
+        if "files" in saved["cohort"]["model_buffer"]:
+            raise Damaged("an older version of moore wrote it")
         if saved["data"] != self._hashes():
             raise Damaged("its dataset has changed")
         for folder, size in zip(folders, saved["recorder"]["sizes"], strict=True):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import h5py
 import minari
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from minari.data_collector import EpisodeBuffer
 
 from moore.data.check import check_dataset, replay_error
-from moore.data.hdf5 import dataset_hash
 from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS
 from moore.envs.spec import ENVIRONMENTS
@@ -125,22 +123,6 @@ def test_flags(flags: list[list[tuple[bool, bool]]]) -> None:
     create(name, "Pendulum-v1", buffers)
     read = load_dataset(f"minari:{name}", Path("data"))
     assert list(zip(read.terminated.tolist(), read.truncated.tolist(), strict=True)) == expected
-
-
-def test_converted_once_and_again_when_the_dataset_changes(
-    entry: Path, hopper: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = load_dataset(ID, tmp_path / "data")
-    with monkeypatch.context() as patched:
-        patched.setattr(minari, "load_dataset", None)  # not needed any more
-        again = load_dataset(ID, tmp_path / "data")
-    assert dataset_hash(again) == dataset_hash(first)
-
-    with h5py.File(data_folder(tmp_path / "store") / "main_data.hdf5", "a") as file:
-        file["episode_1/rewards"][0] += 1
-    changed = load_dataset(ID, tmp_path / "data")
-    assert changed.reward[len(hopper[0].reward)] == np.float32(hopper[1].reward[0] + 1)
-    assert len(list((tmp_path / "data").iterdir())) == 2
 
 
 @pytest.mark.parametrize(("gym_id", "physics"), [("HalfCheetah-v4", "gymnasium"), ("Hopper-v4", "Hopper-v4")])

@@ -1,8 +1,7 @@
-"""Checkpoint files: damage is noticed, the last two are kept, D_model is written once."""
+"""Checkpoint files: damage is noticed, the last two are kept."""
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moore.algorithm.replay import ModelBuffer
 from moore.base.errors import UserError
-from moore.networks.batch import Batch
 from moore.run import sealed
 from moore.run.checkpoints import Checkpoints
 from moore.run.sealed import SEAL, Damaged, load, save
@@ -154,82 +151,3 @@ def test_what_may_be_read_later_is_no_damage(reason: str, tmp_path: Path, monkey
     with pytest.raises(UserError, match=rf"0\.pt: {reason}"):
         checkpoints.load(anything)
     assert (tmp_path / "0.pt").exists()
-
-
-def with_rows(buffer: ModelBuffer) -> dict[str, Any]:
-    """A state with this D_model."""
-    return {"cohort": {"model_buffer": {"rows": buffer.rows, "written": buffer.written}}}
-
-
-def append(buffer: ModelBuffer, values: torch.Tensor, valid: torch.Tensor) -> None:
-    """Add transitions [R, B] that consist of these values."""
-    column = values[..., None]
-    buffer.append(Batch(column, column, values, column, values), valid)
-
-
-@settings(max_examples=60, deadline=None)
-@given(draw=st.data())
-def test_imagined_rows(draw: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Breaks if D_model comes back otherwise from any of the last two checkpoints, or a row is written twice."""
-    runs, capacity = draw.draw(st.integers(1, 3)), draw.draw(st.integers(0, 12))
-    folder = tmp_path_factory.mktemp("rows")
-    buffer, (checkpoints, _) = ModelBuffer(runs, capacity, 1, 1), make(folder)
-    value, number, before = 0, 0, [0] * runs
-    kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    for _ in range(draw.draw(st.integers(1, 12))):
-        if capacity and draw.draw(st.booleans()):
-            size = draw.draw(st.integers(1, capacity))
-            valid = torch.tensor(draw.draw(st.lists(st.booleans(), min_size=runs * size, max_size=runs * size)))
-            values = torch.arange(value, value + runs * size, dtype=torch.float32).view(runs, size)
-            append(buffer, values, valid.view(runs, size))
-            value += runs * size
-            continue
-        checkpoints.save(copy.deepcopy(with_rows(buffer)))
-        written = folder / f"{number}.rows"
-        news = [min(n - m, capacity) for n, m in zip(buffer.written.tolist(), before, strict=True)]
-        assert written.exists() == any(news)
-        if any(news):
-            assert [len(new) for new in load(written)["new"]] == news
-        kept[number], before = (buffer.rows.clone(), buffer.written.clone()), buffer.written.tolist()
-        number += 1
-    numbers = sorted(kept)[-2:]
-    needed = {n for last in numbers for n in load(folder / f"{last}.pt")["cohort"]["model_buffer"]["files"]}
-    assert {path.name for path in folder.iterdir()} == {*(f"{n}.pt" for n in numbers), *(f"{n}.rows" for n in needed)}
-    for last in reversed(numbers):
-        again, _ = make(folder)
-        state = again.load(anything)
-        assert state is not None
-        assert torch.equal(state["cohort"]["model_buffer"]["rows"], kept[last][0])
-        assert torch.equal(state["cohort"]["model_buffer"]["written"], kept[last][1])
-        (folder / f"{last}.pt").unlink()
-    if numbers and capacity and state:  # the older one is gone on with
-        buffer = ModelBuffer(runs, capacity, 1, 1)
-        buffer.load(state["cohort"]["model_buffer"])
-        append(buffer, torch.full((runs, 1), -1.0), torch.ones(runs, 1, dtype=torch.bool))
-        again.save(copy.deepcopy(with_rows(buffer)))
-        state = make(folder)[0].load(anything)
-        assert state is not None
-        assert torch.equal(state["cohort"]["model_buffer"]["rows"], buffer.rows)
-
-
-@pytest.mark.parametrize("harm", ["flip", "lose", "of another checkpoint"])
-def test_damaged_rows_are_damage_of_the_checkpoint(harm: str, tmp_path: Path) -> None:
-    """Breaks if a damaged D_model is loaded. Both checkpoints may need the same file: each row is written once."""
-    (checkpoints, told), buffer = make(tmp_path), ModelBuffer(2, 6, 1, 1)
-    for step in range(9):
-        append(buffer, torch.full((2, 3), float(step)), torch.ones(2, 3, dtype=torch.bool))
-        checkpoints.save(with_rows(buffer))
-        assert len(list(tmp_path.glob("*.rows"))) <= 3
-    path = tmp_path / "8.rows"
-    if harm == "flip":
-        flip(path, 123)
-    elif harm == "lose":
-        path.unlink()
-    else:
-        save(path, load(path) | {"upto": [26, 27]})
-    state = checkpoints.load(anything)
-    assert state is not None
-    assert state["cohort"]["model_buffer"]["written"].tolist() == [24, 24]  # the checkpoint before
-    assert state["cohort"]["model_buffer"]["rows"][:, :, 0].tolist() == 2 * [[6.0] * 3 + [7.0] * 3]
-    (text,) = told
-    assert f"8.pt: needs {path}, but" in text

@@ -1,4 +1,4 @@
-"""Failures, retry, cancel and logs, on a study folder made by hand and a SLURM of shell scripts."""
+"""Failures, retry and cancel, on a study folder made by hand and a SLURM of shell scripts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from moore.cli.main import main
-from moore.run.units import UnitProcess
-from slurm.actions import cancel, logs
+from slurm.actions import cancel
 from tests.support.slurm_lab import Lab, read
 
 MakeLab = Callable[..., Lab]
@@ -134,49 +133,10 @@ def test_cancel_without_slurm(lab: MakeLab, capsys: Captured) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_logs(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if a log is missing, is somebody else's or an earlier task's, has no path, or not the lines asked for."""
-    two = lab("ab", True)
-    unit, other = two.units
-    half = UnitProcess(two.study.name, unit.runs[:1], two.root, "cpu")  # what it was before the study grew
-    jobs = two.submit([[half]], [[unit], [other]]) / "jobs"
-    jobs.mkdir()
-    two.claim(unit, "2_0")
-    for job in ("1_0", "2_0", "2_1"):
-        for end in ("out", "err"):
-            (jobs / f"{job}_0_log.{end}").write_text(f"of {job} {end}\n")
-    for number, (one, words) in enumerate(((unit, "unit"), (other, "other"), (half, "half"))):
-        one.log_path.write_text("x" * 10**5 + "\n" + "".join(f"{words} {line}\n" for line in range(50)))
-        os.utime(one.log_path, (1000 - number,) * 2)
-    run = two.run_ids(unit)[0]
-    assert main(["study", "logs", two.arguments[0], run, *two.arguments[1:], "--lines", "2"]) == 0
-    assert capsys.readouterr().out == (
-        f"==> {half.log_path} <==\nhalf 48\nhalf 49\n\n"
-        f"==> {jobs}/2_0_0_log.err <==\nof 2_0 err\n\n"
-        f"==> {jobs}/2_0_0_log.out <==\nof 2_0 out\n\n"
-        f"==> {unit.log_path} <==\nunit 48\nunit 49\n\n"
-    )
-    logs(two.study, two.root, run, 99)  # more than there are
-    assert capsys.readouterr().out.count("x" * 10**5 + "\n") == 2
-    assert main(["study", "logs", two.arguments[0], run, *two.arguments[1:], "--lines", "0"]) == 2
-
-
-def test_logs_of_a_finished_run(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if a finished run has no log any more: its claim is gone, and its unit may have grown since."""
-    two = lab("ab")
-    small = UnitProcess(two.study.name, two.units[0].runs[:1], two.root, "cpu")
-    small.write_spec()
-    small.log_path.write_text("of the smaller unit\n")
-    two.finish(two.units[0].runs)
-    logs(two.study, two.root, two.run_ids(two.units[0])[0])
-    assert capsys.readouterr().out == f"==> {small.log_path} <==\nof the smaller unit\n\n"
-
-
 def test_a_root_that_is_not_there(lab: MakeLab, capsys: Captured) -> None:
     """Breaks if nothing is shown and nothing is said."""
     one = lab()
-    run = one.run_ids(one.units[0])[0]
-    for command in (["logs", one.arguments[0], run], ["retry", one.arguments[0]], ["failures", one.arguments[0]]):
+    for command in (["retry", one.arguments[0]], ["failures", one.arguments[0]]):
         assert main(["study", *command, *one.arguments[1:]]) == 2
         assert f"{one.folder}: is not there; accepted: the --root" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""What a submit plans: all - done - live - failed too often, shared stages in one task, tasks and arrays cut to size."""
+"""What a submit plans: all - done - live - failed too often, shared stages in one task, tasks cut to size."""
 
 from __future__ import annotations
 
