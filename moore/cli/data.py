@@ -66,31 +66,27 @@ def data_check(id: DatasetId, physics: str | None = None, rows: int = REPLAY_ROW
 
 
 def data_download(ids: DatasetIds = ()) -> None:
-    """Fetch D4RL's or Minari's own data, e.g. `moore data download d4rl:hopper-medium-v2 d4rl:hopper-expert-v2`.
+    """Fetch D4RL's own data, e.g. `moore data download d4rl:hopper-medium-v2 d4rl:hopper-expert-v2`.
 
     D4RL's ids are d4rl:ENV-QUALITY-v2 with ENV hopper, halfcheetah or walker2d and QUALITY random, medium,
     medium-replay, medium-expert, expert or full-replay: 59 to 475 MB each. A file goes to the folder D4RL_DATASET_DIR
     (by default ~/.d4rl/datasets, like d4rl's own downloads) once its size and sha256 are the published ones. Given
-    again, the command goes on where a download broke off; a complete file stays as it is. Licences, mirrors and the
-    downloader for minari:NAMESPACE/NAME-vN: moore/data/README.md.
+    again, the command goes on where a download broke off; a complete file stays as it is. D4RL_DATASET_URL names a
+    mirror. Minari has a command of its own, `minari download`.
     """
     from moore.data.d4rl import expected_path
     from moore.data.download import download_d4rl
     from moore.data.ids import resolve
-    from moore.data.minari import download
 
-    accepted = "accepted: d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN"
+    accepted = "accepted: d4rl:ENV-QUALITY-v2"
     if not ids:
         raise UserError(f"no dataset id given; {accepted}")
     for dataset_id in map(resolve, ids):  # all of them before anything is fetched
-        if dataset_id.source not in ("d4rl", "minari"):
+        if dataset_id.source != "d4rl":
             raise UserError(f"{dataset_id} is not a download; {accepted}")
     for id in ids:
-        if id.startswith("minari:"):
-            place, fetched = download(id)
-        else:
-            place, fetched = expected_path(id), download_d4rl(id)
-        print(f"{id}: in {place} ({'downloaded' if fetched else 'complete already'})", flush=True)
+        done = "downloaded" if download_d4rl(id) else "complete already"
+        print(f"{id}: in {expected_path(id)} ({done})", flush=True)
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {

@@ -43,7 +43,7 @@ def _findings() -> Iterator[tuple[str, str, str]]:
     for name, (variable, default) in {"d4rl": D4RL_DIR, "minari": MINARI_DIR}.items():
         folder = named_folder(variable, default)
         files = len(list(folder.rglob("*.hdf5"))) if folder.is_dir() else 0
-        enables = f"{name}: datasets (`moore data download`; {variable} names the folder)"
+        enables = f"{name}: datasets (moore/data/README.md; {variable} names the folder)"
         yield name, f"{files} files in {folder}" if files else "", enables
     yield "slurm", shutil.which("sbatch") or "", "moore study submit to a cluster; here --local does the same"
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 import zipfile
 from dataclasses import dataclass
@@ -25,10 +24,8 @@ import numpy as np
 
 from moore.base.errors import UserError
 from moore.base.files import replacing
-from moore.envs.spec import check_physics, find_spec
 
 BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
-PROVENANCE_KEYS = ("command", "config", "git_commit", "packages", "wall_seconds", "curve", "physics", "medium")
 ARRAYS = {"params": np.float32, "hidden": np.int64, "env_steps": np.int64, "returns": np.float64, "scores": np.float64}
 
 
@@ -69,11 +66,7 @@ class Behaviours:
 
 
 def save_behaviours(behaviours: Behaviours, directory: Path = BEHAVIOURS_DIR) -> None:
-    """Write `<env>.npz` and `<env>.json`; the same snapshots give the same bytes.
-
-    Raises ValueError for shapes that do not fit together or a provenance without one of PROVENANCE_KEYS.
-    """
-    _check(behaviours)
+    """Write `<env>.npz` and `<env>.json`; the same snapshots give the same bytes."""
     archive = io.BytesIO()
     arrays: dict[str, Any] = {key: np.asarray(getattr(behaviours, key), kind) for key, kind in ARRAYS.items()}
     np.savez_compressed(archive, **arrays)
@@ -96,12 +89,10 @@ def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
         with np.load(io.BytesIO(archive.read_bytes()), allow_pickle=False) as arrays:
             loaded: dict[str, Any] = {key: arrays[key] for key in ARRAYS}
         loaded["hidden"] = tuple(loaded["hidden"].tolist())
-        behaviours = Behaviours(env, **loaded, provenance=json.loads(provenance.read_text()))
-        _check(behaviours)
+        return Behaviours(env, **loaded, provenance=json.loads(provenance.read_text()))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{archive} or its .json is damaged ({reason}); accepted: files of save_behaviours") from None
-    return behaviours
 
 
 def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> list[int]:
@@ -109,25 +100,3 @@ def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> li
     spread = [np.linspace(0, medium, size), np.linspace(medium, count - 1, size)]
     marked = [medium] if expert is None else [medium, expert]
     return np.unique(np.concatenate([*spread, marked]).round().astype(int)).tolist()
-
-
-def _check(behaviours: Behaviours) -> None:
-    """Raise ValueError unless the parts fit together."""
-    missing = [key for key in PROVENANCE_KEYS if key not in behaviours.provenance]
-    if missing:
-        raise ValueError(f"provenance lacks {', '.join(missing)}")
-    spec, steps, count = find_spec(behaviours.env), np.asarray(behaviours.env_steps), len(behaviours.env_steps)
-    check_physics(spec, behaviours.physics)
-    sizes = (spec.obs_dim, *behaviours.hidden, 2 * spec.action_dim)
-    num_params = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
-    for key, expected in {"params": (count, num_params), "returns": (count,), "scores": (count,)}.items():
-        if np.shape(getattr(behaviours, key)) != expected:
-            raise ValueError(f"{key} has shape {np.shape(getattr(behaviours, key))}, expected {expected}")
-    if not np.isfinite(behaviours.params).all():
-        raise ValueError("params has NaN or infinite values")
-    if np.any(np.diff(steps) <= 0) or steps[0] < 0:
-        raise ValueError("env_steps must increase")
-    if not 0 <= behaviours.medium < count:
-        raise ValueError(f"medium is {behaviours.medium}, expected an index below {count}")
-    if behaviours.expert is not None and not behaviours.medium <= behaviours.expert < count:
-        raise ValueError(f"expert is {behaviours.expert}, expected an index from {behaviours.medium} to {count - 1}")

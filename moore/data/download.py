@@ -70,7 +70,7 @@ def _curl(url: str, part: str) -> str:
 
     Raises UserError where there is no curl.
     """
-    command = ["curl", "--fail", "--location", "--show-error", "--continue-at", "-", "--output", part]
+    command = ["curl", "--fail", "--location", "--show-error", "--no-buffer", "--continue-at", "-", "--output", part]
     command += ["--connect-timeout", str(TIMEOUT), "--speed-time", str(TIMEOUT), "--speed-limit", "1"]
     bar = ["--progress-bar"] if sys.stderr.isatty() else ["--silent"]
     try:

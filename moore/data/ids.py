@@ -2,7 +2,7 @@
 
 self:<env>-<quality>       made here from shipped behaviour policies, e.g. self:hopper-medium-replay
 d4rl:<env>-<quality>-v2    D4RL's own file in D4RL_DATASET_DIR (~/.d4rl/datasets), fetched by `moore data download`
-minari:<namespace>/<name>-v<N>   from the local Minari store; `moore data download` fetches Minari's own into it
+minari:<namespace>/<name>-v<N>   from the local Minari store, which `minari download` fills
 local:PATH                 any file in the D4RL v2 schema whose metadata/env names the environment
 local:<env>:PATH           the same for a file without metadata; <env> may be gymnasium:<Id> or module:name, too
 """

@@ -1,7 +1,7 @@
 """Datasets of the local Minari store, `minari:<namespace>/<name>-v<N>`, converted to the project's own rows.
 
 A Minari episode of T steps has T + 1 observations; here every row carries both of its own. Minari is an optional
-package, and nothing but `download` uses the network.
+package; its own command downloads.
 
 A dataset belongs to the environment that its env_spec names, as `gymnasium.make` gives it: other rewards, limits or
 models, and wrappers that change numbers, make another task. The v5 environments are the physics "gymnasium" here, and
@@ -47,27 +47,6 @@ def load_minari(text: str) -> Dataset:
     return dataset
 
 
-def download(text: str) -> tuple[Path, bool]:
-    """Fetch a dataset into the local store with Minari's own downloader, unless it is there; (folder, fetched).
-
-    Raises UserError for missing packages of the downloader, any failure on the way, and a damaged dataset.
-    """
-    minari = import_minari(text)
-    folder = minari_store(text) / _name(text)
-    present = folder.exists()
-    if not present:
-        try:
-            minari.download_dataset(_name(text))
-        except Exception as error:  # each transport has errors of its own, in packages that may not be installed
-            raise UserError(
-                f"{text}: cannot be downloaded ({reason(error)}); accepted: an id that Minari's server has, a network"
-                " that reaches it, and the downloader's packages: pip install 'minari[hf]'"
-            ) from None
-    with _damage_is_user_error(text, folder):
-        minari.load_dataset(_name(text))
-    return folder, not present
-
-
 def import_minari(text: str) -> ModuleType:
     """Import the package minari. Raises UserError, naming `text` as what needs it, where it cannot be imported."""
     try:
@@ -89,7 +68,7 @@ def store_entry(text: str) -> Path:
         hint = f"did you mean 'minari:{close[0]}'? " if close else ""
         raise UserError(
             f"{text}: not in Minari's store {store}; {hint}it has: {', '.join(existing) or 'nothing'}; accepted: one of"
-            f" these, another store in MINARI_DATASETS_PATH, or `moore data download {text}`"
+            f" these, another store in MINARI_DATASETS_PATH, or what `minari download {name}` brings"
         )
     return store / name
 

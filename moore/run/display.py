@@ -20,7 +20,6 @@ from moore.studies.identity import dataset_label
 LINE_SECONDS = 60.0  # between two lines where there is no terminal to redraw
 NOTEBOOK_SECONDS = 2.0
 KNOWN = 0.02  # share of all work after which a time left is more than a guess
-OWN_RATE = 0.1  # share of a unit after which its own speed tells
 
 
 class TaskLog:
@@ -127,34 +126,32 @@ class Display:
 class Clock:
     """Measures how fast units are, and says when the last one ends.
 
-    A unit's cost is a rough count of arithmetic. What a unit of cost takes is measured: on the unit itself once it is
-    known, or else on all that have run. What remains is then laid out on the workers as they will take it.
+    A unit's cost is a rough count of arithmetic. The seconds of one unit of cost are measured on all that run; what
+    remains is then laid out on the workers as they will take it.
     """
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._begun: dict[str, tuple[float, float]] = {}  # unit -> time and share done when it was first seen to run
-        self._spent: dict[str, tuple[float, float]] = {}  # unit -> seconds since then, and the share done in them
+        self._workers, self._busy = workers, 0.0  # seconds of all units that were seen to run
+        self._last: float | None = None  # time of the last look
+        self._before = self._done = 0.0  # cost done at the first look, and at the last
 
     def look(self, units: Sequence[UnitProcess], now: float) -> None:
-        """Note how far the running units are."""
-        for unit in (unit for unit in units if unit.running):
-            began, share = self._begun.setdefault(unit.name, (now, unit.progress()))
-            self._spent[unit.name] = now - began, unit.progress() - share
+        """Note how far the units are."""
+        self._done = sum(unit.progress() * unit.cost for unit in units)
+        if self._last is None:
+            self._before = self._done
+        else:
+            self._busy += (now - self._last) * sum(unit.running for unit in units)
+        self._last = now
 
     def left(self, units: Sequence[UnitProcess]) -> float | None:
         """Return the seconds until the last unit ends; None where too little has run to say."""
-        costs = {unit.name: unit.cost for unit in units}
-        gained = sum(share * costs[name] for name, (_, share) in self._spent.items() if name in costs)
-        if gained <= KNOWN * sum(costs.values()):
+        gained = self._done - self._before
+        if gained <= KNOWN * sum(unit.cost for unit in units):
             return None
-        rate = sum(seconds for name, (seconds, _) in self._spent.items() if name in costs) / gained
         ends = [0.0] * self._workers
-        open_units = [unit for unit in units if not unit.finished()]
-        for unit in sorted(open_units, key=lambda unit: (not unit.running, -unit.cost)):  # as the worker takes them
-            seconds, share = self._spent.get(unit.name, (0.0, 0.0))
-            whole = seconds / share if share > OWN_RATE else rate * unit.cost
-            heapq.heapreplace(ends, ends[0] + (1 - unit.progress()) * whole)
+        for unit in sorted(units, key=lambda unit: (not unit.running, -unit.cost)):  # as the worker takes them
+            heapq.heapreplace(ends, ends[0] + (1 - unit.progress()) * unit.cost * self._busy / gained)
         return max(ends)
 
 

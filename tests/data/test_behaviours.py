@@ -67,24 +67,6 @@ def test_behaviours_round_trip(tmp_path: Path) -> None:
         load_behaviours("pendulum", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"params": pushes().params[:3]}, "params has shape"),
-        ({"params": np.full_like(pushes().params, np.nan)}, "NaN"),
-        ({"env_steps": np.array([20, 10, 30, 40, 50])}, "must increase"),
-        ({"scores": np.ones(1)}, "scores has shape"),
-        ({"provenance": PROVENANCE | {"medium": 5}}, "medium is 5"),
-        ({"provenance": PROVENANCE | {"expert": 0}}, "expert is 0, expected an index from 1 to 4"),
-        ({"provenance": {k: v for k, v in PROVENANCE.items() if k != "curve"}}, "lacks curve"),
-    ],
-)
-def test_behaviours_that_do_not_fit_are_not_written(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        save_behaviours(replace(pushes(), **change), tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
 def stitched(first: Rows, second: Rows) -> Rows:
     """D4RL's stitch_dataset.py, row by row: walk back from the end of the first file to a row that ends an episode."""
     last = len(first["obs"]) - 1

@@ -1,7 +1,6 @@
 """What the tests of Minari share: rollouts of Gymnasium environments, and datasets that Minari makes of them."""
 
 import json
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,32 +93,3 @@ def one_line(call: Callable[[], object], *fragments: str) -> str:
     for fragment in ("accepted" if "install" not in message else "install", *fragments):
         assert fragment in message, message
     return message
-
-
-class Remote:
-    """A Minari server that is a folder; `fail` is raised in the middle of a download."""
-
-    folder: Path
-    fail: Exception | None
-
-    def __init__(self, name: str, token: str | None = None) -> None:
-        pass
-
-    def list_datasets(self, prefix: str | None = None) -> list[str]:
-        found = (path.parents[1].relative_to(self.folder).as_posix() for path in self.folder.rglob("metadata.json"))
-        return [name for name in found if name.startswith(prefix or "")]
-
-    def get_dataset_metadata(self, name: str) -> dict[str, Any]:
-        return json.loads((self.folder / name / "data" / "metadata.json").read_text())
-
-    def list_namespaces(self) -> list[str]:
-        return ["test", "test/hopper"]
-
-    def download_namespace_metadata(self, namespace: str, path: Path) -> None:
-        (path / namespace / "namespace_metadata.json").write_text("{}")
-
-    def download_dataset(self, name: str, path: Path) -> None:
-        shutil.copytree(self.folder / name, path / name)
-        if self.fail is not None:
-            (path / name / "data" / "main_data.hdf5").unlink()
-            raise self.fail
