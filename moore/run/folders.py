@@ -93,8 +93,8 @@ def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Pa
 
 def run_dataset(config: RunConfig, root: Path) -> Dataset:
     """Load the dataset of a run; a self-made one is generated on first use. Raises as `load_dataset` does."""
-    choices = {"transitions": config.dataset_transitions, "physics": config.physics}
-    return load_dataset(str(config.dataset), root / "data", **choices)
+    size, physics = config.dataset_transitions, config.physics
+    return load_dataset(str(config.dataset), root / "data", transitions=size, physics=physics)
 
 
 def run_data_identity(config: RunConfig, root: Path) -> str:

@@ -144,7 +144,7 @@ class Experiment:
     def element(self, unit: str) -> Element:
         """The array element that trains a unit."""
         claim = self.unit_file(unit, "claim")
-        (found,) = [e for e in self.slurm.queue() if e.name == f"{claim['job']}_{claim['task']}"]
+        (found,) = [e for e in self.slurm.queue() if e.name == claim["task"]]
         return found
 
     def wait_finished(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moore.base.errors import UserError
-from moore.run import sealed
 from moore.run.checkpoints import Checkpoints
-from moore.run.sealed import SEAL, Damaged, load, save
+from moore.run.sealed import Damaged, load, save
 from tests.support.harm import flip, no_room
 
 STATE: dict[str, Any] = {"x": torch.arange(1000.0), "n": 3, "none": None, "deep": [{"flag": True, "text": "µ"}]}
@@ -29,7 +29,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "a.pt"
     save(path, STATE)
     assert same(load(path))
-    assert same(torch.load(path, weights_only=True))  # torch does not mind what stands behind its own content
     save(path, {"other": 1})
     assert load(path) == {"other": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["a.pt"]
@@ -45,7 +44,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @settings(max_examples=150, deadline=None)
 @given(draw=st.data())
 def test_damage_is_noticed(draw: st.DataObject, saved: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Breaks if a bit can change, or bytes be lost or added, without notice."""
+    """Breaks if a bit that changes, or bytes that are lost or added, give another state without notice."""
     path = tmp_path_factory.getbasetemp() / "damaged.pt"
     path.write_bytes(saved)
     match draw.draw(st.sampled_from(["flip", "cut", "insert", "longer", "hole"])):
@@ -54,15 +53,18 @@ def test_damage_is_noticed(draw: st.DataObject, saved: bytes, tmp_path_factory: 
         case "cut":
             path.write_bytes(saved[: draw.draw(st.integers(0, len(saved) - 1))])
         case "insert":
-            path.write_bytes(saved[: -SEAL.size] + draw.draw(st.binary(min_size=1, max_size=9)) + saved[-SEAL.size :])
+            at = draw.draw(st.integers(0, len(saved)))
+            path.write_bytes(saved[:at] + draw.draw(st.binary(min_size=1, max_size=9)) + saved[at:])
         case "longer":
             path.write_bytes(saved + draw.draw(st.binary(min_size=1, max_size=50)))
         case "hole":  # what a file system may leave after a power cut
             first = draw.draw(st.integers(0, len(saved) - 600))
             path.write_bytes(saved[:first] + bytes(600) + saved[first + 600 :])
-    with pytest.raises((Damaged, UserError)) as error:
-        load(path)
-    assert isinstance(error.value, Damaged) or "has format" in str(error.value)  # a flip in the number of the format
+    try:
+        state = load(path)
+    except Damaged:
+        return
+    assert same(state)  # a byte that means nothing, such as the time of the archive
 
 
 def test_no_room_and_no_right(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_the_one_before_is_taken_where_the_newest_is_damaged_or_does_not_fit(rea
 
 def test_both_damaged(tmp_path: Path) -> None:
     make(tmp_path / "a", 2)
-    flip(tmp_path / "a" / "0.pt", 999)
+    os.truncate(tmp_path / "a" / "0.pt", 500)
     (tmp_path / "a" / "1.pt").write_bytes(b"half")
     checkpoints, told = make(tmp_path / "a")
     assert checkpoints.load(anything) is None
@@ -136,18 +138,14 @@ def test_both_damaged(tmp_path: Path) -> None:
     assert checkpoints.load(anything) == {"step": 0}
 
 
-@pytest.mark.parametrize("reason", ["has format 2, this version of moore reads 1", "cannot be read"])
-def test_what_may_be_read_later_is_no_damage(reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if another version's work, or a moment's lack of permission (no superuser has one), costs the stage."""
-    monkeypatch.setattr(sealed, "FORMAT", 2 if "format" in reason else 1)
+def test_what_may_be_read_later_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a moment's lack of permission (no superuser has one) costs the stage."""
     checkpoints, _ = make(tmp_path, 1)
-    monkeypatch.undo()
 
     def refuse(self: Path, mode: str) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    if "format" not in reason:
-        monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(UserError, match=rf"0\.pt: {reason}"):
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"0\.pt: cannot be read"):
         checkpoints.load(anything)
     assert (tmp_path / "0.pt").exists()
