@@ -39,9 +39,8 @@ def check(path: Path) -> None:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             file.seek(0)
-            damaged = (
-                archive.testzip() if file.read(4) == b"PK\3\4" else "its beginning"
-            )  # which zipfile would not mind
+            whole = file.read(4) == b"PK\3\4"  # bytes before an archive trouble torch, not zipfile
+            damaged = archive.testzip() if whole else "the beginning"
     except OSError as error:
         if error.errno in LOST:
             raise Damaged(str(error.strerror)) from None
