@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from pydantic.dataclasses import dataclass
 
 from moore.base.errors import UserError
-from moore.base.strict import Count, NonNegativeInt, load_yaml
+from moore.base.strict import Count, NonNegativeInt
 
 PROFILES = Path(__file__).parent / "profiles"
 EARLY_SECONDS = 60  # sbatch's --signal may come this much before its time (man sbatch)
@@ -67,7 +65,6 @@ class Profile:
     parallel: Count | None = None
     setup: list[SetupLine] = Field(default_factory=list)
     python: Line | None = None
-    scratch: Line | None = None
     sbatch: dict[str, str | int | Literal[True]] = Field(default_factory=dict)
     units_per_task: Count = 1
     slots: Count | None = None
@@ -124,21 +121,6 @@ class Profile:
     def slot_count(self) -> int:
         """Units that a task trains at once."""
         return self.slots or (self.gpus * self.units_per_gpu if self.gpus else self.cpus)
-
-
-def load_profile(path: Path) -> Profile:
-    """Read a profile; variables and ~ in `scratch` are those of this process.
-
-    Raises UserError naming the file, the key and what is accepted.
-    """
-    profile = load_yaml(path, Profile)
-    if profile.scratch is None:
-        return profile
-    scratch = os.path.expanduser(os.path.expandvars(profile.scratch))
-    if "$" in scratch or scratch.startswith("~"):
-        accepted = "a folder, with a ~ of this machine and variables that are set where this command runs"
-        raise UserError(f"{path}: scratch: {profile.scratch!r} is not accepted; accepted: {accepted}")
-    return replace(profile, scratch=scratch)
 
 
 def _check(fine: Any, key: str, value: Any, accepted: str) -> None:

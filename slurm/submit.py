@@ -62,8 +62,8 @@ def _submit(study: Study, folder: Path, profile: Profile, plan: Plan, files: dic
         folder.mkdir(parents=True)
         commit = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
         if commit.endswith("-dirty"):
-            where = folder / "diff.patch"
-            print(f"moore: warning: the code has uncommitted changes; they are in {where}", file=sys.stderr)
+            where = folder / "code"
+            print(f"moore: warning: the code has uncommitted changes; tasks run the copy {where}", file=sys.stderr)
         plan.mark_splits()
         for unit in plan.units():
             unit.write_spec()

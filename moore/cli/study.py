@@ -35,7 +35,7 @@ def study_submit(
     study: StudyName,
     scale: ScaleName = "mini",
     profile: str | None = None,
-    root: Path | None = None,
+    root: Root = Path("runs"),
     local: bool = False,
     workers: int = 0,
     dry_run: bool = False,
@@ -46,23 +46,22 @@ def study_submit(
 
     Args:
         profile: a file in slurm/profiles/, by name or path.
-        root: folder of datasets, checkpoints and rows, which all nodes see; by default the profile's scratch, or runs.
         local: no SLURM; a profile is not needed then.
         workers: with --local and no profile, processes with one thread each; 0 is the number of cores.
         dry_run: print runs, units, arrays, scripts and SLURM's verdict; write and submit nothing.
     """
+    from moore.base.strict import load_yaml
     from moore.run.stop import StopRequest
     from moore.studies.study import find_yaml
-    from slurm.profile import PROFILES, Profile, load_profile
+    from slurm.profile import PROFILES, Profile
     from slurm.submit import run_locally, submit
 
     count = number_of_workers(workers)
     loaded = find_study(study, scale)
-    settings = load_profile(find_yaml(profile, PROFILES)) if profile is not None else None
+    settings = load_yaml(find_yaml(profile, PROFILES), Profile) if profile is not None else None
     if settings is None and not local:
         raise UserError("--profile: missing; accepted: a file in slurm/profiles/, by name or path, or --local")
     settings = settings or Profile(time=NO_LIMIT, cpus=count)
-    root = root or Path(settings.scratch or "runs")
     if not local:
         files = {"study": study, "scale": scale, "profile": str(profile)}
         submit(loaded, root, settings, files, dry_run)

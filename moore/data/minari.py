@@ -10,10 +10,7 @@ Walker2d-v4 has other feet), so their own id is recorded as the physics, which n
 """
 
 import difflib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -42,25 +39,52 @@ def load_minari(text: str) -> Dataset:
     Raises UserError where Minari is not installed, and for an id that the store lacks, damaged files, an environment
     that is not one of ours, NaN or infinite numbers and actions out of bounds.
     """
-    dataset = _convert(text, store_entry(text))
+    folder = store_entry(text)
+    import minari  # which is there
+
+    try:
+        source: Any = minari.load_dataset(_name(text))
+        spec, gym_id, recorded = _environment(text, source), source.env_spec.id, source.storage.metadata
+        parts = [_episode_rows(spec, episode) for episode in source.iterate_episodes()]
+        rows = sum(len(part["obs"]) for part in parts)
+        if rows != source.total_steps or rows == 0:
+            raise ValueError(f"{rows} steps in its episodes, {source.total_steps} in its metadata")
+    except UserError:
+        raise
+    except Exception as error:  # of its readers, each with errors of its own
+        raise UserError(
+            f"{text}: {folder} is damaged or no dataset of a known Minari version ({reason(error)}); accepted: a"
+            " complete dataset, made or downloaded again after deleting that folder"
+        ) from None
+    metadata: dict[str, MetadataValue] = {"env": spec.name, "gym_id": gym_id, "source": text}
+    metadata |= {"minari_version": source.minari_version}
+    metadata |= {"physics": gym_id if gym_id in OWN_PHYSICS else "gymnasium"}
+    if "algorithm_name" in recorded:
+        metadata["algorithm"] = str(recorded["algorithm_name"])
+    stored = set.intersection(*(set(part) for part in parts))  # states count if every episode has them
+    dataset = Dataset(spec.name, metadata=metadata, **join([{key: part[key] for key in stored} for part in parts]))
     check_arrays(text, dataset)
     return dataset
 
 
-def import_minari(text: str) -> ModuleType:
-    """Import the package minari. Raises UserError, naming `text` as what needs it, where it cannot be imported."""
+def store_entry(text: str) -> Path:
+    """Find the folder of a dataset in the local store: MINARI_DATASETS_PATH, by default ~/.minari/datasets.
+
+    Raises UserError if it is not there, listing what is, and where Minari is not installed or its store cannot be made.
+    """
     try:
-        import minari
+        from minari import storage
+
+        store, name = storage.get_dataset_path(), _name(text)
     except ImportError as error:
         raise UserError(
             f"{text}: needs the package minari ({reason(error)}); install it with pip install -e '.[minari]'"
         ) from None
-    return minari
-
-
-def store_entry(text: str) -> Path:
-    """Find the folder of a dataset in the local store. Raises UserError, listing what there is, if it is not."""
-    store, name = minari_store(text), _name(text)
+    except OSError as error:  # it makes the folder
+        raise UserError(
+            f"{text}: no Minari store in {error.filename!r} ({error.strerror}); accepted: a folder you may write to in"
+            " MINARI_DATASETS_PATH"
+        ) from None
     if not (store / name / "data").is_dir():
         found = (path.parents[1].relative_to(store).as_posix() for path in store.rglob("data/metadata.json"))
         existing = sorted(entry for entry in found if not entry.startswith("."))
@@ -73,47 +97,8 @@ def store_entry(text: str) -> Path:
     return store / name
 
 
-def minari_store(text: str) -> Path:
-    """Find the local store's folder: MINARI_DATASETS_PATH, by default ~/.minari/datasets, made if need be.
-
-    Raises UserError where it cannot be made, and where Minari is not installed.
-    """
-    import_minari(text)
-    from minari.storage import get_dataset_path
-
-    try:
-        return get_dataset_path()
-    except OSError as error:  # it makes the folder
-        raise UserError(
-            f"{text}: no Minari store in {error.filename!r} ({error.strerror}); accepted: a folder you may write to in"
-            " MINARI_DATASETS_PATH"
-        ) from None
-
-
 def _name(text: str) -> str:
     return text.removeprefix("minari:")
-
-
-def _convert(text: str, folder: Path) -> Dataset:
-    parts: list[Rows] = []
-    rows = 0
-    with _damage_is_user_error(text, folder):
-        source = import_minari(text).load_dataset(_name(text))
-        spec = _environment(text, source)
-        for episode in source.iterate_episodes():
-            parts.append(_episode_rows(spec, episode))
-            rows += len(parts[-1]["obs"])
-        if rows != source.total_steps or rows == 0:
-            raise ValueError(f"{rows} steps in its episodes, {source.total_steps} in its metadata")
-        gym_id, recorded = source.env_spec.id, source.storage.metadata
-        metadata: dict[str, MetadataValue] = {"env": spec.name, "gym_id": gym_id, "source": text}
-        metadata |= {"minari_version": source.minari_version}
-        metadata |= {"physics": gym_id if gym_id in OWN_PHYSICS else "gymnasium"}
-        if "algorithm_name" in recorded:
-            metadata["algorithm"] = str(recorded["algorithm_name"])
-    stored = set.intersection(*(set(part) for part in parts))  # states count if every episode has them
-    parts = [{key: part[key] for key in part if key in stored} for part in parts]
-    return Dataset(env=spec.name, metadata=metadata, **join(parts))
 
 
 def _environment(text: str, source: Any) -> EnvSpec:
@@ -167,20 +152,6 @@ def _episode_rows(spec: EnvSpec, episode: Any) -> Rows:
         if len(values) != steps:
             raise ValueError(f"episode {episode.id} has {steps} rewards, {len(values)} entries of {name}")
     return rows
-
-
-@contextmanager
-def _damage_is_user_error(text: str, folder: Path) -> Iterator[None]:
-    """Turn into a UserError what Minari and its storages raise for files missing, cut short or of another version."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # of its readers, each with errors of its own
-        raise UserError(
-            f"{text}: {folder} is damaged or no dataset of a known Minari version ({reason(error)}); accepted: a"
-            " complete dataset, made or downloaded again after deleting that folder"
-        ) from None
 
 
 def reason(error: Exception) -> str:

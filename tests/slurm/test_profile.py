@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from moore.base.errors import UserError
-from slurm.profile import PROFILES, Profile, load_profile
+from moore.base.strict import load_yaml
+from slurm.profile import PROFILES, Profile
 
 EXAMPLES = sorted(PROFILES.glob("*.yaml"))
 FIELDS = {field.name: field for field in dataclasses.fields(Profile)}
@@ -21,7 +22,7 @@ FIELDS = {field.name: field for field in dataclasses.fields(Profile)}
 def load(tmp_path: Path, text: str) -> Profile:
     path = tmp_path / "p.yaml"
     path.write_text(text)
-    return load_profile(path)
+    return load_yaml(path, Profile)
 
 
 def message(tmp_path: Path, text: str) -> str:
@@ -38,7 +39,7 @@ def message(tmp_path: Path, text: str) -> str:
 def test_examples_as_they_are_and_with_every_example_line(path: Path, tmp_path: Path) -> None:
     """Breaks if an example has a typo, in the lines that are commented out, too."""
     text = path.read_text()
-    assert load_profile(path).partition is None, "an example names no site's partition"
+    assert load_yaml(path, Profile).partition is None, "an example names no site's partition"
     lines = re.sub(r"^# (?=[a-z_]+: )", "", text, flags=re.MULTILINE)
     assert len(yaml.safe_load(lines)) > len(yaml.safe_load(text))
     load(tmp_path, lines)
@@ -122,17 +123,6 @@ def test_devices_and_slots() -> None:
     assert (gpus.torch_device, gpus.slot_count, gpus.gres) == ("cuda", 6, "gpu:a100:2")
     assert dataclasses.replace(gpus, slots=5).slot_count == 5
     assert Profile(time="60", cpus=4, slots=9).slot_count == 9
-
-
-def test_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOME_ROOM", "/a b/x")
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.delenv("NO_ROOM", raising=False)
-    found = {"$SOME_ROOM/runs": "/a b/x/runs", "${SOME_ROOM}r": "/a b/xr", "~/runs": "/home/me/runs", "null": None}
-    for text, expected in found.items():
-        assert load(tmp_path, f"time: 60\nscratch: {text}\n").scratch == expected
-    for text in ("$NO_ROOM/x", "~nobody-of-that-name/x", "''", "[a]", '"a\\nb"'):
-        assert message(tmp_path, f"time: 60\nscratch: {text}\n").startswith("scratch: ")
 
 
 @pytest.mark.parametrize(
