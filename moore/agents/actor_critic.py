@@ -49,6 +49,7 @@ class Setup(NamedTuple):
     stage: str = "online"  # or "offline"
     device: torch.device | str = "cpu"
     precision: str = "float32"
+    real_share: float = 1.0  # of a batch: its first transitions are real, the rest imagined
 
 
 class Agent(State):
@@ -62,6 +63,7 @@ class Agent(State):
     batch_size: int
     noise_blocks = 2  # standard normals [noise_blocks, R, B, A] that an update reads
     actor_interval = 1  # critic updates for one update of the actor
+    bc_weight: Tensor | None = None  # [R], of behaviour cloning where the method has it, set by the cohort
 
     def __init__(self, config: Any, setup: Setup) -> None:
         raise NotImplementedError
@@ -112,7 +114,7 @@ class ActorCritic(Agent):
     head = 2  # the actor's outputs for each action dimension: mean and log std
 
     def __init__(self, config: Any, setup: Setup) -> None:
-        obs_dim, action_dim, seeds, _, device, precision = setup
+        obs_dim, action_dim, seeds, _, device, precision, _ = setup
         self.config, self.batch_size, self.action_dim = config, config.batch_size, action_dim
         self.actor = MLP((obs_dim, *config.hidden, self.head * action_dim), precision=precision)
         self.critic = MLP(

@@ -34,6 +34,7 @@ FIXED = {
     "actor_value": "min",
     "alpha_loss": "log_alpha",
     "online_actor_interval": 1,
+    "bc_coef": 0.0,
 }
 
 

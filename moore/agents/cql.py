@@ -75,7 +75,7 @@ class CQL(SAC):
         metrics = step_both(
             self.config.joint_step and self.actor_interval == 1,
             lambda: self.step_critics(obs, batch.action, target, term),
-            lambda: self.update_actor(obs, alpha, noise[1]) if update_actor else {},
+            lambda: self.update_actor(obs, batch.action, alpha, noise[1]) if update_actor else {},
         )
         self.update_targets()
         return metrics

@@ -12,7 +12,7 @@ from torch import Tensor
 from moore.agents.actor_critic import ActorCritic, ActorCriticConfig, Setup
 from moore.agents.registry import register
 from moore.base.errors import UserError
-from moore.base.strict import FORBID, Count, Finite, OnlineOnly, Positive
+from moore.base.strict import FORBID, Count, Finite, NonNegative, OnlineOnly, Positive
 from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch
 from moore.networks.gaussian import deterministic_action, squashed_gaussian
@@ -29,6 +29,7 @@ class SACConfig(ActorCriticConfig):
     entropy_backup: bool = True  # entropy in the critics' target; CQL and Cal-QL leave it out
     target_critics: Count = 2  # the target is the minimum over this many critics, drawn anew at each update (REDQ)
     actor_value: Literal["min", "mean"] = "min"  # what of the critics the actor maximises; RLPD: mean
+    bc_coef: NonNegative = 0.0  # weight of behaviour cloning in the actor's loss, see `cloned`; not in the paper
     online_actor_interval: OnlineOnly[Count] = (
         1  # critic updates for one of actor and temperature (RLPD and WSRL: utd_ratio)
     )
@@ -58,6 +59,9 @@ class SAC(ActorCritic):
         self.target_entropy = self.config.target_entropy
         # a random subset of the critics needs random numbers of its own
         self.noise_blocks = 2 if config.target_critics == config.num_critics else 3
+        self._num_real = round(config.batch_size * setup.real_share)
+        if config.bc_coef:
+            self.bc_weight = torch.full((len(seeds),), config.bc_coef, device=device)
 
     def policy(self, params: Tensor, obs: Tensor) -> Tensor:
         """Return mean and log std [R, B, 2A] of the actions before tanh at standardised obs [R, B, obs_dim]."""
@@ -79,7 +83,7 @@ class SAC(ActorCritic):
         alpha = self.log_alpha.exp()[:, None]
         metrics = self.step_critics(obs, batch.action, self.bellman_target(batch, next_obs, alpha, noise))
         if update_actor:
-            metrics |= self.update_actor(obs, alpha, noise[1])
+            metrics |= self.update_actor(obs, batch.action, alpha, noise[1])
         self.update_targets()
         return metrics
 
@@ -95,15 +99,19 @@ class SAC(ActorCritic):
                 next_value = next_value - alpha * next_log_prob
             return batch.reward + self.config.gamma * (1.0 - batch.terminated) * next_value
 
-    def update_actor(self, obs: Tensor, alpha: Tensor, noise: Tensor) -> dict[str, Tensor]:
+    def update_actor(self, obs: Tensor, data_action: Tensor, alpha: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Take one gradient step of actor and temperature on standardised obs [R, B, obs_dim]."""
 
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """Maximise the critics' value plus entropy."""
-            action, log_prob = squashed_gaussian(self.policy(params, obs), noise)
+            head = self.policy(params, obs)
+            action, log_prob = squashed_gaussian(head, noise)
             q = self.q(self.critic_params, obs, action)
             value = q.amin(1) if self.config.actor_value == "min" else q.mean(1)
-            return (alpha * log_prob - value).mean(-1), log_prob
+            if self.bc_weight is None:
+                return (alpha * log_prob - value).mean(-1), log_prob
+            own, theirs = deterministic_action(head)[:, : self._num_real], data_action[:, : self._num_real]
+            return cloned(alpha * log_prob, value, own, theirs, self.bc_weight), log_prob
 
         actor_loss, log_prob = self.step_actor(loss)
         # Temperature: d/d log_alpha of log_alpha (entropy - target entropy), or of alpha (entropy - target entropy).
@@ -111,6 +119,16 @@ class SAC(ActorCritic):
         excess = entropy - self.numbers.target_entropy
         self.alpha_adam.step(excess if self.config.alpha_loss == "log_alpha" else excess * alpha[:, 0])
         return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
+
+
+def cloned(cost: Tensor, value: Tensor, own: Tensor, data: Tensor, weight: Tensor) -> Tensor:
+    """Return the actor's losses [R] with behaviour cloning: mean(cost - Q) / mean|Q| + weight mean (pi(s) - a)^2.
+
+    TD3+BC's loss (arXiv 2106.06860), whose weight is 1 / 2.5, with SAC's cost of entropy beside the value; cost and
+    value [R, B], weight [R]. pi is the deterministic policy, so that the width of the policy stays the temperature's
+    matter; own and data actions [R, n, A] are those of real transitions.
+    """
+    return (cost - value).mean(-1) / value.detach().abs().mean(-1) + weight * (own - data).square().mean((-2, -1))
 
 
 def random_subset(q: Tensor, count: int, noise: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from moore.algorithm.metrics import Metrics
 from moore.algorithm.penalty import PenaltyCoef
 from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
 from moore.algorithm.rollout import rollout
+from moore.algorithm.sampling import offline_priority
 from moore.algorithm.train_model import train_model
 from moore.base.plugins import is_plugin
 from moore.data.transitions import Transitions
@@ -66,8 +67,9 @@ class Cohort(State):
         sizes = self.spec.obs_dim, self.spec.action_dim
         self.streams = {name: Streams(self.seeds, stage, name, device=device) for name in PURPOSES}
         self.agent: Agent = find_agent(shared.algorithm)(
-            shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision)
+            shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision, self.real_ratio)
         )
+        self._cloning = cloning_weights(configs, shared.online.epochs, self.device)
         # how updates of the policy are called, and those of the model with its rollouts
         self.policy_call = caller(self.device, step_settings(shared, stage), updates_of(shared, stage))
         self.model_call = caller(self.device, None, 0)
@@ -109,7 +111,7 @@ class Cohort(State):
     @property
     def real_ratio(self) -> float:
         """Share of real transitions in this stage's batches."""
-        if self.ensemble is None:
+        if not self.shared.uses_model:
             return 1.0
         own = self.shared.online.real_ratio if self.stage == "online" else None
         return self.shared.real_ratio if own is None else own
@@ -139,6 +141,7 @@ class Cohort(State):
             self.streams["rollout"],
             self.model_buffer,
             self.model_call,
+            self.shared.rollout.truncation_quantile is not None,
         )
         self.metrics.add(metrics | {"penalty/coef": coef})
         if t > 0:
@@ -148,6 +151,9 @@ class Cohort(State):
         """Update policy and critics `count` times; but for the real share, batches are uniform in D_model."""
         batch_size, agent, buffer = self.agent.batch_size, self.agent, self.real_buffer
         num_real = round(batch_size * self.real_ratio)
+        frozen = self.shared.online.critic_first_updates if self.stage == "online" else 0
+        if agent.bc_weight is not None:
+            agent.bc_weight.copy_(self._cloning[t])
         imagined = self.streams["minibatch"].uniform(count, batch_size - num_real)
         noise = self.streams["update"].normal(count, agent.noise_blocks, batch_size, self.spec.action_dim)
         weights = self.draws.minibatch_weights
@@ -165,7 +171,7 @@ class Cohort(State):
                 parts.append(self.model_buffer.gather(scale_to_index(imagined[:, i], self.model_buffer.size[:, None])))
             batch = parts[0] if len(parts) == 1 else concatenate(parts)
             self.updates += 1
-            actor = self.updates % agent.actor_interval == 0
+            actor = self.updates % agent.actor_interval == 0 and self.updates > frozen
             step = functools.partial(update_step, agent, type(batch), actor)
             self.metrics.add(self.policy_call(("update", actor), step, noise[:, i], *batch))
 
@@ -208,7 +214,20 @@ def step_settings(config: RunConfig, stage: str) -> object:
     """
     if config.precision == "bf16" or is_plugin(config.algorithm):
         return None
-    return config.algorithm, config.agent, stage
+    # behaviour cloning depends on which rows of a batch are real
+    cloning = (config.real_ratio, config.online.real_ratio) if getattr(config.agent, "bc_coef", 0.0) else ()
+    return config.algorithm, config.agent, stage, *cloning
+
+
+def cloning_weights(configs: Sequence[RunConfig], epochs: int, device: torch.device) -> Tensor:
+    """Return the weights [epochs + 1, R] of behaviour cloning: bc_coef offline, epoch 0, and bc_coef f(t) in epoch t.
+
+    f is the paper's priority of offline transitions, 1 / (decay_rate t): the policy is held to the data as far as the
+    data is still sampled; ours.
+    """
+    coef = getattr(configs[0].agent, "bc_coef", 0.0)
+    fade = [[offline_priority(c.sampling, t) if t else 1.0 for c in configs] for t in range(epochs + 1)]
+    return coef * torch.tensor(fade, device=device)
 
 
 def updates_of(config: RunConfig, stage: str) -> int:

@@ -59,6 +59,8 @@ class OnlineConfig:
     warmup_steps: NonNegativeInt = 0  # the offline policy acts first, without updates (WSRL)
     update_interval: NonNegativeInt = 1  # environment steps between two rounds of updates; 0: an epoch (Off2On)
     first_epoch_factor: Count = 1  # times as many updates in the first epoch (Balanced Replay 10)
+    # the first updates leave actor and temperature alone: critics meet D_model first (ours, after OPT 2507.08387)
+    critic_first_updates: ModelOnly[NonNegativeInt] = 0
     rollout_length: ModelOnly[Count | None] = None  # H of this stage; None: rollout.length
     real_ratio: ModelOnly[RealShare | None] = None  # share of real transitions in this stage; None: the run's
 
@@ -114,6 +116,10 @@ class RunConfig:
             # the choice of critics reads one noise number for each of them
             most = agent.batch_size * find_spec(self.env).action_dim
             _check(agent.num_critics <= most, "agent.num_critics", agent.num_critics, f"at most {most}")
+        if self.uses_model and getattr(agent, "bc_coef", 0.0):
+            for key, share in (("real_ratio", self.real_ratio), ("online.real_ratio", online.real_ratio)):
+                few = share is not None and round(agent.batch_size * share) == 0
+                _check(not few, key, share, "a share with a real transition in a batch, which agent.bc_coef clones")
         if self.uses_model and self.dataset is not None and self.dataset_transitions is not None:
             self.check_holdout(self.dataset_transitions)
         if self.uses_density_ratio:

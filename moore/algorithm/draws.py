@@ -15,7 +15,8 @@ from moore.algorithm.density_ratio import DensityRatio
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.replay import RealBuffer
 from moore.algorithm.row_weights import RowWeights, find_strategy, is_by_row
-from moore.algorithm.sampling import DENSITY_RATIO, Mixture, Moment
+from moore.algorithm.sampling import DENSITY_RATIO, Mixture, Moment, prioritized
+from moore.algorithm.self_tuned import SELF_TUNED, SelfTuned
 from moore.networks.random import Streams, scale_to_index
 from moore.networks.state import State
 
@@ -55,6 +56,11 @@ class Split(NamedTuple):
 
 
 ALL = Split()
+
+
+def holdout_split(config: RunConfig, part: str = "holdout") -> Split:
+    """Return which rows train the ensemble ("train") or are held out."""
+    return Split(part, config.dynamics.holdout_ratio, config.dynamics.max_holdout)
 
 
 class Part(NamedTuple):
@@ -157,7 +163,9 @@ class Draws(State):
         device: torch.device,
     ) -> None:
         self._configs, self._shared, self._buffer = configs, configs[0], buffer
-        self.row_weights = RowWeights([config.sampling for config in configs], buffer, episode_returns)
+        samplings, split = [config.sampling for config in configs], holdout_split(self._shared)
+        self.row_weights = RowWeights(samplings, buffer, episode_returns)
+        self.self_tuned = SelfTuned(samplings, buffer, [split.offline(size)[1] for size in buffer.offline_size])
         steps, seeds = self._shared.online.epoch_steps, [config.seed for config in configs]
         self.density_ratio = (
             DensityRatio(self._shared.density_ratio, buffer, action_dim, steps, seeds, device, self._shared.precision)
@@ -183,6 +191,8 @@ class Draws(State):
             return {}  # everything is drawn from the offline data
         self._forget()
         self.row_weights.refresh(agent, ensemble)
+        t = -(-self._buffer.online_size // self._shared.online.epoch_steps)
+        self.self_tuned.refresh(ensemble, [self._moment(run, t) for run in range(len(self._configs))])
         if self.density_ratio is None:
             return {}
         self.density_ratio.add_online()
@@ -230,13 +240,22 @@ class Draws(State):
         Whatever the strategy, an empty source gets no draws: before the first online transition everything,
         `pure_online` included, is drawn from the offline data; in a run from scratch everything is online.
         """
-        config, online = self._configs[run].sampling, self._shared.online
-        n_off, n_on = self._buffer.offline_size[run], self._buffer.online_size
-        if n_on == 0 or n_off == 0:
-            return Mixture(0.0 if n_on == 0 else 1.0)
-        name, now = getattr(config, consumer), Moment(t, n_off, n_on, online.epochs, online.epoch_steps)
+        config, now = self._configs[run].sampling, self._moment(run, t)
+        if now.n_on == 0 or now.n_off == 0:
+            return Mixture(0.0 if now.n_on == 0 else 1.0)
+        name = getattr(config, consumer)
         if name == DENSITY_RATIO:
             assert self.density_ratio is not None
             return self.density_ratio.mixture(run)
         strategy = find_strategy(name, f"sampling.{consumer}")
-        return self.row_weights.mixture(run, name, now) if is_by_row(strategy) else strategy(config, now)
+        if not is_by_row(strategy):
+            return strategy(config, now)
+        found = self.row_weights.mixture(run, name, now)
+        if name != SELF_TUNED:
+            return found
+        floor = float(prioritized(config, now).online_share)  # the paper's curve goes on between two retrainings
+        return found._replace(online_share=max(self.self_tuned.share[run], floor))
+
+    def _moment(self, run: int, t: int) -> Moment:
+        online = self._shared.online
+        return Moment(t, self._buffer.offline_size[run], self._buffer.online_size, online.epochs, online.epoch_steps)

@@ -38,6 +38,7 @@ class DynamicsConfig:
     lr: Positive = 1e-3
     batch_size: Count = 256
     normalize_targets: bool = False  # standardise (delta obs, reward); the uncertainty stays in raw units
+    layer_norm: bool = False  # LayerNorm before each activation (NEUBAY, arXiv 2512.04341); not in the paper
     holdout_ratio: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     max_holdout: Count = 1000  # transitions held out of the offline and of the online data
     epoch_updates: Count = 1000  # updates between two looks at the holdout error
@@ -94,7 +95,8 @@ class Ensemble(State):
     ) -> None:
         self.config, self.obs_dim = config, obs_dim
         num_runs, out = len(seeds), obs_dim + 1
-        self.net = MLP((obs_dim + action_dim, *config.hidden, 2 * out), activation="swish", precision=precision)
+        sizes = obs_dim + action_dim, *config.hidden, 2 * out
+        self.net = MLP(sizes, activation="swish", layer_norm=config.layer_norm, precision=precision)
         init = Streams(seeds, "init", "dynamics", device=device).generators
         self.params = self.net.init(init, members=config.ensemble_size)  # [R, K, P]
         # max_logvar, min_logvar [R, 2, out]; shared by the members
@@ -106,6 +108,7 @@ class Ensemble(State):
         self.target_mean = torch.zeros(num_runs, 1, 1, out, device=device)
         self.target_std = torch.ones_like(self.target_mean)
         self.uncertainty_scale = torch.ones(num_runs, device=device)  # of the penalty, see PenaltyConfig.rescale
+        self.trusted = torch.full((num_runs,), torch.inf, device=device)  # where rollouts end, see rollout.trusted
         decays = [
             torch.full((n_in * n_out + n_out,), wd)
             for wd, (n_in, n_out) in zip(config.weight_decay, self.net.shapes, strict=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from moore.agents.actor_critic import Agent
 from moore.algorithm.dynamics import Ensemble
-from moore.algorithm.penalty import uncertainty
+from moore.algorithm.penalty import ensemble_std, uncertainty
 from moore.algorithm.replay import ModelBuffer
 from moore.base.strict import FORBID, Count
 from moore.networks.batch import Batch
@@ -20,6 +21,7 @@ from moore.networks.calls import Call, plain
 from moore.networks.random import Streams, scale_to_index
 
 FAR_STDS = 30.0  # imagined states this many standard deviations away from the data are counted
+DATA_ROWS = 10_000  # of the data, for the quantile that ends rollouts
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -29,6 +31,8 @@ class RolloutConfig:
     length: Count = 5  # H
     batch_size: Count = 50_000  # start states of each rollout, R in Algorithm 1
     retain: Count = 5  # D_model holds the transitions of this many rollouts
+    # a branch ends where the ensemble disagrees more than at this quantile of the data, see `trusted`; not in the paper
+    truncation_quantile: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 def rollout(
@@ -42,23 +46,27 @@ def rollout(
     streams: Streams,
     buffer: ModelBuffer,
     call: Call = plain,
+    truncates: bool = False,
 ) -> dict[str, Tensor]:
     """Imagine `length` steps from start_obs [R, B, obs_dim] and append them to `buffer`.
 
     Each step of each branch follows one random elite; next observation and reward are sampled from its Gaussian; the
-    uncertainty comes from all members (MOPO). A branch that terminated adds nothing more. penalty_coef: [R].
-    call: how a step is called (networks/calls.py). Returns metrics [R]: mean, 20, 50 and 80 % quantile of u and the
-    mean rewards over the appended transitions.
+    uncertainty comes from all members (MOPO). A branch that terminated adds nothing more; with `truncates` nor does one
+    from the step on whose epistemic uncertainty exceeds `ensemble.trusted`; the first step is always taken, so that
+    D_model is never empty. penalty_coef: [R]. call: how a step is called (networks/calls.py). Returns metrics [R]:
+    mean, 20, 50 and 80 % quantile of u and the mean rewards over the appended transitions.
     """
     obs, valid = start_obs, torch.ones(start_obs.shape[:2], dtype=torch.bool, device=start_obs.device)
     num_branches, obs_dim, action_dim = obs.shape[1], obs.shape[2], buffer.action_dim
-    one_step = functools.partial(imagine, ensemble, agent, kinds)
+    one_step = functools.partial(imagine, ensemble, agent, kinds, truncates)
     logs: list[tuple[Tensor, ...]] = []
-    for _ in range(length):
+    for h in range(length):
         action_noise = streams.normal(num_branches, action_dim)
         elite = scale_to_index(streams.uniform(num_branches), ensemble.elite_idxs.shape[1])
         noise = streams.normal(num_branches, obs_dim + 1)
         step = call("imagine", one_step, obs, action_noise, elite, noise)
+        if truncates and h:
+            valid = valid & step.is_trusted
         terminated = terminated_fn(step.next_obs)
         penalized = step.reward - penalty_coef[:, None] * step.uncertainty
         buffer.append(Batch(obs, step.action, penalized, step.next_obs, terminated), valid)
@@ -92,12 +100,14 @@ class Imagined(NamedTuple):
     next_obs: Tensor  # [R, B, obs_dim]
     reward: Tensor  # [R, B], before the penalty
     uncertainty: Tensor  # [R, B], u in the penalty's units
+    is_trusted: Tensor  # bool [R, B]; anything where branches are not truncated
 
 
 def imagine(
     ensemble: Ensemble,
     agent: Agent,
     kinds: Sequence[str],
+    truncates: bool,
     obs: Tensor,
     action_noise: Tensor,
     elite: Tensor,
@@ -113,4 +123,18 @@ def imagine(
     member = ensemble.elite_idxs.gather(1, elite)[:, None, :, None].expand(-1, 1, -1, mean.shape[-1])
     sample = mean.gather(1, member).squeeze(1) + std.gather(1, member).squeeze(1) * noise
     u = uncertainty(kinds, mean, std) * ensemble.uncertainty_scale[:, None]
-    return Imagined(action, sample[..., :-1], sample[..., -1], u)
+    # a run that diverged goes on: an empty D_model would hold up the others
+    is_trusted = ~(ensemble_std(mean, std) > ensemble.trusted[:, None]) if truncates else u.isfinite()
+    return Imagined(action, sample[..., :-1], sample[..., -1], u, is_trusted)
+
+
+def trusted(ensemble: Ensemble, run: int, batch: Batch, quantile: float) -> Tensor:
+    """Return a quantile of the epistemic uncertainty over transitions [N] of one run, beyond which rollouts end.
+
+    The uncertainty is the members' disagreement, penalty.ensemble_std. Ending rollouts where the ensemble leaves what
+    it knows is M2AC's idea (arXiv 2010.04893) and MACURA's (2405.19014); a quantile on the data as the threshold is
+    NEUBAY's (2512.04341). At most DATA_ROWS transitions are looked at.
+    """
+    every = -(-len(batch.reward) // DATA_ROWS)
+    prediction = ensemble.only(run).predict(batch.obs[None, ::every], batch.action[None, ::every])
+    return ensemble_std(*prediction)[0].quantile(quantile)

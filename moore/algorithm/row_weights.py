@@ -82,10 +82,21 @@ def model_error(rows: Rows) -> Tensor:
 
     PER's rule (arXiv 1511.05952) with the model's error in place of the critic's; ours.
     """
-    one, errors = rows.ensemble.only(rows.run), []
-    for chunk in zip(*(field.split(CHUNK) for field in rows.batch), strict=True):
+    return (row_errors(rows.ensemble, rows.run, rows.batch) + EPS) ** rows.config.error_exponent
+
+
+def row_errors(ensemble: Ensemble, run: int, batch: Batch) -> Tensor:
+    """Return root mean squared errors [N], float64, of the members' mean predictions on transitions [N] of a run."""
+    one, errors = ensemble.only(run), []
+    for chunk in zip(*(field.split(CHUNK) for field in batch), strict=True):
         errors.append(one.squared_error(Batch(*(field[None] for field in chunk))).mean((1, 3))[0])
-    return (torch.cat(errors).double().sqrt() + EPS) ** rows.config.error_exponent
+    return torch.cat(errors).double().sqrt()
+
+
+@by_row()
+def self_tuned(rows: Rows) -> Tensor:
+    """Weigh rows as model_error does, inside each source; the share of the sources is that of self_tuned.py."""
+    return model_error(rows)
 
 
 @by_row()
@@ -98,7 +109,7 @@ def return_prioritized(rows: Rows) -> Tensor:
 
 
 ROW_STRATEGIES: dict[str, Callable[[Rows], Tensor]] = {
-    f.__name__: f for f in (on_policy, return_prioritized, model_error)
+    f.__name__: f for f in (on_policy, return_prioritized, model_error, self_tuned)
 }
 
 

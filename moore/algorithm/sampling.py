@@ -34,7 +34,8 @@ class SamplingConfig:
     fresh_window: Share = 0.2  # of oorb: the latest online transitions, a share of the stage's (SUNG: 20k of 100k)
     on_policy_temperature: ModelOnly[Positive] = 5.0  # of on_policy (song970407/ARB)
     return_base: ModelOnly[Positive] = 0.1  # of return_prioritized: added to the return scaled to 0-1; ours
-    error_exponent: ModelOnly[NonNegative] = 0.6  # of model_error (PER, arXiv 1511.05952)
+    error_exponent: ModelOnly[NonNegative] = 0.6  # of model_error and self_tuned (PER, arXiv 1511.05952)
+    tuning_rate: ModelOnly[Positive] = 1.0  # of self_tuned: how fast its share follows the model's errors; ours
 
 
 class Mixture(NamedTuple):
@@ -62,8 +63,12 @@ class Moment(NamedTuple):
 
 def prioritized(config: SamplingConfig, now: Moment) -> Mixture:
     """Give online transitions the priority 1, offline ones f = 1 / (decay_rate t) (paper, eq. 3 and 4; t from 1)."""
-    priority = (1.0 / (config.decay_rate * now.t)) ** config.priority_exponent
-    return Mixture(now.n_on / (now.n_on + now.n_off * priority))
+    return Mixture(now.n_on / (now.n_on + now.n_off * offline_priority(config, now.t)))
+
+
+def offline_priority(config: SamplingConfig, t: int) -> float:
+    """Return f = 1 / (decay_rate t), to PER's exponent."""
+    return (1.0 / (config.decay_rate * t)) ** config.priority_exponent
 
 
 def uniform(config: SamplingConfig, now: Moment) -> Mixture:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.diagnostics import HELD_OUT, MAX_ROWS, look_after, look_before
-from moore.algorithm.draws import Split
+from moore.algorithm.draws import holdout_split
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.penalty import max_std, uncertainty
+from moore.algorithm.rollout import trusted
 from moore.networks.batch import Batch
 from moore.networks.random import Streams
 
@@ -42,6 +43,9 @@ def train_model(cohort: Cohort, t: int, safe_point: SafePoint) -> None:
         cohort.metrics.add(look_after(cohort.look, ensemble, cohort.kinds, held_out(cohort)))
     if first:
         rescale_uncertainty(cohort, ensemble, holdout)
+    quantile = cohort.shared.rollout.truncation_quantile
+    for run in range(len(cohort.seeds)) if quantile is not None else ():
+        ensemble.trusted[run] = trusted(ensemble, run, cohort.real_buffer.all_of(run), quantile)
     cohort.holdout, cohort.look = {}, {}
 
 
@@ -63,12 +67,7 @@ def begin(cohort: Cohort, ensemble: Ensemble, t: int) -> None:
 
 def draw_batch(cohort: Cohort, t: int, stream: str, count: int, part: str) -> Batch:
     """Draw transitions [R, count] of one part of the data (see `Split`) for the ensemble."""
-    return cohort.real_buffer.gather(cohort.draw("model_batches", t, stream, count, split(cohort, part)))
-
-
-def split(cohort: Cohort, part: str) -> Split:
-    """Return which rows train the ensemble or are held out."""
-    return Split(part, cohort.shared.dynamics.holdout_ratio, cohort.shared.dynamics.max_holdout)
+    return cohort.real_buffer.gather(cohort.draw("model_batches", t, stream, count, holdout_split(cohort.shared, part)))
 
 
 def is_last(cohort: Cohort, ensemble: Ensemble, t: int) -> bool:
@@ -80,7 +79,7 @@ def is_last(cohort: Cohort, ensemble: Ensemble, t: int) -> bool:
 def held_out(cohort: Cohort) -> Batch:
     """Return offline transitions [R, n] that never train; n = 0 in a run from scratch."""
     buffer = cohort.real_buffer
-    parts = [split(cohort, "holdout").offline(size) for size in buffer.offline_size]
+    parts = [holdout_split(cohort.shared).offline(size) for size in buffer.offline_size]
     count = min(HELD_OUT, *(held for _, held in parts))
     first = torch.tensor([first for first, _ in parts], device=cohort.device) + buffer.offline_start
     return buffer.gather(first[:, None] + torch.arange(count, device=cohort.device))

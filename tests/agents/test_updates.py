@@ -53,6 +53,15 @@ def same_networks(agent: Any, run: int, one: One) -> None:
         close(agent.critic_target[run, k], flat(one.targets[k]))
 
 
+def cloning(config: SACConfig) -> SAC:
+    """SAC that clones the first 8 transitions of a batch, every run with a weight of its own."""
+    config = replace(config, bc_coef=0.7, batch_size=B)
+    agent = SAC(config, ONLINE._replace(real_share=OneSAC.num_real / B))
+    assert agent.bc_weight is not None
+    agent.bc_weight *= torch.tensor([1.0, 0.0, 20.0])
+    return agent
+
+
 AGENTS: dict[str, tuple[Callable[[], Any], type[One]]] = {
     "awac": (lambda: AWAC(with_shared(AWACConfig, SCALED, temperature=0.1, max_weight=3.0), ONLINE), OneAWAC),
     "iql": (
@@ -66,6 +75,8 @@ AGENTS: dict[str, tuple[Callable[[], Any], type[One]]] = {
     ),
     "sac": (lambda: SAC(SCALED, ONLINE), OneSAC),
     "sac target entropy": (lambda: SAC(replace(CONFIG, target_entropy=3.0), ONLINE), OneSAC),
+    "sac with cloning": (lambda: cloning(CONFIG), OneSAC),
+    "moore_plus": (lambda: cloning(replace(REDQ, actor_value="mean", online_actor_interval=4)), OneSAC),
     "rlpd": (lambda: SAC(replace(REDQ, actor_value="mean", alpha_loss="alpha"), ONLINE), OneSAC),
     "cql": (
         lambda: CQL(with_shared(CQLConfig, CONFIG, **AUTHORS, entropy_backup=False, cql_coef=3.0), OFFLINE),

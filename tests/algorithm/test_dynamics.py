@@ -64,11 +64,11 @@ def three_runs() -> tuple[Batch, Batch]:
     return train, stack([system(60, 20 + i, noise) for i, noise in enumerate(noises)])
 
 
-@pytest.mark.parametrize("normalize_targets", [False, True])
-def test_fit_is_the_plain_loop(normalize_targets: bool) -> None:
+@pytest.mark.parametrize(("normalize_targets", "layer_norm"), [(False, False), (True, False), (True, True)])
+def test_fit_is_the_plain_loop(normalize_targets: bool, layer_norm: bool) -> None:
     """Breaks if loss, decay, bootstrap, early stop, snapshots or elites are wrong, or a converged run moves."""
     train, holdout = three_runs()
-    ensemble = Ensemble(config(normalize_targets=normalize_targets), OBS, ACT, SEEDS)
+    ensemble = Ensemble(config(normalize_targets=normalize_targets, layer_norm=layer_norm), OBS, ACT, SEEDS)
     for run in SEEDS:
         ensemble.fit_scaler(run, Batch(*(x[run] for x in train)))
     expected = [

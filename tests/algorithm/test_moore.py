@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+import moore.agents.sac
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
@@ -158,3 +159,58 @@ def test_diverged_run_is_recorded_and_others_go_on(tmp_path: Path) -> None:
         )
         pd.testing.assert_frame_equal(one, other, check_exact=True)
         assert one["env_steps"].max() == 60
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_critics_come_first_at_the_switch(first: int, tmp_path: Path) -> None:
+    """Breaks if the actor moves earlier or later, critics do not, or the offline stage is frozen as well."""
+    config = tiny(online={"critic_first_updates": first, "epochs": 1}, agent={"online_actor_interval": 2})
+    assert offline_key(config, "hash") == offline_key(tiny(), "hash")
+    for kind, steps, moved in (("offline", 1, 1), ("online", first, first // 2 * (first == 0)), ("online", 6, 3)):
+        cohort = make_cohort([config], kind)
+        cohort.train_model(0)
+        cohort.imagine(0)
+        assert isinstance(cohort.agent, SAC)
+        for _ in range(steps):
+            cohort.update_policy(1 if kind == "online" else 0, 1)
+        frozen = kind == "online" and first == 5 and steps == 6
+        assert cohort.agent.actor_adam.steps.item() == cohort.agent.alpha_adam.steps.item() == (1 if frozen else moved)
+        assert cohort.agent.critic_adam.steps.item() == steps
+
+
+def test_behaviour_cloning_fades_with_the_papers_priority() -> None:
+    """Breaks if the weight is not bc_coef offline and bc_coef / (decay_rate t) online, or runs share one."""
+    configs = [
+        tiny(seed=seed, agent={"bc_coef": 0.4}, sampling={"decay_rate": rate}) for seed, rate in enumerate((0.5, 4.0))
+    ]
+    for stage, t, expected in (
+        ("offline", 0, [0.4, 0.4]),
+        ("online", 1, [0.8, 0.1]),
+        ("online", 3, [0.8 / 3, 0.1 / 3]),
+    ):
+        cohort = make_cohort(configs, stage)
+        cohort.train_model(0)
+        cohort.imagine(0)
+        cohort.update_policy(t, 1)
+        assert cohort.agent.bc_weight is not None
+        assert cohort.agent.bc_weight.tolist() == pytest.approx(expected)
+
+
+def test_only_real_transitions_are_cloned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if imagined actions are cloned, or a real one is not: real ones come first in a batch."""
+    cohort = make_cohort([tiny(agent={"bc_coef": 0.4}, online={"real_ratio": 0.5})], "online")
+    cohort.train_model(0)
+    cohort.imagine(0)
+    seen: list[torch.Tensor] = []
+    original = moore.agents.sac.cloned
+
+    def spy(cost: Any, value: Any, own: Any, data: Any, weight: Any) -> torch.Tensor:
+        seen.append(data)
+        return original(cost, value, own, data, weight)
+
+    monkeypatch.setattr(moore.agents.sac, "cloned", spy)
+    cohort.update_policy(1, 1)
+    (data,) = seen
+    real = cohort.real_buffer.all_of(0).action
+    assert data.shape == (1, 4, 1)
+    assert all((real == action).all(-1).any() for action in data[0])

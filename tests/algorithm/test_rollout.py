@@ -1,5 +1,7 @@
 """Imagination: branch by branch against a plain loop; uncertainty and penalty against NumPy."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from moore.algorithm.rollout import rollout
 from moore.networks.batch import Batch, pack
 from moore.networks.gaussian import squashed_gaussian
 from moore.networks.random import Streams
+from tests.support.core import make_cohort, tiny
 from tests.support.dynamics import numpy_uncertainty
 from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, K, fell, make
 
@@ -32,12 +35,12 @@ def test_uncertainty_in_numpy() -> None:
 
 
 def plain_rollout(
-    ensemble: Ensemble, agent: SAC, streams: Streams, start: Tensor, kinds: list[str], coef: Tensor
+    ensemble: Ensemble, agent: SAC, streams: Streams, start: Tensor, kinds: list[str], coef: Tensor, truncates: bool
 ) -> list[list[Tensor]]:
     """The transitions of each run in order, one branch at a time."""
     rows: list[list[Tensor]] = [[] for _ in kinds]
     obs, alive = start.clone(), np.ones((len(kinds), B), dtype=bool)
-    for _ in range(H):
+    for h in range(H):
         policy_noise, pick, noise = streams.normal(B, ACT), streams.uniform(B), streams.normal(B, OBS + 1)
         for run in range(len(kinds)):
             for i in range(B):
@@ -54,6 +57,10 @@ def plain_rollout(
                 member = ensemble.elite_idxs[run, int(pick[run, i] * 2)]
                 sample = mean[member] + std[member] * noise[run, i]
                 u = numpy_uncertainty(kinds[run], mean.numpy(), std.numpy())
+                epistemic = numpy_uncertainty("ensemble_std", mean.numpy(), std.numpy())
+                if truncates and h > 0 and epistemic > ensemble.trusted[run]:
+                    alive[run, i] = False
+                    continue
                 reward = sample[-1] - coef[run] * u
                 over = bool(fell(sample[:-1]))
                 rows[run].append(pack(Batch(obs[one][0, 0], action, reward, sample[:-1], torch.tensor(float(over)))))
@@ -61,13 +68,20 @@ def plain_rollout(
     return rows
 
 
-def test_rollout_is_the_plain_loop() -> None:
-    """Breaks if elites, noise, penalty sign, termination or the order of D_model is wrong."""
+@pytest.mark.parametrize("truncates", [False, True])
+def test_rollout_is_the_plain_loop(truncates: bool) -> None:
+    """Breaks if elites, noise, penalty sign, termination, truncation or the order of D_model is wrong."""
     ensemble, agent, streams, start = make(SEEDS)
+    with torch.no_grad():  # run 0 is trusted nowhere, run 1 about half of the time, run 2 everywhere
+        mean, _ = ensemble.predict(start, agent.act(start))
+        middle = mean[1, ..., :-1].var(0, correction=0).mean(-1).sqrt().median()
+        ensemble.trusted[:2] = torch.stack([torch.zeros(()), middle])
     buffer = ModelBuffer(3, 2 * B, OBS, ACT)  # too small for all: the first transitions give way
     with torch.no_grad():
-        expected = plain_rollout(ensemble, agent, Streams(SEEDS, "rollout"), start, KINDS, COEF)
-    metrics = rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
+        expected = plain_rollout(ensemble, agent, Streams(SEEDS, "rollout"), start, KINDS, COEF, truncates)
+    metrics = rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer, truncates=truncates)
+    if truncates:
+        assert buffer.written[0] == B < buffer.written[1] < buffer.written[2]
     assert buffer.written.tolist() == [len(rows) for rows in expected]
     assert len(set(buffer.written.tolist())) > 1  # else nothing is ragged
     assert max(buffer.written.tolist()) > 2 * B
@@ -112,3 +126,28 @@ def test_nan_stays_in_its_run() -> None:
         results.append(buffer.rows)
     assert results[1][1].isnan().any()
     assert torch.equal(results[0][[0, 2]], results[1][[0, 2]])
+
+
+def test_trust_is_a_quantile_of_the_data() -> None:
+    """Breaks if another run's members or data, or the policy's actions, are looked at."""
+    quantile = 0.8
+    config = tiny(rollout={"truncation_quantile": quantile}, dynamics={"offline_max_updates": 12})
+    cohort = make_cohort([config, dataclasses.replace(config, seed=1)], "offline")
+    assert cohort.ensemble is not None
+    assert cohort.ensemble.trusted.isinf().all()
+    cohort.train_model(0)
+    for run in range(2):
+        rows = cohort.real_buffer.all_of(run)
+        mean, std = cohort.ensemble.only(run).predict(rows.obs[None], rows.action[None])
+        u = [numpy_uncertainty("ensemble_std", mean[0, :, i].numpy(), std[0, :, i].numpy()) for i in range(100)]
+        assert float(cohort.ensemble.trusted[run]) == pytest.approx(np.quantile(u, quantile), rel=1e-4)
+    assert cohort.ensemble.trusted[0] != cohort.ensemble.trusted[1]
+
+
+def test_a_diverged_run_is_not_truncated() -> None:
+    """Breaks if D_model of a run that diverged stays empty, which would hold up the cohort."""
+    ensemble, agent, streams, start = make(SEEDS)
+    ensemble.params[1], ensemble.trusted[:] = torch.nan, 1e9
+    buffer = ModelBuffer(3, B * H, OBS, ACT)
+    rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer, truncates=True)
+    assert buffer.written[1] == B * H

@@ -154,12 +154,15 @@ class OneTD3BC(One):
 class OneSAC(One):
     """arXiv 1812.05905, with REDQ's subsets (2101.05982), CQL's term (2006.04779) and Cal-QL's bound (2303.05479)."""
 
+    num_real = 8  # of a batch with imagined transitions, which are cloned where there is a weight for it
+
     def __init__(self, agent: Any, run: int) -> None:
         super().__init__(agent, run)
         self.coef = getattr(agent, "coef", 0.0)
         self.joint = getattr(self.c, "joint_step", False) and agent.actor_interval == 1
         self.entropy = -float(agent.action_dim) if self.c.target_entropy is None else self.c.target_entropy
         self.log_alpha = torch.tensor(self.c.init_alpha).log().requires_grad_()
+        self.bc_weight = float(agent.bc_weight[run]) if self.c.bc_coef else 0.0
         self.alpha_opt = torch.optim.Adam([self.log_alpha], self.c.alpha_lr)
 
     def head(self, obs: Tensor) -> Tensor:
@@ -203,7 +206,12 @@ class OneSAC(One):
         value = q.mean(0) if self.c.actor_value == "mean" else q.min(0).values
         multiplier = self.log_alpha if self.c.alpha_loss == "log_alpha" else self.log_alpha.exp()
         temperature_loss = (-multiplier * (log_prob.detach() + self.entropy)).mean()
-        return [(self.actor_opt, (alpha * log_prob - value).mean()), (self.alpha_opt, temperature_loss)]
+        loss = (alpha * log_prob - value).mean()
+        if self.c.bc_coef:  # TD3+BC on the real transitions, which come first
+            mean = self.head(batch.obs[: self.num_real]).chunk(2, -1)[0].tanh()
+            cloning = nn.functional.mse_loss(mean, batch.action[: self.num_real])
+            loss = loss / value.abs().mean().detach() + self.bc_weight * cloning
+        return [(self.actor_opt, loss), (self.alpha_opt, temperature_loss)]
 
     def candidates(self, batch: AnyBatch, noise: Tensor) -> tuple[Tensor, Tensor, int]:
         """Uniform actions, as many of the policy at s and as many at s' [3 n, B, A]; log-densities [3 n, B]; n."""
