@@ -21,7 +21,7 @@ from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
 D4RL_QUALITIES = ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay")
 QUALITIES: dict[str, tuple[str, ...]] = dict.fromkeys(ENVIRONMENTS, D4RL_QUALITIES) | {
-    "pendulum": (*D4RL_QUALITIES, "low")
+    name: (*D4RL_QUALITIES, "low") for name in ("pendulum", "cartpole_swingup")
 }
 """Of the self-made sets."""
 ACCEPTED = "self:ENV-QUALITY, d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN, local:PATH, local:ENV:PATH"

@@ -8,8 +8,8 @@ medium-expert  half of the rows from each, the medium half cut at its last episo
 medium-replay  what SAC saw up to the medium snapshot, in training order: uniform actions while it explored, then the
                stochastic policy of the snapshot nearest in training time
 full-replay    the same for the whole training
-low            (pendulum) uniform actions from hanging starts, an episode ends when the pole passes horizontal: the data
-               never shows the upper half, where the reward is
+low            (pendulum, cart-pole) uniform actions from hanging starts, an episode ends when the pole passes
+               horizontal: the data never shows the upper half, where the reward is
 """
 
 import hashlib
@@ -42,7 +42,8 @@ from moore.envs.vector_env import VectorEnv, make_env
 
 RECIPE_VERSION = 1  # raise it when the same arguments would give other data: cached files are then made anew
 NUM_SIMS = 16
-HANGING_NOISE = 0.1  # rad and rad/s: half width of the uniform distribution of `low`'s starts
+HANGING_NOISE = 0.1  # rad and rad/s: half width of the uniform distribution of `low`'s starts on the pendulum
+COSINE = {"pendulum": 0, "cartpole_swingup": 2}  # of the angle from upright: its place in the observations
 
 EXPERT_QUALITIES = ("medium-expert", "expert", "full-replay")  # only from a ladder that went on past medium
 
@@ -183,7 +184,10 @@ def whole_episodes(rows: Rows) -> Rows:
 
 
 def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int) -> Rows:
-    """Simulate pendulums that start hanging still, up to noise, and never show a row from above horizontal."""
+    """Simulate poles that start hanging, and never show a row from above horizontal.
+
+    Cart-poles start as they always do, pendulums hanging still up to noise.
+    """
     rng = np.random.default_rng([seed, 1])
 
     def hang(ids: np.ndarray) -> np.ndarray:
@@ -191,9 +195,10 @@ def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int) -> Rows:
         return sims.set_state(np.pi + theta, theta_dot, ids)
 
     def above_horizontal(next_obs: np.ndarray) -> np.ndarray:
-        return next_obs[:, 0] > 0.0  # the cosine of the angle from upright
+        return next_obs[:, COSINE[sims.spec.name]] > 0.0
 
-    return collect(sims, policy, rows, start=hang, cut=above_horizontal)
+    start = hang if sims.spec.name == "pendulum" else None
+    return collect(sims, policy, rows, start=start, cut=above_horizontal)
 
 
 def _check_arguments(

@@ -198,3 +198,29 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "  recipe_hash " in said  # and all other metadata
     assert main(["data", "make", "d4rl:hopper-medium-v2"]) == 2
     assert "not made here" in capsys.readouterr().err
+
+
+def test_cartpole_low_never_swings_up() -> None:
+    """Breaks if a row starts above horizontal, starts are not the environment's, or nothing is cut."""
+    dataset = make_self_dataset("cartpole_swingup", "low", 4000)
+    assert dataset.next_obs is not None
+    assert (dataset.obs[:, 2] <= 0).all()
+    starts, ends = episode_bounds(dataset)
+    assert np.abs(dataset.obs[starts, 0]).max() > 0.2  # its spread, which a pendulum's start has not
+    above = dataset.next_obs[ends - 1, 2] > 0
+    assert above.sum() > 5
+    np.testing.assert_array_equal(above[:-1], dataset.truncated[ends - 1][:-1] & (ends - starts < 250)[:-1])
+
+
+def test_the_cartpoles_reference_is_the_end_of_its_ladder() -> None:
+    """Breaks if the shipped ladder, its scores and the reference scores are not of one training."""
+    behaviours, spec = load_behaviours("cartpole_swingup"), ENVIRONMENTS["cartpole_swingup"]
+    assert spec.reference_scores is not None
+    random, reference = spec.reference_scores
+    np.testing.assert_allclose(behaviours.scores, 100 * (behaviours.returns - random) / (reference - random))
+    late = [value for steps, value, _ in behaviours.provenance["curve"] if steps > 28_000]
+    assert np.mean(late) == pytest.approx(reference, abs=3)  # stochastic there, deterministic here
+    medium = behaviours.scores[behaviours.medium]
+    assert 45 <= medium < 60
+    assert behaviours.expert is not None
+    assert behaviours.scores[behaviours.expert] == behaviours.scores.max()
