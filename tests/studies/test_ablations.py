@@ -17,7 +17,7 @@ from moore.agents.balanced_replay import FIXED
 from moore.agents.registry import agents
 from moore.algorithm.config import RunConfig, has_key, keys_of, marks_of_algorithm, to_mapping
 from moore.algorithm.row_weights import ROW_STRATEGIES
-from moore.algorithm.sampling import DENSITY_RATIO, SamplingConfig
+from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO, SamplingConfig
 from moore.base.errors import UserError
 from moore.base.strict import MODEL_ONLY, dotted
 from moore.studies.identity import offline_key, offline_run_id
@@ -27,6 +27,20 @@ from tests.support.core import make_cohort, run_stage, stage_of, with_returns
 
 SCALES = sorted((ABLATIONS_DIR / "scales").glob("*.yaml"))
 STUDY = ABLATIONS_DIR / "sampling.yaml"
+LOW = "self:pendulum-low"
+PLUS = {"moore_plus", "mbpo_plus"}  # judged by a study of their own
+SWITCHES: dict[str, dict[str, Any]] = {  # of MOORe+, with their values at mini
+    "learner": {
+        "agent.num_critics": 10,
+        "agent.actor_value": "mean",
+        "agent.online_actor_interval": 4,
+        "online.utd_ratio": 4,
+    },
+    "model": {"dynamics.layer_norm": True},  # standardised targets are the scale's
+    "trust": {"rollout.length": 10, "rollout.truncation_quantile": 0.99, "penalty.schedule": "zero_online"},
+    "schedule": {f"sampling.{consumer}": "self_tuned" for consumer in CONSUMERS},
+    "start": {"agent.bc_coef": 0.4, "online.critic_first_updates": 500},
+}
 STRATEGIES = ("prioritized", "uniform", "half_half", "pure_online")  # of that study
 
 
@@ -105,13 +119,15 @@ def missing(values: Mapping[str, Any], config: Mapping[str, Any], prefix: str = 
 def test_methods_of_a_study(study: str, scale: Path) -> None:
     """Breaks if a method is missing on a task or seed, or is not what methods.yaml and the scale's `methods` say."""
     names = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text())["methods"]
-    assert set(names) == set(KNOWN) if study == "all-methods" else set(names) < set(KNOWN)
+    assert set(names) == set(KNOWN) - PLUS if study == "all-methods" else set(names) < set(KNOWN)
     values = yaml.safe_load(scale.read_text())
     runs = at(scale, study)
+    chosen = yaml.safe_load((ABLATIONS_DIR / f"{study}.yaml").read_text()).get("tasks", {}).get(scale.stem)
+    of_study = [task for task in values["tasks"] if chosen is None or task["dataset"] in chosen]
     for name in names:
         own = [run for run in runs if run.method == name]
         from_scratch = "dataset" in (KNOWN[name] or {})
-        tasks = {task["env"] if from_scratch else (task["env"], task["dataset"]) for task in values["tasks"]}
+        tasks = {task["env"] if from_scratch else (task["env"], task["dataset"]) for task in of_study}
         cells = {(run.env if run.dataset is None else (run.env, run.dataset), run.seed) for run in own}
         assert cells == {(task, seed) for task in tasks for seed in values["seeds"]}
         assert len(own) == len(cells)
@@ -120,6 +136,36 @@ def test_methods_of_a_study(study: str, scale: Path) -> None:
             config = to_mapping(run)
             assert not missing(adapted, config)
             assert missing(KNOWN[name] or {}, config) <= set(dotted(adapted))
+
+
+def test_arms_of_moore_plus_differ_in_their_switch_only() -> None:
+    """Breaks if an arm of the study changes more or less than the switch that it is called after."""
+    study = load_study(ABLATIONS_DIR / "moore_plus.yaml", ABLATIONS_DIR / "scales" / "mini.yaml")
+    assert study.reference == "moore"
+    assert not study.collapsed
+    arms = {
+        run.method: dotted(to_mapping(replace(run, method="")))
+        for run in study.runs
+        if run.dataset == LOW and run.seed == 0
+    }
+    changes = {
+        name: {key: value for key, value in arm.items() if value != arms["moore"][key]}
+        for name, arm in arms.items()
+        if arm["algorithm"] == "moore"
+    }
+    full = {key: value for switch in SWITCHES.values() for key, value in switch.items()}
+    assert changes["moore_plus"] == full
+    for name, switch in SWITCHES.items():
+        assert changes[f"plus_{name}"] == switch
+        assert changes[f"minus_{name}"] == {key: value for key, value in full.items() if key not in switch}
+    rest = {key: value for key, value in full.items() if key not in SWITCHES["schedule"]}
+    for strategy in STRATEGIES[1:]:
+        assert changes[f"plus_{strategy}"] == rest | {f"sampling.{consumer}": strategy for consumer in CONSUMERS}
+    for rate in (0.1, 4.0, 10.0):
+        assert changes[f"with_schedule-{rate:g}"] == full | {"sampling.decay_rate": rate}
+        assert changes[f"without_schedule-{rate:g}"] == rest | {"sampling.decay_rate": rate}
+    small = {"agent.num_critics": 2, "agent.online_actor_interval": 2, "online.utd_ratio": 2}
+    assert arms["rlpd_small"] == arms["rlpd"] | small
 
 
 @pytest.mark.parametrize("path", sorted((ABLATIONS_DIR / "tuning").glob("*.yaml")), ids=lambda path: path.stem)
@@ -139,7 +185,7 @@ def test_scale_fits_the_methods(scale: Path) -> None:
         online = run.online
         if run.method == "balanced_replay":  # rounds of an epoch; the first share is that of the first epoch
             assert online.update_interval in (0, online.epoch_steps)
-        if run.method in ("rlpd", "wsrl"):  # one update of the actor for each environment step
+        if run.method in ("rlpd", "wsrl", "redq"):  # one update of the actor for each environment step
             assert run.agent.online_actor_interval == online.utd_ratio
         assert max(online.exploration_steps, online.warmup_steps) <= 0.2 * run.online_steps
         assert run.agent.batch_size >= run.agent.num_critics
