@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -27,7 +28,7 @@ GROUPS = {  # name -> in words
 }
 WORDS = {
     "final": "final score", "auc": "AUC", "auc_gain": "AUC above J_0", "early_drop": "J_0 minus mean early score",
-    "j0": "J_0", **FALLS,
+    "j0": "J_0", "quarter": "score at a quarter of the budget", "late_drop": "best minus final score", **FALLS,
 }  # fmt: skip
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
@@ -56,7 +57,7 @@ class Hypothesis:
     above: Finite | None = None
     below: Finite | None = None
     within: Positive | None = None
-    study: str = "*"
+    study: Name = "*"  # "!": all but these
     datasets: str = "*"
 
     @model_validator(mode="after")
@@ -103,9 +104,13 @@ class Hypothesis:
     def needs(self) -> str:
         """What a study must have before this can be checked."""
         parts = [" or ".join(GROUPS.get(name, f"`{name}`") for name in names) for names in (self.ours, self.theirs)]
-        where = "" if self.study == "*" else f" in a study `{self.study}`"
+        where = "" if self.study[0] in "*!" else f" in a study `{self.study}`"
         data = "" if self.datasets == "*" else f" on a dataset `{self.datasets}`"
         return f"needs {' and '.join(part for part in parts if part)}{where}{data}"
+
+    def covers(self, study: str) -> bool:
+        """Tell whether a study is one that this is about."""
+        return fnmatchcase(study, self.study.removeprefix("!")) != self.study.startswith("!")
 
 
 @dataclass(frozen=True, config=FORBID)

@@ -116,7 +116,7 @@ def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison
     for claim in claims:
         for hypothesis in claim.hypotheses:
             datasets = _datasets(study, hypothesis)
-            if not fnmatchcase(study.name, hypothesis.study) or len(datasets) < 1 + (hypothesis.tasks == "most"):
+            if not hypothesis.covers(study.name) or len(datasets) < 1 + (hypothesis.tasks == "most"):
                 continue
             ours = _chosen(study, hypothesis.ours)
             theirs = _chosen(study, hypothesis.theirs) if hypothesis.theirs else [""]

@@ -12,11 +12,11 @@ METHODS = {
     "pure_online": "pure online", "balanced_replay": "Balanced Replay", "awac": "AWAC", "iql": "IQL",
     "cal_ql": "Cal-QL", "cql_sac": "CQL+SAC", "td3_bc": "TD3+BC", "rlpd": "RLPD", "wsrl": "WSRL", "mopo": "MOPO",
     "mopo_naive": "naive MOPO", "mbpo": "MBPO", "mbpo_warm": "warm MBPO", "sac": "SAC", "oorb": "OORB",
-    "on_policy": "on-policy",
+    "on_policy": "on-policy", "redq": "REDQ", "moore_plus": "MOORe+", "mbpo_plus": "MBPO+",
 }  # fmt: skip
 ENVIRONMENTS = {
     "halfcheetah": "HC", "hopper": "Hopper", "walker2d": "Walker2d", "pendulum": "Pendulum",
-    "inverted_double_pendulum": "IDP",
+    "inverted_double_pendulum": "IDP", "cartpole_swingup": "Cart-pole",
 }  # fmt: skip
 SYMBOLS = {"decay_rate": "α"}  # noqa: RUF001  the paper's
 

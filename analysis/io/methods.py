@@ -9,11 +9,11 @@ MOORE = "moore"  # in a study of methods
 PRIORITIZED = "prioritized"  # the same method in a study of sampling strategies
 OFFLINE_STAGE = "mopo"  # method column of MOPO's offline rows; online rows of that name are MOPO frozen
 # Trained from scratch: no offline stage and no dataset, so shown beside every dataset of their environment.
-REFERENCES = ("sac", "mbpo")
+REFERENCES = ("sac", "redq", "mbpo", "mbpo_plus")
 SAMPLING = ("uniform", "half_half", "pure_online")  # MOORe with other sampling strategies
 IMPORTED = " (imported)"  # ending of a method whose curves are other people's
 ORDER = (
-    MOORE, PRIORITIZED, *SAMPLING,
+    MOORE, PRIORITIZED, "moore_plus", *SAMPLING,
     "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl", "mbpo_warm", "mopo_naive", "mopo",
     *REFERENCES,
 )  # fmt: skip

@@ -5,6 +5,8 @@ normalised), B the online budget. J_0 = y at x = 0. A metric is NaN wherever it 
 
     j0             J_0; NaN without an evaluation at x = 0
     final          mean of the last five y with x > 0 (of all of them in a run with fewer); NaN for an unfinished run
+    quarter        y at the last x <= B / 4, x > 0; NaN if the run ended before that
+    late_drop      max{y : x > 0} - final: what a run lost again; NaN for an unfinished run
     early_drop     J_0 - mean{y : 0 < x <= B / 10}; NaN if the run ended inside that window. A mean: the lowest of many
                    noisy evaluations lies below J_0 for every policy, a frozen one as well
     auc            (1 / b) * integral of y over 0 <= x <= b by trapezoids, b = the last evaluation at or before B: a
@@ -32,7 +34,7 @@ from analysis.io.rows import SCORE, Results, environment, select
 LAST = 5  # evaluations in the headline score
 EARLY = 0.1  # share of the budget that counts as the start of the online stage
 GAIN = 10.0  # score points of `steps_to_gain`
-METRICS = ("j0", "final", "early_drop", "auc", "auc_gain", "regret", "steps_to_gain", "gained")
+METRICS = ("j0", "quarter", "final", "late_drop", "early_drop", "auc", "auc_gain", "regret", "steps_to_gain", "gained")
 Array = npt.NDArray[np.float64]
 
 
@@ -43,6 +45,10 @@ def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, fl
     finished = bool(len(steps)) and steps[-1] >= budget and bool(online.any())
     if finished:
         out["final"] = float(scores[online][-LAST:].mean())
+        out["late_drop"] = float(scores[online].max()) - out["final"]
+    quarter = online & (steps <= budget / 4)
+    if quarter.any() and steps[-1] >= budget / 4:
+        out["quarter"] = float(scores[quarter][-1])
     if not len(steps) or steps[0] != 0:
         return out
     j0 = out["j0"] = float(scores[0])

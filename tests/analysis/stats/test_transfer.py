@@ -26,6 +26,10 @@ def literally(points: list[tuple[float, float]], budget: float) -> dict[str, flo
     if finished:
         last = [y for _, y in after][-5:]
         out["final"] = sum(last) / len(last)
+        out["late_drop"] = max(y for _, y in after) - out["final"]
+    quarter = [y for x, y in after if x <= budget / 4]
+    if quarter and points[-1][0] >= budget / 4:
+        out["quarter"] = quarter[-1]
     if points[0][0] != 0:
         return out
     j0 = out["j0"] = points[0][1]
