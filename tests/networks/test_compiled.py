@@ -174,7 +174,7 @@ def train(made: Cohort, call: Any) -> dict[str, Tensor]:
     return {key: value.detach().clone() for key, value in tensors_of(made).items()}
 
 
-ONLINE = ("moore", "rlpd", "td3_bc", "awac", "iql", "balanced_replay", "wsrl", "cal_ql")
+ONLINE = ("moore", "moore_plus", "rlpd", "td3_bc", "awac", "iql", "balanced_replay", "wsrl", "cal_ql")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ for fresh in (False, True):
         for seed, schedule in enumerate(("adaptive", "linear_decay"))
     ]
 RUNS |= EVERY_STRATEGY
+# actor and temperature frozen at the switch for the first of its updates, each of the critics' at three of them
+LATE = {**SHORT, "retrain_interval": 10, "utd_ratio": 3, "critic_first_updates": 40}
+RUNS["moore_plus"] = [
+    method("moore_plus", seed=seed, online=LATE, agent={"online_actor_interval": 3}, sampling={"decay_rate": rate})
+    for seed, rate in enumerate((1.0, 4.0))
+]
 RUNS["mbpo"] = [tiny(dataset=None, seed=seed, dynamics=LOOKS, online={"exploration_steps": 10}) for seed in (0, 1)]
 
 

@@ -31,6 +31,8 @@ tasks:
 methods:
   sac: {{online: {{exploration_steps: 50}}}}
   mbpo: {{online: {{exploration_steps: 50}}}}
+  mbpo_plus: {{online: {{exploration_steps: 50}}}}
+  redq: {{online: {{exploration_steps: 50}}}}
   rlpd: {{online: {{exploration_steps: 50}}}}
   wsrl: {{online: {{warmup_steps: 50}}}}
 """
