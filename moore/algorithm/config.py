@@ -116,7 +116,7 @@ class RunConfig:
             # the choice of critics reads one noise number for each of them
             most = agent.batch_size * find_spec(self.env).action_dim
             _check(agent.num_critics <= most, "agent.num_critics", agent.num_critics, f"at most {most}")
-        if self.uses_model and getattr(agent, "bc_coef", 0.0):
+        if self.uses_model and getattr(agent, "bc_coef", 0.0) > 0:
             for key, share in (("real_ratio", self.real_ratio), ("online.real_ratio", online.real_ratio)):
                 few = share is not None and round(agent.batch_size * share) == 0
                 _check(not few, key, share, "a share with a real transition in a batch, which agent.bc_coef clones")

@@ -44,8 +44,9 @@ def train_model(cohort: Cohort, t: int, safe_point: SafePoint) -> None:
     if first:
         rescale_uncertainty(cohort, ensemble, holdout)
     quantile = cohort.shared.rollout.truncation_quantile
-    for run in range(len(cohort.seeds)) if quantile is not None else ():
-        ensemble.trusted[run] = trusted(ensemble, run, cohort.real_buffer.all_of(run), quantile)
+    if quantile is not None:
+        for run in range(len(cohort.seeds)):
+            ensemble.trusted[run] = trusted(ensemble, run, cohort.real_buffer.all_of(run), quantile)
     cohort.holdout, cohort.look = {}, {}
 
 

@@ -98,7 +98,7 @@ CARTPOLE_SWINGUP = EnvSpec(
     simulator=lambda physics, num_sims: CartpoleSimulator(num_sims),
     terminated=off_track,
     # 0: mean of 1000 episodes of uniform actions here (standard error 0.4). 100: the project's SAC at the end of
-    # training (moore/data/behaviours/cartpole_swingup.json): deterministic policy, last 8 snapshots x 100 episodes (1.0)
+    # training (moore/data/behaviours): deterministic policy, last 8 snapshots x 100 episodes (1.0)
     reference_scores=ReferenceScores(8.8, 227.0),
     state_dim=2,
 )
