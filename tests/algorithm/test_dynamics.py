@@ -69,6 +69,7 @@ def test_fit_is_the_plain_loop(normalize_targets: bool, layer_norm: bool) -> Non
     """Breaks if loss, decay, bootstrap, early stop, snapshots or elites are wrong, or a converged run moves."""
     train, holdout = three_runs()
     ensemble = Ensemble(config(normalize_targets=normalize_targets, layer_norm=layer_norm), OBS, ACT, SEEDS)
+    assert ensemble.net.layer_norm == layer_norm  # which the plain loop reads off the network
     for run in SEEDS:
         ensemble.fit_scaler(run, Batch(*(x[run] for x in train)))
     expected = [

@@ -33,8 +33,9 @@ def test_the_formula(offline: float, online: float, rate: float, share: float, f
 def test_shares_of_runs_are_the_loop() -> None:
     """Breaks if trained rows count, another run's errors do, a run without the strategy moves, or the latest rows stay
     the latest ones for ever."""
-    configs = [SamplingConfig("self_tuned", tuning_rate=2.0, decay_rate=0.1), SamplingConfig()]
-    configs.append(SamplingConfig("uniform", "self_tuned", decay_rate=0.3))
+    # a low curve and a high rate, so that the errors have a say
+    configs = [SamplingConfig("self_tuned", tuning_rate=20.0, decay_rate=1e-3), SamplingConfig()]
+    configs.append(SamplingConfig("uniform", "self_tuned", tuning_rate=30.0, decay_rate=3e-3))
     buffer, held_out = make_buffer(), [2, 1, 3]  # offline rows 11, 6, 11
     ensemble, tuned = make_ensemble(buffer), SelfTuned(configs, buffer, held_out)
     expected, known = [0.0, 0.0, 0.0], 0
