@@ -10,12 +10,13 @@ SCALE ?= mini
 STUDY ?= paper-methods
 DEVICE ?= cpu
 ARGS ?=
+WHAT ?= bench
 BENCH_OUT ?= build/benchmarks
 # one thread for each process: two oversubscribed torch processes are ten times slower
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup lint type format test test-slow test-slurm bench quick reproduce-table reproduce-ablations publish figures pages
-.PHONY: check-readme bench-scaling bench-slice claims report notebooks submit clean
+.PHONY: check-readme claims report notebooks submit clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -52,14 +53,8 @@ test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make
 test-slurm: $(READY) ## the launcher on a real Slurm, started on this machine and ended again (tests/cluster/install.sh installs it)
 	$(BIN)/python -m pytest -rs tests/cluster
 
-bench: $(READY)  ## speed and memory against R, a mini run by phase (DEVICE=cpu|cuda, ARGS="--share 1")
-	$(BIN)/python -m tests.benchmarks bench --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
-
-bench-scaling: $(READY) ## cost against R, N_off, rollout batch and ensemble width, and of a paper study (DEVICE=cpu|cuda)
-	$(BIN)/python -m tests.benchmarks scaling --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
-
-bench-slice: $(READY) ## a slice of 20 runs at the paper's scale in 8 minutes of a GPU (DEVICE=cuda; ARGS="--runs 2 ..." for less)
-	$(BIN)/python -m tests.benchmarks slice --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
+bench: $(READY)  ## speed and memory against R, a mini run by phase; WHAT=slice: 20 runs at the paper's scale (DEVICE=cpu|cuda)
+	$(BIN)/python -m tests.benchmarks $(WHAT) --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
 
 reproduce-table: $(READY) ## train what is missing, print the table; rows and figures go to build/ (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)
 	$(BIN)/moore reproduce --study $(STUDY) --scale $(SCALE) $(ARGS)

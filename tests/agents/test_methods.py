@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -57,25 +56,15 @@ def train(name: str, agent: Agent, seeds: list[int], steps: range) -> dict[str, 
     return metrics
 
 
-def copied(agent: Agent) -> dict[str, Any]:
-    return copy.deepcopy(agent.state())
-
-
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", MODEL_FREE)
-def test_state_continues_and_forks(name: str, stage: str) -> None:
+def test_forks_continue(name: str, stage: str) -> None:
     """Breaks if the state misses something that training reads, or its leading axis is not the run."""
     agent = make(name, stage, SEEDS)
     train(name, agent, SEEDS, range(3))
-    saved = copied(agent)
+    saved = copy.deepcopy(agent.state())
     assert all(len(value) == len(SEEDS) for value in tensors(saved).values())
     train(name, agent, SEEDS, range(3, 6))
-
-    restored = make(name, stage, [7, 8, 9])
-    restored.load(saved)
-    train(name, restored, SEEDS, range(3, 6))
-    for key, value in tensors(agent).items():
-        assert torch.equal(value, tensors(restored)[key]), key
 
     forks = [2, 0, 2, 2]
     forked = make(name, stage, [7, 8, 9, 10])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,13 +72,3 @@ def test_any_cuts_change_nothing(cuts: list[int]) -> None:
     else:
         assert world.loop(0) is None
     assert world.moves == literal()
-
-
-@pytest.mark.parametrize("times", [0, 1, 4])
-def test_repeat_adds_up(times: int) -> None:
-    """Breaks if rounds are larger than at_most, or do not add up."""
-    clock, rounds = Clock(), list[int]()
-    for _ in clock.steps(1, 1, lambda: None):
-        clock.repeat(rounds.append, times=times, at_most=3)
-    assert sum(rounds) == times
-    assert all(0 < n <= 3 for n in rounds)

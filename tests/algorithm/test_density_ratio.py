@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +16,6 @@ from moore.networks.batch import Batch, pack, unpack
 from moore.networks.random import Streams
 from tests.support.agents import flat, linear_stack
 from tests.support.draws import draw
-from tests.support.state import tensors
 
 OBS, ACT, WIDTH = 2, 1, 7
 OFFLINE, CAPACITY, STEPS = [60, 100], 40, 20  # rows of the two datasets, online budget, steps of an epoch
@@ -181,80 +177,3 @@ def test_priorities_are_the_loop(for_model: bool, monkeypatch: pytest.MonkeyPatc
             assert metrics["train/ratio_loss"][run].item() == pytest.approx(steps[run][0], abs=1e-6)
     for run, one in enumerate(plain):
         torch.testing.assert_close(ratio.params[run].detach(), flat(one.net), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("for_model", [False, True])
-def test_online_looking_transitions_are_preferred(for_model: bool) -> None:
-    """Breaks if w is larger offline, or priorities do not follow it: a sign in the loss or in the exponent."""
-    ratio = make(DensityRatioConfig(hidden=(16,), lr=1e-2, batch_size=64, model_updates=150), [0, 1], mean=0.5)
-    streams = Streams([0, 1], "ratio")
-    step_online(ratio, CAPACITY, mean=0.5)
-    ratio.add_online()
-    if for_model:
-        ratio.train(streams)
-    else:
-        for step in range(150):
-            ratio.update(drawn(ratio, step, 32), streams)
-    for run, size in enumerate(OFFLINE):
-        offline, everything = ratio.priorities[run, :size], ratio._buffer.all_of(run)
-        w = ratio.ratio(ratio.params, Batch(*(x[None].expand(2, *x.shape) for x in everything)))[run]
-        assert w[size:].mean() > 2 * w[:size].mean()
-        assert ratio.priorities[run, ratio.width :].mean() > 1.5 * offline.mean()
-        alike = everything.obs[:size].mean(-1) + everything.action[:size, 0]
-        far, near = alike < alike.quantile(0.3), alike > alike.quantile(0.7)
-        assert offline[near].mean() > 1.3 * offline[far].mean()
-        share = ratio.mixture(run).online_share
-        assert share > 1.5 * CAPACITY / (CAPACITY + size)  # of the draws, beyond uniform's
-
-
-@pytest.mark.parametrize("for_model", [False, True])
-def test_cohort_is_single_runs_and_load_continues(for_model: bool) -> None:
-    """Breaks if runs with datasets of different sizes disturb each other, or the state misses something."""
-    # a first share so small that later priorities are larger than the first ones
-    config = DensityRatioConfig(hidden=(8,), lr=1e-2, batch_size=16, first_share=0.01, model_updates=2)
-
-    def train(ratio: DensityRatio, streams: Streams, first_run: int, steps: range) -> dict[str, Any]:
-        for step in steps:
-            step_online(ratio, 3, first_run=first_run)
-            ratio.add_online()
-            if for_model:
-                ratio.train(streams)
-            else:
-                ratio.update(drawn(ratio, step, 8, first_run), streams)
-        return copy.deepcopy(ratio.state())
-
-    dataset_of = [1, 0, 1]
-    together, streams = make(config, dataset_of), Streams([0, 1, 2], "ratio")
-    half = train(together, streams, 0, range(5))
-    online, generators = copy.deepcopy((together._buffer.state(), streams.state()))
-    whole = train(together, streams, 0, range(5, 10))
-
-    restored, streams = make(config, dataset_of), Streams([7, 8, 9], "ratio")
-    restored._buffer.load(online)
-    restored.load(half)
-    streams.load(generators)
-    known = tensors(whole)
-    for key, value in tensors(train(restored, streams, 0, range(5, 10))).items():
-        assert torch.equal(value, known[key]), key
-    assert whole["known_online"] == 30
-
-    for run, dataset in enumerate(dataset_of):
-        buffer = RealBuffer([rows(dataset, OFFLINE[dataset])], [0], OBS, ACT, CAPACITY)
-        alone = tensors(train(DensityRatio(config, buffer, ACT, STEPS, [run]), Streams([run], "ratio"), run, range(10)))
-        n = OFFLINE[dataset]
-        for key, value in known.items():
-            cut = torch.cat([value[run, :n], value[run, max(OFFLINE) :]]) if key == "priorities" else value[run]
-            torch.testing.assert_close(cut, alone[key][0], rtol=1e-7, atol=1e-9)
-
-
-def test_load_knows_which_transitions_have_priorities() -> None:
-    """Breaks if a resumed run forgets which online transitions are still to enter with the largest priority so far."""
-    saved, restored = (make(DensityRatioConfig(hidden=(8,)), [0, 1]) for _ in range(2))
-    step_online(saved, 4)
-    saved.add_online()
-    step_online(saved, 3)  # a checkpoint between two rounds of updates
-    restored._buffer.load(saved._buffer.state())
-    restored.load(saved.state())
-    for ratio in (saved, restored):
-        ratio.add_online()
-    assert torch.equal(saved.priorities, restored.priorities)

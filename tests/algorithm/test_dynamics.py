@@ -11,7 +11,6 @@ from moore.networks.batch import Batch
 from moore.networks.random import Streams, scale_to_index
 from tests.support.agents import linear_stack
 from tests.support.dynamics import plain_fit, true_mean
-from tests.support.state import tensors
 
 OBS, ACT, K = 2, 1, 3
 OUT = OBS + 1
@@ -91,24 +90,6 @@ def test_fit_is_the_plain_loop(normalize_targets: bool, layer_norm: bool) -> Non
         assert float(metrics["model/holdout_mse"][run]) == pytest.approx(error, rel=1e-4)
         torch.testing.assert_close(ensemble.params[run], params, rtol=1e-3, atol=1e-4)
         assert ensemble.elite_idxs[run].tolist() == elites
-
-
-def test_cohort_is_single_runs() -> None:
-    """Breaks if a run's start, data or early stop depends on the others; two trainings, to cover the second's start."""
-    train, holdout = three_runs()
-    together = Ensemble(CONFIG, OBS, ACT, SEEDS)
-    draw = drawer(train, SEEDS)
-    for _ in range(2):
-        metrics = together.fit(draw, holdout, 16)
-    for run in SEEDS:
-        alone = Ensemble(CONFIG, OBS, ACT, [run])
-        data, held = (Batch(*(x[run : run + 1] for x in batch)) for batch in (train, holdout))
-        draw_one = drawer(data, [run])
-        for _ in range(2):
-            one = alone.fit(draw_one, held, 16)
-        for key, value in tensors(together).items():
-            torch.testing.assert_close(value[run], tensors(alone)[key][0], rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(metrics["model/holdout_mse"][run], one["model/holdout_mse"][0], rtol=1e-3, atol=1e-4)
 
 
 def test_caps_and_fresh_optimizer() -> None:

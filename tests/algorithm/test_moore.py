@@ -13,7 +13,7 @@ from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.networks.batch import Batch, pack
 from moore.studies.identity import offline_config, offline_key
-from tests.support.core import make_cohort, make_stage, online_stage, run_online, run_stage, tiny
+from tests.support.core import make_cohort, online_stage, run_online, tiny
 
 
 @pytest.mark.parametrize(("length", "ratio", "real"), [(3, 0.5, 4), (1, 0.0, 0), (None, None, 2)])
@@ -73,15 +73,6 @@ def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stage.cohort.updates == 62
 
 
-def test_imagined_buffer_holds_the_last_rollouts(tmp_path: Path) -> None:
-    """Breaks if D_model's capacity is not `retain` rollouts, or one append exceeds it."""
-    stage, _ = run_online([tiny()], tmp_path)
-    imagined = stage.cohort.model_buffer
-    assert imagined.capacity == 3 * 2 * 8
-    assert imagined.written.tolist() == [6 * 2 * 8]  # pendulum never terminates
-    assert (imagined.rows != 0).any(-1).all()
-
-
 def test_evaluation_schedule(tmp_path: Path) -> None:
     """Breaks if J_0 is missing or late, or evaluations are not every S/4, then every S steps."""
     _, rows = run_online([tiny(online={"epochs": 15, "retrain_interval": 20}, eval_episodes=1)], tmp_path)
@@ -99,16 +90,6 @@ def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
     action = stage.cohort.real_buffer.all_of(0).action[:40]
     assert action.abs().max() <= 1
     assert action.abs().mean().item() == pytest.approx(0.5, abs=0.1)
-
-
-def test_offline_stage_without_a_model(tmp_path: Path) -> None:
-    """Breaks if a run whose batches are all real trains or asks a model."""
-    config = tiny(algorithm="sac")
-    stage = make_stage([config], "offline")
-    rows = run_stage(stage, tmp_path)
-    assert stage.cohort.updates == 20
-    assert stage.cohort.ensemble is None
-    assert set(rows["metric"]) >= {"eval/score", "train/q"}
 
 
 def test_time_limit_is_no_termination() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,8 +18,6 @@ from moore.algorithm.penalty import UNCERTAINTIES, PenaltyCoef, PenaltyConfig, S
 from moore.algorithm.replay import ModelBuffer
 from moore.algorithm.rollout import rollout
 from moore.networks.batch import Batch, unpack
-from moore.networks.state import joined, runs_of
-from moore.studies.identity import offline_config, offline_key
 from tests.support.core import make_cohort, run_online, tiny
 from tests.support.dynamics import numpy_uncertainty
 from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, fell, make
@@ -40,15 +37,6 @@ def test_schedules(coef: float, factor: float, epochs: int, t: int) -> None:
         assert penalty_coef(config, 0, epochs) == coef
         assert penalty_coef(config, min(t, epochs), epochs) == pytest.approx(coef * factor * share, abs=1e-12)
         assert penalty_coef(config, epochs, epochs) == coef * factor * last
-
-
-def test_coefficients_of_a_cohort() -> None:
-    """Breaks if a run gets another run's schedule, factor or coefficient."""
-    configs = [PenaltyConfig(2.0, schedule=name, online_factor=3.0) for name in SCHEDULES]
-    coef = PenaltyCoef([*configs, PenaltyConfig(0.5)], epochs=4)
-    coef.observe(torch.ones(5))
-    expected = {0: [2, 2, 2, 2, 0.5], 1: [6, 0, 4.5, 6, 0.5], 4: [6, 0, 0, 6, 0.5]}
-    assert {t: coef.at(t).tolist() for t in expected} == expected
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(0.01, 100)), min_size=1, max_size=8), st.floats(0, 5))
@@ -72,20 +60,6 @@ def test_adaptive_run_that_diverged() -> None:
     for u in ([4.0, torch.nan], [2.0, torch.nan]):
         coef.observe(torch.tensor(u))
     assert coef.at(2)[0] == 4.0
-
-
-def test_adaptive_state_continues() -> None:
-    """Breaks if a checkpoint forgets the first or the latest mean u."""
-    saved, restored = (PenaltyCoef([PenaltyConfig(schedule="adaptive")] * 2, epochs=9) for _ in range(2))
-    restored.load(saved.state())
-    assert restored.at(1).tolist() == [1.0, 1.0]  # before the first online rollout
-    for u in (torch.tensor([1.0, 2.0]), torch.tensor([0.5, 8.0])):
-        saved.observe(u)
-    restored.load(saved.state())
-    assert restored.at(3).tolist() == saved.at(3).tolist() == [2.0, 0.25]
-    for coef in (saved, restored):
-        coef.observe(torch.tensor([0.25, 1.0]))
-    assert restored.at(4).tolist() == saved.at(4).tolist() == [4.0, 2.0]
 
 
 def test_adaptive_in_the_online_stage(tmp_path: Path) -> None:
@@ -175,43 +149,6 @@ def test_rescale_gives_every_measure_the_mean_of_max_std(monkeypatch: pytest.Mon
             assert scale[run] == 1.0
     cohort.train_model(0)  # again, as online
     assert torch.equal(cohort.ensemble.uncertainty_scale, scale)
-
-
-def test_scale_is_carried_to_the_online_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a checkpoint, a fork or the online stage's own training loses or moves the scale."""
-    penalty = {"uncertainty": "ensemble_std", "rescale": True}
-    cohort, _ = offline_cohort([penalty, penalty | {"rescale": False}], monkeypatch)
-    assert cohort.ensemble is not None
-    saved = copy.deepcopy(cohort.ensemble.state())
-    forks = [1, 0, 0]
-    online = make_cohort([tiny(penalty=penalty, online={"epochs": 2})] * 3, "online")
-    assert online.ensemble is not None
-    online.ensemble.load(joined([runs_of(saved, fork) for fork in forks]))
-    online.ensemble.fitted = True
-    expected = saved["uncertainty_scale"][forks]
-    assert torch.equal(online.ensemble.uncertainty_scale, expected)
-    assert expected[0] == 1.0
-    assert expected[1] > 1.0
-    assert online.ensemble.only(1).uncertainty_scale.tolist() == [expected[1]]
-    row = Batch(*(torch.zeros(3, *shape) for shape in ((3,), (1,), (), (3,), ())))
-    for _ in range(10):
-        online.real_buffer.append(row)
-    online.train_model(1)
-    assert torch.equal(online.ensemble.uncertainty_scale, expected)
-    online.imagine(1)
-    u = online.metrics.flush()["penalty/mean"]
-    assert u[1] == pytest.approx(u[0] * float(expected[1]), rel=1e-4)
-
-
-def test_what_the_offline_stage_depends_on() -> None:
-    """Breaks if an online setting forces an offline stage of its own, or the kind of u or its scale do not."""
-    base = tiny()
-    online: list[dict[str, Any]] = [{"online_factor": 0.5}, *({"schedule": name} for name in SCHEDULES)]
-    for penalty in online:
-        assert offline_config(tiny(penalty=penalty)) == offline_config(base)
-        assert offline_key(tiny(penalty=penalty), "hash") == offline_key(base, "hash")
-    for penalty in ({"coef": 0.5}, {"uncertainty": "ensemble_std"}, {"rescale": True}):
-        assert offline_key(tiny(penalty=penalty), "hash") != offline_key(base, "hash")
 
 
 def test_factor_and_schedules_act_online_only() -> None:

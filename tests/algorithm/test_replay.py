@@ -62,21 +62,6 @@ def test_latest_online_transitions() -> None:
                 assert torch.equal(rows, numbered(*ids) if count else torch.zeros(0, WIDTH))
 
 
-def test_real_buffer_load() -> None:
-    """Breaks if a restored buffer differs from the saved one or appends elsewhere."""
-
-    def make() -> RealBuffer:
-        return RealBuffer([numbered(0, 1)], [0, 0], OBS, ACT, online_capacity=3)
-
-    saved, restored = make(), make()
-    saved.append(unpack(numbered(5, 6), OBS))
-    restored.load(saved.state())
-    for buffer in (saved, restored):
-        buffer.append(unpack(numbered(7, 8), OBS))
-    assert torch.equal(saved.rows, restored.rows)
-    assert saved.online_size == restored.online_size == 2
-
-
 def test_real_buffer_rejects_other_widths() -> None:
     """Breaks if data of another environment is accepted."""
     with pytest.raises(UserError, match="expected 7"):

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from moore.agents.sac import SAC
 from moore.algorithm.dynamics import Ensemble
-from moore.algorithm.penalty import uncertainty
 from moore.algorithm.replay import ModelBuffer
 from moore.algorithm.rollout import rollout
 from moore.networks.batch import Batch, pack
@@ -17,21 +16,9 @@ from moore.networks.gaussian import squashed_gaussian
 from moore.networks.random import Streams
 from tests.support.core import make_cohort, tiny
 from tests.support.dynamics import numpy_uncertainty
-from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, K, fell, make
+from tests.support.rollouts import ACT, COEF, KINDS, OBS, SEEDS, B, fell, make
 
 H = 3
-
-
-def test_uncertainty_in_numpy() -> None:
-    """Breaks if a measure reduces over the wrong axis, or a run gets another run's measure."""
-    g = torch.Generator().manual_seed(0)
-    mean, std = torch.randn(2, 3, K, B, OBS + 1, generator=g).abs()
-    u = uncertainty(KINDS, mean, std)
-    for run, kind in enumerate(KINDS):
-        for i in range(B):
-            expected = numpy_uncertainty(kind, mean[run, :, i].numpy(), std[run, :, i].numpy())
-            assert float(u[run, i]) == pytest.approx(expected, rel=1e-5)
-        torch.testing.assert_close(uncertainty([kind] * 3, mean, std)[run], u[run])
 
 
 def plain_rollout(
@@ -99,33 +86,6 @@ def test_rollout_is_the_plain_loop(truncates: bool) -> None:
     torch.testing.assert_close(gap, COEF * metrics["penalty/mean"], rtol=1e-4, atol=1e-5)
     assert (metrics["penalty/q20"] < metrics["penalty/q50"]).all()
     assert (metrics["penalty/q50"] < metrics["penalty/q80"]).all()
-
-
-def test_cohort_is_single_runs() -> None:
-    """Breaks if a run's imagination depends on the others."""
-    ensemble, agent, streams, start = make(SEEDS)
-    buffer = ModelBuffer(3, B * H, OBS, ACT)
-    rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
-    for run, seed in enumerate(SEEDS):
-        e, a, s, obs = make([seed])
-        one = ModelBuffer(1, B * H, OBS, ACT)
-        rollout(e, a, obs, H, fell, [KINDS[run]], COEF[run : run + 1], s, one)
-        assert one.written[0] == buffer.written[run]
-        torch.testing.assert_close(one.rows[0], buffer.rows[run], rtol=1e-4, atol=1e-5)
-
-
-def test_nan_stays_in_its_run() -> None:
-    """Breaks if a diverged policy or ensemble changes another run's imagined data."""
-    results = []
-    for poison in (False, True):
-        ensemble, agent, streams, start = make(SEEDS)
-        if poison:
-            agent.actor_params[1] = torch.nan
-        buffer = ModelBuffer(3, B * H, OBS, ACT)
-        rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
-        results.append(buffer.rows)
-    assert results[1][1].isnan().any()
-    assert torch.equal(results[0][[0, 2]], results[1][[0, 2]])
 
 
 def test_trust_is_a_quantile_of_the_data() -> None:

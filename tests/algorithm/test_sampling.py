@@ -24,13 +24,6 @@ def test_prioritized_share_in_closed_form(alpha: float, t: int) -> None:
     assert share == pytest.approx(alpha * s * t**2 / (alpha * s * t**2 + n))
 
 
-def test_alpha_one_starts_uniform() -> None:
-    """Breaks if t starts at 0 or the exponent does not act on the priority."""
-    for config in (SamplingConfig(), SamplingConfig(decay_rate=10, priority_exponent=0)):
-        t = 1 if config.priority_exponent else 9
-        assert prioritized(config, Moment(t, 900, 100)).online_share == pytest.approx(0.1)
-
-
 def share_of(config: SamplingConfig, strategy: str, now: Moment) -> float:
     """The online share of one strategy, asked for by its name."""
     return float(STRATEGIES[strategy](config, now).online_share)
@@ -52,12 +45,6 @@ def test_strategies() -> None:
             "oorb": 0.9 + 0.1 * 100 / 400,
         }
     )
-
-
-@given(SHARES, st.integers(1, 100), st.integers(1, 1000), st.integers(1, 1000))
-def test_fixed_ratio_never_moves(share: float, t: int, n_off: int, n_on: int) -> None:
-    """Breaks if the ratio means the offline share, or time or sizes have a say."""
-    assert share_of(SamplingConfig(online_ratio=share), "fixed_ratio", Moment(t, n_off, n_on)) == share
 
 
 @given(SHARES, SHARES, st.none() | st.integers(1, 30), st.integers(1, 30), st.integers(1, 50), st.integers(1, 40))
@@ -157,18 +144,6 @@ def test_two_buckets_are_the_explicit_distribution(exponent: float, seed: int) -
         assert counts.sum() == counts[rows.numpy()].sum()  # nothing of the other run
         assert chisquare(counts[rows.numpy()], count * priority / priority.sum()).pvalue > 1e-4
         assert share[run] == pytest.approx(counts[rows.numpy()][n:].sum() / count)
-
-
-def test_weights_inside_a_source() -> None:
-    """Breaks if weights are not inverted exactly; a grid of uniforms gives exact counts."""
-    buffer = filled([3], 2)
-    grid = (torch.arange(80, dtype=torch.float64) + 0.5) / 80
-    for share, weights, expected in (
-        (0.0, {"offline_weights": torch.tensor([1.0, 0.0, 3.0])}, [20, 0, 60, 0, 0]),
-        (1.0, {"online_weights": torch.tensor([5.0, 3.0])}, [0, 0, 0, 50, 30]),
-    ):
-        index, _ = draw(buffer, [Mixture(share, **weights)], torch.stack([grid, grid])[:, None])
-        assert torch.bincount(index[0], minlength=5).tolist() == expected
 
 
 @pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2**-53])

@@ -10,7 +10,7 @@ import pytest
 
 from moore.base.errors import UserError
 from moore.studies.estimate import random_transitions
-from tests.benchmarks import bench, scaling, slice, stages, timing
+from tests.benchmarks import bench, slice, stages, timing
 from tests.benchmarks.cases import UNITS, all_cases
 from tests.benchmarks.projection import column, projection
 from tests.benchmarks.slice import Size, configurations, limit
@@ -92,10 +92,7 @@ def test_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock.seconds["offline", "policy updates"], clock.calls["offline", "policy updates"] = 2.0, 1000
     monkeypatch.setattr(slice, "train", lambda *_: clock)
     slice.main(TINY, tmp_path, "cpu")
-    monkeypatch.setattr("moore.studies.estimate.MOMENT", 0.0)
-    monkeypatch.setattr(scaling, "MOST_BRANCHES", {"cpu": 4})
-    scaling.main(tmp_path, "cpu", (1,), (60,), (10,), (8,))
-    text = {name: (tmp_path / f"{name}.md").read_text() for name in ("bench", "slice", "scaling")}
+    text = {name: (tmp_path / f"{name}.md").read_text() for name in ("bench", "slice")}
     rows: dict[str, list[Any]] = {name: json.loads((tmp_path / f"{name}.json").read_text())["rows"] for name in text}
     phases = [row for row in rows["bench"] if "phase" in row]
     assert [f"\n## {group[0].upper()}{group[1:]}\n" in text["bench"] for group in UNITS] == [True] * len(UNITS)
@@ -104,10 +101,9 @@ def test_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(row["seconds"] for row in phases) == pytest.approx(phases[0]["wall"])
     assert "| offline | policy updates | 1,000 | 2.0 | 2.000 | 0.00 | 1,000,000 | 0.56 h |" in text["slice"]
     assert "| offline | rollouts | not reached |  |  |  | 1,000 | ? |" in text["slice"]
-    assert [row["panel"] for row in rows["scaling"]] == list(scaling.PANELS)
 
 
-@pytest.mark.parametrize("main", [bench.main, slice.main, scaling.main])
+@pytest.mark.parametrize("main", [bench.main, slice.main])
 def test_a_device_that_is_not_there(main: Any) -> None:
     with pytest.raises(UserError, match="--device: 'abacus' is not available here"):
         main(device="abacus")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -128,24 +125,6 @@ def test_fails_in_one_line_and_goes_on_later(server: Server, case: str) -> None:
     completes(server, [f"bytes={kept}-" if kept else None])
 
 
-@pytest.mark.parametrize(
-    ("left", "ranges"),
-    [
-        (BODY[:3000], ["bytes=3000-"]),
-        (BODY, []),  # interrupted between the last byte and the check
-    ],
-)
-def test_part_of_an_earlier_call(server: Server, left: bytes, ranges: list[str | None]) -> None:
-    leave(server, left)
-    completes(server, ranges)
-
-
-def test_a_longer_part_is_no_file(server: Server) -> None:
-    leave(server, BODY + b"more")
-    assert SHA256 in failure()
-    completes(server, [None])
-
-
 def test_attempts_wait_longer_each_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr(download, "BACKOFF", 0.5)
@@ -193,33 +172,6 @@ def test_any_faults_end_in_the_file_or_in_none(server: Server, script: list[Repl
             assert not server.path.exists()
     assert server.path.read_bytes() == BODY
     assert not server.part.exists()
-
-
-CHILD = """
-import sys
-from moore.data.d4rl import FILES, PublishedFile
-from moore.data.download import download_d4rl
-FILES[sys.argv[1]] = PublishedFile("hopper_medium-v2.hdf5", int(sys.argv[2]), sys.argv[3])
-download_d4rl(sys.argv[1])
-"""
-
-
-def test_killed_in_the_middle(server: Server) -> None:
-    server.script[:] = [stall(2000)]
-    process = subprocess.Popen([sys.executable, "-c", CHILD, ID, str(len(BODY)), SHA256])
-    try:
-        for _ in range(1000):
-            assert process.poll() is None
-            if server.part.exists() and server.part.stat().st_size == 2000:
-                break
-            time.sleep(0.02)  # 20 s together, which is less than TIMEOUT
-        else:
-            pytest.fail("what has arrived is not in the part")
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert not server.path.exists()
-    completes(server, [None, TAIL])
 
 
 def test_a_place_that_cannot_be_written(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,32 +14,15 @@ from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.run.collect import collect
 from moore.run.local import run_study
-from moore.run.unit import Unit
-from moore.run.units import UnitProcess
+from moore.studies.axes import merge
 from moore.studies.study import Study, load_study
+from tests.support.core import TINY
 
-SCALE: dict[str, Any] = {
+SMALL = {"env": "hopper", "physics": "gymnasium", "offline": {"updates": 10}, "online": {"epochs": 1}}
+SCALE = {
     "scale": "tiny",
     "seeds": [0],
-    "defaults": {
-        "env": "hopper",
-        "physics": "gymnasium",
-        "eval_episodes": 1,
-        "agent": {"hidden": [8], "batch_size": 8},
-        "dynamics": {
-            "ensemble_size": 2,
-            "num_elites": 1,
-            "hidden": [8],
-            "weight_decay": [0.0, 0.0],
-            "batch_size": 8,
-            "epoch_updates": 5,
-            "offline_max_updates": 5,
-            "online_max_updates": 5,
-        },
-        "rollout": {"length": 1, "batch_size": 8, "retain": 2},
-        "offline": {"updates": 10, "rollout_interval": 10, "eval_interval": 10},
-        "online": {"epochs": 1, "epoch_steps": 20, "retrain_interval": 20, "utd_ratio": 1},
-    },
+    "defaults": {key: value for key, value in merge(TINY, SMALL).items() if key != "dataset"},
 }
 
 
@@ -95,22 +77,6 @@ def small_study(folder: Path, datasets: dict[str, Dataset]) -> Study:
     (folder / "study.yaml").write_text(yaml.safe_dump({"study": "s", "variants": {"prioritized": {}}}))
     (folder / "scale.yaml").write_text(yaml.safe_dump(SCALE | {"tasks": tasks}))
     return load_study(folder / "study.yaml", folder / "scale.yaml")
-
-
-def test_it_is_said_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The progress file is what `moore reproduce` shows from; the log is what a cluster keeps."""
-    study = small_study(tmp_path, {"other": recorded("d4rl")})
-    unit, shown = UnitProcess(study.name, study.runs, tmp_path, "cpu"), list[str]()
-    monkeypatch.setattr(Unit, "_offline", lambda *_: shown.append(unit.progress_path.read_text()))
-    for later in ("_publish_offline_rows", "_online"):
-        monkeypatch.setattr(Unit, later, lambda *_: None)
-    unit.write_spec()
-    Unit(unit.spec_path).run()
-    (warning,) = json.loads(shown[0])["warnings"]
-    assert "was recorded with physics d4rl" in warning
-    assert capsys.readouterr().err == f"moore: warning: {warning}\n"
 
 
 def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,20 +124,6 @@ def test_the_one_before_is_taken_where_the_newest_is_damaged_or_does_not_fit(rea
     assert {path.name: load(path) for path in tmp_path.iterdir()} == {"1.pt": {"step": 1}, "2.pt": {"step": 99}}
 
 
-def test_both_damaged(tmp_path: Path) -> None:
-    make(tmp_path / "a", 2)
-    os.truncate(tmp_path / "a" / "0.pt", 500)
-    (tmp_path / "a" / "1.pt").write_bytes(b"half")
-    checkpoints, told = make(tmp_path / "a")
-    assert checkpoints.load(anything) is None
-    (text,) = told
-    assert text.count("; ") == 2
-    assert text.endswith("that stage starts again")
-    assert not list(tmp_path.iterdir())
-    checkpoints.save({"step": 0})
-    assert checkpoints.load(anything) == {"step": 0}
-
-
 def test_what_may_be_read_later_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a moment's lack of permission (no superuser has one) costs the stage."""
     checkpoints, _ = make(tmp_path, 1)

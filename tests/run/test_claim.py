@@ -60,12 +60,3 @@ def test_a_process_that_was_cut_off_writes_no_more(tmp_path: Path, point: int, m
     run_to_end(path)
     pd.testing.assert_frame_equal(rows(tmp_path / "cut"), rows(whole), check_exact=True)
     assert read_claim(path.with_name("unit.claim.json")) is None
-
-
-def test_finished_runs_are_not_trained_again(tmp_path: Path) -> None:
-    """Breaks if a process that waited for another one's lock wipes what that has finished."""
-    path = write_spec(tmp_path)
-    run_to_end(path)
-    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "tiny" / "runs").rglob("*")}
-    run_to_end(path)
-    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "tiny" / "runs").rglob("*")} == times

@@ -85,22 +85,6 @@ def test_signals(path: Path, whole: Path) -> None:
     assert ends_like(whole, path) == []
 
 
-def test_a_second_ctrl_c_stops_at_once(path: Path) -> None:
-    """Breaks if Ctrl-C, pressed again, waits for a safe point: here the process never reaches one."""
-    process = fork(path, 3600.0, stuck=True)
-    assert wait_for(partial(at, path, "offline: dynamics", 0.0), process)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGINT)
-    time.sleep(0.3)
-    assert process.is_alive()
-    for _ in range(60):  # a busy machine may not have noticed the first
-        if process.exitcode is None:
-            os.kill(process.pid, signal.SIGINT)
-            process.join(0.5)
-    assert process.exitcode == 130
-    assert not checkpoints(path, "offline")
-
-
 @pytest.mark.parametrize("point", [1, 13, 20, 21, 22, 41, OFFLINE_POINTS, OFFLINE_POINTS + 1, OFFLINE_POINTS + 13])
 def test_stopped_at_a_safe_point(point: int, path: Path, whole: Path) -> None:
     """Breaks if a checkpoint misses something at one of the points where stages begin, change what they do, or end."""

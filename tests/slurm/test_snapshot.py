@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ import pytest
 from moore.base.errors import UserError
 from moore.base.machine import COMMIT_FILE
 from slurm.snapshot import snapshot
-
-CHECKOUT = Path(__file__).parents[2]
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -134,32 +131,6 @@ def test_plugins_of_the_working_directory(checkout: Path, tmp_path: Path, monkey
     assert snapshot(tmp_path / "code", plugins, checkout) == git(checkout, "rev-parse", "HEAD")
     code = {name: content.encode() for name, content in own.items()}
     assert contents(tmp_path / "code") == contents(checkout) | code
-
-
-def test_a_copy_runs_by_itself(tmp_path: Path) -> None:
-    """Breaks if a worker imports the code of the checkout, or its manifests do not name the commit submitted."""
-    clone = tmp_path / "clone"
-    for name in ("moore", "slurm", "ablations"):
-        shutil.copytree(CHECKOUT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
-    git(clone, "init", "-q")
-    git(clone, "add", ".")
-    git(clone, "commit", "-q", "-m", "a")
-    (clone / "moore" / "extra.py").write_text("FOUND = 1\n")
-    code = tmp_path / "submission" / "code"
-    submitted = snapshot(code, checkout=clone)
-    shutil.rmtree(clone)
-    program = (
-        "import moore.extra, moore.run.facts, moore.studies.study, slurm.snapshot\n"
-        "print(moore.extra.__file__, slurm.snapshot.__file__, moore.run.facts.environment_facts()['git_commit'],"
-        " *(path.stem for path in moore.studies.study.ABLATIONS_DIR.glob('*.yaml')))"
-    )
-    environment = os.environ | {"PYTHONPATH": str(code)}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
-    extra, slurm, commit, *studies = done.stdout.split()
-    assert {Path(extra).parents[1], Path(slurm).parents[1]} == {code}
-    assert commit == submitted
-    assert "sampling" in studies
 
 
 def test_code_that_is_no_checkout(checkout: Path, tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from moore.algorithm.config import RunConfig, differences, from_mapping, to_mapping
+from moore.algorithm.penalty import Schedule
 from moore.base.errors import UserError
-from moore.studies.identity import identity, offline_key, offline_run_id, run_id
+from moore.studies.identity import identity, offline_config, offline_key, offline_run_id, run_id
 
 BASE = {"env": "pendulum", "dataset": "self:pendulum-low", "agent": {"actor_lr": 1e-3}, "sampling": {"decay_rate": 4.0}}
 
@@ -55,16 +56,18 @@ def test_the_offline_stage_does_not_depend_on_the_online_one() -> None:
     """Breaks if variants of the online stage are pre-trained apart, or a change of the offline stage is missed."""
     same: list[dict[str, Any]] = [
         {"sampling": {"decay_rate": 1.0}},
-        {"online": {"utd_ratio": 3}},
-        {"penalty": {"schedule": "zero_online", "online_factor": 2.0}},
+        {"online": {"utd_ratio": 3, "epochs": 9, "retrain_interval": 9, "rollout_length": 3, "real_ratio": 0.5}},
+        *({"penalty": {"schedule": name, "online_factor": 2.0}} for name in get_args(Schedule)),
         {"dynamics": {"online_max_updates": 5}},
         {"density_ratio": {"lr": 0.1}},
         {"agent": {"actor_lr": 1e-3, "online_actor_interval": 4}},
         {"method": "variant"},
     ]
     other: list[dict[str, Any]] = [
-        {"penalty": {"coef": 2.0}},
+        *({"penalty": change} for change in ({"coef": 2.0}, {"uncertainty": "ensemble_std"}, {"rescale": True})),
         {"agent": {"actor_lr": 2e-3}},
+        {"rollout": {"length": 4}},
+        {"real_ratio": 0.5},
         {"offline": {"updates": 7}},
         {"seed": 3},
     ]
@@ -76,6 +79,7 @@ def test_the_offline_stage_does_not_depend_on_the_online_one() -> None:
         assert offline_run_id(changed(**change)) != stage, change
         assert offline_key(changed(**change), "data") != key, change
     assert offline_key(changed(), "other data") != key
+    assert offline_config(offline_config(changed())) == offline_config(changed())
 
 
 def test_a_plugins_source_is_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

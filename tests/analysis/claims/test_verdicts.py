@@ -33,7 +33,6 @@ from analysis.stats.intervals import Estimate, estimate
 from analysis.stats.transfer import summarise
 from tests.support.studies import LEVELS, LOW, MEDIUM, column, flat, full_study, make_study, named, row, run_rows
 
-NAN = float("nan")
 MARGIN = 5.0
 p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
