@@ -47,8 +47,8 @@ type: $(READY)   ## mypy
 test: $(READY)   ## the fast tests, 13 minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/cluster
 
-test-slow: $(READY) ## kill -9 at 50 random moments, in place of the 20 of `make test`
-	KILLS=50 $(BIN)/python -m pytest tests/run/test_kill.py
+test-slow: $(READY) ## kill -9 at 50 random moments and 2000 mutations of a study's files, in place of the 20 and 60 of `make test`
+	KILLS=50 MUTATIONS=2000 $(BIN)/python -m pytest tests/run/test_kill.py tests/studies/test_fuzz.py
 
 test-slurm: $(READY) ## the launcher on a real Slurm, started on this machine and ended again (tests/cluster/install.sh installs it)
 	$(BIN)/python -m pytest -rs tests/cluster

@@ -13,10 +13,10 @@ from moore.data.check import physics_mismatch, replay_error
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.data.make import make_self_dataset
 from moore.run.collect import collect
-from moore.run.local import run_study
 from moore.studies.axes import merge
 from moore.studies.study import Study, load_study
 from tests.support.core import TINY
+from tests.support.resume_units import train
 
 SMALL = {"env": "hopper", "physics": "gymnasium", "offline": {"updates": 10}, "online": {"epochs": 1}}
 SCALE = {
@@ -88,12 +88,12 @@ def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     sentences = {name: found.sentence(ids[name]) for name, found in mismatches.items() if found is not None}
     assert len(sentences) == 2
 
-    run_study(study, tmp_path / "runs", [{}] * 3)
+    train(study, tmp_path / "runs")
     said = [line.strip() for line in capsys.readouterr().err.splitlines()]
     assert sorted(line for line in said if "physics" in line) == sorted(
         f"moore: warning: {sentence}" for sentence in sentences.values()
     )
-    run_study(study, tmp_path / "runs", [{}] * 3)
+    train(study, tmp_path / "runs")
     assert capsys.readouterr().err == ""  # nothing is trained, so nothing is said
 
     error = replay_error(other, "gymnasium")

@@ -1,8 +1,12 @@
-"""Any study and scale with one mutation is loaded or refused in one line; never a traceback."""
+"""Any study and scale with one mutation is loaded or refused in one line; never a traceback.
+
+`make test-slow` tries 2000.
+"""
 
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,7 +45,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [*([path] if path else []), *(place for key, one in inside for place in places(one, (*path, key)))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=int(os.environ.get("MUTATIONS", "60")), deadline=None)
 @given(st.data())
 def test_one_mutation(data: st.DataObject) -> None:
     study, scale = copy.deepcopy(STUDY), copy.deepcopy(SCALE)
