@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from unittest.mock import patch
 
 import h5py
@@ -139,17 +139,6 @@ def test_transitions_are_d4rls(d4rl: ModuleType, env: str, flags: Flags) -> None
         "timeouts": dataset.truncated,
     }
     assert_equals_d4rl(dataset, d4rl.qlearning_dataset(None, arrays))
-
-
-@pytest.mark.parametrize("env", ["hopper", "halfcheetah", "walker2d"])
-def test_files_give_d4rls_transitions(d4rl: ModuleType, tmp_path: Path, env: str) -> None:
-    path = tmp_path / "set.hdf5"
-    write_dataset(path, random_dataset(env, [TERMINAL, TIMEOUT, NONE, NONE, TERMINAL, NONE, TIMEOUT, NONE, NONE]))
-    spec = ENVIRONMENTS[env]
-    offline = d4rl.offline_env.OfflineEnv()
-    offline.observation_space = SimpleNamespace(shape=(spec.obs_dim,))
-    offline.action_space = SimpleNamespace(shape=(spec.action_dim,))
-    assert_equals_d4rl(read_dataset(path, env), d4rl.qlearning_dataset(offline, h5path=str(path)))
 
 
 @pytest.fixture

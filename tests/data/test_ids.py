@@ -41,6 +41,10 @@ def test_resolve() -> None:
         ("hopper_full_replay-v2.hdf5", "did you mean 'd4rl:hopper-full-replay-v2'"),  # the file's name
         ("D4RL:HALFCHEETAH-RANDOM-V2", "did you mean 'd4rl:halfcheetah-random-v2'"),
         ("d4rl:pendulum-medium-v2", "accepted"),
+        ("minari:mujoco/hopper/medium", "did you mean 'minari:mujoco/hopper/medium-v0'?"),
+        ("minari:../hopper-v0", "is no Minari id"),
+        ("minari:a//b/hopper-v0", "is no Minari id"),
+        ("minary:mujoco/hopper/medium-v0", "minari:NAMESPACE/NAME-vN"),
         ("none:hopper", "without a dataset"),
         ("local:", "names no file"),
         ("local:hopper:", "names no file"),

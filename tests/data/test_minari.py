@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minari.data_collector import EpisodeBuffer
 
-from moore.data.check import check_dataset, replay_error
 from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS
 from moore.envs.spec import ENVIRONMENTS
@@ -72,17 +71,6 @@ def test_rows_are_the_rollout_bit_for_bit(
     assert read.metadata["gym_id"] == gym_id
     assert read.metadata["source"] == "minari:rollouts-v3"
     assert read.metadata["minari_version"] == minari.__version__
-
-
-def test_states_go_with_the_action_that_follows(entry: Path, tmp_path: Path) -> None:
-    read = load_dataset(ID, tmp_path)
-    assert read.metadata["algorithm"] == "uniform"
-    replay = replay_error(read, "gymnasium")
-    assert replay is not None
-    assert replay.rows == len(read)
-    assert replay.max < 2e-6
-    assert replay.reward_max < 2e-6
-    assert not check_dataset(read).faults
 
 
 def test_without_states_in_every_episode_there_are_none(hopper: list[Episode], tmp_path: Path) -> None:

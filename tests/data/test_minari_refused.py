@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec as GymSpec
 
-from moore.data.ids import resolve
 from moore.data.load import load_dataset
 from tests.support.minari_store import (
     ID,
@@ -38,28 +37,9 @@ def test_id_that_the_store_lacks(store: Path, tmp_path: Path, hopper: list[Episo
     assert not (store / "test" / "hoper").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "fragment"),
-    [
-        ("minari:mujoco/hopper/medium", "did you mean 'minari:mujoco/hopper/medium-v0'?"),
-        ("minari:../hopper-v0", "is no Minari id"),
-        ("minari:a//b/hopper-v0", "is no Minari id"),
-        ("minary:mujoco/hopper/medium-v0", "minari:NAMESPACE/NAME-vN"),
-    ],
-)
-def test_malformed_ids(text: str, fragment: str) -> None:
-    one_line(lambda: resolve(text), fragment)
-
-
 def test_minari_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minari", None)
     one_line(lambda: load_dataset(ID, tmp_path), "needs the package minari", "pip install -e '.[minari]'")
-
-
-def test_store_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "file" / "store"))
-    one_line(lambda: load_dataset(ID, tmp_path), "MINARI_DATASETS_PATH")
 
 
 def cut(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Self-made datasets: reproducible, in D4RL's order, true to the simulator, cached by content, printed."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from moore.data.behaviours import Behaviours, load_behaviours, save_behaviours
 from moore.data.check import episode_bounds, replay_error
 from moore.data.collect import actor_network, collect, uniform_policy
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
-from moore.data.ids import QUALITIES, resolve
-from moore.data.load import load_dataset, self_path
-from moore.data.make import make_self_dataset, recipe_hash
+from moore.data.ids import QUALITIES
+from moore.data.load import load_dataset
+from moore.data.make import make_self_dataset
 from moore.envs.spec import ENVIRONMENTS
 from moore.envs.vector_env import make_env
 
@@ -173,16 +172,6 @@ def test_cache(behaviours_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     load(transitions=51)
     load(physics="gymnasium")
     assert len(list(data_dir.glob("*.hdf5"))) == 4
-
-
-def test_cache_name_follows_the_behaviour_policies(behaviours_dir: Path, tmp_path: Path) -> None:
-    old = load_behaviours("hopper", behaviours_dir)
-    save_behaviours(replace(old, params=old.params + 1e-3), tmp_path)
-    for quality, same in (("medium", False), ("random", True)):
-        dataset_id = resolve(f"self:hopper-{quality}")
-        names = {self_path(dataset_id, Path("d"), behaviours_dir=d).name for d in (behaviours_dir, tmp_path)}
-        assert (len(names) == 1) == same
-    assert recipe_hash("hopper", "random", 1, 0, "d4rl") != recipe_hash("hopper", "random", 1, 0, "gymnasium")
 
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
+
+from moore.cli.main import main
 
 SCALE = """
 scale: tiny
 seeds: [0, 1]
 defaults:
-  dataset_transitions: 600
+  dataset_transitions: 300
   real_ratio: 0.25
-  eval_episodes: 2
+  eval_episodes: 1
   agent: {hidden: [8], batch_size: 16}
   dynamics: {ensemble_size: 2, num_elites: 1, hidden: [8], weight_decay: [0.0, 0.0], batch_size: 16,
              epoch_updates: 5, offline_max_updates: 10, online_max_updates: 5}
@@ -31,26 +37,37 @@ methods:
   sac: {online: {exploration_steps: 20}}
   mbpo: {online: {exploration_steps: 20}}
 """
+WIDE = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def reproduce(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder of its own, as a user would."""
+class Done(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+def moore(folder: Path, *words: str) -> Done:
+    """Run `moore` in a folder of its own; in this process, which has torch already."""
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(folder), patch.dict(os.environ, WIDE), redirect_stdout(out), redirect_stderr(err):
+        code = main(list(words))
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def reproduce(folder: Path, *arguments: str) -> Done:
+    """Run `moore reproduce`."""
     return moore(folder, "reproduce", "--scale", "tiny.yaml", *arguments)
-
-
-def moore(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run `moore` in a folder."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "moore.cli.main", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder where the command has run once, and what it printed."""
+    """A folder where the command has run once, as a user would run it, and what it printed."""
     folder = tmp_path_factory.mktemp("reproduce")
     (folder / "tiny.yaml").write_text(SCALE)
-    done = reproduce(folder)
+    command = [sys.executable, "-m", "moore.cli.main", "reproduce", "--scale", "tiny.yaml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | WIDE)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -81,18 +98,18 @@ def test_nothing_is_written_elsewhere_until_it_is_published(finished: tuple[Path
     folder, _ = finished
     assert {path.name for path in folder.iterdir()} == {"tiny.yaml", "runs", "build"}
     words = ("study", "publish", "sampling", "--scale", "tiny.yaml")
-    assert moore(folder, *words).returncode == 2  # no checkout
+    assert moore(folder, *words).code == 2  # no checkout
     (folder / "analysis" / "results").mkdir(parents=True)
     done = moore(folder, *words)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     for name in ("rows.parquet", "manifest.json"):
         path = Path("analysis", "results", "sampling-tiny", name)
         assert (folder / path).read_bytes() == (folder / "build" / "results" / "sampling-tiny" / name).read_bytes()
-        assert f"{path}: " in done.stdout
+        assert f"{path}: " in done.out
     lost = next((folder / "runs" / "sampling-tiny" / "runs").glob("sac-*-s1-*")) / "manifest.json"
     content = lost.read_bytes()
     lost.unlink()
-    assert moore(folder, *words).returncode == 2  # a run is missing
+    assert moore(folder, *words).code == 2  # a run is missing
     lost.write_bytes(content)
     shutil.rmtree(folder / "analysis")
 
@@ -105,11 +122,11 @@ def test_second_call_trains_nothing_and_gives_the_same_bytes(finished: tuple[Pat
     (folder / "build" / "results" / "another").mkdir()
     (folder / "build" / "results" / "another" / "rows.parquet").write_text("of no concern here")
     done = reproduce(folder)
-    assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if not line.startswith("Cost")] == [
+    assert done.code == 0, done.err
+    assert [line for line in done.out.splitlines() if not line.startswith("Cost")] == [
         line for line in finished[1].splitlines() if not line.startswith("Cost")
     ]
-    assert "0 of 12 runs trained" in done.stdout
+    assert "0 of 12 runs trained" in done.out
     assert {path: path.read_bytes() for path in before} == before
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
@@ -124,7 +141,7 @@ def test_what_is_lost_is_made_again_and_nothing_else(finished: tuple[Path, str])
     before = pd.read_parquet(folder / "build" / "results" / "sampling-tiny" / "rows.parquet")
     curves.unlink()
     (next((folder / "runs" / "sampling-tiny" / "runs").glob("sac-*-s1-*")) / "manifest.json").unlink()
-    assert reproduce(folder).returncode == 0
+    assert reproduce(folder).code == 0
     after = pd.read_parquet(folder / "build" / "results" / "sampling-tiny" / "rows.parquet")
     pd.testing.assert_frame_equal(before.drop(columns="wall_seconds"), after.drop(columns="wall_seconds"))
     assert curves.read_bytes() == picture
@@ -135,7 +152,7 @@ def test_unwritable_results_folder_loses_nothing(finished: tuple[Path, str]) -> 
     folder, _ = finished
     (folder / "taken").write_text("a file where the folder should be")
     done = reproduce(folder, "--out", "taken")
-    assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("moore: --out: cannot write in taken")
-    assert "Traceback" not in done.stderr
+    assert done.code == 2
+    assert done.err.strip().splitlines()[-1].startswith("moore: --out: cannot write in taken")
+    assert "Traceback" not in done.err
     assert (folder / "runs" / "sampling-tiny" / "runs").is_dir()

@@ -80,17 +80,6 @@ def test_retry(lab: MakeLab, capsys: Captured) -> None:
     assert not any(unit.failed_path.exists() for unit in three.units)
 
 
-def test_retry_of_what_has_not_failed(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if a name that is wrong in any way is passed over, or the others are changed then."""
-    two = lab("ab")
-    two.fail(two.units[0])
-    good, fine = two.run_ids(two.units[0])[0], two.run_ids(two.units[1])[0]
-    for name, part in ((good[:-2] + "zz", f"did you mean '{good}'"), (fine, f"runs that have: {good}, "), ("", "''")):
-        assert main(["study", "retry", *two.arguments[:1], good, name, *two.arguments[1:]]) == 2
-        assert part in capsys.readouterr().err
-        assert two.units[0].failed_path.exists()
-
-
 def test_cancel(lab: MakeLab, capsys: Captured) -> None:
     """Breaks if another task is cancelled than those of the named runs, or what stops with them is not told."""
     four = lab("abcd")

@@ -139,18 +139,6 @@ def test_sbatch(fake: Fake, tmp_path: Path) -> None:
         cluster.test_only("")
 
 
-def test_cancel(fake: Fake) -> None:
-    """Breaks if a task is not cancelled, scancel is called without ids, or its failure is not told."""
-    calls = fake("scancel", "")
-    cluster.cancel([])
-    assert not calls.exists()
-    cluster.cancel(["12_3", "12_4", "13"])
-    assert calls.read_text() == "12_3 12_4 13\n"
-    fake("scancel", "echo scancel: error: Access denied >&2; exit 1")
-    with pytest.raises(UserError, match="scancel failed: scancel: error: Access denied"):
-        cluster.cancel(["12_3"])
-
-
 @pytest.mark.parametrize(
     ("reason", "never"),
     [

@@ -109,19 +109,6 @@ def test_the_commit_and_the_patch_are_the_copy(staged: bool, checkout: Path, tmp
     assert contents(target).keys() - contents(again).keys() == (set() if staged else new)
 
 
-def test_an_edit_in_the_moment_of_git_add(checkout: Path, tmp_path: Path) -> None:
-    """Breaks if an edit that leaves a file's size and time as they are in the index is taken for none."""
-    path, index = checkout / "moore" / "data" / "set.bin", checkout / ".git" / "index"
-    moment = path.stat().st_mtime_ns - 10**9
-    os.utime(path, ns=(moment, moment))
-    git(checkout, "add", str(path))
-    path.write_bytes(bytes(256))
-    os.utime(path, ns=(moment, moment))
-    os.utime(index, ns=(moment, moment))
-    git(checkout, "config", "core.trustctime", "false")  # the one time that nobody can set
-    assert snapshot(tmp_path / "submission" / "code", checkout=checkout).endswith("-dirty")
-
-
 def test_plugins_of_the_working_directory(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a task would import a plugin as it is edited after the submission, or code of ours is replaced."""
     own = {"own/deep/strategy.py": "a = 1\n", "own/__init__.py": "", "single.py": "b = 1\n"}

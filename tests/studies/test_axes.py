@@ -138,6 +138,11 @@ def test_factors_reach_the_runs() -> None:
         ),
         ({"variants": {"a": {}}, "tasks": {"mini": []}}, "tasks.mini: [] is not accepted"),
         ({}, "expected `variants`, `axes` or `methods`"),
+        ({"methods": ["awca"]}, "did you mean 'awac'"),
+        ({"methods": ["awac", "awac"]}, "'awac'"),
+        ({"variants": {"a": {"algorithm": "awak"}}}, "did you mean 'awac'"),
+        ({"variants": {"a": nested({"algorithm": "awac", "sampling.error_exponent": 1})}}, "(algorithm awac)"),
+        ({"variants": {"a": 3}}, "variants.a"),
     ],
 )
 def test_bad_studies_are_refused(tmp_path: Path, change: dict[str, Any], part: str) -> None:

@@ -17,7 +17,6 @@ import pytest
 import yaml
 
 import moore.run.unit
-from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.run.collect import collect
 from moore.run.recorder import Recorder
@@ -117,12 +116,12 @@ def run_to_end(path: Path) -> None:
     Unit(path).run()
 
 
-def fork(path: Path, seconds: float, stuck: bool = False) -> BaseProcess:
+def fork(path: Path, seconds: float) -> BaseProcess:
     """A process of its own for a unit, with so many seconds between checkpoints; its log is beside the spec.
 
-    It waits while there is a gate (`gate_of`). stuck: it never reaches a safe point.
+    It waits while there is a gate (`gate_of`).
     """
-    process = FORKS.Process(target=_main, args=(path, seconds, stuck), daemon=True)
+    process = FORKS.Process(target=_main, args=(path, seconds), daemon=True)
     process.start()
     return process
 
@@ -160,10 +159,8 @@ def speak_into(log: Path) -> None:
         os.dup2(file, stream)
 
 
-def _main(path: Path, seconds: float, stuck: bool) -> None:
+def _main(path: Path, seconds: float) -> None:
     moore.run.unit.CHECKPOINT_SECONDS = seconds
     wait_at_gate(path)
-    if stuck:
-        Cohort.train_model = lambda *_, **__: time.sleep(60)  # type: ignore[method-assign]
     speak_into(path.with_suffix(".log"))
     sys.exit(moore.run.unit.main(path))

@@ -74,6 +74,17 @@ def small(**changes: Any) -> Results:
     return study(**(given | changes))
 
 
+def scores_only(*tasks: int, **changes: Any) -> Results:
+    """MOORe, AWAC and SAC on these of the twelve tasks, with scores alone."""
+    given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "epochs": 0, "diagnosed": ()}
+    return study(**(given | {"datasets": [TWELVE[task] for task in tasks]} | changes))
+
+
+def variants(settings: Mapping[str, Mapping[str, Any]], **changes: Any) -> Results:
+    """Methods with these settings on one dataset, two seeds, scores alone."""
+    return scores_only(0, **({"methods": list(settings), "settings": settings, "seeds": 2} | changes))
+
+
 def with_rows(made: Results, rows: pd.DataFrame) -> Results:
     """The study with other rows."""
     return Results(made.name, rows.reset_index(drop=True), made.manifest)

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from analysis.claims.claims import CLAIMS, GROUPS, load_claims
-from analysis.claims.tables import main
 from moore.base.errors import UserError
 from moore.studies.study import ABLATIONS_DIR, find_yaml, load_study
 
@@ -82,13 +81,3 @@ def test_a_typo_is_one_line_that_names_the_key(tmp_path: Path, change: tuple[str
         load_claims(write(tmp_path, GOOD.replace(*change)))
     assert str(error.value).startswith(f"{file}: one")
     assert "\n" not in str(error.value)
-
-
-def test_the_command_says_it_in_one_line_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = write(tmp_path, GOOD.replace("metric: final", "metric: fianl"))
-    assert main(["--claims", str(file), "--results", str(tmp_path)]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith(f"error: {file}: one")
-    assert "fianl" in err
-    assert err.count("\n") == 1
-    assert main(["--claims", str(tmp_path / "absent.yaml"), "--results", str(tmp_path)]) == 2

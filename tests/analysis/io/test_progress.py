@@ -7,10 +7,9 @@ import io
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from analysis.io.progress import load_progress, read_rows
+from analysis.io.progress import load_progress
 from analysis.output.notes import notes
 from analysis.output.render import to_markdown
 from analysis.output.report import main
@@ -66,19 +65,6 @@ def test_the_budget_is_known_before_any_run_has_ended(running: Path) -> None:
         (running / "runs" / NAMES[seed] / "rows.csv").unlink()
     table = main_table(load_progress(running))
     assert "unfinished" in to_markdown(table).split("\n\n")[0]
-
-
-@pytest.mark.parametrize("cut", range(1, 60, 7))
-def test_a_killed_run_loses_at_most_its_last_line(tmp_path: Path, cut: int) -> None:
-    whole = text_of(rows_of(0, 14))
-    file = tmp_path / "rows.csv"
-    file.write_text(whole, encoding="utf-8")
-    complete = read_rows(file)
-    assert len(complete) == 14
-    file.write_text(whole[:-cut], encoding="utf-8")
-    left = whole[:-cut].count("\n") - 1
-    pd.testing.assert_frame_equal(read_rows(file), complete.iloc[:left])
-    assert left == 13 if cut < len(whole.splitlines()[-1]) else left >= 12
 
 
 def test_the_command_prints_the_tables_and_writes_nothing(

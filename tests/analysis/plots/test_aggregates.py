@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,16 +16,10 @@ from analysis.stats.intervals import improvement
 from analysis.stats.transfer import summarise
 from tests.support.drawn import shown
 from tests.support.studies import flat, make_study
-from tests.support.synthetic_studies import TWELVE, study
+from tests.support.synthetic_studies import TWELVE, scores_only
 
 Array = npt.NDArray[np.float64]
 PLOTS = (aggregates, profile_plot, improvement_plot)
-
-
-def small(**changes: Any) -> Results:
-    """Three methods on four tasks, two of them of one environment, three seeds."""
-    given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "datasets": TWELVE[:2] + TWELVE[4:6], "epochs": 0}
-    return study(**(given | {"diagnosed": ()} | changes))
 
 
 def lines(figure: Figure) -> dict[str, tuple[Array, Array]]:
@@ -39,7 +31,7 @@ def lines(figure: Figure) -> dict[str, tuple[Array, Array]]:
 
 
 def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
-    made = small()
+    made = scores_only(0, 1, 4, 5)
     drawn = shown(aggregates(view(made)))
     rows = made.rows[(made.rows["metric"] == SCORE) & (made.rows["phase"] == "online")]
     for method in ("moore", "sac"):
@@ -52,7 +44,7 @@ def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
 
 
 def test_the_intervals_are_on_the_scale_of_the_curves() -> None:
-    made = small()
+    made = scores_only(0, 1, 4, 5)
     drawn = shown(aggregates(view(made)))
     panels = drawn[0].axes[1:]
     assert [axis.get_title() for axis in panels] == ["IQM", "mean", "optimality gap"]
@@ -66,7 +58,7 @@ def test_the_intervals_are_on_the_scale_of_the_curves() -> None:
 
 
 def test_profiles_and_improvement_are_what_the_scores_say() -> None:
-    made = small()
+    made = scores_only(0, 1, 4, 5)
     runs, drawn, versus = summarise(made), profile_plot(view(made)), improvement_plot(view(made))
     assert drawn is not None
     assert versus is not None
@@ -85,11 +77,11 @@ def test_profiles_and_improvement_are_what_the_scores_say() -> None:
 
 
 def test_one_task_has_no_aggregates() -> None:
-    assert all(plot(view(small(datasets=TWELVE[:1]))) is None for plot in PLOTS)
+    assert all(plot(view(scores_only(0))) is None for plot in PLOTS)
 
 
 def test_a_method_without_all_tasks_is_left_out_by_name() -> None:
-    made = small()
+    made = scores_only(0, 1, 4, 5)
     rows = made.rows
     gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1])
     drawn = shown(aggregates(view(Results("toy", rows[~gone].reset_index(drop=True), made.manifest))))

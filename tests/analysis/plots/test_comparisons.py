@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -19,14 +17,9 @@ from analysis.stats.intervals import t_interval
 from analysis.stats.transfer import summarise
 from tests.support.drawn import shown
 from tests.support.studies import flat, make_study
-from tests.support.synthetic_studies import RATES, TWELVE, study, sweep
+from tests.support.synthetic_studies import RATES, TWELVE, scores_only, study, sweep
 
 NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
-
-
-def small(**changes: Any) -> Results:
-    given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "datasets": TWELVE[:3], "epochs": 0, "diagnosed": ()}
-    return study(**(given | changes))
 
 
 def intervals(axis: Axes) -> list[list[float]]:
@@ -46,7 +39,7 @@ def points(axis: Axes, label: str) -> tuple[list[float], list[float], list[float
 
 
 def test_every_panel_shows_the_paired_differences() -> None:
-    made = small()
+    made = scores_only(0, 1, 2)
     drawn = shown(forest(view(made)))
     figure, caption = drawn
     assert [axis.get_title() for axis in figure.axes] == [ALL, *map(task_label, made.datasets)]

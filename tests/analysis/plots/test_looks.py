@@ -13,12 +13,12 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from analysis.io.methods import MOORE, ORDER, ordered
-from analysis.io.rows import RESULTS, Results, load_study, study_folders
+from analysis.io.rows import RESULTS, load_study, study_folders
 from analysis.output.notes import notes
 from analysis.plots.looks import DASHES, HIGHLIGHTED, LOOKS, drawn_as, looks
 from analysis.plots.view import GREY, view
 from tests.support.method_studies import ALL
-from tests.support.synthetic_studies import RATES, TWELVE, study, sweep
+from tests.support.synthetic_studies import RATES, sweep, variants
 
 TO_XYZ = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
 NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
@@ -51,12 +51,6 @@ def difference(one: Any, other: Any, deficiency: str) -> float:
 def seen(methods: Iterable[str], first: str = "") -> dict[str, tuple[object, object]]:
     """Colour and line of every method."""
     return {name: (look.colour, look.line) for name, look in looks(methods, first).items()}
-
-
-def variants(settings: dict[str, dict[str, Any]], **changes: Any) -> Results:
-    """One dataset, two seeds, scores only."""
-    given: dict[str, Any] = {"datasets": TWELVE[:1], "seeds": 2, "epochs": 0, "diagnosed": ()}
-    return study(list(settings), settings=settings, **(given | changes))
 
 
 def lightness(colour: tuple[float, float, float]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 
@@ -13,23 +12,17 @@ from analysis.plots.view import view
 from analysis.stats.aggregates import profiles, samples
 from moore.base.errors import UserError
 from tests.support.studies import flat, make_study
-from tests.support.synthetic_studies import TWELVE, study
-
-
-def small(**changes: Any) -> Results:
-    """Three methods on four tasks, two of them of one environment, three seeds."""
-    given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "datasets": TWELVE[:2] + TWELVE[4:6], "epochs": 0}
-    return study(**(given | {"diagnosed": ()} | changes))
+from tests.support.synthetic_studies import TWELVE, scores_only
 
 
 def test_a_reference_is_one_stratum_of_its_environment() -> None:
-    found = samples(small())
+    found = samples(scores_only(0, 1, 4, 5))
     assert [len(found[name].runs) for name in ("moore", "sac")] == [4, 2]
     assert (found["moore"].tasks, found["sac"].tasks) == ([0, 1, 2, 3], [0, 0, 1, 1])
 
 
 def test_a_diverged_run_takes_its_method_out_and_an_unfinished_one_only_itself() -> None:
-    made = small()
+    made = scores_only(0, 1, 4, 5)
     rows = made.rows.copy()
     last = rows["env_steps"] == 1000
     rows.loc[last & (rows["run"] == f"awac/{TWELVE[0]}/1"), "value"] = math.nan
@@ -44,7 +37,7 @@ def test_a_diverged_run_takes_its_method_out_and_an_unfinished_one_only_itself()
 
 
 def test_tasks_evaluated_at_different_steps_have_no_common_curve() -> None:
-    made = small()
+    made = scores_only(0, 1, 4, 5)
     rows = made.rows
     gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1]) & (rows["env_steps"] == 500)
     with pytest.raises(UserError, match="column env_steps: runs of awac were evaluated at different steps"):

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from analysis.io.rows import Results
 from analysis.stats.compare import DELTA, difference, leaders, pooled
 from analysis.stats.intervals import estimate, t_interval
 from analysis.stats.transfer import summarise
 from tests.support.studies import flat, make_study, run_rows
-from tests.support.synthetic_studies import TWELVE, study
-
-
-def small(**changes: Any) -> Results:
-    given: dict[str, Any] = {"methods": ("moore", "awac", "sac"), "datasets": TWELVE[:3], "epochs": 0, "diagnosed": ()}
-    return study(**(given | changes))
+from tests.support.synthetic_studies import scores_only
 
 
 def test_the_pooled_difference_is_a_mean_of_task_means_over_common_seeds() -> None:
@@ -40,7 +32,7 @@ def test_a_paired_difference_uses_common_seeds_only() -> None:
 
 def test_tasks_that_share_runs_from_scratch_are_one_stratum() -> None:
     """Both tasks subtract from the same runs of sac, so their differences are averaged before they are tested."""
-    made = small(datasets=TWELVE[:2], seeds=4)
+    made = scores_only(0, 1, seeds=4)
     runs = summarise(made).set_index(["method", "dataset", "seed"])["final"]
     pairs = [[runs["sac", "none:halfcheetah", s] - runs["moore", d, s] for s in range(4)] for d in made.datasets]
     expected, apart = estimate([np.mean(pairs, axis=0)]), estimate([np.array(pair) for pair in pairs])

@@ -7,15 +7,9 @@ from typing import Any
 from analysis.io.rows import Results
 from analysis.plots.figures import draw
 from analysis.stats.sweeps import sweeps
-from tests.support.synthetic_studies import RATES, TWELVE, study, sweep
+from tests.support.synthetic_studies import RATES, TWELVE, sweep, variants
 
 NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
-
-
-def variants(settings: dict[str, dict[str, Any]], **changes: Any) -> Results:
-    """One dataset, two seeds, scores only."""
-    given: dict[str, Any] = {"datasets": TWELVE[:1], "seeds": 2, "epochs": 0, "diagnosed": ()}
-    return study(list(settings), settings=settings, **(given | changes))
 
 
 def test_a_sweep_is_found_from_configs_and_from_axes_alike() -> None:
