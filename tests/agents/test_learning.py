@@ -91,7 +91,7 @@ def test_regression_prefers_better_actions(name: str) -> None:
     """Breaks if the advantage has the wrong sign, or weights reach no loss: better than the data's mean, -0.1."""
     weighted, cloned = REGRESSIONS[name](0.05), REGRESSIONS[name](1e6)
     for agent in (weighted, cloned):
-        train(agent, episodes(agent, 250, -0.9, 0.7))
+        train(agent, episodes(agent, 150, -0.9, 0.7))
     assert (policy(cloned) + 0.1).abs().max() < 0.1
     assert policy(weighted).min() > 0.2
     assert policy(weighted).max() < 0.8
@@ -100,10 +100,11 @@ def test_regression_prefers_better_actions(name: str) -> None:
 def test_cql_is_pessimistic_about_actions_outside_the_data() -> None:
     """Breaks if the conservative term has the wrong sign: the reward rises with the action, SAC extrapolates."""
     plain, conservative = (
-        CQL(with_shared(CQLConfig, CONFIG, cql_coef=coef), Setup(OBS, ACT, SEEDS, "offline")) for coef in (0.0, 5.0)
+        CQL(with_shared(CQLConfig, CONFIG, cql_coef=coef, num_actions=4), Setup(OBS, ACT, SEEDS, "offline"))
+        for coef in (0.0, 5.0)
     )
     for agent in (plain, conservative):
-        train(agent, episodes(agent, 150, -0.8, -0.2, reward=lambda action: action))
+        train(agent, episodes(agent, 120, -0.8, -0.2, reward=lambda action: action))
     assert (value(plain, 0.9) > value(plain, -0.5) + 0.5).all()
     assert (value(conservative, 0.9) < value(conservative, -0.5) - 2.0).all()
     assert (value(conservative, -0.5) + 0.5).abs().max() < 0.5  # data actions keep about their value
@@ -113,10 +114,11 @@ def test_cal_ql_is_held_to_the_return() -> None:
     """Breaks if Cal-QL's bound is on the wrong side or missing: every action returns 1, data actions are below -0.2."""
     config = replace(CONFIG, critic_lr=3e-3)
     cql, cal_ql = (
-        CQL(with_shared(CQLConfig, config, calibrated=c), Setup(OBS, ACT, SEEDS, "offline")) for c in (False, True)
+        CQL(with_shared(CQLConfig, config, calibrated=c, num_actions=4), Setup(OBS, ACT, SEEDS, "offline"))
+        for c in (False, True)
     )
     for agent in (cql, cal_ql):
-        train(agent, episodes(agent, 200, -0.8, -0.2, reward=torch.ones_like), return_to_go=1.0, update_actor=False)
+        train(agent, episodes(agent, 150, -0.8, -0.2, reward=torch.ones_like), return_to_go=1.0, update_actor=False)
     assert (value(cal_ql, -0.5) > 1.0).all()
     for action in (0.0, 0.5, 0.9):
         assert (value(cql, action) < 0.5).all()
@@ -129,7 +131,7 @@ def test_td3_bc_leaves_the_data_for_the_critic() -> None:
         TD3BC(with_shared(TD3BCConfig, CONFIG, q_coef=weight), Setup(OBS, ACT, SEEDS)) for weight in (0.0, 50.0)
     )
     for agent in (cloned, free):
-        train(agent, episodes(agent, 250, -0.6, -0.4, anything=0.25))
+        train(agent, episodes(agent, 180, -0.6, -0.4, anything=0.25))
     assert (policy(cloned) + 0.375).abs().max() < 0.1  # the mean action
     assert (distance(policy(free)) > distance(policy(cloned)) + 0.5).all()  # 0 is the best, the data's mean earns -0.95
 
@@ -148,5 +150,5 @@ def test_online_agents_learn_the_bandit(name: str) -> None:
     """Breaks if ten critics, or an ensemble's critics and policies, do not learn from SAC's losses."""
     agent = LEARNERS[name]()
     assert (policy(agent) - BEST).abs().min() > 0.4
-    train(agent, episodes(agent, 250, -1.0, 1.0))
+    train(agent, episodes(agent, 180, -1.0, 1.0))
     assert (policy(agent) - BEST).abs().max() < 0.2
