@@ -45,7 +45,7 @@ type: $(READY)   ## mypy
 	$(BIN)/mypy
 
 test: $(READY)   ## the fast tests, 13 minutes on two cores
-	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/cluster
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
 test-slow: $(READY) ## kill -9 at 50 random moments and 2000 mutations of a study's files, in place of the 20 and 60 of `make test`
 	KILLS=50 MUTATIONS=2000 $(BIN)/python -m pytest tests/run/test_kill.py tests/studies/test_fuzz.py

@@ -32,12 +32,6 @@ def test_a_figure_is_written_and_its_caption_printed(
     [
         (["absent"], "no study absent; found all-methods-mini"),
         (["sampling-laptop-reduced", "--labels", "uniform"], "--labels: 'uniform' is not accepted; expected NAME=T"),
-        (
-            ["sampling-laptop-reduced", "--methods", "iql"],
-            "--methods: 'iql' is not in this study; accepted: pr",
-        ),
-        (["sampling-laptop-reduced", "--figure", "sweep"], "figure sweep: its rows do not have what this needs"),
-        (["sampling-laptop-reduced", "--out", "x.jpg"], "ending '.jpg' is not accepted; expected .pdf, .png, .svg"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

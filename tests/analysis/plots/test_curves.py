@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,17 +128,6 @@ def test_each_own_stage_is_a_thin_line_like_its_method_up_to_the_switch(tmp_path
             assert y[-1] == line(axis, name)[1][0] == ENDS.get(name, 70.0) + 0.5  # no jump in these rows
     assert labels(figure) == ["MOORe", "AWAC", "Cal-QL", "RLPD", "MOPO", "MBPO"]
     assert "moore and mopo share one offline run, drawn as moore." in " ".join(notes(study))
-
-
-def test_a_shorter_stage_ends_at_the_switch_too(tmp_path: Path) -> None:
-    runs = [
-        replace(run, offline=replace(run.offline, updates=1500)) if run.method == "awac" else run
-        for run in runs_of(tmp_path, ["moore", "awac"], 2)
-    ]
-    study = as_study(method_rows(runs, from_ends), method_manifest(runs))
-    moore, awac = left_of_the_switch(draw(study)[0].axes[0])
-    assert np.asarray(moore.get_xdata(), dtype=float)[0] == -OFFLINE_WIDTH * 1000
-    np.testing.assert_allclose(np.asarray(awac.get_xdata(), dtype=float)[[0, -1]], [-OFFLINE_WIDTH * 500, 0])
 
 
 def test_a_stage_that_diverged_is_named_with_its_methods_and_ends_where_it_did(tmp_path: Path) -> None:

@@ -87,15 +87,6 @@ def test_the_rollout_length_is_that_of_the_online_stage_and_of_the_dataset() -> 
     assert marks == [[3, 8], [8]]  # the first panel is of TWELVE[1]: ids in order
 
 
-def test_few_methods_stand_side_by_side_and_of_many_the_reference_alone() -> None:
-    few = shown(model_error(view(small(diagnosed=("moore", "awac")))))
-    assert labels(few[0])[:2] == ["MOORe, first third", "MOORe, middle third"]
-    assert "MOORe and AWAC" in few[1]
-    many = shown(model_error(view(sweep(seeds=2))))
-    assert labels(many[0])[:4] == ["rollout length H", *THIRDS]
-    assert "α = 1 (MOORe) by thirds" in many[1]  # noqa: RUF001
-
-
 def test_calibration_shows_observed_against_nominal_mass() -> None:
     made = small()
     drawn = shown(calibration(view(made)))
@@ -183,18 +174,6 @@ def test_a_value_that_is_missing_in_one_run_is_a_gap() -> None:
     rows.loc[(rows["metric"] == "penalty/mean") & (rows["env_steps"] == 500) & (rows["seed"] == 1), "value"] = math.nan
     figure, _ = shown(uncertainty(view(with_rows(made, rows))))
     assert np.isnan(line(figure.axes[0], "moore")[1]).tolist() == [step == 500 for step in range(100, 1001, 100)]
-
-
-def test_diagnostics_show_the_model_based_methods_beside_their_one_stage(tmp_path: Path) -> None:
-    runs = runs_of(tmp_path, ["moore", "mbpo_warm", "mopo_naive", "mopo", "awac", "mbpo"], 2)
-    study = as_study(diagnostics_rows(runs), method_manifest(runs))
-    drawn = shown(uncertainty(view(study)))
-    assert labels(drawn[0]) == ["offline stage", "MOORe", "warm MBPO", "naive MOPO"]
-    assert "in MOORe" in drawn[1]
-    shares = shown(online_share(view(study)))
-    assert labels(shares[0]) == ["MOORe", "warm MBPO", "naive MOPO", "closed form"]
-    closed = [line for line in shares[0].axes[0].get_lines() if line.get_label() == "closed form"]
-    assert len(closed) == 1  # of moore alone: the others draw uniformly
 
 
 def test_a_dataset_on_which_every_moore_run_diverged_is_still_drawn(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.io.rows import Results
-from analysis.output.report import tables
 from analysis.plots.figures import FIGURES, draw, drawings, save
 from moore.base.errors import UserError
 from moore.cli.plot import FigureName
@@ -52,12 +51,6 @@ def test_the_same_figure_has_the_same_bytes(complete: Results, tmp_path: Path, e
             save(draw(complete, name)[0], file)
         assert files[0].read_bytes() == files[1].read_bytes()
         assert end != ".pdf" or (b"/Type3" not in files[0].read_bytes() and b"/FontFile2" in files[0].read_bytes())
-
-
-def test_captions_are_short(drawn: dict[str, tuple[Figure, str]]) -> None:
-    """Three lines of a page: what is longer is a note."""
-    texts = [table.caption for table in tables(make_study(full_study(3)))] + [caption for _, caption in drawn.values()]
-    assert [text for text in texts if len(text) > 320] == []
 
 
 @pytest.mark.parametrize("name", FIGURES)

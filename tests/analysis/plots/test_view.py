@@ -61,12 +61,6 @@ def test_a_choice_changes_no_line_and_no_look() -> None:
             assert line(axis, name) == line(panel, name)
 
 
-def test_labels_of_your_own_are_drawn() -> None:
-    figure, _ = draw(small(), labels={"moore": "Ours", TWELVE[0]: "cheetah"})
-    assert "Ours" in labels(figure)
-    assert "cheetah" in {axis.get_title() for axis in figure.axes}
-
-
 def test_at_most_six_lines_are_in_colour_the_reference_and_the_best() -> None:
     made = small(methods=[f"variant {i}" for i in range(9)] + ["moore"], seeds=1)
     finals = summarise(made).groupby("method")["final"].mean()
