@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -122,8 +123,9 @@ class PaperClaim:
     key: str = ""  # its name in the file
 
 
-def load_claims(path: Path = CLAIMS) -> list[PaperClaim]:
+@cache
+def load_claims(path: Path = CLAIMS) -> tuple[PaperClaim, ...]:
     """Read the claims of a file, in its order. Raises UserError naming the file, the key and what is accepted."""
     kind: Any = Annotated[dict[str, PaperClaim], Field(min_length=1)]
     found: dict[str, PaperClaim] = load_yaml(path, kind)
-    return [replace(claim, key=key) for key, claim in found.items()]
+    return tuple(replace(claim, key=key) for key, claim in found.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,6 +53,7 @@ class _File:
     sources: Annotated[list[Source], Field(min_length=1)]
 
 
+@cache
 def load_published(path: Path = PUBLISHED) -> list[Source]:
     """Read the sources of a file. Raises UserError naming the file, the key and what is accepted."""
     return load_yaml(path, _File).sources

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -21,6 +22,7 @@ class Stage:
     rows: pd.DataFrame
 
 
+@lru_cache(maxsize=2)  # every figure with an offline stage asks
 def started_by(study: Results) -> dict[str, list[str]]:
     """Map every offline run to the methods whose online runs start from it, in their order.
 

@@ -16,7 +16,7 @@ from analysis.stats.aggregates import Band, final_statistics, improvements, iqm_
 from analysis.stats.intervals import COVERAGE, Interval
 
 BOOTSTRAP = f"95 % by a widened stratified bootstrap ({COVERAGE})"
-STATISTICS = ("IQM", "mean", "optimality gap")  # the median is rliable's, of few tasks nearly the mean
+STATISTICS = ("IQM", "mean", "optimality gap")
 ROW = 0.14  # inches, of a method
 CURVE = "IQM over steps"
 

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.io.methods import listed
 from analysis.io.settings import is_prioritized, rollout_lengths
 from analysis.plots.curves import draw_mean, draw_offline, offline_stages
-from analysis.plots.looks import DASHES, Drawn
+from analysis.plots.looks import DASHES, Drawn, shades
 from analysis.plots.style import (
     OFFLINE_COLOUR,
     block_grid,
@@ -38,7 +37,7 @@ ALIKE = 0.03  # online shares closer than this are drawn once
 CLOSED = "closed form"
 ONLINE = "environment steps"
 THIRDS = ("first third", "middle third", "last third")
-COLOURS = seaborn.color_palette("viridis_r", 4)[1:]  # light to dark; its first is too pale
+COLOURS = shades(3)
 LINES = tuple(DASHES[name] for name in ("dotted", "dashed", "solid"))
 OUTER = 0.01  # share of the points beyond either edge of a panel
 

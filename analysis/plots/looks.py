@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import seaborn
+import matplotlib as mpl
+import numpy as np
 
 from analysis.io.labels import method_label
 from analysis.io.methods import IMPORTED, MOORE, PRIORITIZED, REFERENCES, ordered
@@ -45,6 +46,11 @@ class Drawn(NamedTuple):
     colour: Any
     line: Any
     label: str
+
+
+def shades(count: int) -> list[tuple[float, ...]]:
+    """Return colours from light to dark, without the palest of viridis."""
+    return [tuple(colour[:3]) for colour in mpl.colormaps["viridis_r"](np.linspace(0, 1, count + 3)[2:-1])]
 
 
 def highlighted(study: Results) -> list[str]:
@@ -93,11 +99,11 @@ def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
     if len(whole) != 1:
         return {}
     (sweep,) = whole
-    scale = seaborn.color_palette("viridis_r", len(variants) + 1)[1:]  # its first is too pale
+    scale = shades(len(variants))
     dashes, own = [DASHES[name] for name in ("solid", "dashed", "dotted")], {}
     for index, (method, colour) in enumerate(zip(sweep.values, scale, strict=True)):
         marked = " (MOORe)" if method == sweep.reference else ""
-        own[method] = Drawn(tuple(colour), dashes[index % 3], f"{sweep.symbol} = {sweep.text(method)}{marked}")
+        own[method] = Drawn(colour, dashes[index % 3], f"{sweep.symbol} = {sweep.text(method)}{marked}")
     return own
 
 

@@ -15,11 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-import seaborn
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -33,10 +31,12 @@ OFFLINE_WIDTH = 0.25
 PANEL = 1.6  # inches, the narrowest that can be read
 ENVIRONMENTS = ("halfcheetah", "walker2d", "hopper")  # the rows of the paper's Figure 1
 QUALITIES = ("medium-expert", "medium-replay", "medium", "random")  # and its columns
-LINE = 0.115  # inches from one line of text to the next
+LINE, LETTER = 0.115, 0.055  # inches from one line of text to the next, and of a letter
 STYLE: dict[Any, Any] = {
     "font.size": 7.5, "axes.titlesize": 7.5, "axes.labelsize": 7.5, "legend.fontsize": 7.0, "legend.frameon": False,
-    "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "axes.linewidth": 0.6, "lines.linewidth": 1.2, "axes.grid": True,
+    "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "axes.linewidth": 0.6, "xtick.major.size": 0,
+    "ytick.major.size": 0, "axes.spines.top": False,
+    "axes.spines.right": False, "lines.linewidth": 1.2, "axes.grid": True,
     "grid.alpha": 0.2, "grid.linewidth": 0.5, "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "moore",
 }  # fmt: skip
 Layout = Sequence[Sequence[Hashable]]
@@ -119,14 +119,13 @@ def grid(panels: Layout, titles: Mapping[Any, str], width: float, *heights: floa
     size = width / columns / (0.062 * max([1, *map(len, titles.values())]))  # 1: a title of 7.5 points just fits
     numbers = {key: str(index) for index, key in enumerate(dict.fromkeys(key for row in panels for key in row if key))}
     high = heights if len(heights) == len(panels) else heights * len(panels)
-    figure = Figure(figsize=(width, sum(high)), layout="constrained")
+    figure = Figure(figsize=(width, sum(high)))
     placed = figure.subplot_mosaic([[numbers.get(key, ".") for key in row] for row in panels], height_ratios=high)
     axes = {key: placed[number] for key, number in numbers.items()}
     for key, axis in axes.items():
-        axis.set_title(titles.get(key, ""), fontsize=STYLE["axes.titlesize"] * min(1.0, size))
+        axis.set_title(titles.get(key, ""), y=1.0, fontsize=STYLE["axes.titlesize"] * min(1.0, size))
         for side in (axis.xaxis, axis.yaxis):  # not by the room there is, or the layout would change the labels
             side.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    seaborn.despine(figure)
     return figure, axes
 
 
@@ -183,28 +182,56 @@ def finish(
     for axis in panels:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    if len(panels) == 1:
-        for label in _name_at_the_ends(panels[0], entries, 0.8 * height):
-            del entries[label]
-    place = {label: index for index, label in enumerate([*order, GREY.label])}
-    entries = dict(sorted(entries.items(), key=lambda item: place.get(item[0], -1)))
+    ends = _name_at_the_ends(panels[0], entries, 0.8 * height) if len(panels) == 1 else []
+    for label in ends:
+        del entries[label]
+    turn = {label: index for index, label in enumerate([*order, GREY.label])}
+    entries = dict(sorted(entries.items(), key=lambda item: turn.get(item[0], -1)))
     columns = _legend_columns([0.42 + 0.053 * len(label) for label in entries], width)
     lines = textwrap.wrap(x_label, int(width / 0.056))
     strip = 0.125 * math.ceil(len(entries) / columns) + 0.13 * len(lines) + 0.08
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
     height += strip
     figure.set_size_inches(width, height)
-    engine.set(rect=(0, strip / height, 1, 1 - strip / height), w_pad=0.03, h_pad=0.05)
     figure.text(0.5, (strip - 0.02) / height, "\n".join(lines), ha="center", va="top")
     if y_label:
-        figure.supylabel(y_label, fontsize=STYLE["axes.labelsize"], y=(1 + strip / height) / 2)
+        place = (0.02 / width, (1 + strip / height) / 2)
+        figure.text(*place, y_label, fontsize=STYLE["axes.labelsize"], rotation=90, va="center")
     if entries:
         shape: dict[str, Any] = {"ncols": columns, "handlelength": 2.4, "borderpad": 0.1, "labelspacing": 0.25}
         shape |= {"columnspacing": 1.2, "handletextpad": 0.5, "borderaxespad": 0.1}
         figure.legend(list(entries.values()), list(entries), loc="lower center", **shape)
-    engine.execute(figure)
-    figure.set_layout_engine("none")  # laid out once, not again for every file format
+    _place(panels, strip, LINE if y_label else 0, 0.2 + LETTER * max(map(len, ends)) if ends else 0)
+
+
+def _place(panels: Sequence[Axes], below: float, before: float, behind: float) -> None:
+    """Give each panel the room that its labels need, judged by their letters: measuring text takes as long as drawing.
+
+    below, before, behind: inches at the edges of the figure that are taken.
+    """
+    places = [axis.get_subplotspec() for axis in panels]
+    spec, (width, height) = places[0].get_gridspec(), panels[0].figure.get_size_inches()
+    left, above, under = np.zeros(spec.ncols), np.zeros(spec.nrows), np.zeros(spec.nrows)
+    reach = []  # of tick labels: below a panel and left of it
+    for axis, place in zip(panels, places, strict=True):
+        x_ticks, y_ticks = axis.get_xticklabels(), axis.get_yticklabels()
+        x, y = (max((len(tick.get_text()) for tick in ticks), default=0) for ticks in (x_ticks, y_ticks))
+        turned = bool(x_ticks) and x_ticks[0].get_rotation() > 0
+        reach.append((0.06 + (LETTER * x if turned else LINE * bool(x)), 0.06 + LETTER * y))
+        rows, column = place.rowspan, place.colspan.start
+        above[rows.start] = max(above[rows.start], 0.08 + LINE * bool(axis.get_title()))
+        under[rows.stop - 1] = max(under[rows.stop - 1], 0.04 + reach[-1][0] + LINE * bool(axis.get_xlabel()))
+        left[column] = max(left[column], 0.04 + reach[-1][1] + LINE * bool(axis.get_ylabel()))
+    shares = np.asarray(spec.get_height_ratios(), dtype=float)
+    high = (height - below - above.sum() - under.sum()) * shares / shares.sum()
+    wide = (width - before - behind - left.sum()) / spec.ncols
+    for axis, place, (x, y) in zip(panels, places, reach, strict=True):
+        row, columns = place.rowspan.stop - 1, place.colspan
+        start = before + left[: columns.start + 1].sum() + columns.start * wide
+        end = before + left[: columns.stop].sum() + columns.stop * wide - 0.06
+        bottom = below + (above + high + under)[row + 1 :].sum() + under[row]
+        axis.set_position((start / width, bottom / height, (end - start) / width, high[row] / height))
+        axis.xaxis.set_label_coords(0.5, -x / high[row])
+        axis.yaxis.set_label_coords(-y / (end - start), 0.5)
 
 
 def _name_at_the_ends(axis: Axes, entries: Mapping[str, Artist], height: float) -> list[str]:

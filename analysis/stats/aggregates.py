@@ -17,11 +17,10 @@ from analysis.io.methods import ordered
 from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
 from analysis.stats import intervals
 from analysis.stats.compare import group
-from analysis.stats.intervals import DRAWN_REPS, Array, Interval, bootstrap, bootstrap_interval, estimate
+from analysis.stats.intervals import DRAWN_REPS, Array, Interval, bootstrap, estimate
 from analysis.stats.transfer import score_range, summarise
 from moore.base.errors import UserError
 
-STATISTICS = ("IQM", "mean", "median", "optimality gap")
 Band = tuple[Array, Array, Array, Array]  # x, point, low, high: [P] each
 
 
@@ -73,20 +72,19 @@ def iqm_by_step(study: Results) -> dict[str, Band]:
 
 @lru_cache(maxsize=2)  # the main table and the figure have the same
 def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
-    """Return each method's `STATISTICS` of the final scores (0-100); the mean's interval is Student's."""
+    """Return IQM, mean and optimality gap of each method's final scores (0-100); the mean's interval is Student's."""
     out, (low, high) = {}, score_range(study, study.datasets)
     for method, sample in samples(study).items():
         mean = estimate(sample.finals, [sample.tasks.count(index) for index in range(len(sample.runs))])
-        iqm, median, gap = (
-            bootstrap_interval(sample.finals, statistic, sample.tasks, limits)
-            for statistic, limits in (
-                (intervals.iqm, (low, high)),
-                (intervals.median_over_tasks, (low, high)),
-                (intervals.optimality_gap, (0.0, 100.0 - low)),
-            )
-        )
+
+        def both(strata: Sequence[Array], tasks: Sequence[int] = sample.tasks) -> Array:
+            scores = [strata[index] for index in tasks]
+            return np.stack([intervals.iqm(scores), intervals.optimality_gap(scores)])
+
+        ends = bootstrap(sample.finals, both, limits=((low, 0.0), (high, 100.0 - low)))
+        iqm, gap = (Interval(*map(float, edges), sum(map(len, sample.runs))) for edges in zip(*ends, strict=True))
         if mean:
-            out[method] = dict(zip(STATISTICS, (iqm, mean.interval(limits=(low, high)), median, gap), strict=True))
+            out[method] = {"IQM": iqm, "mean": mean.interval(limits=(low, high)), "optimality gap": gap}
     return out
 
 
@@ -119,6 +117,6 @@ def improvements(study: Results) -> dict[str, Interval]:
             won = intervals.improvement([mine[i] for i in ours.tasks], [other[i] for i in theirs.tasks])
             return 100 * np.atleast_2d(won)
 
-        (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance, limits=(0.0, 100.0))
+        (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance, DRAWN_REPS, (0.0, 100.0))
         out[method] = Interval(point, low, high, sum(map(len, ours.runs)))
     return out

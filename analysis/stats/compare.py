@@ -21,7 +21,7 @@ def group(runs: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
 
 def by_seed(runs: pd.DataFrame, metric: str) -> pd.Series[float]:
     """Index one metric of the runs of one cell by seed."""
-    return runs.set_index("seed")[metric]
+    return pd.Series(runs[metric].to_numpy(), runs["seed"].to_numpy())
 
 
 def most_seeds(runs: pd.DataFrame) -> int:

@@ -2,7 +2,7 @@
 
 A percentile bootstrap of n runs is too narrow by sqrt((n - 1) / n), which more tasks do not cure; with n of 3 to 5 it
 covers 83 to 92 % where it promises 95 %. So means over tasks have a t-interval, and the bootstrap of the rest (IQM,
-median, profiles; Agarwal et al. 2021, arXiv 2108.13264) is widened. tests/analysis/stats/test_coverage.py measures what
+profiles; Agarwal et al. 2021, arXiv 2108.13264) is widened. tests/analysis/stats/test_coverage.py measures what
 they cover.
 """
 
@@ -115,15 +115,17 @@ def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
     """
     if rows.empty:
         return Curve(*(np.empty(0) for _ in range(4)))
-    wide = rows.groupby([x, "run"])["value"].mean().unstack("run").sort_index()
-    values, n = wide.to_numpy(float), wide.shape[1]
-    mean, half = values.mean(axis=1), np.full(len(wide), math.nan)
+    at, place = np.unique(rows[x].to_numpy(float), return_inverse=True)
+    run, names = pd.factorize(rows["run"])
+    n, values = len(names), np.full((len(at), len(names)), math.nan)
+    values[place, run] = rows["value"]  # a run has one value at a point
+    mean, half = values.mean(axis=1), np.full(len(at), math.nan)
     if n > 1:
         half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(axis=1, ddof=1) / math.sqrt(n)
     metric = rows["metric"].iloc[0]
     low, high = next((ends for name, ends in LIMITS.items() if metric.startswith(name)), UNBOUNDED)
     low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
-    return Curve(wide.index.to_numpy(float), mean, np.maximum(mean - half, low), np.minimum(mean + half, high))
+    return Curve(at, mean, np.maximum(mean - half, low), np.minimum(mean + half, high))
 
 
 def by_cell(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
@@ -139,11 +141,6 @@ def task_means(tasks: Sequence[Array]) -> Array:
 def mean_over_tasks(tasks: Sequence[Array]) -> Any:
     """Average the per-task means."""
     return task_means(tasks).mean(axis=0)
-
-
-def median_over_tasks(tasks: Sequence[Array]) -> Any:
-    """Take the median of the per-task means, as rliable's `aggregate_median`."""
-    return np.median(task_means(tasks), axis=0)
 
 
 def iqm(tasks: Sequence[Array]) -> Any:
@@ -184,12 +181,12 @@ def bootstrap(
     strata: Sequence[npt.NDArray[Any]],
     statistic: Callable[[Sequence[npt.NDArray[Any]]], Array],
     reps: int = REPS,
-    limits: tuple[float, float] = UNBOUNDED,
+    limits: tuple[npt.ArrayLike, npt.ArrayLike] = UNBOUNDED,
     seed: int = 0,
 ) -> tuple[Array, Array, Array]:
     """Compute `statistic` [K] and its widened 95 % interval by the stratified bootstrap over runs: three [K].
 
-    A stratum is an array [n_i] of runs, resampled within itself; `statistic` takes strata [n_i, reps] and returns
+    A stratum is an array [n_i] of runs, resampled within itself, once where it stands beside several tasks; `statistic` takes strata [n_i, reps] and returns
     [K, reps]. The percentile interval is widened about the point by sqrt(n / (n - 1)), n the runs of the smallest
     stratum, and by the ratio of Student's to the normal quantile with sum(n_i - 1) degrees of freedom; then cut off at
     `limits`. The bounds are NaN where a stratum has one run only: there is nothing to resample.
@@ -207,31 +204,12 @@ def bootstrap(
     return point, low, high
 
 
-def bootstrap_interval(
-    strata: Sequence[npt.ArrayLike],
-    statistic: Callable[[Sequence[Array]], Any],
-    tasks: Sequence[int] | None = None,
-    limits: tuple[float, float] = UNBOUNDED,
-) -> Interval:
-    """Compute a statistic of the tasks with its `bootstrap` interval.
-
-    `strata` are independent sets of scores, one array [n_i] each. `tasks` names the stratum of every task (default: one
-    each): a run from scratch stands beside two datasets of its environment but is resampled once, otherwise one set of
-    runs would count as two.
-    """
-    columns = [np.asarray(stratum, dtype=float) for stratum in strata]
-    order = range(len(columns)) if tasks is None else tasks
-    ends = bootstrap(columns, lambda sample: np.stack([statistic([sample[i] for i in order])]), limits=limits)
-    point, low, high = (float(end[0]) for end in ends)
-    return Interval(point, low, high, sum(map(len, columns)))
-
-
 def bootstrap_curve(
     strata: Sequence[Array], tasks: Sequence[int], limits: tuple[float, float] = UNBOUNDED
 ) -> tuple[Array, Array, Array]:
     """Compute the IQM over the tasks at each of E evaluations with its pointwise `bootstrap` interval: three [E].
 
-    `strata`: arrays [n_i, E]; `tasks` as in `bootstrap_intervals`. Whole runs are resampled, not single evaluations.
+    `strata`: arrays [n_i, E]; `tasks`: the stratum of every task. Whole runs are resampled, not single evaluations.
     """
     runs = np.concatenate(strata)
     numbers = np.split(np.arange(len(runs)), np.cumsum([len(stratum) for stratum in strata])[:-1])

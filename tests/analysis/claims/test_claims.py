@@ -57,6 +57,10 @@ def test_what_a_hypothesis_says_in_numbers() -> None:
     )
 
 
+def test_a_good_file(tmp_path: Path) -> None:
+    assert len(load_claims(write(tmp_path, GOOD))) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -74,8 +78,7 @@ def test_what_a_hypothesis_says_in_numbers() -> None:
     ],
 )
 def test_a_typo_is_one_line_that_names_the_key(tmp_path: Path, change: tuple[str, str], message: str) -> None:
-    file = write(tmp_path, GOOD)
-    assert len(load_claims(file)) == 1
+    file = tmp_path / "claims.yaml"
     assert change[0] in GOOD
     with pytest.raises(UserError, match=message) as error:
         load_claims(write(tmp_path, GOOD.replace(*change)))
