@@ -1,4 +1,4 @@
-"""Other people's curves: a CSV file becomes a results folder of its own, which can be laid over a study of ours.
+"""Other people's curves: their files become a results folder, whose curves can be laid over a study of ours.
 
 They are named `NAME:method (imported)` there, so that every table, legend and caption says what they are. They have no
 part in the bold rule, in paired comparisons, in claims or in the number of seeds.
@@ -6,74 +6,75 @@ part in the bold rule, in paired comparisons, in claims or in the number of seed
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import math
 import os
 import re
 import shutil
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 
+from analysis.io.foreign import read_curves
 from analysis.io.methods import IMPORTED
 from analysis.io.rows import SCORE, Results, load_study, validate
 from moore.base.errors import UserError
 from moore.base.files import write_json
-from moore.base.rows import NUMBER_COLUMNS, TEXT_COLUMNS
-from moore.base.strict import FORBID
+from moore.base.rows import COLUMNS
 from moore.data.ids import resolve
 
-Int64 = Annotated[int, Field(ge=0, lt=2**63)]
+APART = "imported/score"  # of a curve that is drawn at its own steps, and in no table
+SPREAD, SEEDS = "imported/spread", "imported/n"  # of a summary: its ± and over how many runs
+RAW = 200  # a median score beyond it is hardly normalised
 
 
-@dataclass(frozen=True, config=FORBID)
-class Point:
-    """One line of the file, with its columns."""
+def import_curves(
+    files: Sequence[Path],
+    out: Path,
+    name: str | None = None,
+    form: str = "csv",
+    columns: Mapping[str, str] | None = None,
+    given: Mapping[str, str] | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `out`/NAME/rows.parquet and manifest.json from files that `read_curves` reads; returns the folder.
 
-    method: Annotated[str, Field(min_length=1)]
-    task: Annotated[str, AfterValidator(lambda text: str(resolve(text)))]  # a dataset id as in our rows
-    seed: Int64
-    step: Int64  # environment steps since the switch; 0: before the first
-    score: Annotated[float, Field(allow_inf_nan=False)]  # normalised, 0-100
-
-
-HEADER = tuple(Point.__dataclass_fields__)
-
-
-def import_curves(file: Path, out: Path, name: str | None = None) -> Path:
-    """Write `out`/NAME/rows.parquet and manifest.json from a CSV file with the columns of `Point`; returns the folder.
-
-    Raises UserError naming the file, the line and what is accepted; a folder that holds anything but an import of the
-    same file is left as it is.
+    aliases: their task -> the one of ours that it is laid over. Raises UserError naming the file and what is accepted;
+    a folder that holds anything but an import of the same files is left as it is.
     """
-    name = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-") if name is None else name
+    name = re.sub(r"[^a-z0-9_-]+", "-", files[0].stem.lower()).strip("-") if name is None else name
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise UserError(f"--name: {name!r} is not accepted; expected lower-case letters, digits, _ and -")
-    try:
-        content = file.read_bytes()
-        rows = _rows(content.decode("utf-8-sig"), str(file), name)
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: not a text file in UTF-8") from None
-    digest, folder = hashlib.sha256(content).hexdigest(), out / name
+    curves = pd.concat([read_curves(file, form, columns or {}, given or {}) for file in files], ignore_index=True)
+    if unknown := [task for task in aliases or {} if task not in set(curves["task"])]:
+        raise UserError(
+            f"--task-alias: {unknown[0]!r} is not in the files; accepted: {', '.join(curves['task'].unique())}"
+        )
+    curves["task"] = curves["task"].map(
+        {task: _task((aliases or {}).get(task, task)) for task in curves["task"].unique()}
+    )
+    if (middle := curves["score"].abs().median()) > RAW:
+        print(
+            f"moore: warning: {files[0]}: the median score is {middle:.0f}: raw returns? 0-100 is meant",
+            file=sys.stderr,
+        )
+    rows = validate(_rows(curves, name), str(files[0]))
+    digest, folder = hashlib.sha256(curves.to_csv().encode()).hexdigest(), out / name
     if folder.exists():
         _reject_other(folder, digest)
         return folder
-    facts = {"study": name, "imported": True, "file": file.name, "sha256": digest, "date": time.strftime("%Y-%m-%d")}
+    facts = {"study": name, "imported": True, "file": ", ".join(file.name for file in files), "sha256": digest}
+    facts |= {"date": time.strftime("%Y-%m-%d"), "aliases": dict(aliases or {})}
     half = folder.with_name(f".{name}.{os.getpid()}.tmp")  # the folder appears whole or not at all
     try:
         half.mkdir(parents=True)
         rows.to_parquet(half / "rows.parquet", index=False, compression="zstd")
-        write_json(half / "manifest.json", facts | {"online_steps": int(rows["env_steps"].max())})
+        write_json(half / "manifest.json", facts | {"online_steps": max(1, int(rows["env_steps"].max()))})
         half.rename(folder)
     except OSError as error:
         shutil.rmtree(half, ignore_errors=True)
@@ -87,75 +88,86 @@ def overlay(study: Results, imported: Results) -> Results | None:
     theirs = imported.rows[imported.rows["dataset"].isin(study.datasets)]
     if theirs.empty:
         return None
-    within = theirs[theirs["env_steps"] <= study.online_steps]
-    named = within.assign(
-        study=study.name,
-        method=imported.name + ":" + within["method"] + IMPORTED,
-        run=imported.name + ":" + within["run"],
-    )
-    facts = {"name": imported.name, "cut": len(within) < len(theirs)}
+    cut = theirs["env_steps"] > study.online_steps
+    facts = {"name": imported.name, "cut": bool(cut.any()), "aliases": imported.manifest.get("aliases", {})}
     facts |= {key: imported.manifest.get(key, "unknown") for key in ("file", "sha256")}
+    ours = study.rows[(study.rows["metric"] == SCORE) & (study.rows["phase"] == "online")]
+    laid = [_laid(run, ours, study.online_steps) for _, run in theirs[theirs["metric"] == SCORE].groupby("run")]
+    rest = theirs[(theirs["metric"] != SCORE) & ~cut]
+    facts["apart"] = sorted({f"{m} on {d}" for one in laid if (one["metric"] == APART).any()
+                             for m, d in zip(one["method"], one["dataset"], strict=True)})  # fmt: skip
     manifest = {**study.manifest, "overlays": [*study.manifest.get("overlays", []), facts]}
-    rows = pd.concat([study.rows, named], ignore_index=True)
+    rows = pd.concat([study.rows, *(_named(one, imported.name) for one in (*laid, rest))], ignore_index=True)
+    rows["study"] = study.name
     return replace(study, name=f"{study.name}+{imported.name}", rows=rows, manifest=manifest)
 
 
 def overlaid(studies: Sequence[Results], folder: Path) -> list[Results]:
-    """Find every study of ours that shares a task with an imported one, with its curves; UserError if there is none."""
+    """Find every study of ours that shares a task with an imported one, with its curves; without any, those alone."""
     imported = load_study(folder)
     if not imported.imported:
         raise UserError(f"{folder}: not imported; --overlay takes a folder that `moore import` made")
     found = [joined for study in studies if not study.imported and (joined := overlay(study, imported)) is not None]
-    if not found:
-        tasks, ours = ", ".join(imported.datasets), sorted({name for study in studies for name in study.datasets})
-        raise UserError(f"{folder}: no study has its tasks ({tasks}); ours are {', '.join(ours) or 'none'}")
-    return found
+    return found or [replace(imported, rows=_named(imported.rows, imported.name))]
 
 
-def _rows(text: str, file: str, name: str) -> pd.DataFrame:
-    """Read the lines as rows of a study. Raises UserError with the number of the first wrong one."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = [column.strip() for column in next(reader, [])]
-    if sorted(header) != sorted(HEADER):
-        raise UserError(f"{file}: columns {', '.join(header) or 'missing'}; expected exactly {', '.join(HEADER)}")
-    records, point_of = [], TypeAdapter(Point)
-    for cells in filter(None, _lines(reader, file)):
-        where = f"{file}: line {reader.line_num}"
-        if len(cells) != len(header):
-            raise UserError(f"{where}: {len(cells)} values, expected {len(header)}; is the file complete?")
+def _named(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    return rows.assign(method=name + ":" + rows["method"] + IMPORTED, run=name + ":" + rows["run"])
+
+
+def _laid(run: pd.DataFrame, ours: pd.DataFrame, budget: int) -> pd.DataFrame:
+    """One of their runs at the steps where we evaluate, interpolated, as far as it goes.
+
+    Each of our steps takes a value if they evaluated within half of our largest distance between evaluations, 0 aside;
+    if a step up to their last one has no such evaluation, the run keeps its own steps as `APART`.
+    """
+    grid = np.unique(ours.loc[ours["dataset"] == run["dataset"].iloc[0], "env_steps"].to_numpy(float))
+    run = run.sort_values("env_steps")
+    x, y = run["env_steps"].to_numpy(float), run["value"].to_numpy(float)
+    reach = np.diff(grid).max() / 2 if len(grid) > 1 else 0.0
+    wanted = grid[grid <= x[-1] + reach]
+    near = np.abs(wanted[:, None] - x).min(axis=1, initial=np.inf) <= reach
+    if not near[wanted > 0].all() or not near.any():
+        return run[x <= budget].assign(metric=APART)
+    first = run.iloc[[0] * int(near.sum())]
+    return first.assign(env_steps=wanted[near].astype(int), value=np.interp(wanted[near], x, y))
+
+
+def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Evaluations as rows of a study; a summary is three rows of its own metrics."""
+    owner = {"study": name, "method": curves["method"], "dataset": curves["task"], "phase": "online", "updates": 0}
+    rows = curves.assign(**owner, env_steps=curves["step"], wall_seconds=np.nan)
+    rows["run"] = curves["method"] + "/" + curves["task"] + "/" + curves["seed"].astype(int).astype(str)
+    summary = curves["spread"].notna() | curves["n"].notna()
+    parts = []
+    for metric, column, part in (
+        (SCORE, "score", ~summary),
+        (APART, "score", summary),
+        (SPREAD, "spread", summary),
+        (SEEDS, "n", summary),
+    ):
+        mine = rows[part & curves[column].notna()]
+        parts.append(mine.assign(metric=metric, value=mine[column]))
+    return pd.concat(parts)[list(COLUMNS)]
+
+
+def _task(text: str) -> str:
+    """A dataset id where it is one, `hopper-medium-v2` for D4RL's too; any other name as `other:NAME`."""
+    for one in (text, f"d4rl:{text}"):
         try:
-            point = point_of.validate_python(dict(zip(header, map(str.strip, cells), strict=True)))
-        except UserError as error:  # from the dataset id
-            raise UserError(f"{where}: task: {error}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UserError(f"{where}: {first['loc'][0]}: {first['input']!r} is not accepted; {first['msg']}") from None
-        run = f"{point.method}/{point.task}/{point.seed}"
-        owner = (name, point.method, point.task, run, "online", SCORE)
-        records.append((*owner, point.seed, point.step, 0, math.nan, point.score))
-    if not records:
-        raise UserError(f"{file}: no curves, only a header")
-    rows = validate(pd.DataFrame(records, columns=[*TEXT_COLUMNS, *NUMBER_COLUMNS]), file)
-    for (method, task), curves in rows.groupby(["method", "dataset"]):
-        seen = [set(curve["env_steps"]) for _, curve in curves.groupby("seed")]
-        if odd := sorted(set.union(*seen) - set.intersection(*seen)):
-            problem = f"{method} on {task}: step {odd[0]} is not in all seeds"
-            raise UserError(f"{file}: {problem}; accepted: seeds evaluated at the same steps, as by interpolation")
-    return rows
-
-
-def _lines(reader: Any, file: str) -> Iterator[list[str]]:
-    """Yield the cells of every line. Raises UserError where a quote is not closed or stands inside a cell."""
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise UserError(f"{file}: line {reader.line_num}: {error}; accepted: CSV, its quotes in pairs") from None
+            return str(resolve(one))
+        except UserError:
+            continue
+    print(
+        f"moore: {text}: no dataset id, kept as other:{text}; --task-alias {text}=ID lays it over one", file=sys.stderr
+    )
+    return f"other:{text}"
 
 
 def _reject_other(folder: Path, digest: str) -> None:
     """Refuse to write over results of ours and other imports."""
     try:
-        manifest = load_study(folder).manifest
+        manifest: Mapping[str, Any] = load_study(folder).manifest
     except UserError:
         manifest = {}
     if not manifest.get("imported") or manifest.get("sha256") != digest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -121,7 +122,15 @@ def page(studies: Sequence[Results], out: Path, place: Path) -> str:
         for name, part in parts(study).items()
     ]
     findings = all_findings(ordered, claims)
-    texts = [_study(section) for section in sections]
+    texts = []
+    for section in list(sections):
+        try:
+            texts.append(_study(section))
+        except UserError as error:
+            if section.study.pure:
+                raise
+            print(f"warning: {error}; left out", file=sys.stderr)  # other people's rows stop nothing of ours
+            sections.remove(section)
     names = ["summary", "claims", *(section.name for section in sections)]
     outline = "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in names)
     body = [

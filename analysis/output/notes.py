@@ -66,9 +66,12 @@ def provenance(study: Results) -> str:
 def _overlay(study: Results, entry: Mapping[str, Any]) -> str:
     """Whose curves lie over a study's own."""
     cut = f"; steps after {study.online_steps} are left out" if entry["cut"] else ""
+    cut += "".join(f"; {ours} is {theirs} there: other data" for theirs, ours in entry["aliases"].items())
+    cut += "".join(f"; {one}: evaluated too far apart, at its own steps and in no table" for one in entry["apart"])
     return (
         f"{entry['name']}:...{IMPORTED}: other people's curves under their own protocol, from {entry['file']} (sha256 "
-        f"{entry['sha256'][:12]}), not run here, in no paired comparison and not in the number of seeds{cut}."
+        f"{entry['sha256'][:12]}), not run here, in no paired comparison and not in the number of seeds; "
+        f"interpolated at our steps{cut}."
     )
 
 

@@ -73,9 +73,14 @@ def write(studies: Iterable[Results], out: Path, figures: bool = True) -> list[P
     """
     written = []
     for study in studies:
-        for name, part in parts(study).items():
-            written += write_tables(tables(part), notes(part), out / name)
-            written += _write_figures(part, out / name) if figures else []
+        try:
+            for name, part in parts(study).items():
+                written += write_tables(tables(part), notes(part), out / name)
+                written += _write_figures(part, out / name) if figures else []
+        except UserError as error:
+            if study.pure:
+                raise
+            print(f"warning: {error}; left out", file=sys.stderr)  # other people's rows stop nothing of ours
     return written
 
 

@@ -189,7 +189,7 @@ def main_cell(runs: pd.DataFrame, method: str) -> Cell:
     elif online is not None:
         parts.append(("online", online))
     elif len(runs):
-        parts.append(("online", "unfinished"))
+        parts.append(("online", "unfinished" if runs["evaluations"].any() else "only drawn"))
     return Cell(tuple(parts), seeds=online.n if online and not diverged else None)
 
 

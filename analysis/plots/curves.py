@@ -9,6 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.io.imported import APART, SEEDS, SPREAD
+from analysis.io.methods import IMPORTED
 from analysis.io.rows import SCORE, Results, environment, select, source, source_of
 from analysis.io.stages import Stage, one_stage, stages
 from analysis.plots.looks import Drawn
@@ -37,7 +39,12 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
     """Draw a panel per dataset; None for a study without rows of what is asked for."""
     study, metric, column = view.study, METRICS[view.y], COLUMNS[view.x]
     runs, scored = summarise(study), select(study.rows, metric, "online")
-    if scored.empty or scored[column].isna().all():
+    apart = (
+        study.rows[study.rows["metric"].isin([APART, SPREAD, SEEDS])]
+        if view.y == "score" and view.x == "steps"
+        else scored[:0]
+    )
+    if (scored.empty or scored[column].isna().all()) and apart.empty:
         return None
     scores, before = by_cell(scored), offline_stages(study, metric)
     figure, axes = task_grid(view)
@@ -60,6 +67,7 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
             for run in mine[~mine["finished"]].to_dict("records"):
                 own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
                 _draw_stopped(axis, own, column, look, method)
+            _draw_apart(axis, apart[(apart["method"] == method) & (apart["dataset"] == dataset)], look, method)
         robust_limits(axis, bands, [np.zeros(1)] if view.y == "score" else [])
         switch_axis(axis, budget, offline)
     order = [look.label for look in view.looks.values()]
@@ -144,8 +152,20 @@ def _budget(rows: pd.DataFrame, dataset: str, column: str, online_steps: int) ->
 def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn, gid: str | None = None) -> None:
     """A run that stopped early: a thin line with a cross at its end."""
     rows = rows.sort_values(x)
-    axis.plot(rows[x], rows["value"], color=look.colour, linestyle=look.line, linewidth=0.6, gid=gid)
+    words = look.label if len(rows) and gid and gid.endswith(IMPORTED) else ""  # it may be all that there is of them
+    axis.plot(rows[x], rows["value"], color=look.colour, linestyle=look.line, linewidth=0.6, gid=gid, label=words)
     axis.plot(rows[x].iloc[-1:], rows["value"].iloc[-1:], "x", color=look.colour, markersize=5, zorder=3, gid=gid)
+
+
+def _draw_apart(axis: Axes, rows: pd.DataFrame, look: Drawn, gid: str) -> None:
+    """Other people's curves at their own steps, a line a run, and their summaries, points with their ±."""
+    for _, own in rows.groupby("run"):
+        wide = own.pivot_table(index="env_steps", columns="metric", values="value")
+        if SPREAD in wide or SEEDS in wide:
+            half = wide[SPREAD].fillna(0) if SPREAD in wide else None
+            axis.errorbar(wide.index, wide[APART], half, fmt="D", color=look.colour, markersize=3, label=look.label)
+        else:
+            axis.plot(wide.index, wide[APART], color=look.colour, linestyle=look.line, linewidth=0.8, label=look.label)
 
 
 def _same_steps(rows: pd.DataFrame, study: str, dataset: str, method: str) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
@@ -25,7 +26,16 @@ from moore.cli import data as cli_data
 from moore.cli import study as cli_study
 from moore.cli.doctor import doctor, version
 from moore.cli.explain import config
-from moore.cli.options import Root, ScaleName, StudyName, check_device, check_writable, find_study, number_of_workers
+from moore.cli.options import (
+    Root,
+    ScaleName,
+    StudyName,
+    check_device,
+    check_writable,
+    find_study,
+    number_of_workers,
+    pairs,
+)
 from moore.cli.plot import plot
 from moore.cli.tune import tune
 from moore.run.stop import STOPPED, Stopped, StopRequest
@@ -81,21 +91,40 @@ def reproduce(
         write_report(folder, figures, verbose, call)
 
 
-def import_curves(file: tyro.conf.Positional[Path], name: str | None = None, out: Path = Path("build/results")) -> None:
-    """Read other people's curves from a CSV file, e.g. `moore import corl.csv`.
+def import_curves(
+    files: tyro.conf.Positional[tuple[Path, ...]],
+    format: Literal["csv", "wandb", "tensorboard", "corl"] = "csv",
+    map: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=COLUMN ...", help_behavior_hint="")] = (),
+    method: str | None = None,
+    task: str | None = None,
+    task_alias: Annotated[tuple[str, ...], tyro.conf.arg(metavar="THEIRS=OURS ...", help_behavior_hint="")] = (),
+    name: str | None = None,
+    out: Path = Path("build/results"),
+) -> None:
+    """Read other people's curves, e.g. `moore import curves.csv`; they are labelled as imported and never judged.
 
-    `python -m analysis.output.report --overlay build/results/corl` then lays them over the studies with the same tasks.
-    Columns: method; task, a dataset id such as d4rl:hopper-medium-v2; seed; step, environment steps since the switch;
-    score, normalised, 0-100. They are labelled as imported everywhere and never judged beside our runs.
+    `python -m analysis.output.report --overlay build/results/curves` then lays them over the studies with the same
+    tasks, interpolated at their steps. csv: columns method; task, a dataset id such as d4rl:hopper-medium-v2; seed (0
+    where it is missing); step, environment steps since the switch; score, normalised, 0-100; with spread or n a line is
+    a summary, drawn as a point. wandb: a chart's export. tensorboard: a scalar's export, a file a run, or a folder of
+    event files. corl: finetune_scores.pickle. There a run's name says method and seed, as in awac-s1.
 
     Args:
-        file: the CSV file.
-        name: folder and label of the curves; by default the name of the file.
+        files: what to read; all of it is one import.
+        format: who wrote them.
+        map: what a field is called in the files, e.g. method=algorithm; score= a metric of W&B or a tag of TensorBoard.
+        method: of all runs, where the files do not say.
+        task: of all runs, where the files do not say.
+        task_alias: a task of theirs laid over one of ours, and said so, e.g. hopper-medium-v2=self:hopper-medium.
+        name: folder and label of the curves; by default the name of the first file.
         out: folder that receives <name>/rows.parquet and manifest.json.
     """
     from analysis.io.imported import import_curves as read
 
-    folder = read(file, out, name)
+    if not files:
+        raise UserError("FILES: missing; accepted: one file or more")
+    given = {key: value for key, value in (("method", method), ("task", task)) if value is not None}
+    folder = read(files, out, name, format, pairs("--map", map), given, pairs("--task-alias", task_alias))
     print(f"{folder}: imported; python -m analysis.output.report --overlay {folder} lays it over our studies")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,13 @@ def number_of_workers(workers: int, device: str = "cpu") -> int:
     if workers < 0:
         raise UserError(f"--workers: {workers} is not accepted; expected 0 (one for each core or GPU) or more")
     return workers or (available_cores() if device.startswith("cpu") else 1)
+
+
+def pairs(key: str, words: Sequence[str]) -> dict[str, str]:
+    """Take NAME=VALUE words apart. Raises UserError naming the option and the first that is none."""
+    if wrong := [text for text in words if "=" not in text]:
+        raise UserError(f"{key}: {wrong[0]!r} is not accepted; expected NAME=TEXT")
+    return dict(text.split("=", 1) for text in words)
 
 
 def check_device(device: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from moore.base.errors import UserError
+from moore.cli.options import pairs
 
 Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="")]
 FigureName = Literal[
@@ -55,11 +56,16 @@ def plot(
         raise UserError(
             f"--tasks: missing; {study} has datasets of {len(parts)} sources, of which one is drawn: {found}"
         )
-    if wrong := [text for text in labels if "=" not in text]:
-        raise UserError(f"--labels: {wrong[0]!r} is not accepted; expected NAME=TEXT")
     part = next((part for part in parts if {*tasks} & {*part.datasets}), parts[0])
-    named = dict(text.split("=", 1) for text in labels)
-    choices = {"methods": methods, "tasks": tasks, "labels": named, "width": width, "x": x, "y": y, "seeds": seeds}
+    choices = {
+        "methods": methods,
+        "tasks": tasks,
+        "labels": pairs("--labels", labels),
+        "width": width,
+        "x": x,
+        "y": y,
+        "seeds": seeds,
+    }
     drawn, caption = draw(part, figure, **choices)
     file = out or Path("build", loaded.name, f"{figure}.pdf")
     save(drawn, file)
