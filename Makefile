@@ -87,11 +87,8 @@ claims: $(READY) ## the paper's claims judged on the rows in analysis/results, e
 report: $(READY) ## what `make figures` writes, and one page with all of it: build/report.html
 	$(BIN)/python -m analysis.output.report --page build/report.html $(ARGS)
 
-notebooks: $(READY) ## execute analysis/notebooks into build/notebooks
-	mkdir -p build/notebooks
-	for one in analysis/notebooks/*.py; do \
-		$(BIN)/jupytext --quiet --to ipynb --output build/notebooks/$$(basename $$one .py).ipynb $$one || exit 1; done
-	$(BIN)/jupyter-execute --inplace build/notebooks/*.ipynb
+notebooks: $(READY) ## execute analysis/notebooks; fail where a stored text is not what the rows say now (ARGS=--write stores it)
+	$(BIN)/python -m analysis.output.show $(ARGS)
 
 clean:           ## remove generated runs, what was built from them, and caches (what is in git stays)
 	rm -rf runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info MUJOCO_LOG.TXT

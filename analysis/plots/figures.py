@@ -91,8 +91,8 @@ def save(figure: Figure, file: Path) -> None:
 
 
 @styled
-def picture(figure: Figure, form: str = "png") -> bytes:
-    """Return the figure as PNG or SVG, for a page or a notebook: the same bytes for the same figure."""
+def picture(figure: Figure, dpi: int = 160) -> bytes:
+    """Return the figure as PNG, for a page (1080 pixels wide) or a notebook: the same bytes for the same figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, **(FORMATS[form] | {"dpi": 160}))  # 1080 pixels of a page's width
+    figure.savefig(buffer, format="png", **(FORMATS["png"] | {"dpi": dpi}))
     return buffer.getvalue()

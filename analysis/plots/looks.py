@@ -72,7 +72,8 @@ def looks(methods: Iterable[str], main: str = "", front: Sequence[str] = ()) -> 
     if main in names and not {MOORE, PRIORITIZED} & set(names):
         places[main] = LOOKS[MOORE]
     others = sorted((name for name in names if name not in places), key=lambda name: name not in front)
-    free = [place for place in SPARE if place not in {LOOKS[MOORE], *(places.get(name) for name in names)}]
+    taken = {LOOKS[MOORE], *(places[name] for name in names if name in places)}
+    free = sorted((one for one in SPARE if one not in taken), key=lambda one: one[0] in {colour for colour, _ in taken})
     places |= {name: free[index % len(free)] for index, name in enumerate(others)}
     labels = [method_label(name) for name in names]
     return {

@@ -1,52 +1,44 @@
-"""The notebooks run on any results folder; `make notebooks` runs all of them on the rows in git."""
+"""The notebooks in git are whole and small; a stored text that the rows do not say is found. `make notebooks` runs all."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import jupytext
+import nbformat
 import pytest
 
-from analysis.io.imported import import_curves
-from analysis.output.show import load
-from tests.support.studies import GRID, LOW, MEDIUM, flat, full_study, write_study
+from analysis.claims.claims import load_claims
+from analysis.output.show import NOTEBOOKS, main
 
-NOTEBOOKS = sorted((Path(__file__).parents[3] / "analysis" / "notebooks").glob("*.py"))
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small studies, one of two sources, and imported curves."""
-    root = tmp_path_factory.mktemp("notebooks")
-    folder = root / "results"
-    write_study(folder / "toy", [row for row in full_study(2) if row["dataset"] != MEDIUM])
-    write_study(folder / "both", flat("awac", LOW, [1.0]) + flat("awac", "d4rl:hopper-medium-v2", [2.0]))
-    lines = "\n".join(f"iql,self:pendulum-low,0,{x},50" for x in GRID)
-    (root / "theirs.csv").write_text(f"method,task,seed,step,score\n{lines}\n", encoding="utf-8")
-    import_curves(root / "theirs.csv", folder)
-    return folder
+FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
+NAMES = ["figure1_curves", "figure2_sampling", "figure3_alpha", "figure4_uncertainty", "your_own_study"]
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
-def test_every_cell_runs(file: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, which is quicker than a kernel for each."""
-    monkeypatch.setenv("MOORE_RESULTS", str(results))
-    notebook = jupytext.read(file)
-    assert notebook.cells[0].source.startswith("# ")
-    names: dict[str, object] = {"__name__": "__main__"}
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            exec(compile(cell.source, str(file), "exec"), names)
+def test_the_papers_figures_and_your_own_study() -> None:
+    assert [file.stem for file in FILES] == NAMES
 
 
-def test_studies_of_several_sources_are_split_and_imports_are_apart(
-    results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MOORE_RESULTS", str(results))
-    ours, imported = load()
-    assert [study.datasets for study in ours] == [
-        ["d4rl:hopper-medium-v2"],
-        [LOW],
-        [LOW],
-    ]
-    assert [study.name for study in imported] == ["theirs"]
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_notebook_shows_question_pictures_and_a_verdict_on_a_sentence_of_the_paper(file: Path) -> None:
+    notebook = nbformat.read(file, as_version=4)
+    assert file.stat().st_size < 130_000
+    assert "**Question.**" in notebook.cells[0].source
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    shown = [output.get("data", {}) for cell in code for output in cell.outputs]
+    assert sum("image/png" in data for data in shown) > 1
+    said = "".join(data.get("text/markdown", "") for data in shown)
+    assert any(f"> {claim.sentence}\n\nOn these rows: **" in said for claim in load_claims())
+
+
+def test_a_stale_text_is_found_and_stored_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a notebook whose rows were replaced keeps saying what the old ones said."""
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print(1 + 1)")])
+    file = tmp_path / "small.ipynb"
+    nbformat.write(made, file)
+    assert main([str(file)]) == 1
+    assert capsys.readouterr().out == "small.ipynb: is stale; --write stores it\n"
+    assert main(["--write", str(file)]) == 0
+    assert main([str(file)]) == 0
+    file.write_text(file.read_text(encoding="utf-8").replace('"2\\n"', '"3\\n"'), encoding="utf-8")
+    assert main([str(file)]) == 1
