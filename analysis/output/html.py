@@ -28,10 +28,11 @@ from analysis.io.rows import Results
 from analysis.output.facts import costs_table, provenance_table
 from analysis.output.notes import not_to_cite, notes
 from analysis.output.page_figures import add_seeds, share_styles, to_svg
-from analysis.output.page_tables import matrix, scores_first, to_html
+from analysis.output.page_tables import matrix, to_html
 from analysis.output.pages import SECTIONS
 from analysis.output.render import cell_text, escape_markdown, to_csv
 from analysis.output.report import TITLES, parts, tables, write_figure, write_tables
+from analysis.output.tables import labels, scores_first
 from analysis.plots.figures import draw, drawings
 from analysis.plots.view import COLUMN, View, view
 from analysis.stats.compare import most_seeds
@@ -66,11 +67,6 @@ class Section:
     def view(self) -> View | None:
         """What is drawn; nothing without an online stage."""
         return view(self.study) if self.study.online_steps else None
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Names for people of methods and tasks."""
-        return {name: look.label for name, look in self.view.looks.items()} | {**self.view.titles} if self.view else {}
 
     def figure(self, name: str, drawn: Figure) -> str:
         """Embed a figure; curves with every seed."""
@@ -185,7 +181,7 @@ def _claims(studies: Sequence[Results], claims: Sequence[PaperClaim], findings: 
 
 def _study(section: Section) -> str:
     """One study: what it looks like, its tables, and folded what they show, where they come from and what they cost."""
-    study, name, labels, known = section.study, section.name, section.labels, notes(section.study)
+    study, name, known = section.study, section.name, notes(section.study)
     title = SECTIONS.get(study.name, (study.name,))[0]
     size = f"{len(study.datasets)} tasks, {len(study.methods)} methods, {most_seeds(summarise(study))} seeds"
     size = f"{name}: {size}. {not_to_cite(study)}"
@@ -200,11 +196,11 @@ def _study(section: Section) -> str:
         captions.append(f"{FIGURES.get(figure_name, figure_name)}: {caption}")
     text.append("</div>")
     built = tables(study)
-    write_tables(built, known, section.folder)
+    write_tables(built, known, section.folder, labels(study))
     for table in built:
         links = section.link(f"{table.name}.csv", "CSV") + " " + section.link(f"{table.name}.tex", "LaTeX")
         shown = scores_first(table) if table.name == "main" else table
-        text.append(f"<h3>{TITLES[table.name]} {links}</h3>{to_html(shown, labels)}")
+        text.append(f"<h3>{TITLES[table.name]} {links}</h3>{to_html(shown, labels(study))}")
         captions += [f"{TITLES[table.name]}: {table.caption}", *table.notes]
     origin = to_html(provenance_table(study), {})
     text.append(_folded("Captions, notes and origin", _list(captions) + _list(known) + origin))

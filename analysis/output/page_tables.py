@@ -1,4 +1,4 @@
-"""Tables of the page: scores with methods in rows and the aggregates first, and the matrix of claims and studies."""
+"""Tables of the page, and the matrix of claims and studies."""
 
 from __future__ import annotations
 
@@ -9,23 +9,10 @@ from analysis.claims.claims import PaperClaim
 from analysis.claims.tables import WORDS
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, UNDECIDED, Finding, conjunction, distinct
 from analysis.output.render import cell_text
-from analysis.output.tables import Cell, Table, transposed
+from analysis.output.tables import Cell, Table
 from analysis.stats.intervals import Interval
 
 MARKS = {HOLDS: ("holds", "✓"), FAILS: ("fails", "✗"), UNDECIDED: ("undecided", "?"), CANNOT: ("cannot", "–")}  # noqa: RUF001
-OVER = ("mean over", "IQM over")
-
-
-def scores_first(table: Table) -> Table:
-    """Turn a table of scores so that methods are its rows and its first columns the aggregates over tasks."""
-    if table.heads == ("dataset",):
-        table = transposed(table, "method")
-    order = sorted(range(len(table.columns)), key=lambda index: not table.columns[index].startswith(OVER))
-    rows = tuple((heads, tuple(cells[index] for index in order)) for heads, cells in table.rows)
-    return Table(
-        table.name, table.heads, tuple(table.columns[index] for index in order), rows, table.seeds, table.caption,
-        notes=table.notes,
-    )  # fmt: skip
 
 
 def to_html(table: Table, labels: Mapping[str, str]) -> str:

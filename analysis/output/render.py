@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from analysis.output.tables import CLOSE, Cell, Table
@@ -15,6 +15,8 @@ from analysis.stats.intervals import Interval
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+LONG = 40  # rows of a table that goes over pages
+NO_LABELS: Mapping[str, str] = {}
 MISSING = "–"  # noqa: RUF001
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -69,25 +71,50 @@ def escape_markdown(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def to_latex(table: Table) -> str:
-    """Write a `table` environment that needs the booktabs package."""
+def to_latex(table: Table, labels: Mapping[str, str] = NO_LABELS) -> str:
+    """Write a `table`, or a `longtable` beyond `LONG` rows, with a short caption and the rest of it as a note.
+
+    labels: names for people, by id. Needs booktabs, siunitx (v2 or 3), graphicx and longtable. A table that is wider
+    than the line is made smaller; numbers that stand alone in their cells are aligned at the point.
+    """
+    single = not table.words and all(len(cell.parts) < 2 for _, cells in table.rows for cell in cells)
 
     def show(cell: Cell) -> str:
-        return cell_text(cell, table, lambda text: f"\\textbf{{{text}}}", lambda n: f"$^{{n={n}}}$", escape_latex)
+        value = cell.parts[-1][1] if cell.parts else ""
+        if single and isinstance(value, Interval) and not cell.brackets:
+            bold = r"\bfseries " * cell.bold
+            half = f" +- {number(value.half_width, cell.decimals)}" if value.known else ""
+            close = r"\textsuperscript{\dag}" * cell.close
+            return f"{bold}{number(value.mean, cell.decimals)}{half}{close}"
+        text = cell_text(cell, table, lambda text: f"\\textbf{{{text}}}", lambda n: f"$^{{n={n}}}$", escape_latex)
+        if table.words:
+            text = text.replace(r"\_", r"\_\allowbreak{}").replace(".", r".\allowbreak{}")
+        return f"{{{text}}}" if single else text
 
-    body = [
-        " & ".join((*map(escape_latex, heads), *(show(cell) for cell in cells))) + r" \\" for heads, cells in table.rows
-    ]
+    def line(heads: Iterable[str], cells: Iterable[str]) -> str:
+        return " & ".join((*(escape_latex(labels.get(head, head)) for head in heads), *cells)) + r" \\"
+
+    body = [line(heads, map(show, cells)) for heads, cells in table.rows]
     if table.aggregates:
         body.insert(len(body) - table.aggregates, r"\midrule")
-    head = " & ".join(map(escape_latex, (*table.heads, *table.columns))) + r" \\"
-    widths = f"p{{{0.9 / (1 + len(table.columns)):.2f}\\linewidth}}"  # of words
-    columns = (widths if table.words else "l") * len(table.heads) + (widths if table.words else "r") * len(
-        table.columns
-    )
-    lines = [r"\begin{table}[t]", r"\centering", f"\\caption{{{escape_latex(table.caption)}}}"]
-    lines += [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
-    return "\n".join([*lines, r"\end{tabular}", r"\end{table}", ""])
+    names = (escape_latex(labels.get(name, name)) for name in table.columns)
+    head = line(table.heads, (f"{{{name}}}" if single else name for name in names))
+    width = f">{{\\raggedright\\arraybackslash}}p{{{0.92 / (1 + len(table.columns)):.2f}\\linewidth}}"  # of words
+    value = width if table.words else "S[table-format=-4.1(4.1)]" if single else "r"
+    columns = (width if table.words else "l") * len(table.heads) + value * len(table.columns)
+    short, note = re.fullmatch(r"(.*?)(?:[;.:] (.*))?", table.caption, re.DOTALL).groups()  # type: ignore[union-attr]
+    caption = f"\\caption{{{escape_latex(short.rstrip('.'))}.}}\\label{{tab:{table.name}}}"
+    small = r"\scriptsize" if len(body) > LONG else r"\footnotesize"
+    small += r"\setlength{\tabcolsep}{2pt}\sisetup{separate-uncertainty, detect-weight}"
+    below = [f"\\par\\smallskip {escape_latex(note[:1].upper() + note[1:])}"] if note else []
+    if len(body) > LONG:
+        top = [f"\\begin{{longtable}}{{{columns}}}", rf"{caption} \\", r"\toprule", head, r"\midrule", r"\endhead"]
+        return "\n".join(["{" + small, *top, *body, r"\bottomrule", r"\end{longtable}", *below, "}", ""])
+    start, end = f"\\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
+    if not table.words:
+        start, end = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{" + start, end + "}"
+    whole = [start, r"\toprule", head, r"\midrule", *body, r"\bottomrule", end]
+    return "\n".join([r"\begin{table}[t]", r"\centering" + small, caption, *whole, *below, r"\end{table}", ""])
 
 
 def to_csv(table: Table) -> str:
@@ -108,8 +135,11 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def to_rich(table: Table) -> RichTable:
-    """Make a table for a terminal, whose cells wrap where they do not fit; the caption stands below."""
+def to_rich(table: Table, labels: Mapping[str, str] = NO_LABELS) -> RichTable:
+    """Make a table for a terminal, whose cells wrap where they do not fit; the caption stands below.
+
+    labels: names for people, by id.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table as RichTable
@@ -121,10 +151,10 @@ def to_rich(table: Table) -> RichTable:
     for head in table.heads:
         out.add_column(escape(head), overflow="fold")
     for column in table.columns:
-        out.add_column(escape(column), justify="left" if table.words else "right", overflow="fold")
+        out.add_column(escape(labels.get(column, column)), justify="left" if table.words else "right", overflow="fold")
     for index, (heads, cells) in enumerate(table.rows):
         last = index == len(table.rows) - table.aggregates - 1
-        out.add_row(*map(escape, heads), *map(show, cells), end_section=last)
+        out.add_row(*(escape(labels.get(head, head)) for head in heads), *map(show, cells), end_section=last)
     return out
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from analysis.io.rows import (
 from analysis.output.facts import methods_table, published_table
 from analysis.output.notes import not_to_cite, notes
 from analysis.output.render import bullets, folded, to_csv, to_latex, to_markdown, to_rich
-from analysis.output.tables import Table, differences_table, main_table, transfer_table
+from analysis.output.tables import Table, differences_table, labels, main_table, scores_first, transfer_table
 from moore.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,16 +66,16 @@ def report(results_dirs: Iterable[str | Path], out_dir: str | Path = BUILD, figu
     return write(load_studies(results_dirs), Path(out_dir), figures)
 
 
-def write(studies: Iterable[Results], out: Path, figures: bool = True) -> list[Path]:
+def write(studies: Iterable[Results], out: Path, figures: bool = True, score_only: bool = False) -> list[Path]:
     """Write the tables, and the figures, of loaded studies to `out`/<study>/; returns the files.
 
-    A study of several sources has a folder for each.
+    A study of several sources has a folder for each. score_only: final scores alone in main.tex.
     """
     written = []
     for study in studies:
         try:
             for name, part in parts(study).items():
-                written += write_tables(tables(part), notes(part), out / name)
+                written += write_tables(tables(part), notes(part), out / name, labels(part), score_only)
                 written += _write_figures(part, out / name) if figures else []
         except UserError as error:
             if study.pure:
@@ -99,7 +99,7 @@ def show(studies: Iterable[Results], build: Callable[[Results], list[Table]] = t
         for part in split_by_source(study):
             for table in build(part):
                 console.print(f"\n[bold]{TITLES[table.name]}[/bold]  {study.name}")
-                console.print(to_rich(table))
+                console.print(to_rich(table, labels(part)))
         console.print(bullets(notes(study)), markup=False, highlight=False)
 
 
@@ -110,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mode.add_argument("--page", metavar="FILE", type=Path, help="write an HTML page, and what it links to beside it")
     mode.add_argument("--overlay", metavar="FOLDER", type=Path, help="lay imported curves over studies of their tasks")
     mode.add_argument("--progress", metavar="FOLDER", type=Path, help="print the tables of a study that still runs")
+    parser.add_argument("--score-only", action="store_true", help="main.tex with final scores alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
     parser.add_argument("--out", type=Path, default=BUILD, help="where the folders of the studies go")
     options = parser.parse_args(arguments)
@@ -123,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(f"{options.page}: {write_page(studies, options.page) / 1e6:.1f} MB")
             return 0
-        written = write(overlaid(studies, options.overlay) if options.overlay else studies, options.out)
+        written = write(
+            overlaid(studies, options.overlay) if options.overlay else studies, options.out, True, options.score_only
+        )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -131,11 +134,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write_tables(built: Sequence[Table], known: Sequence[str], folder: Path) -> list[Path]:
-    """Write every table, and all of them in one file with what is to be `known`; returns the files."""
+def write_tables(
+    built: Sequence[Table], known: Sequence[str], folder: Path, names: Mapping[str, str], score_only: bool = False
+) -> list[Path]:
+    """Write every table, and all of them in one file with what is to be `known`; returns the files.
+
+    names: for people, of methods and tasks in LaTeX. score_only: there the scores are the final ones alone.
+    """
     texts = {"tables.md": f"{sections(built)}\n{folded('What to know of this study', bullets(known))}"}
     for table in built:
-        texts |= {f"{table.name}.tex": to_latex(table), f"{table.name}.csv": to_csv(table)}
+        printed = scores_first(table, score_only) if table.name == "main" else table
+        texts |= {f"{table.name}.tex": to_latex(printed, names), f"{table.name}.csv": to_csv(table)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

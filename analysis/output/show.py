@@ -38,7 +38,9 @@ def figure(drawn: tuple[Figure, str]) -> None:
     from IPython.display import Image, display
 
     small = io.BytesIO()
-    PIL.Image.open(io.BytesIO(picture(drawn[0], dpi=DPI))).convert("RGB").quantize(256).save(small, "png", optimize=True)
+    PIL.Image.open(io.BytesIO(picture(drawn[0], dpi=DPI))).convert("RGB").quantize(256).save(
+        small, "png", optimize=True
+    )
     display(Image(small.getvalue()))
     _say(drawn[1])
 
@@ -78,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for file in options.notebooks or sorted(NOTEBOOKS.glob("*.ipynb")):
         same = execute(file, options.write)
         stale += not same
-        print(f"{file.name}: {'unchanged' if same else 'rewritten' if options.write else 'is stale; --write stores it'}")
+        print(
+            f"{file.name}: {'unchanged' if same else 'rewritten' if options.write else 'is stale; --write stores it'}"
+        )
     return int(stale > 0 and not options.write)
 
 

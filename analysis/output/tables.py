@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from analysis.io.labels import method_label, task_label
 from analysis.io.methods import REFERENCES, listed, ordered
 from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source
 from analysis.io.settings import frozen, without_stage
@@ -16,6 +17,7 @@ from analysis.stats.intervals import COVERAGE, Interval, t_interval
 from analysis.stats.transfer import GAIN, LAST, summarise
 
 CLOSE = "†"
+OVER = ("mean over", "IQM over")
 WIDE = 6  # methods that fit side by side on a page
 TRANSFER_COLUMNS = {  # metric -> (header, decimals)
     "early_drop": ("early drop", 1),
@@ -117,6 +119,29 @@ def transposed(table: Table, head: str) -> Table:
     cells = zip(*(cells for _, cells in table.rows), strict=True)
     rows = tuple(((name,), mine) for name, mine in zip(table.columns, cells, strict=True))
     return replace(table, heads=(head,), columns=columns, rows=rows, aggregates=0)
+
+
+def scores_first(table: Table, online_only: bool = False) -> Table:
+    """Turn a table of scores so that methods are its rows and its first columns the aggregates over tasks.
+
+    online_only: without the offline scores.
+    """
+    if table.heads == ("dataset",):
+        table = transposed(table, "method")
+    order = sorted(range(len(table.columns)), key=lambda index: not table.columns[index].startswith(OVER))
+    rows = tuple((heads, tuple(cells[index] for index in order)) for heads, cells in table.rows)
+    if online_only:
+        rows = tuple(
+            (heads, tuple(replace(cell, parts=cell.parts[-1:], seeds=None) for cell in cells)) for heads, cells in rows
+        )
+    caption = table.caption.replace("offline → online (", "final (") if online_only else table.caption
+    return replace(table, columns=tuple(table.columns[index] for index in order), rows=rows, caption=caption)
+
+
+def labels(study: Results) -> dict[str, str]:
+    """Map methods and tasks to names for people, as far as these tell them apart."""
+    named = {name: method_label(name) for name in study.methods} | {name: task_label(name) for name in study.datasets}
+    return {name: label for name, label in named.items() if [*named.values()].count(label) == 1}
 
 
 def transfer_table(study: Results) -> Table:

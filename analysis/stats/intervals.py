@@ -189,8 +189,7 @@ def bootstrap(
     A stratum is an array [n_i] of runs, resampled within itself, once where it stands beside several tasks; `statistic`
     takes strata [n_i, reps] and returns [K, reps]. The percentile interval is widened about the point by
     sqrt(n / (n - 1)), n the runs of the smallest stratum, and by the ratio of Student's to the normal quantile with
-    sum(n_i - 1) degrees of freedom; then cut off at `limits`. The bounds are NaN where a stratum has one run only: there
-    is nothing to resample.
+    sum(n_i - 1) degrees of freedom; then cut off at `limits`. The bounds are NaN where a stratum has one run only.
     """
     rng, smallest = np.random.default_rng(seed), min(map(len, strata))
     point = statistic([stratum[:, None] for stratum in strata])[:, 0]

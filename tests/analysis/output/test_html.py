@@ -16,9 +16,9 @@ from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, UNDECIDED, check, con
 from analysis.io.rows import Results, load_study
 from analysis.output.html import page, write_page
 from analysis.output.page_figures import add_seeds, share_styles, to_svg
-from analysis.output.page_tables import scores_first, to_html
+from analysis.output.page_tables import to_html
 from analysis.output.report import main, tables
-from analysis.output.tables import main_table
+from analysis.output.tables import main_table, scores_first
 from analysis.plots.figures import draw, drawings
 from analysis.plots.view import view
 from tests.support.studies import LOW, MEDIUM, flat, full_study, make_study, write_study

@@ -1,4 +1,4 @@
-"""The notebooks in git are whole and small; a stored text that the rows do not say is found. `make notebooks` runs all."""
+"""The notebooks in git are whole and small; a stored text that rows do not say is found. `make notebooks` runs all."""
 
 from __future__ import annotations
 
