@@ -100,7 +100,8 @@ def to_latex(table: Table, labels: Mapping[str, str] = NO_LABELS) -> str:
     names = (escape_latex(labels.get(name, name)) for name in table.columns)
     head = line(table.heads, (f"{{{name}}}" if single else name for name in names))
     width = f">{{\\raggedright\\arraybackslash}}p{{{0.92 / (1 + len(table.columns)):.2f}\\linewidth}}"  # of words
-    value = width if table.words else "S[table-format=-4.1(4.1)]" if single else "r"
+    aligned = r"S[table-format=-4.1(4.1), table-space-text-post=\textsuperscript{\dag}]"
+    value = width if table.words else aligned if single else "r"
     columns = (width if table.words else "l") * len(table.heads) + value * len(table.columns)
     short, note = re.fullmatch(r"(.*?)(?:[;.:] (.*))?", table.caption, re.DOTALL).groups()  # type: ignore[union-attr]
     caption = f"\\caption{{{escape_latex(short.rstrip('.'))}.}}\\label{{tab:{table.name}}}"
