@@ -76,7 +76,7 @@ def _checked(found: pd.DataFrame, file: Path) -> pd.DataFrame:
 def _csv(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     table = _table(file)
     if missing := [name for name in columns.values() if name not in table]:
-        raise UserError(f"{file}: no column {missing[0]!r}; its columns are {', '.join(table)}")
+        raise UserError(f"{file}: no column {missing[0]!r}; its columns are {', '.join(map(str, table))}")
     own = {name: name for name in FIELDS if name in table} | dict(columns)
     return pd.DataFrame({name: table[column] for name, column in own.items()})
 
@@ -85,11 +85,12 @@ def _wandb(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """A run in each column but the first, which is the step."""
     table = _table(file)
     step = columns.get("step", table.columns[0])
-    runs = [one for one in table if " - " in one and not one.endswith(("__MIN", "__MAX"))]
+    names = [str(name) for name in table]
+    runs = [one for one in names if " - " in one and not one.endswith(("__MIN", "__MAX"))]
     metrics = list(dict.fromkeys(one.rsplit(" - ", 1)[1] for one in runs if not one.endswith(" - _step")))
     metric = columns.get("score", metrics[0] if len(metrics) == 1 else "")
     if metric not in metrics or step not in table:
-        found = f"columns {', '.join(table)}"
+        found = f"columns {', '.join(names)}"
         raise UserError(f"{file}: {found}; accepted: a step, then RUN - METRIC; --map score=METRIC of several")
     chosen = [one for one in runs if one.rsplit(" - ", 1)[1] == metric]
     frames = [
@@ -104,7 +105,7 @@ def _tensorboard(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         return _events(file, columns)
     table, name = _table(file), FILE.fullmatch(file.stem)
     if not {"Step", "Value"} <= set(table):
-        raise UserError(f"{file}: columns {', '.join(table)}; accepted: Wall time, Step, Value, or a folder of events")
+        raise UserError(f"{file}: columns {', '.join(map(str, table))}; accepted: Wall time, Step, Value, or a folder of events")
     return pd.DataFrame({**_run(name[1] if name else file.stem), "step": table["Step"], "score": table["Value"]})
 
 
