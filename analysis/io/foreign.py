@@ -105,7 +105,7 @@ def _tensorboard(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         return _events(file, columns)
     table, name = _table(file), FILE.fullmatch(file.stem)
     if not {"Step", "Value"} <= set(table):
-        raise UserError(f"{file}: columns {', '.join(map(str, table))}; accepted: Wall time, Step, Value, or a folder of events")
+        raise UserError(f"{file}: columns {', '.join(map(str, table))}; accepted: Wall time, Step, Value")
     return pd.DataFrame({**_run(name[1] if name else file.stem), "step": table["Step"], "score": table["Value"]})
 
 

@@ -135,7 +135,13 @@ def _laid(run: pd.DataFrame, ours: pd.DataFrame, budget: int) -> pd.DataFrame:
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
     """Evaluations as rows of a study; a summary is three rows of its own metrics."""
-    owner = {"study": name, "method": curves["method"], "dataset": curves["task"], "phase": "online", "updates": 0}
+    owner: dict[str, Any] = {
+        "study": name,
+        "method": curves["method"],
+        "dataset": curves["task"],
+        "phase": "online",
+        "updates": 0,
+    }
     rows = curves.assign(**owner, env_steps=curves["step"], wall_seconds=np.nan)
     rows["run"] = curves["method"] + "/" + curves["task"] + "/" + curves["seed"].astype(int).astype(str)
     summary = curves["spread"].notna() | curves["n"].notna()

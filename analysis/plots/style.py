@@ -200,16 +200,16 @@ def finish(
         shape: dict[str, Any] = {"ncols": columns, "handlelength": 2.4, "borderpad": 0.1, "labelspacing": 0.25}
         shape |= {"columnspacing": 1.2, "handletextpad": 0.5, "borderaxespad": 0.1}
         figure.legend(list(entries.values()), list(entries), loc="lower center", **shape)
-    _place(panels, strip, LINE if y_label else 0, 0.2 + LETTER * max(map(len, ends)) if ends else 0)
+    _place(figure, panels, strip, LINE if y_label else 0, 0.2 + LETTER * max(map(len, ends)) if ends else 0)
 
 
-def _place(panels: Sequence[Axes], below: float, before: float, behind: float) -> None:
+def _place(figure: Figure, panels: Sequence[Axes], below: float, before: float, behind: float) -> None:
     """Give each panel the room that its labels need, judged by their letters: measuring text takes as long as drawing.
 
     below, before, behind: inches at the edges of the figure that are taken.
     """
-    places = [axis.get_subplotspec() for axis in panels]
-    spec, (width, height) = places[0].get_gridspec(), panels[0].figure.get_size_inches()
+    places = [place for axis in panels if (place := axis.get_subplotspec()) is not None]
+    spec, (width, height) = places[0].get_gridspec(), figure.get_size_inches()
     left, above, under = np.zeros(spec.ncols), np.zeros(spec.nrows), np.zeros(spec.nrows)
     reach = []  # of tick labels: below a panel and left of it
     for axis, place in zip(panels, places, strict=True):
@@ -224,14 +224,14 @@ def _place(panels: Sequence[Axes], below: float, before: float, behind: float) -
     shares = np.asarray(spec.get_height_ratios(), dtype=float)
     high = (height - below - above.sum() - under.sum()) * shares / shares.sum()
     wide = (width - before - behind - left.sum()) / spec.ncols
-    for axis, place, (x, y) in zip(panels, places, reach, strict=True):
+    for axis, place, (under_it, left_of_it) in zip(panels, places, reach, strict=True):
         row, columns = place.rowspan.stop - 1, place.colspan
         start = before + left[: columns.start + 1].sum() + columns.start * wide
         end = before + left[: columns.stop].sum() + columns.stop * wide - 0.06
         bottom = below + (above + high + under)[row + 1 :].sum() + under[row]
         axis.set_position((start / width, bottom / height, (end - start) / width, high[row] / height))
-        axis.xaxis.set_label_coords(0.5, -x / high[row])
-        axis.yaxis.set_label_coords(-y / (end - start), 0.5)
+        axis.xaxis.set_label_coords(0.5, -under_it / high[row])
+        axis.yaxis.set_label_coords(-left_of_it / (end - start), 0.5)
 
 
 def _name_at_the_ends(axis: Axes, entries: Mapping[str, Artist], height: float) -> list[str]:

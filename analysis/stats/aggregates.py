@@ -82,7 +82,8 @@ def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
             return np.stack([intervals.iqm(scores), intervals.optimality_gap(scores)])
 
         ends = bootstrap(sample.finals, both, limits=((low, 0.0), (high, 100.0 - low)))
-        iqm, gap = (Interval(*map(float, edges), sum(map(len, sample.runs))) for edges in zip(*ends, strict=True))
+        count = sum(map(len, sample.runs))
+        iqm, gap = (Interval(float(mid), float(a), float(b), count) for mid, a, b in zip(*ends, strict=True))
         if mean:
             out[method] = {"IQM": iqm, "mean": mean.interval(limits=(low, high)), "optimality gap": gap}
     return out
