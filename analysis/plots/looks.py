@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
-import numpy as np
+import seaborn
 
 from analysis.io.labels import method_label
 from analysis.io.methods import IMPORTED, MOORE, PRIORITIZED, REFERENCES, ordered
@@ -50,7 +49,7 @@ class Drawn(NamedTuple):
 
 def shades(count: int) -> list[tuple[float, ...]]:
     """Return colours from light to dark, without the palest of viridis."""
-    return [tuple(colour[:3]) for colour in mpl.colormaps["viridis_r"](np.linspace(0, 1, count + 3)[2:-1])]
+    return list(seaborn.color_palette("viridis_r", count + 1)[1:])
 
 
 def highlighted(study: Results) -> list[str]:
