@@ -6,6 +6,7 @@ ifneq ($(words $(VENV)),1)
 $(error $(VENV): make takes no path with a space; accepted: VENV=FOLDER without one)
 endif
 READY := $(VENV)/.moore-ready
+PINS := $(VENV)/pins.txt
 SCALE ?= mini
 STUDY ?= paper-methods
 DEVICE ?= cpu
@@ -24,11 +25,12 @@ help:            ## this list
 setup: $(READY)  ## create the environment with locked versions
 
 # d4rl is there for tests that compare with it; they need none of its dependencies, of which mujoco_py does not work here
-$(READY): pyproject.toml requirements.lock
+$(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "moore needs Python 3.11 or 3.12 (MuJoCo 4 has no older builds); set PYTHON=python3.12")'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	$(BIN)/python -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "moore needs Python 3.11 to 3.14 (MuJoCo 4 has no older builds); set PYTHON=python3.12")'
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["uv"]["constraint-dependencies"], sep="\n")' > $(PINS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps d4rl==1.1
 	touch $@
 
