@@ -60,6 +60,20 @@ def test_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     assert out.count("5 shared") == 8
 
 
+def test_more_workers_than_units_do_not_divide_a_unit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Breaks if the time is cost / workers where the longest unit takes longer, or a worker waits for no reason."""
+    count = len(load_study(ABLATIONS_DIR / "all-methods.yaml", MINI).cohorts())
+    whole = count * (count + 1) // 2
+    for workers, most in ((1, whole), (2, -(-whole // 2)), (64, count), (1000, count)):
+        hours = iter(range(1, count + 1))
+        fixed = lambda runs, device, hours=hours: [Line("online", "policy updates", 1, 1, 3600.0 * next(hours))]  # noqa: E731
+        monkeypatch.setattr(timing, "estimate", fixed)
+        assert main(["study", "show", "all-methods", "--workers", str(workers)]) == 0
+        assert f"{duration(3600 * most)} with {workers} at once" in capsys.readouterr().out
+
+
 def test_cost_is_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a budget is left out of the estimate or counted for the wrong stage."""
     monkeypatch.setattr(timing, "times", lambda *_: COSTS)

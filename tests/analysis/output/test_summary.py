@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from analysis.claims.claims import load_claims
 from analysis.io.rows import RESULTS, Results, load_study, study_folders
 from analysis.output.summary import LINES, WIDTH, published_rows, summary
-from tests.support.studies import LOW, MEDIUM, flat, make_study
+from tests.support.studies import LOW, MEDIUM, flat, full_study, make_study, write_study
 from tests.support.synthetic_studies import METHODS, TWELVE, study, sweep
 
 END = ["Pictures  build/toy", "Rows      build/results/toy/rows.parquet"]
@@ -67,6 +68,22 @@ def test_a_cell() -> None:
     assert moore.split()[1] == "*20.0→50.0±2.0=50.0"
     assert awac.split()[1] == "10.0→30.0±0.9≠40.1"
     assert f"Furthest off: awac on {LOW}, -10.1" in " ".join(lines)
+
+
+@pytest.mark.parametrize("files", [{"manifest.json": "{}"}, {"manifest.json": "{", "rows.parquet": ""}])
+def test_damaged_published_rows_are_said_and_left_out(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Breaks if a bad folder beside it ends hours of training in an error, or is left out silently."""
+    monkeypatch.setattr("analysis.output.summary.RESULTS", tmp_path)
+    (tmp_path / "toy").mkdir()
+    for name, text in files.items():
+        (tmp_path / "toy" / name).write_text(text, encoding="utf-8")
+    write_study(tmp_path / "fine", full_study(2))
+    assert published_rows("toy") is None
+    assert re.fullmatch(rf"moore: warning: {tmp_path}/toy/\S+: .+\n", capsys.readouterr().err)
+    assert published_rows("fine") is not None
+    assert capsys.readouterr().err == ""
 
 
 def test_without_published_rows_it_says_so() -> None:
