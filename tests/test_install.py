@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from itertools import chain
 from pathlib import Path
 
@@ -36,3 +39,32 @@ def test_make_names_a_folder_with_a_space() -> None:
         assert done.returncode == 2
         assert "/tmp/my env: make takes no path with a space; accepted: VENV=FOLDER without one" in done.stderr
         assert done.stdout == ""
+
+
+def test_a_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
+    """Breaks if a package, a study, a scale, a method's settings or published rows are only in the checkout."""
+    code, site, here = tmp_path / "code", tmp_path / "site", tmp_path / "elsewhere"
+    here.mkdir()
+    for name in ("moore", "analysis", "slurm", "ablations"):
+        shutil.copytree(ROOT / name, code / name)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy2(ROOT / name, code)
+    build = "from setuptools.build_meta import build_wheel; print(build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", build], cwd=code, check=True, capture_output=True)
+    (wheel,) = code.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(site)
+    shutil.rmtree(code)
+    env = os.environ | {"PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
+
+    def call(*words: str) -> str:
+        done = subprocess.run([sys.executable, *words], cwd=here, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    moore = ("-m", "moore.cli.main")
+    assert str(site) in call("-c", "import moore, slurm, analysis; print(moore.__file__)")
+    assert "reproduce" in call(*moore, "--help")
+    assert "agent.hidden" in call(*moore, "config", "iql", "--scale", "laptop")
+    assert "runs" in call(*moore, "study", "status", "sampling", "--json")
+    rows = "from analysis.output.summary import published_rows; print(published_rows('sampling-mini').main)"
+    assert call("-c", rows) == "prioritized\n"
