@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,12 @@ from slurm.profile import Profile
 from slurm.submit import batch_script
 from tests.support.slurm_lab import Lab
 
+SLURM = Path(__file__).parents[2] / "slurm"
 SRUN = 'while [ "${1#-}" != "$1" ]; do case $1 in --output|--error) shift;; esac; shift; done; exec "$@"'
+README = (SLURM / "README.md").read_text(encoding="utf-8")
+(CONTAINER,) = re.findall(r'^    (python: "apptainer .*?")', README, re.MULTILINE)
+EXEC = "exec --nv --bind $HOME/moore.sif python"  # and between them what is bound
+APPTAINER = f'[ "$1 $2 $3 $5 $6" = "{EXEC}" ] || exit 9; shift 6; exec {sys.executable} "$@"'
 
 
 def options(script: str) -> dict[str, str]:
@@ -54,16 +61,18 @@ def test_the_script(tmp_path: Path) -> None:
     assert options(script(profile, "/x/%u"))["output"] == "/x/%%u/jobs/%A_%a_0_log.out"  # Slurm would put a name
 
 
+@pytest.mark.parametrize("python", ["", CONTAINER], ids=["plain", "container"])
 def test_a_task_trains_from_the_snapshot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Breaks if sbatch gets other options than the script has, a task does not find what submit has left for it, or
-    does not train its units with the code and the plugins' folder of the submission.
+    does not train its units with the code and the plugins' folder of the submission; also in README's container.
     """
     lab = Lab(tmp_path, monkeypatch)
     calls = lab.fake("sbatch", 'cat > /dev/null; echo "7;cluster"')
     lab.fake("scontrol", "echo MaxArraySize = 9")
-    (tmp_path / "p.yaml").write_text('time: "60"\npartition: main\n')
+    (tmp_path / "p.yaml").write_text(f'time: "60"\npartition: main\n{python}\n')
+    contained = lab.fake("apptainer", APPTAINER)
     monkeypatch.chdir(tmp_path)
     assert main(["study", "submit", *lab.arguments, "--profile", "p.yaml"]) == 0
     assert "array 0: job 7, 1 tasks" in capsys.readouterr().out
@@ -84,6 +93,7 @@ def test_a_task_trains_from_the_snapshot(
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    assert contained.exists() == bool(python)
     for run in lab.study.runs:
         path = lab.folder / "runs" / run_id(run)
         assert is_finished(path, run), done.stderr
