@@ -38,6 +38,7 @@ from moore.cli.options import (
 )
 from moore.cli.plot import plot
 from moore.cli.tune import tune
+from moore.run.follow import Logger, followed
 from moore.run.stop import STOPPED, Stopped, StopRequest
 
 
@@ -51,6 +52,7 @@ def reproduce(
     device: str = "cpu",
     verbose: bool = False,
     dry_run: bool = False,
+    log: Logger | None = None,
 ) -> None:
     """Run a study from data to table: train what is missing, write rows, tables and curves, print what came out.
 
@@ -67,6 +69,7 @@ def reproduce(
         device: torch device of the processes.
         verbose: print every table before the last lines.
         dry_run: print what would be trained, kept and written, and what it would cost here; train and write nothing.
+        log: show the rows there, too, as they come; needs the extra of that name. WANDB_MODE=offline needs no network.
     """
     count = number_of_workers(workers, device)
     check_device(device)
@@ -84,7 +87,8 @@ def reproduce(
 
     begun, before = time.monotonic(), len(finished_runs(loaded, root))
     with StopRequest().listening() as stop:
-        run_study(loaded, root, [threads(device, count)] * count, device, stop)
+        with followed(root / loaded.name, log):
+            run_study(loaded, root, [threads(device, count)] * count, device, stop)
         folder = write_rows(loaded, (study, scale), root, out)
         trained = f"{len(loaded.runs) - before} of {len(loaded.runs)} runs trained"
         call = f"; this call: {duration(time.monotonic() - begun)}, {count} processes, {trained}"
