@@ -7,7 +7,7 @@ Schema (D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py), 
     infos/qpos [N, nq], infos/qvel [N, nv], the simulator's state before the action       float64
     metadata/*                                                                            strings, numbers, short lists
 
-`next_observations` and the two `infos` may be missing. Actions are in the environment's units.
+`next_observations` and the two `infos` may be missing; [N, 1] is read as [N]. Actions are in the environment's units.
 """
 
 import hashlib
@@ -24,6 +24,13 @@ from moore.envs.env_spec import EnvSpec
 from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
 ACTION_TOLERANCE = 1e-5  # float32 rounding of actions at the bound
+
+MIXED = "it does not say which rows are terminals, after which nothing comes, and which timeouts; "
+REMEDIES = {  # what a file has instead -> what helps
+    "done": f"'done': {MIXED}",
+    "dones": f"'dones': {MIXED}",
+    "episode_0": "Minari's main_data.hdf5 is read from its store, as minari:NAMESPACE/NAME-vN; ",
+}
 
 MetadataValue = str | int | float | np.ndarray
 
@@ -109,6 +116,8 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
             arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
     except (OSError, RuntimeError, KeyError) as error:  # truncation shows at opening, a damaged chunk at reading
         reason = str(error).splitlines()[0].strip("'\"")
+        if "signature" in reason and _magic(path) == b"\x1f\x8b":
+            reason = "gzip: gunzip it first"
         raise UserError(f"{path}: truncated, damaged or not HDF5 ({reason}); accepted: a complete HDF5 file") from None
     if (arrays["qpos"] is None) != (arrays["qvel"] is None):
         raise UserError(f"{path}: only one of 'infos/qpos' and 'infos/qvel'; accepted: both or none")
@@ -155,6 +164,12 @@ def keys(path: Path) -> list[str]:
         raise UserError(f"{path}: damaged or not HDF5 ({error}); accepted: a complete HDF5 file") from None
 
 
+def _magic(path: Path) -> bytes:
+    """Read a file's first two bytes."""
+    with path.open("rb") as file:
+        return file.read(2)
+
+
 def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None) -> EnvSpec:
     recorded = metadata.get("env")
     if env is not None:
@@ -196,9 +211,12 @@ def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.nda
         return None
     if not isinstance(entry, h5py.Dataset) or entry.shape is None:
         schema = ", ".join(_KEYS[other] for other in required)
-        raise UserError(f"{path}: no array {key!r}; accepted: the D4RL v2 schema ({schema})")
+        remedy = next((text for other, text in REMEDIES.items() if other in file), "")
+        raise UserError(f"{path}: no array {key!r}; {remedy}accepted: the D4RL v2 schema ({schema})")
     is_flag = name in ("terminated", "truncated")
     if entry.dtype.kind != ("b" if is_flag else "f"):
         raise UserError(f"{path}: {key!r} has dtype {entry.dtype}; accepted: {'bool' if is_flag else 'float32 or 64'}")
     dtype = bool if is_flag else np.float64 if name in ("qpos", "qvel") else np.float32
-    return np.asarray(entry.astype(dtype)[()])  # HDF5 converts while it reads: no array is held twice
+    column = entry.ndim == 2 and entry.shape[1] == 1 and name in ("reward", "terminated", "truncated")
+    values = np.asarray(entry.astype(dtype)[()])  # HDF5 converts while it reads: no array is held twice
+    return values[:, 0] if column else values

@@ -21,12 +21,14 @@ from moore.base.errors import UserError
 from moore.data.collect import Rows, join
 from moore.data.hdf5 import Dataset, MetadataValue, check_arrays
 from moore.envs.env_spec import EnvSpec
-from moore.envs.spec import ENVIRONMENTS
+from moore.envs.gymnasium_rules import TERMINATED
+from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
 GYM_IDS = {spec.gym_id: spec.name for spec in ENVIRONMENTS.values() if spec.gym_id} | {
     "Hopper-v4": "hopper",
     "HalfCheetah-v4": "halfcheetah",
     "Walker2d-v4": "walker2d",
+    **{gym_id: GYMNASIUM + gym_id for gym_id in TERMINATED},
 }
 OWN_PHYSICS = ("Hopper-v4", "Walker2d-v4")
 RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom")
@@ -114,7 +116,7 @@ def _environment(text: str, source: Any) -> EnvSpec:
             f"{text}: recorded with {gym_spec.id} changed by {', '.join(changes)}; accepted: the environment as"
             " gymnasium.make gives it"
         )
-    spec = ENVIRONMENTS[GYM_IDS[gym_spec.id]]
+    spec = find_spec(GYM_IDS[gym_spec.id])
     for kind, space, size in (
         ("observation", source.observation_space, spec.obs_dim),
         ("action", source.action_space, spec.action_dim),

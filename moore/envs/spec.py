@@ -13,6 +13,7 @@ from moore.base.strict import nearest
 from moore.envs.cartpole_swingup import CARTPOLE_SWINGUP
 from moore.envs.double_pendulum import INVERTED_DOUBLE_PENDULUM
 from moore.envs.env_spec import EnvSpec, ReferenceScores
+from moore.envs.gymnasium_rules import TERMINATED
 from moore.envs.locomotion import HALFCHEETAH, HOPPER, WALKER2D
 from moore.envs.pendulum import PENDULUM
 
@@ -56,8 +57,9 @@ def gymnasium_spec(
 ) -> EnvSpec:
     """Describe an environment of Gymnasium with flat Box observations, Box actions and a time limit.
 
-    terminated: next_obs [..., obs_dim] -> bool [...], needed by methods with a model. reference_scores: the returns
-    that get the scores 0 and 100; without them scores are raw returns. Raises UserError for another environment.
+    terminated: next_obs [..., obs_dim] -> bool [...], needed by methods with a model; by default that of
+    moore/envs/gymnasium_rules.py, if any. reference_scores: the returns that get the scores 0 and 100; without them
+    scores are raw returns. Raises UserError for another environment.
     """
     import gymnasium  # here, as nothing else needs it this early
 
@@ -93,7 +95,7 @@ def gymnasium_spec(
         action_dim=action.shape[0],
         action_high=high if symmetric else 1.0,  # then files hold actions in [-1, 1]
         max_episode_steps=limit,
-        terminated=terminated,
+        terminated=terminated or TERMINATED.get(gym_id),
         reference_scores=None if reference_scores is None else ReferenceScores(*reference_scores),
     )
 

@@ -1,5 +1,6 @@
 """The file format: round trip, one clear line for every kind of bad file, and no half file."""
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Callable
@@ -170,6 +171,22 @@ def test_spellings_of_an_environment(spelling: object, path: Path) -> None:
     with h5py.File(path, "a") as file:
         put("metadata/env", spelling)(file)
     assert load_dataset(f"local:{path}").env in ("hopper", "gymnasium:Hopper-v5")
+
+
+def test_doubles_and_columns_are_read(path: Path) -> None:
+    """Breaks if observations in float64, or rewards and flags [N, 1], give other rows, or none."""
+    expected = read_dataset(path)
+    with h5py.File(path, "a") as file:
+        for key in ("observations", "next_observations"):
+            put(key, file[key][()].astype(np.float64))(file)
+        for key in ("rewards", "terminals", "timeouts"):
+            put(key, file[key][()][:, None])(file)
+    assert dataset_hash(read_dataset(path)) == dataset_hash(expected)
+
+
+def test_a_gzipped_file_is_named(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert "(gzip: gunzip it first)" in refused(f"local:{path}", capsys)
 
 
 def test_file_of_another_environment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

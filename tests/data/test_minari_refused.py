@@ -122,7 +122,11 @@ WIDE = json.dumps({"type": "Box", "dtype": "float64", "shape": [12], "low": [0.0
 @pytest.mark.parametrize(
     ("changes", "fragments"),
     [
-        ({"env_spec": spec_with(id="Ant-v5")}, ["recorded with Ant-v5", "Hopper-v5", "Pendulum-v1"]),
+        ({"env_spec": spec_with(id="Acrobot-v1")}, ["recorded with Acrobot-v1", "Hopper-v5", "Pendulum-v1"]),
+        (
+            {"env_spec": spec_with(id="Ant-v5")},
+            ["space is Box", "(11,)", "shape (105,) for gymnasium:Ant-v5"],
+        ),
         ({"env_spec": spec_with(id="Hopper-v2")}, ["recorded with Hopper-v2", "Hopper-v5"]),
         ({"env_spec": None}, ["recorded with no environment", "Hopper-v5"]),
         ({"env_spec": spec_with(kwargs={"healthy_reward": 2.0})}, ["Hopper-v5 changed by healthy_reward=2.0"]),
