@@ -14,6 +14,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from moore.cli import doctor
+from moore.run import facts
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PINS = [Requirement(pin) for pin in PROJECT["tool"]["uv"]["constraint-dependencies"]]
@@ -27,6 +30,8 @@ def test_versions_are_pinned_and_installed() -> None:
     asked = [Requirement(one) for one in (*PROJECT["project"]["dependencies"], *chain(*extras))]
     here = [one for one in asked if one.name != "moore" and (one.marker is None or one.marker.evaluate())]
     assert {one.name.lower() for one in here} <= set(pinned)
+    needed = {Requirement(one).name for one in PROJECT["project"]["dependencies"]}
+    assert {*facts.PACKAGES, *doctor.PACKAGES} <= needed  # a manifest states their versions: without one no run ends
     for one in importlib.metadata.distributions():
         name = one.metadata["Name"].lower().replace("_", "-")
         assert name not in pinned or one.version in pinned[name].specifier, name

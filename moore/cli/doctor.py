@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from moore.base.machine import available_cores, commit, short
 
-PACKAGES = ("torch", "gymnasium", "mujoco", "numpy", "pandas", "rliable", "submitit")
+PACKAGES = ("torch", "gymnasium", "mujoco", "numpy", "pandas", "scipy", "submitit")
 D4RL_DIR = ("D4RL_DATASET_DIR", "~/.d4rl/datasets")
 MINARI_DIR = ("MINARI_DATASETS_PATH", "~/.minari/datasets")
 

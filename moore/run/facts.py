@@ -11,7 +11,7 @@ import torch
 
 from moore.base.machine import answer, commit, processor
 
-PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "rliable")
+PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "pandas", "scipy")
 
 
 def environment_facts() -> dict[str, Any]:
