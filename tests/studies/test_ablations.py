@@ -163,8 +163,9 @@ def test_scale_fits_the_methods(scale: Path) -> None:
 
 def test_authors_settings() -> None:
     """Breaks if AWAC is not as CORL's configurations have it, or MBPO's D_model not the size of its authors'."""
-    for run in (run for scale in SCALES for run in at(scale) if run.method == "awac"):
-        temperature = 0.3333 if run.env in ("halfcheetah", "hopper", "walker2d") else 0.1
+    for name, run in ((scale.stem, run) for scale in SCALES for run in at(scale) if run.method == "awac"):
+        locomotion = name == "minari" or run.env in ("halfcheetah", "hopper", "walker2d")
+        temperature = 0.3333 if locomotion else 0.1
         assert (run.agent.temperature, run.agent.normalize_obs, run.agent.normalize_eps) == (temperature, True, 1e-3)
     for run in (run for run in at(ABLATIONS_DIR / "scales" / "paper.yaml") if run.method == "mbpo"):
         rollouts_per_epoch = 100_000 * 1000 / 250  # rollout_batch_size * epoch_length / model_train_freq
