@@ -195,8 +195,6 @@ def test_file_of_another_environment(path: Path, capsys: pytest.CaptureFixture[s
     assert "'observations' has shape [12, 11]; accepted: [12, 3]" in refused(f"local:pendulum:{path}", capsys)
     assert f"naming the environment, as in local:hopper:{path}" in refused(f"local:{path}", capsys)
     assert load_dataset(f"local:hopper:{path}").env == "hopper"
-    with pytest.raises(UserError, match="self: ids only"):
-        load_dataset(f"local:hopper:{path}", transitions=3)
 
 
 def test_no_hdf5_file_at_all(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
