@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+# without the lock that it takes to write down what it saw: a process that is killed then leaves it behind
+STATUS = ("git", "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
 COMMIT_FILE = ".commit"  # beside the packages: the commit, with -dirty if there are changes
 
 
@@ -25,7 +27,7 @@ def commit() -> str:
     if path.is_file():
         return path.read_text().strip()
     head = answer("git", "rev-parse", "HEAD") or "unknown"
-    return head + ("-dirty" if answer("git", "status", "--porcelain", "--untracked-files=no") else "")
+    return head + ("-dirty" if answer(*STATUS) else "")
 
 
 def answer(*command: str) -> str:
