@@ -30,6 +30,7 @@ LOOKS = {  # methods that usually share a figure differ in both
     "sac": ("red", "dash-dot-dot"), "mbpo": ("black", "long"), "mbpo_warm": ("red", "dashed"),
     "rlpd": ("navy", "long"), "wsrl": ("sky", "dotted"), "cal_ql": ("black", "dash-dot"), "iql": ("sky", "long"),
     "cql_sac": ("green", "dash-dot-dot"), "td3_bc": ("red", "dash-dot"), "mopo_naive": ("wine", "long"),
+    "moore_plus": ("navy", "solid"), "mbpo_plus": ("navy", "dashed"), "redq": ("black", "dotted"),
 }  # fmt: skip
 # for methods that are not in it; neighbours differ in both
 SPARE = [

@@ -207,7 +207,7 @@ def test_doctor_and_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert " iql at mini" in lines["agent.value_lr"]
     assert " default" in lines["eval_episodes"]
     assert main(["config", "moore", "--scale", "mini", "--explain", "penalty.coef"]) == 0
-    assert "penalty.coef = 0.5 or 1.0: lambda (algorithm/penalty.py:" in capsys.readouterr().out
+    assert "penalty.coef = 0.5 or 0.02 or 1.0: lambda (algorithm/penalty.py:" in capsys.readouterr().out
     assert "'penalty.coef'" in refusal(["config", "moore", "--explain", "penalty.coeff"], capsys)
 
 

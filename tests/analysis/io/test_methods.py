@@ -8,8 +8,8 @@ from tests.support.method_studies import ALL
 
 def test_the_order_is_moore_then_baselines_then_references() -> None:
     assert ordered(reversed(ALL)) == [
-        "moore", "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl", "mbpo_warm",
-        "mopo_naive", "mopo", "sac", "mbpo",
+        "moore", "moore_plus", "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl",
+        "mbpo_warm", "mopo_naive", "mopo", "sac", "redq", "mbpo", "mbpo_plus",
     ]  # fmt: skip
     assert main_method(ALL) == "moore"
     assert main_method([*ALL, "prioritized"]) == "moore"
