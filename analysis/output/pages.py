@@ -16,6 +16,7 @@ from pathlib import Path
 
 from analysis.claims.tables import verdicts_table
 from analysis.io.rows import RESULTS, Results, load_studies, study_folders
+from analysis.output.budgets import budgets_table
 from analysis.output.facts import behaviours_table, methods_table
 from analysis.output.notes import notes
 from analysis.output.render import bullets, folded, to_markdown
@@ -37,8 +38,8 @@ SHOWN: dict[str, tuple[str, str, Callable[[View], str]]] = {  # study -> its fig
     "sampling-extended-mini": ("forest", "Differences of other sampling strategies to MOORe's", forest_caption),
 }
 SECTIONS: dict[str, tuple[str, list[Callable[[Results], Table]]]] = {  # study -> title and tables of RESULTS.md
-    "paper-methods-mini": ("MOORe beside the methods of its paper: easy control", [main_table]),
-    "all-methods-mini": ("Every method: easy control", [main_table, methods_table]),
+    "paper-methods-mini": ("MOORe beside the methods of its paper: easy control", [main_table, budgets_table]),
+    "all-methods-mini": ("Every method: easy control", [main_table, budgets_table, methods_table]),
     "sampling-mini": ("The paper's sampling strategies", [main_table]),
     "sampling-extended-mini": ("Other sampling strategies", [differences_table]),
     "decay_rate-mini": ("Decay rate", [main_table]),

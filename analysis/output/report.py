@@ -27,6 +27,7 @@ from analysis.io.rows import (
     split_by_source,
     study_folders,
 )  # fmt: skip
+from analysis.output.budgets import budgets_table
 from analysis.output.facts import methods_table, published_table
 from analysis.output.notes import not_to_cite, notes
 from analysis.output.render import bullets, folded, to_csv, to_latex, to_markdown, to_rich
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 BUILD = Path("build")
 TITLES = {
     "main": "Scores", "transfer": "Transfer", "claims": "Claims", "differences": "Differences", "methods": "Methods",
-    "published": "Published by others",
+    "budgets": "Budgets", "published": "Published by others",
 }  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def tables(study: Results) -> list[Table]:
     if study.pure:
         built += [build(study) for build in (differences_table, claims_table, published_table)]
     if study.pure and study.main == MOORE:  # strategies differ in what their names say
-        built.append(methods_table(study))
+        built += [budgets_table(study), methods_table(study)]
     return [table for table in built if table.rows]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from moore.base.errors import UserError
 from moore.base.files import replacing, write_json
 from moore.base.manifest import pack
 from moore.base.rows import read_rows
-from moore.studies.identity import offline_run_id, run_id
+from moore.studies.flops import stage_tflop
+from moore.studies.identity import offline_config, offline_run_id, run_id
 from moore.studies.study import Study
 
 
@@ -48,6 +50,7 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         "cpu_seconds": round(sum(m["cpu_seconds"] for m in manifests)),
         "wall_seconds": round(sum(m["wall_seconds"] for m in manifests)),
         "run_cpu_seconds": {m["run"]: m["cpu_seconds"] for m in manifests},
+        "run_tflop": tflops(study.runs, rows),
         "online_steps": first.online_steps,
         "eval_episodes": first.eval_episodes,
         "config": to_mapping(first),
@@ -62,6 +65,21 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
         rows.to_parquet(file, index=False, compression="zstd")
     write_json(folder / "manifest.json", pack(manifest))
     return folder
+
+
+def tflops(runs: Iterable[RunConfig], rows: pd.DataFrame) -> dict[str, float]:
+    """Compute the arithmetic of every run and offline stage, in TFLOP, with the ensemble's updates as logged."""
+    trainings = rows[rows["metric"] == "model/updates"].groupby("run")
+    logged = {run: dict(zip(mine["env_steps"], mine["value"], strict=True)) for run, mine in trainings}
+    found = {}
+    for run in runs:
+        stages = {run_id(run): (run, "online")}
+        if run.dataset is not None and run.offline.updates:
+            stages[offline_run_id(run)] = offline_config(run), "offline"
+        for name, (config, stage) in stages.items():
+            if name not in found:
+                found[name] = float(f"{stage_tflop(config, stage, logged.get(name, {})):.4g}")
+    return found
 
 
 def _check_one_content(manifests: list[dict[str, Any]]) -> None:

@@ -115,7 +115,7 @@ def counts(config: RunConfig) -> dict[tuple[str, str], int]:
             ("offline", "policy updates"): offline.updates,
             ("offline", "evaluation steps"): (1 + offline.updates // offline.eval_interval) * evaluation,
         }
-    idle = max(online.exploration_steps, online.warmup_steps, 1) - 1  # first steps, after which nothing is learned
+    idle = idle_steps(config)
     epochs, rest = divmod(idle, online.epoch_steps)
     phi = online.retrain_interval
     trainings = (online.epochs - epochs) * (online.epoch_steps // phi) - rest // phi
@@ -134,6 +134,11 @@ def counts(config: RunConfig) -> dict[tuple[str, str], int]:
         ("online", "evaluation steps"): (1 + len(evaluation_steps(config))) * evaluation,
     }
     return {part: count for part, count in happens.items() if count}
+
+
+def idle_steps(config: RunConfig) -> int:
+    """Return the number of first online steps after which nothing is learned."""
+    return max(config.online.exploration_steps, config.online.warmup_steps, 1) - 1
 
 
 @cache

@@ -17,7 +17,7 @@ from moore.networks.batch import Batch
 from moore.networks.calls import caller
 from moore.studies.axes import merge
 from moore.studies.estimate import random_cohort
-from tests.benchmarks.flops import imagined_flops, make_agent, model_flops, random_batch, update_flops, update_inputs
+from moore.studies.flops import imagined_flops, make_agent, model_flops, random_batch, update_flops, update_inputs
 
 ENV, BATCH, TRANSITIONS = "halfcheetah", 256, 10_000
 LONG = 1_000_000  # updates of a stage: long enough to be compiled, unless MOORE_COMPILE forbids it

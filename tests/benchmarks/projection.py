@@ -10,7 +10,7 @@ from typing import Any
 from moore.algorithm.config import RunConfig
 from moore.cli.options import find_study
 from moore.studies.estimate import counts
-from tests.benchmarks.flops import part_flops
+from moore.studies.flops import part_flops
 from tests.benchmarks.report import hours, table, where
 from tests.benchmarks.stages import Clock
 

@@ -6,8 +6,8 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from moore.cli.options import find_study
+from moore.studies.flops import part_flops, update_flops
 from tests.benchmarks.cases import METHOD_STAGES, Case, prepared
-from tests.benchmarks.flops import part_flops, update_flops
 from tests.benchmarks.projection import column
 
 ACTOR, CRITIC = 2 * (17 * 256 + 256**2 + 256 * 12), 2 * (23 * 256 + 256**2 + 256)  # of one row in halfcheetah

@@ -1,4 +1,4 @@
-"""Floating-point operations of every part of training: torch counts the matrix products of a small call.
+"""Arithmetic of training: torch counts the matrix products of a small call of every part.
 
 The networks compute plain formulas under autograd meanwhile: a gradient that is needed is a product that is counted.
 Products are proportional to rows and runs, so a few rows of one run are enough.
@@ -6,9 +6,10 @@ Products are proportional to rows and runs, so a few rows of one run are enough.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from unittest import mock
 
 import torch
@@ -18,11 +19,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moore.agents.actor_critic import Agent, Setup
 from moore.agents.registry import find_agent
-from moore.algorithm.config import RunConfig
+from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.dynamics import Ensemble
 from moore.envs.spec import find_spec
 from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
 from moore.networks.mlp import MLP
+from moore.studies.estimate import counts, idle_steps
 
 ROWS = 16  # of a counted call; RLPD's random subset of its ten critics needs ten
 
@@ -101,13 +103,44 @@ def imagined_flops(config: RunConfig, stage: str) -> float:
     return action_flops(config, stage) + counted(lambda: model.predict(one.obs, one.action))
 
 
+@cache
+def ratio_flops(config: RunConfig) -> float:
+    """Count one step of the density ratio's network and the new priorities of one batch (Balanced Replay)."""
+    spec, ratio = find_spec(config.env), config.density_ratio
+    net = MLP((spec.obs_dim + spec.action_dim, *ratio.hidden, 1))
+    params = torch.zeros(1, net.num_params, requires_grad=True)
+    batch = random_batch(config.env, 1, ROWS)
+    step = counted(lambda: net(params, batch.obs, batch.action).sum().backward())
+    priorities = counted(lambda: net(params.detach(), batch.obs, batch.action))
+    return (2 * ratio.batch_size * step + config.agent.batch_size * priorities) / ROWS
+
+
 def part_flops(config: RunConfig, stage: str) -> dict[str, float]:
     """Count one call of each part of a stage, in one run; the parts are those of `estimate.counts`."""
     interval, action = make_agent(config, 1, stage).actor_interval, action_flops(config, stage)
     updates = update_flops(config, stage) + (interval - 1) * update_flops(config, stage, actor=False)
     found = {"policy updates": updates / interval, "environment steps": action, "evaluation steps": action}
+    if config.uses_density_ratio and not config.uses_model and stage == "online":
+        found["policy updates"] += ratio_flops(config)
     if config.uses_model:
         length = (config.online.rollout_length if stage == "online" else None) or config.rollout.length
         found["ensemble updates"] = model_flops(config)
         found["rollouts"] = config.rollout.batch_size * length * imagined_flops(config, stage)
     return found
+
+
+def stage_tflop(config: RunConfig, stage: str, logged: Mapping[int, float]) -> float:
+    """Add up what one run computes in a stage, in TFLOP: 10^12 operations in matrix products.
+
+    logged: environment step of each row of `model/updates` -> its value, the mean over the trainings of the ensemble
+    since the row before. Evaluation is the experimenter's and is left out, and so are weights of single transitions in
+    model-based runs.
+    """
+    often: dict[str, float] = {what: count for (when, what), count in counts(config).items() if when == stage}
+    often |= {"ensemble updates": sum(logged.values()), "evaluation steps": 0}
+    if stage == "online":
+        phi, steps = config.online.retrain_interval, [idle_steps(config), *sorted(logged)]
+        trainings = {step: step // phi - before // phi for before, step in pairwise(steps)}
+        often["ensemble updates"] = sum(logged[step] * number for step, number in trainings.items())
+    parts = part_flops(cohort_key(config), stage)
+    return sum(flops * often.get(what, 0) for what, flops in parts.items()) / 1e12
