@@ -7,6 +7,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import functools
+import inspect
 import io
 import os
 import re
@@ -172,12 +173,22 @@ def _study_as_position(arguments: Sequence[str]) -> list[str]:
     return [*words[:at], words[at + 1], *words[at + 2 :]]
 
 
+def _check_options(prog: str, command: Callable[..., int | None], words: Sequence[str]) -> None:
+    """Raise UserError for an option that the command lacks; the parser's own answer lists those of every command."""
+    known = [name.replace("_", "-") for name in inspect.signature(command).parameters]
+    for word in (word.split("=")[0] for word in words if word.startswith("--")):
+        if word.replace("_", "-").removeprefix("--").removeprefix("no-") not in ("help", *known):
+            raise UserError(f"{word}: not an option of `{prog}`; accepted: {', '.join(f'--{name}' for name in known)}")
+
+
 def _parsed(commands: Mapping[str, Callable[..., int | None]], prog: str, words: list[str]) -> Callable[[], int | None]:
     """Return the command with its options, not yet called. Raises UserError where they are wrong."""
 
     def later(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
         return functools.wraps(command)(lambda *values, **options: functools.partial(command, *values, **options))
 
+    if words and words[0] in commands:
+        _check_options(f"{prog} {words[0]}", commands[words[0]], words[1:])
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
