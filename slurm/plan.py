@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moore.base.files import write_json
 from moore.run.failures import read_failure
 from moore.run.folders import is_finished
 from moore.run.units import UnitProcess, study_units
@@ -48,7 +47,7 @@ class Plan:
     def mark_splits(self) -> None:
         """Write which units are halved from now on."""
         for unit in self.splits:
-            write_json(unit.split_path, {"reason": "unit_runs"})
+            unit.split("unit_runs")
             # whoever may still train the whole, unknown to SLURM, must not: nobody holds its claim now
             unit.claim_path.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from moore.data.ids import resolve
 from moore.run.display import Display
 from moore.run.folders import run_data_identity, set_aside_other_data
 from moore.run.stop import Stopped, StopRequest
-from moore.run.units import study_units
+from moore.run.units import UnitProcess, study_units
 from moore.run.worker import ATTEMPTS, Worker
 from moore.studies.study import Study
 
@@ -38,6 +38,20 @@ def check_datasets(study: Study, root: Path) -> None:
             raise UserError(f"{run.dataset}: has no 'next_observations'; accepted: keep_timeouts: false")
 
 
+def use_all(units: list[UnitProcess], slots: int) -> list[UnitProcess]:
+    """Halve the longest units, between their seeds, until no slot stays empty; those that have begun stay whole."""
+    while sum(not unit.finished() for unit in units) < slots:
+        whole = [
+            u for u in units if not u.finished() and len({r.seed for r in u.runs}) > 1 and not u.checkpoint_folders()
+        ]
+        if not whole:
+            break
+        longest = max(whole, key=lambda unit: unit.cost)
+        at = units.index(longest)
+        units = [*units[:at], *longest.split("idle cores"), *units[at + 1 :]]
+    return units
+
+
 def run_study(
     study: Study,
     root: Path,
@@ -58,7 +72,7 @@ def run_study(
     with locked(root / study.name / "lock", f"study {study.name}"):
         for note in set_aside_other_data(root / study.name, study.runs, root):
             print(f"moore: warning: {note}", file=sys.stderr, flush=True)
-        units = study_units(study, root, device)
+        units = use_all(study_units(study, root, device), len(slots))
         waiting = sorted((unit for unit in units if not unit.finished()), key=lambda unit: -unit.cost)
         for unit in units:
             unit.failed_path.unlink(missing_ok=True)

@@ -109,9 +109,16 @@ class UnitProcess:
     def halves(self) -> list[UnitProcess]:
         """Return the same runs as two units; a seed's runs stay together, as they share an offline stage."""
         runs = sorted(self.runs, key=lambda run: run.seed)
-        middle = len(runs) // 2
+        seeds = sorted({run.seed for run in runs})
+        first = seeds[: len(seeds) // 2]
+        middle = sum(run.seed in first for run in runs) or len(runs) // 2
         parts = (runs[:middle], runs[middle:]) if middle else (runs,)
         return [UnitProcess(self.study, part, self.root, self.device) for part in parts]
+
+    def split(self, reason: str) -> list[UnitProcess]:
+        """Train it as two halves from now on; returns them."""
+        write_json(self.split_path, {"reason": reason})
+        return self.halves()
 
     def parts(self) -> list[UnitProcess]:
         """Return itself, or what it has been split into."""

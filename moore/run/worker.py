@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from moore.base.errors import Unavailable, UserError
-from moore.base.files import write_json
 from moore.run.display import Display, TaskLog
 from moore.run.failures import LOG_LINES, OUT_OF_MEMORY, oom_kills, read_failure, record_failure, tail
 from moore.run.stop import SIGNALS, STOPPED, StopRequest
@@ -155,9 +154,8 @@ class Worker:
             return
         attempts = read_failure(unit).get("attempts", 0) + 1
         if no_memory and len(unit.runs) > 1:
-            write_json(unit.split_path, {"reason": f"out of memory: {reason}"})
             unit.forget_checkpoints()
-            halves = unit.halves()
+            halves = unit.split(f"out of memory: {reason}")
             self.waiting = [*halves, *self.waiting]
             self.units = [part for one in self.units for part in (halves if one is unit else [one])]
             self._view.say(f"{unit.name}: out of memory with {len(unit.runs)} runs at once; goes on as two halves")
