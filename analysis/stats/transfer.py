@@ -6,7 +6,8 @@ normalised), B the online budget. J_0 = y at x = 0. A metric is NaN wherever it 
     j0             J_0; NaN without an evaluation at x = 0
     final          mean of the last five y with x > 0 (of all of them in a run with fewer); NaN for an unfinished run
     quarter        y at the last x <= B / 4, x > 0; NaN if the run ended before that
-    late_drop      max{y : x > 0} - final: what a run lost again; NaN for an unfinished run
+    late_drop      the highest mean of five y in a row, x > 0, - final: what a run lost again, not the luck of a single
+                   evaluation; NaN for an unfinished run
     early_drop     J_0 - mean{y : 0 < x <= B / 10}; NaN if the run ended inside that window. A mean: the lowest of many
                    noisy evaluations lies below J_0 for every policy, a frozen one as well
     auc            (1 / b) * integral of y over 0 <= x <= b by trapezoids, b = the last evaluation at or before B: a
@@ -45,7 +46,8 @@ def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, fl
     finished = bool(len(steps)) and steps[-1] >= budget and bool(online.any())
     if finished:
         out["final"] = float(scores[online][-LAST:].mean())
-        out["late_drop"] = float(scores[online].max()) - out["final"]
+        width = min(LAST, int(online.sum()))
+        out["late_drop"] = float(np.convolve(scores[online], np.full(width, 1 / width), "valid").max()) - out["final"]
     quarter = online & (steps <= budget / 4)
     if quarter.any() and steps[-1] >= budget / 4:
         out["quarter"] = float(scores[quarter][-1])

@@ -23,7 +23,6 @@ from moore.algorithm.metrics import Metrics
 from moore.algorithm.penalty import PenaltyCoef
 from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
 from moore.algorithm.rollout import rollout
-from moore.algorithm.sampling import offline_priority
 from moore.algorithm.train_model import train_model
 from moore.base.plugins import is_plugin
 from moore.data.transitions import Transitions
@@ -69,7 +68,6 @@ class Cohort(State):
         self.agent: Agent = find_agent(shared.algorithm)(
             shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision, self.real_ratio)
         )
-        self._cloning = cloning_weights(configs, shared.online.epochs, self.device)
         # how updates of the policy are called, and those of the model with its rollouts
         self.policy_call = caller(self.device, step_settings(shared, stage), updates_of(shared, stage))
         self.model_call = caller(self.device, None, 0)
@@ -153,7 +151,8 @@ class Cohort(State):
         num_real = round(batch_size * self.real_ratio)
         frozen = self.shared.online.critic_first_updates if self.stage == "online" else 0
         if agent.bc_weight is not None:
-            agent.bc_weight.copy_(self._cloning[t])
+            # f of the paper with alpha = 1: the policy is held to the data less and less; ours
+            agent.bc_weight.fill_(self.shared.agent.bc_coef / max(1, t))
         imagined = self.streams["minibatch"].uniform(count, batch_size - num_real)
         noise = self.streams["update"].normal(count, agent.noise_blocks, batch_size, self.spec.action_dim)
         weights = self.draws.minibatch_weights
@@ -217,17 +216,6 @@ def step_settings(config: RunConfig, stage: str) -> object:
     # behaviour cloning depends on which rows of a batch are real
     cloning = (config.real_ratio, config.online.real_ratio) if getattr(config.agent, "bc_coef", 0.0) else ()
     return config.algorithm, config.agent, stage, *cloning
-
-
-def cloning_weights(configs: Sequence[RunConfig], epochs: int, device: torch.device) -> Tensor:
-    """Return the weights [epochs + 1, R] of behaviour cloning: bc_coef offline, epoch 0, and bc_coef f(t) in epoch t.
-
-    f is the paper's priority of offline transitions, 1 / (decay_rate t): the policy is held to the data as far as the
-    data is still sampled; ours.
-    """
-    coef = getattr(configs[0].agent, "bc_coef", 0.0)
-    fade = [[offline_priority(c.sampling, t) if t else 1.0 for c in configs] for t in range(epochs + 1)]
-    return coef * torch.tensor(fade, device=device)
 
 
 def updates_of(config: RunConfig, stage: str) -> int:

@@ -52,8 +52,8 @@ def rollout(
 
     Each step of each branch follows one random elite; next observation and reward are sampled from its Gaussian; the
     uncertainty comes from all members (MOPO). A branch that terminated adds nothing more; with `truncates` nor does one
-    from the step on whose epistemic uncertainty exceeds `ensemble.trusted`; the first step is always taken, so that
-    D_model is never empty. penalty_coef: [R]. call: how a step is called (networks/calls.py). Returns metrics [R]:
+    from the step on whose epistemic uncertainty exceeds `ensemble.trusted`, but for its first step, without which
+    D_model could stay empty. penalty_coef: [R]. call: how a step is called (networks/calls.py). Returns metrics [R]:
     mean, 20, 50 and 80 % quantile of u and the mean rewards over the appended transitions.
     """
     obs, valid = start_obs, torch.ones(start_obs.shape[:2], dtype=torch.bool, device=start_obs.device)
@@ -65,15 +65,16 @@ def rollout(
         elite = scale_to_index(streams.uniform(num_branches), ensemble.elite_idxs.shape[1])
         noise = streams.normal(num_branches, obs_dim + 1)
         step = call("imagine", one_step, obs, action_noise, elite, noise)
-        if truncates and h:
-            valid = valid & step.is_trusted
+        goes_on = step.is_trusted if truncates else torch.ones_like(valid)
+        if h:
+            valid = valid & goes_on
         terminated = terminated_fn(step.next_obs)
         penalized = step.reward - penalty_coef[:, None] * step.uncertainty
         buffer.append(Batch(obs, step.action, penalized, step.next_obs, terminated), valid)
         mean, std = ensemble.input_mean[:, 0, :, :obs_dim], ensemble.input_std[:, 0, :, :obs_dim]
         far = (((step.next_obs - mean) / std).abs() > FAR_STDS).any(-1)
         logs.append((valid, step.uncertainty, step.reward, far, terminated))
-        obs, valid = step.next_obs, valid & ~terminated
+        obs, valid = step.next_obs, valid & goes_on & ~terminated
     held, u, reward, far, ended = (torch.cat(column, 1) for column in zip(*logs, strict=True))
     levels = torch.linspace(0.2, 0.8, 3, device=u.device)  # made on the device, which a list would stall
     quantiles = torch.where(held, u, torch.nan).nanquantile(levels, dim=1)  # [3, R]

@@ -26,6 +26,8 @@ ABLATIONS_DIR = Path(__file__).parents[2] / "ablations"
 SCALES_DIR = ABLATIONS_DIR / "scales"
 ALGORITHM = "moore"  # of a method that names none
 MOST_CONFIGURATIONS = 12  # that a method may be tuned over: all get the same effort
+# (algorithm, learns from scratch) -> the method whose tuning its relatives share
+HEADS = {("moore", False): "moore", ("moore", True): "mbpo", ("sac", False): "rlpd", ("sac", True): "sac"}
 
 Changes = dict[str, Any]  # settings by key, nested
 
@@ -171,16 +173,16 @@ def _algorithm(changes: Changes) -> str:
 def _layers(
     name: str, changes: Changes, study: StudyFile, scale: ScaleFile, known: Mapping[str, Any]
 ) -> tuple[Changes, Changes, Changes]:
-    """Return what lies below a variant's own changes, these, and what a tuning of the method lays over them.
+    """Return what a method or variant is laid over, its own changes, and what was tuned for it; lowest first.
 
-    What was tuned for MOORe is below its relatives and variants, so that they still differ in what they name alone.
+    It is laid over what was tuned for the head of its family, so that the two still differ in what it names alone.
     """
     if study.tune is not None:
         return merge(known[study.tune] or {}, scale.methods.get(study.tune) or {}), changes, {}
     if name in known:
         changes = merge(changes, scale.methods.get(name) or {})
-    is_moore = _algorithm(changes) == ALGORITHM and changes.get("dataset", "") is not None
-    below = scale.tuned.get("moore", {}) if is_moore and name not in scale.tuned else {}
+    head = HEADS.get((_algorithm(changes), changes.get("dataset", "") is None))
+    below = {} if head is None or name in scale.tuned else scale.tuned.get(head, {})
     return below, changes, scale.tuned.get(name, {})
 
 

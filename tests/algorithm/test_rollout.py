@@ -45,13 +45,14 @@ def plain_rollout(
                 sample = mean[member] + std[member] * noise[run, i]
                 u = numpy_uncertainty(kinds[run], mean.numpy(), std.numpy())
                 epistemic = numpy_uncertainty("ensemble_std", mean.numpy(), std.numpy())
-                if truncates and h > 0 and epistemic > ensemble.trusted[run]:
+                ends = truncates and epistemic > ensemble.trusted[run]
+                if ends and h > 0:
                     alive[run, i] = False
                     continue
                 reward = sample[-1] - coef[run] * u
                 over = bool(fell(sample[:-1]))
                 rows[run].append(pack(Batch(obs[one][0, 0], action, reward, sample[:-1], torch.tensor(float(over)))))
-                obs[run, i], alive[run, i] = sample[:-1], not over
+                obs[run, i], alive[run, i] = sample[:-1], not (over or ends)
     return rows
 
 
@@ -59,9 +60,9 @@ def plain_rollout(
 def test_rollout_is_the_plain_loop(truncates: bool) -> None:
     """Breaks if elites, noise, penalty sign, termination, truncation or the order of D_model is wrong."""
     ensemble, agent, streams, start = make(SEEDS)
-    with torch.no_grad():  # run 0 is trusted nowhere, run 1 about half of the time, run 2 everywhere
+    with torch.no_grad():  # run 0 is trusted nowhere, run 1 most of the time, run 2 everywhere
         mean, _ = ensemble.predict(start, agent.act(start))
-        middle = mean[1, ..., :-1].var(0, correction=0).mean(-1).sqrt().median()
+        middle = mean[1, ..., :-1].var(0, correction=0).mean(-1).sqrt().quantile(0.9)
         ensemble.trusted[:2] = torch.stack([torch.zeros(()), middle])
     buffer = ModelBuffer(3, 2 * B, OBS, ACT)  # too small for all: the first transitions give way
     with torch.no_grad():

@@ -89,6 +89,18 @@ def test_what_is_tuned_for_moore_holds_for_its_relatives(tmp_path: Path) -> None
     assert found.reference == "moore"
 
 
+def test_relatives_from_scratch_share_another_tuning(tmp_path: Path) -> None:
+    """Breaks if MBPO's and RLPD's relatives stand beside them untuned, or a tuning outweighs what a variant names."""
+    tau, learner = {"agent": {"tau": "x2"}}, {"algorithm": "sac", "offline": {"updates": 0}}
+    words = files(tmp_path, tuned={"mbpo": tau, "rlpd": tau, "sac": {"agent": {"tau": 0.4}}})
+    small = {"small": learner, "own": learner | {"agent": {"tau": 0.2}}}
+    scratch = {"plain": {"algorithm": "sac", "dataset": None}, "model": {"dataset": None, "penalty": {"coef": 0.0}}}
+    study = tmp_path / "other.yaml"
+    study.write_text(yaml.safe_dump({"study": "o", "methods": ["moore"], "variants": small | scratch}))
+    found = {run.method: run.agent.tau for run in load_study(study, Path(words[2])).runs}
+    assert found == {"moore": 0.005, "small": 0.01, "own": 0.2, "plain": 0.4, "model": 0.01}
+
+
 def test_from_configurations_to_the_scale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

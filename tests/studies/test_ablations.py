@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -25,7 +26,18 @@ from moore.studies.study import ABLATIONS_DIR, load_study
 from tests.support.agents import KNOWN, method
 from tests.support.core import make_cohort, run_stage, stage_of, with_returns
 
-SCALES = sorted((ABLATIONS_DIR / "scales").glob("*.yaml"))
+
+@cache
+def untuned(scale: str) -> Path:
+    """Copy a shipped scale without what was tuned for single methods, which tests of tests/cli/test_tune.py know."""
+    values = yaml.safe_load((ABLATIONS_DIR / "scales" / f"{scale}.yaml").read_text())
+    values.pop("tuned", None)
+    path = Path(tempfile.mkdtemp()) / f"{scale}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+SCALES = [untuned(path.stem) for path in sorted((ABLATIONS_DIR / "scales").glob("*.yaml"))]
 STUDY = ABLATIONS_DIR / "sampling.yaml"
 LOW = "self:pendulum-low"
 PLUS = {"moore_plus", "mbpo_plus"}  # judged by a study of their own
@@ -37,7 +49,12 @@ SWITCHES: dict[str, dict[str, Any]] = {  # of MOORe+, with their values at mini
         "online.utd_ratio": 4,
     },
     "model": {"dynamics.layer_norm": True},  # standardised targets are the scale's
-    "trust": {"rollout.length": 10, "rollout.truncation_quantile": 0.99, "penalty.schedule": "zero_online"},
+    "trust": {
+        "rollout.length": 10,
+        "rollout.retain": 6,
+        "rollout.truncation_quantile": 0.99,
+        "penalty.schedule": "zero_online",
+    },
     "schedule": {f"sampling.{consumer}": "self_tuned" for consumer in CONSUMERS},
     "start": {"agent.bc_coef": 0.4, "online.critic_first_updates": 500},
 }
@@ -108,40 +125,38 @@ def test_methods_of_a_study(study: str, scale: Path) -> None:
             assert missing(KNOWN[name] or {}, config) <= set(dotted(adapted))
 
 
+def arms(study: str) -> dict[str, dict[str, Any]]:
+    """Return what every variant of a study is on one dataset of mini, by dotted key."""
+    runs = load_study(ABLATIONS_DIR / f"{study}.yaml", untuned("mini")).runs
+    mine = [run for run in runs if run.dataset == LOW and run.seed == 0]
+    return {run.method: dotted(to_mapping(replace(run, method=""))) for run in mine}
+
+
 def test_arms_of_moore_plus_differ_in_their_switch_only() -> None:
-    """Breaks if an arm of the study changes more or less than the switch that it is called after."""
-    study = load_study(ABLATIONS_DIR / "moore_plus.yaml", ABLATIONS_DIR / "scales" / "mini.yaml")
-    assert study.reference == "moore"
-    assert not study.collapsed
-    arms = {
-        run.method: dotted(to_mapping(replace(run, method="")))
-        for run in study.runs
-        if run.dataset == LOW and run.seed == 0
-    }
-    changes = {
-        name: {key: value for key, value in arm.items() if value != arms["moore"][key]}
-        for name, arm in arms.items()
-        if arm["algorithm"] == "moore"
-    }
-    full = {key: value for switch in SWITCHES.values() for key, value in switch.items()}
-    assert changes["moore_plus"] == full
-    for name, switch in SWITCHES.items():
-        assert changes[f"plus_{name}"] == switch
-        assert changes[f"minus_{name}"] == {key: value for key, value in full.items() if key not in switch}
-    rest = {key: value for key, value in full.items() if key not in SWITCHES["schedule"]}
-    for strategy in STRATEGIES[1:]:
-        assert changes[f"plus_{strategy}"] == rest | {f"sampling.{consumer}": strategy for consumer in CONSUMERS}
-    for rate in (0.1, 4.0, 10.0):
-        assert changes[f"with_schedule-{rate:g}"] == full | {"sampling.decay_rate": rate}
-        assert changes[f"without_schedule-{rate:g}"] == rest | {"sampling.decay_rate": rate}
+    """Breaks if an arm of a study changes more or less than the switch that it is called after."""
+    found, draws = arms("moore_plus"), arms("moore_plus_draws")
     small = {"agent.num_critics": 2, "agent.online_actor_interval": 2, "online.utd_ratio": 2}
-    assert arms["rlpd_small"] == arms["rlpd"] | small
+    assert found["rlpd_small"] == found["rlpd"] | small
+    moore, full = found["moore"], {key: value for switch in SWITCHES.values() for key, value in switch.items()}
+    expected = {"moore": moore, "moore_plus": moore | full, "rlpd": found["rlpd"], "rlpd_small": found["rlpd_small"]}
+    for name, switch in SWITCHES.items():
+        expected[f"plus_{name}"] = moore | switch
+        expected[f"minus_{name}"] = moore | {key: value for key, value in full.items() if key not in switch}
+    assert found == expected
+    rest, plus = expected["minus_schedule"], expected["moore_plus"]
+    other = {"moore_plus": plus, "minus_schedule": rest}
+    for strategy in STRATEGIES[1:]:
+        other[f"plus_{strategy}"] = rest | {f"sampling.{consumer}": strategy for consumer in CONSUMERS}
+    for rate in (0.1, 4.0, 10.0):
+        other[f"with_schedule-{rate:g}"] = plus | {"sampling.decay_rate": rate}
+        other[f"without_schedule-{rate:g}"] = rest | {"sampling.decay_rate": rate}
+    assert draws == other
 
 
 @pytest.mark.parametrize("path", sorted((ABLATIONS_DIR / "tuning").glob("*.yaml")), ids=lambda path: path.stem)
 def test_tunings_take_the_same_effort(path: Path) -> None:
     """Breaks if a method is tuned over more or fewer configurations or other seeds, or two of them are one at mini."""
-    study = load_study(path, ABLATIONS_DIR / "scales" / "mini.yaml")
+    study = load_study(path, untuned("mini"))
     assert (study.tunes, study.name, study.reference) == (path.stem, f"tune-{path.stem}-mini", "base")
     assert {run.seed for run in study.runs} == {100, 101, 102}
     assert len({run.method for run in study.runs}) == 12
@@ -167,7 +182,7 @@ def test_authors_settings() -> None:
         locomotion = name == "minari" or run.env in ("halfcheetah", "hopper", "walker2d")
         temperature = 0.3333 if locomotion else 0.1
         assert (run.agent.temperature, run.agent.normalize_obs, run.agent.normalize_eps) == (temperature, True, 1e-3)
-    for run in (run for run in at(ABLATIONS_DIR / "scales" / "paper.yaml") if run.method == "mbpo"):
+    for run in (run for run in at(untuned("paper")) if run.method == "mbpo"):
         rollouts_per_epoch = 100_000 * 1000 / 250  # rollout_batch_size * epoch_length / model_train_freq
         pool_size = 1 * run.rollout.length * rollouts_per_epoch  # model_retain_epochs * rollout_length * ...
         assert run.rollout.retain * run.rollout.length * run.rollout.batch_size == pool_size

@@ -35,7 +35,8 @@ def test_the_shipped_file_states_the_papers_seven_claims_with_thresholds() -> No
 def test_methods_named_in_the_shipped_file_are_in_the_shipped_studies() -> None:
     """A variant that is renamed in ablations/ would leave its claim without data for ever."""
     scale, methods = ABLATIONS_DIR / "scales/paper.yaml", {}
-    for name in ("paper-methods", "sampling", "decay_rate", "penalty", "moore_plus", "locomotion_plus"):
+    plus = ("moore_plus", "moore_plus_draws", "locomotion_plus")
+    for name in ("paper-methods", "sampling", "decay_rate", "penalty", *plus):
         methods[name] = {run.method for run in load_study(find_yaml(name, ABLATIONS_DIR), scale).runs}
     checked = 0
     for hypothesis in (one for claim in load_claims() for one in claim.hypotheses):

@@ -26,7 +26,9 @@ def literally(points: list[tuple[float, float]], budget: float) -> dict[str, flo
     if finished:
         last = [y for _, y in after][-5:]
         out["final"] = sum(last) / len(last)
-        out["late_drop"] = max(y for _, y in after) - out["final"]
+        width = min(5, len(after))
+        means = [sum(y for _, y in after[i : i + width]) / width for i in range(len(after) - width + 1)]
+        out["late_drop"] = max(means) - out["final"]
     quarter = [y for x, y in after if x <= budget / 4]
     if quarter and points[-1][0] >= budget / 4:
         out["quarter"] = quarter[-1]
