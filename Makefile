@@ -71,7 +71,7 @@ submit: $(READY) ## submit what is left of GRID to SLURM (GRID=sampling PROFILE=
 	$(BIN)/moore study submit $(or $(GRID),$(error GRID is missing: a study, by name or path)) --scale $(SCALE) \
 		--profile $(or $(PROFILE),$(error PROFILE is missing: a file in slurm/profiles, by name or path)) $(ARGS)
 
-publish: $(READY) ## copy the rows of a finished study to analysis/results (STUDY=... SCALE=...): the one target that changes files in git
+publish: $(READY) ## copy the rows of a finished study to analysis/results (STUDY=... SCALE=...), which changes files in git
 	$(BIN)/moore study publish $(STUDY) --scale $(SCALE) $(ARGS)
 
 figures: $(READY) ## tables and figures of every study, from the rows in analysis/results into build/

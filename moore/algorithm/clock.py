@@ -40,7 +40,7 @@ class Clock(State):
             self._safe_point()
 
     def repeat(self, move: Callable[..., None], *args: object, times: int, at_most: int) -> None:
-        """Call move(*args, n) with n up to `at_most`, until the n add up to `times` or what a checkpoint left of it."""
+        """Call move(*args, n) in rounds of at most `at_most` that add up to `times`, or to what a checkpoint left."""
         self._part += 1
         if self.done < self._part:
             self.left = self.left or times

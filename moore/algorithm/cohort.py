@@ -75,7 +75,7 @@ class Cohort(State):
         self.ensemble, length, retained = None, 0, 0
         if shared.uses_model:
             self.ensemble = Ensemble(shared.dynamics, *sizes, self.seeds, device, shared.precision)
-            length = (shared.online.rollout_length if stage == "online" else None) or shared.rollout.length
+            length = shared.rollout_length(stage)
             retained = shared.rollout.retain * length * shared.rollout.batch_size
         self._rollout_length = length
         self.model_buffer = ModelBuffer(len(configs), retained, *sizes, device)
@@ -206,7 +206,7 @@ def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, 
 
 
 def step_settings(config: RunConfig, stage: str) -> object:
-    """Return what decides what an update computes beside its inputs, actor's step and shapes; None: leave it as it is.
+    """Return what a compiled update depends on beside inputs, shapes and actor's step; None: it is not to be compiled.
 
     torch's compiler makes bfloat16's products slower where there is no LayerNorm. Of a plugin's update it is not known
     what it does in Python, and on which files it depends.

@@ -136,6 +136,10 @@ class RunConfig:
         """Environment steps of the online stage."""
         return self.online.epochs * self.online.epoch_steps
 
+    def rollout_length(self, stage: str) -> int:
+        """Return H, the steps of an imagined rollout, in a stage ("offline" or "online")."""
+        return (self.online.rollout_length if stage == "online" else None) or self.rollout.length
+
     @property
     def uses_model(self) -> bool:
         """False for a model-free run, whose batches are all real."""

@@ -118,7 +118,7 @@ def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Te
     """Prepare draws from a part, run r from mixtures[r].
 
     Inside a part, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
-    offline_sum: what gives `running_sum` of a run's offline weights in the part, for who has it from before.
+    offline_sum: what returns a run's `running_sum` of offline weights in the part, which may be kept from before.
     """
     device, split, online_size = part.offline_start.device, part.split, part.online_size
     shares, offline_sums, online_sums = [], {}, {}

@@ -176,4 +176,4 @@ def _fields(kind: Any, parts: Sequence[int | str]) -> list[str]:
         return _fields(fields[str(parts[0])].annotation, parts[1:]) if parts else list(fields)
     is_inside = typing.get_origin(kind) not in (Annotated, typing.Union, types.UnionType)  # a list or a mapping
     options = typing.get_args(kind)
-    return next(filter(None, (_fields(option, parts[is_inside:]) for option in options)), [])
+    return next(filter(None, (_fields(option, parts[1:] if is_inside else parts) for option in options)), [])

@@ -65,13 +65,15 @@ def config(method: tyro.conf.Positional[str], scale: ScaleName = "mini", explain
 
 
 def _meanings(kind: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield the comment behind every setting of a class and its file and line; a later class goes over its parent."""
+    """Yield the comment behind every setting of a class, or above it, and its file and line; a child's goes over."""
     for one in reversed(kind.__mro__[:-1]):
         lines, start = inspect.getsourcelines(one)
         file = Path(str(inspect.getsourcefile(one)))
         for number, line in enumerate(lines, start):
             if found := re.match(r"    (\w+): .*?(?:  # (.*))?$", line):
-                yield prefix + found[1], (found[2] or "", f"{file.parent.name}/{file.name}:{number}")
+                above = re.match(r"    # (.*)", lines[number - start - 1])
+                meaning = found[2] or (above[1] if above else "")
+                yield prefix + found[1], (meaning, f"{file.parent.name}/{file.name}:{number}")
     for name, field in kind.__pydantic_fields__.items():
         if dataclasses.is_dataclass(field.annotation):
             yield from _meanings(field.annotation, f"{prefix}{name}.")

@@ -93,7 +93,7 @@ def study_collect(
 
 
 def study_publish(study: StudyName, scale: ScaleName = "mini", root: Root = Path("runs")) -> None:
-    """Copy a study's rows to analysis/results, once all runs are finished: no other command changes files in git."""
+    """Copy the rows of a study whose runs are finished to analysis/results, which is in git."""
     from moore.cli.report import publish
 
     publish(trained_study(study, scale, root), (study, scale), root)

@@ -193,9 +193,9 @@ def wrong_ends(dataset: Dataset) -> np.ndarray:
     unseen = np.isnan(next_obs).any(axis=1)
     after, margin = torch.from_numpy(next_obs), spec.termination_margin
     verdict, below, above = (rule(after + shift).numpy() for shift in (0.0, -margin, margin))
-    told = (verdict == below) & (verdict == above) & ~(verdict & (dataset.truncated | unseen))
-    told &= verdict | ~(np.abs(next_obs) >= spec.hidden_beyond).any(axis=1)
-    return np.flatnonzero(told & (verdict != dataset.terminated))
+    decidable = (verdict == below) & (verdict == above) & ~(verdict & (dataset.truncated | unseen))
+    decidable &= verdict | ~(np.abs(next_obs) >= spec.hidden_beyond).any(axis=1)
+    return np.flatnonzero(decidable & (verdict != dataset.terminated))
 
 
 def foreign_states(dataset: Dataset, rows: int = REPLAY_ROWS) -> np.ndarray | None:

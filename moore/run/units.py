@@ -102,7 +102,7 @@ class UnitProcess:
         return sum(1 + max(of_stage) for of_stage in numbers if of_stage)
 
     def forget_checkpoints(self) -> None:
-        """Delete what a process left that was killed when its runs were finished already."""
+        """Delete the checkpoints of its stages."""
         for folder in self.checkpoint_folders():
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -137,7 +137,7 @@ def counts(config: RunConfig) -> dict[tuple[str, str], int]:
 
 
 def idle_steps(config: RunConfig) -> int:
-    """Return the number of first online steps after which nothing is learned."""
+    """Return the number of first online steps that no update follows."""
     return max(config.online.exploration_steps, config.online.warmup_steps, 1) - 1
 
 
@@ -159,8 +159,8 @@ def times(
     taken = {"evaluation steps": _evaluation_step_seconds(cohort, device)}
     if config.uses_model:
         taken["ensemble updates"] = _seconds(lambda: cohort.train_model(t), device) / MODEL_UPDATES
-        length = (config.online.rollout_length if stage == "online" else None) or config.rollout.length
-        taken["rollouts"] = _seconds(lambda: cohort.imagine(t), device) * length * config.rollout.batch_size / most
+        steps = config.rollout.batch_size * config.rollout_length(stage)
+        taken["rollouts"] = _seconds(lambda: cohort.imagine(t), device) * steps / most
     if stage == "offline" or config.online.utd_ratio:  # else nothing is updated
         count = interval * max(1, AT_ONCE[cohort.device.type] // interval)
         taken["policy updates"] = _seconds(lambda: cohort.update_policy(t, count), device) / count

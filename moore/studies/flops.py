@@ -123,9 +123,8 @@ def part_flops(config: RunConfig, stage: str) -> dict[str, float]:
     if config.uses_density_ratio and not config.uses_model and stage == "online":
         found["policy updates"] += ratio_flops(config)
     if config.uses_model:
-        length = (config.online.rollout_length if stage == "online" else None) or config.rollout.length
         found["ensemble updates"] = model_flops(config)
-        found["rollouts"] = config.rollout.batch_size * length * imagined_flops(config, stage)
+        found["rollouts"] = config.rollout.batch_size * config.rollout_length(stage) * imagined_flops(config, stage)
     return found
 
 
