@@ -19,7 +19,7 @@ from moore.cli.options import ScaleName
 def config(method: tyro.conf.Positional[str], scale: ScaleName = "mini", explain: str | None = None) -> None:
     """Print every setting of a method's run at a scale, what sets it, and what it means, e.g. `moore config iql`.
 
-    A later layer goes over an earlier one: default, scale, task, method, the scale's own for this method, tuned.
+    A later layer goes over an earlier one: default, scale, task, tuned for a relative, method, the scale's own for it, tuned.
 
     Args:
         method: a name in moore/agents/methods.yaml.
@@ -28,7 +28,7 @@ def config(method: tyro.conf.Positional[str], scale: ScaleName = "mini", explain
     from moore.agents.registry import METHODS
     from moore.algorithm.config import from_mapping, keys_of, to_mapping
     from moore.base.strict import choose, dotted, load_yaml, read_yaml
-    from moore.studies.study import SCALES_DIR, ScaleFile, find_yaml, load_study
+    from moore.studies.study import HEADS, SCALES_DIR, ScaleFile, find_yaml, load_study
 
     known, path = read_yaml(METHODS), find_yaml(scale, SCALES_DIR)
     choose("METHOD", method, known)
@@ -40,10 +40,12 @@ def config(method: tyro.conf.Positional[str], scale: ScaleName = "mini", explain
     values = [dotted(to_mapping(run)) for run in runs]
     plain = to_mapping(from_mapping({"env": runs[0].env, "algorithm": algorithm}, "defaults"))
     over = [dotted(task) for task in file.tasks]
+    head = HEADS.get((algorithm, runs[0].dataset is None), "")
     layers: dict[str, Mapping[str, Any]] = {
         "default": dotted(plain),
         "scale": dotted(file.defaults),
         "task": {key: [task[key] for task in over if key in task] for key in {key for task in over for key in task}},
+        "tuned relative": dotted({} if method in file.tuned else file.tuned.get(head, {})),
         "method": dotted(known[method] or {}),
         f"{method} at {file.scale}": dotted(file.methods.get(method) or {}),
         "tuned": dotted(file.tuned.get(method) or {}),

@@ -85,5 +85,5 @@ def publish(study: Study, names: tuple[str, str], root: Path, out: Path = PUBLIS
 def _trained_by(study: Study, names: tuple[str, str], root: Path) -> str:
     """Return the command that trained a study, for the record."""
     submitted = any((root / study.name / "submissions").glob("*/manifest.json"))
-    command = "study submit" if submitted else "reproduce --study"
+    command = "study submit" if submitted else "tune" if study.tunes else "reproduce --study"
     return f"moore {command} {shlex.quote(names[0])} --scale {shlex.quote(names[1])}"
