@@ -19,7 +19,8 @@ from moore.cli.options import ScaleName
 def config(method: tyro.conf.Positional[str], scale: ScaleName = "mini", explain: str | None = None) -> None:
     """Print every setting of a method's run at a scale, what sets it, and what it means, e.g. `moore config iql`.
 
-    A later layer goes over an earlier one: default, scale, task, tuned for a relative, method, the scale's own for it, tuned.
+    A later layer goes over an earlier one: default, scale, task, a relative's tuning, method, the
+    scale's own for it, its tuning.
 
     Args:
         method: a name in moore/agents/methods.yaml.
