@@ -52,6 +52,8 @@ class StudyFile:
     methods: list[str] = field(default_factory=list)  # names in moore/agents/methods.yaml
     # scale -> datasets; leaves out the scale's other tasks
     tasks: dict[str, Annotated[list[str], Field(min_length=1)]] = field(default_factory=dict)
+    # scale -> how many seeds, from 0 on, in place of the scale's; tunings have theirs from 100 on
+    num_seeds: dict[str, Annotated[int, Field(ge=1, le=100)]] = field(default_factory=dict)
     tune: str | None = None  # the method whose settings the variants are; for `moore tune`
     seeds: list[NonNegativeInt] = field(default_factory=list)  # of a study that tunes: none of the scale's
 
@@ -105,6 +107,10 @@ def load_study(study: Path, scale: Path) -> Study:
     study_file = replace(study_file, variants=named)
     _check_tuning(study, study_file, scale_file, known)
     variants, axes = _variants(study, study_file, known)
+    for key, of_scales in (("tasks", study_file.tasks), ("num_seeds", study_file.num_seeds)):
+        for name in of_scales:
+            choose(f"{study}: {key}", name, [scale_file.scale, *(path.stem for path in SCALES_DIR.glob("*.yaml"))])
+    seeds = study_file.seeds or list(range(study_file.num_seeds.get(scale_file.scale, 0))) or scale_file.seeds
     for key, adapted in (("methods", scale_file.methods), ("tuned", scale_file.tuned)):
         for name, changes in adapted.items():
             choose(f"{scale}: {key}", name, known)
@@ -128,7 +134,7 @@ def load_study(study: Path, scale: Path) -> Study:
                 under = merge(under, layer)
                 changed[name] = changed.get(name, False) or (own and merge(full, layer) != full)
                 full = merge(full, layer)
-            for seed in study_file.seeds or scale_file.seeds:
+            for seed in seeds:
                 run = from_mapping(under | {"method": name, "seed": seed}, at)
                 if cells.setdefault((name, dataset_label(run), seed), run) != run:
                     raise UserError(
@@ -173,10 +179,7 @@ def _algorithm(changes: Changes) -> str:
 def _layers(
     name: str, changes: Changes, study: StudyFile, scale: ScaleFile, known: Mapping[str, Any]
 ) -> tuple[Changes, Changes, Changes]:
-    """Return what a method or variant is laid over, its own changes, and what was tuned for it; lowest first.
-
-    It is laid over what was tuned for the head of its family, so that the two still differ in what it names alone.
-    """
+    """Return what a variant is laid over, tuned for the head of its family; its changes; what was tuned for itself."""
     if study.tune is not None:
         return merge(known[study.tune] or {}, scale.methods.get(study.tune) or {}), changes, {}
     if name in known:
@@ -193,7 +196,7 @@ def _check_tuning(study: Path, file: StudyFile, scale: ScaleFile, known: Mapping
             raise UserError(f"{study}: seeds: only of a study with `tune`; the others have the scale's")
         return
     choose(f"{study}: tune", file.tune, known)
-    if file.axes or file.methods or not 1 < len(file.variants) <= MOST_CONFIGURATIONS:
+    if file.axes or file.methods or file.num_seeds or not 1 < len(file.variants) <= MOST_CONFIGURATIONS:
         raise UserError(f"{study}: expected 2 to {MOST_CONFIGURATIONS} configurations, all of them in `variants`")
     if not file.seeds or set(file.seeds) & set(scale.seeds):
         raise UserError(
@@ -204,8 +207,6 @@ def _check_tuning(study: Path, file: StudyFile, scale: ScaleFile, known: Mapping
 def _chosen(study: Path, study_file: StudyFile, scale_file: ScaleFile) -> list[tuple[int, Changes]]:
     """Return the scale's tasks, by number, that the study names for it; without names, all."""
     tasks = list(enumerate(scale_file.tasks))
-    for name in study_file.tasks:
-        choose(f"{study}: tasks", name, [scale_file.scale, *(path.stem for path in SCALES_DIR.glob("*.yaml"))])
     if scale_file.scale not in study_file.tasks:
         return tasks
     named, has = study_file.tasks[scale_file.scale], [str(task.get("dataset")) for _, task in tasks]
@@ -251,10 +252,7 @@ def _check_keys(path: Path, method: str, changes: Mapping[str, Any], algorithm: 
 
 
 def _base(task: Changes, defaults: Changes, changes: Changes, algorithm: str) -> Changes:
-    """Return what a method's changes are laid over: the task, or only its environment for a run from scratch.
-
-    Keys that the algorithm does not read, such as a scale's for other methods, are left out.
-    """
+    """Return the task, or for a run from scratch its environment, without keys that the algorithm does not read."""
     if "dataset" in changes and changes["dataset"] is None:
         task = merge(defaults, _who(task) | {"dataset_transitions": None, "keep_timeouts": False})
     return nested({key: value for key, value in dotted(task).items() if has_key(algorithm, key)})

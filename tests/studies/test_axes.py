@@ -165,3 +165,15 @@ def test_variants_with_the_same_settings_are_trained_once(tmp_path: Path, capsys
     assert study.collapsed == {"b": "a"}
     assert find_study(str(path), "mini").runs == study.runs
     assert capsys.readouterr().err == "moore: b has the settings of a: trained once, as a\n"
+
+
+def test_a_study_may_have_seeds_of_its_own_number(tmp_path: Path) -> None:
+    """Breaks if more seeds are asked for than trained, at another scale too, or a scale's name is not checked."""
+    study = tmp_path / "study.yaml"
+    study.write_text("{study: o, variants: {a: {}}, num_seeds: {mini: 7}}")
+    for scale, seeds in (("mini", range(7)), ("quick", range(2))):
+        runs = load_study(study, ABLATIONS_DIR / "scales" / f"{scale}.yaml").runs
+        assert {run.seed for run in runs if run.dataset == runs[0].dataset} == set(seeds)
+    study.write_text("{study: o, variants: {a: {}}, num_seeds: {minni: 7}}")
+    with pytest.raises(UserError, match="num_seeds: 'minni'"):
+        load_study(study, ABLATIONS_DIR / "scales" / "mini.yaml")
