@@ -1,7 +1,5 @@
 """What installs this: one list of versions, the Makefile's environment, and the command outside the checkout."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The README: its examples run from a folder outside the checkout, and what it and its neighbours name is there."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import re

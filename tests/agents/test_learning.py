@@ -1,7 +1,5 @@
 """Every method learns what its distinctive term is for, on one-step problems: a wrong sign fails here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Baselines on the run axis: a cohort is so many single runs, a state continues, a fork is an index."""
 
-from __future__ import annotations
-
 import copy
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The online stage of the baselines: when they update and act, what stays as it was, returns, kill and resume."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import Any

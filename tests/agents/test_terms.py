@@ -1,7 +1,5 @@
 """What a whole update of ordinary numbers does not show: policies, bounds, draws of critics, returns of a file."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

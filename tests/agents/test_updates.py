@@ -1,7 +1,5 @@
 """Whole updates of every method against one run written with torch.nn and torch.optim, from the papers' formulas."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial

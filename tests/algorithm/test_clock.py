@@ -1,7 +1,5 @@
 """The cursor of Algorithm 1: cut off at any safe point, a loop does the same moves as uninterrupted."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

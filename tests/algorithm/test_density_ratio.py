@@ -1,7 +1,5 @@
 """Balanced Replay's priorities: the ratio network's loss, what becomes of the priorities, and who is drawn."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """What the ensemble knows of transitions that it has not seen: against loops, known answers, and online."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import Any

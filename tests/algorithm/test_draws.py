@@ -1,7 +1,5 @@
 """Draws by kept plans take the rows, bit for bit, that an object which has kept nothing takes."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The penalty's coefficient and scale: schedules, what acts online only, and what a checkpoint carries."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, get_args
 

@@ -1,7 +1,5 @@
 """Weights of single transitions: against loops over rows, actions and members, and what each run draws by them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

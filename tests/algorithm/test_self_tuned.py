@@ -1,7 +1,5 @@
 """MOORe+'s schedule: the share against a literal loop, its floor in draws, and going on from a checkpoint."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Files that are whole or not there, and locks that end with their process."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

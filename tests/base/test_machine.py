@@ -1,7 +1,5 @@
 """Facts about machine and code."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows of a run as they are read: text is text, whatever it looks like."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

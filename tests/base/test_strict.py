@@ -1,7 +1,5 @@
 """The strict YAML loader: what it takes, and one line for what it does not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Speed, memory and arithmetic of everything that training is made of, against R, and a mini run split by phase."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import time

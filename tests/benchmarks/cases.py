@@ -1,7 +1,5 @@
 """What is timed: the calls that the suite's training is made of, with random numbers of halfcheetah's shapes."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ training are cut in the same proportion, so that everything happens about as oft
 run; policies that learned less fall earlier, so evaluations of a task with falls are shorter.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import replace

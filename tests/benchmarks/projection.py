@@ -1,7 +1,5 @@
 """What MOORe's runs of the main table would take: from the measured parts of a slice."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache

@@ -1,7 +1,5 @@
 """What every benchmark says of machine and code, and where it writes that with its rows."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -4,8 +4,6 @@ The runs are those of the study `sampling` on halfcheetah-medium, each strategy 
 every training of the ensemble goes to its cap.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Both stages of a unit, trained on given data with a clock on every part, until all or enough is done."""
 
-from __future__ import annotations
-
 import gc
 import time
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """The report of `bench` as Markdown: where the time of a mini run goes, and one table for each group of cases."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

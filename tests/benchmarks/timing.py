@@ -1,7 +1,5 @@
 """Time and memory of a call: the best of repetitions, beside the matmul peak of the same process and device."""
 
-from __future__ import annotations
-
 import gc
 import math
 import os

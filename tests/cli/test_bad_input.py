@@ -1,7 +1,5 @@
 """What users have typed: each is done, or is one line with exit code 2 before anything is trained."""
 
-from __future__ import annotations
-
 import io
 import math
 import re

@@ -1,7 +1,5 @@
 """`moore plot`: a file and its caption, or one clear line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

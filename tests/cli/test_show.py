@@ -1,7 +1,5 @@
 """`moore study show`: counts that are right, a cost in proportion, and bad input."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import math

@@ -1,7 +1,5 @@
 """`moore tune`: what is ranked first is what the rule says, written where the scale reads it, on seeds of its own."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Fixtures of the tests on a real Slurm (`make test-slurm`): clusters, and the rows of a study that nobody disturbs."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

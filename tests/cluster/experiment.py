@@ -1,7 +1,5 @@
 """A tiny study, given to a cluster by the commands that a user types, and what can be seen of it."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """A Slurm of several nodes on this machine for tests: start.sh and stop.sh, and what happens to clusters."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """24 runs of MOORe under random kills on a real Slurm end with the rows of a quiet run, bit for bit."""
 
-from __future__ import annotations
-
 import os
 import random
 import time

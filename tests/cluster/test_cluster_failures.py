@@ -1,7 +1,5 @@
 """Units that fail in a task of a real Slurm: their pack goes on, they are told apart, none trains without its GPU."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

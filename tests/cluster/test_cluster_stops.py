@@ -1,7 +1,5 @@
 """Tasks that a real Slurm stops: at the time limit, preempted, requeued, or on a node that dies; and that go on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Submitting to a real Slurm: what is refused, how arrays are split, and that a second submit takes what is missing."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path

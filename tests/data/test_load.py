@@ -1,7 +1,5 @@
 """What tells, without reading a dataset, that it may not be the one that was trained on."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

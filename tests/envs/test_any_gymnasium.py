@@ -1,7 +1,5 @@
 """`env: gymnasium:<Id>` is that environment to the last bit; `env: module:name` is a user's own EnvSpec."""
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Iterator

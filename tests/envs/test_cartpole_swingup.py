@@ -1,7 +1,5 @@
 """Cart-pole swing-up against Lagrange's equations, integrated by scipy, and against the conservation of energy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

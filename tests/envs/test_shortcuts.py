@@ -1,7 +1,5 @@
 """What a simulator turns off changes no bit: contacts where none can be, islands where there is one tree."""
 
-from __future__ import annotations
-
 from unittest.mock import patch
 
 import mujoco

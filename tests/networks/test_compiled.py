@@ -1,7 +1,5 @@
 """Compiled steps are the plain ones up to rounding, for any number of runs and in every process."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Hashable
 from functools import partial

@@ -1,7 +1,5 @@
 """State by walking: what is saved, what is not, and in-place restoring."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

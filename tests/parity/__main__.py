@@ -9,8 +9,6 @@ relative one of the worst network; it may be 1e-9 after ten updates, and Q may d
 does not, the exit status is 1. Rounding grows as training amplifies it, so a distance later on means nothing by itself.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

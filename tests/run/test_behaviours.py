@@ -1,7 +1,5 @@
 """Training of behaviour ladders: interrupted equals uninterrupted, what is kept of them, and the command line."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """Checkpoint files: damage is noticed, the last two are kept."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Claims: a process that was cut off writes nothing more once another one has its unit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

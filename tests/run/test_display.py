@@ -1,7 +1,5 @@
 """What is shown while units run: a line a minute in a log, one place in a notebook, a time left that is measured."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

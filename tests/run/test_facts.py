@@ -1,7 +1,5 @@
 """What a run's manifest says of code, host and GPU, and what of that is collected."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

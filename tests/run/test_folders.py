@@ -1,7 +1,5 @@
 """Folders of runs: which are finished, and what becomes of those of other settings or other data."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`--log`: what the real packages keep is what the rows say, whatever ends in between; a logger never ends training."""
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import json

@@ -3,8 +3,6 @@
 `make test-slow` kills 50 times.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal

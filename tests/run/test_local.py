@@ -1,7 +1,5 @@
 """`moore reproduce` from nothing to table and curves, at a size of seconds."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

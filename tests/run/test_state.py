@@ -1,7 +1,5 @@
 """A stage that is cut at its safe points and goes on from files is the uninterrupted one, for every method."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path

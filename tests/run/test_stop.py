@@ -1,7 +1,5 @@
 """Being told to stop: signals, and safe points in time."""
 
-from __future__ import annotations
-
 import os
 import signal
 

@@ -1,7 +1,5 @@
 """A study that is stopped, killed or started twice: what is trained again, what is kept."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

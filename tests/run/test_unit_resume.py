@@ -1,7 +1,5 @@
 """A unit that is stopped, or finds its files harmed, ends with the rows of an uninterrupted one, or says why not."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The worker: units side by side, retries, memory, and stopping."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Failures, retry and cancel, on a study folder made by hand and a SLURM of shell scripts."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

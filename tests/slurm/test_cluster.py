@@ -1,7 +1,5 @@
 """What SLURM's commands are asked and what is made of their answers, with commands that the tests put on PATH."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """What a submit plans: all - done - live - failed too often, shared stages in one task, tasks cut to size."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Profiles: the examples, sbatch's forms of times and sizes, and bad input."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re

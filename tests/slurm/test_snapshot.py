@@ -1,7 +1,5 @@
 """Snapshots of the code: the copy is what was submitted, and commit and patch give it back."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

@@ -1,7 +1,5 @@
 """Status: where every run is, on a study folder made by hand and a SLURM of shell scripts."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """Submitting: what sbatch gets, what is recorded, and that a task trains from there without the checkout's help."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

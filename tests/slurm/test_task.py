@@ -1,7 +1,5 @@
 """A task of a cluster: what it was promised, requeues, preemption."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Callable

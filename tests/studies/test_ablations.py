@@ -1,7 +1,5 @@
 """The shipped studies, methods and scales: they load, keep the schedule's shape, and say nothing that is not read."""
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Studies with axes, factors and chosen tasks: every member differs from the base in the keys that the YAML names."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any

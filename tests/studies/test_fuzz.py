@@ -3,8 +3,6 @@
 `make test-slow` tries 2000.
 """
 
-from __future__ import annotations
-
 import copy
 import os
 import re

@@ -1,7 +1,5 @@
 """A run's identity: what differs from the defaults, and the source of what comes from outside."""
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 from pathlib import Path

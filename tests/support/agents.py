@@ -1,7 +1,5 @@
 """Agents: a method at its smallest size, batches without meaning, and one network as torch's own modules."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """The smallest configs, datasets, cohorts and stages: their construction happens here alone."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Synthetic studies that compare methods: real configs, run ids and manifests, made-up scores at `GRID`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

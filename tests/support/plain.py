@@ -1,7 +1,5 @@
 """One run of every method, slow and plain: torch.nn, torch.optim, and the formulas of the papers."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Units of a second for the tests of stopping and resuming: their spec, their rows, and runs that end on the way."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """A study folder as submissions leave it, and a SLURM of shell scripts, for the tests of what is said about both."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -1,7 +1,5 @@
 """States as flat tensors, for comparisons."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

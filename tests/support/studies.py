@@ -1,7 +1,5 @@
 """Synthetic studies of a few rows: 1000 online steps, evaluations at GRID."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Sequence

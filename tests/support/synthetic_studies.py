@@ -4,8 +4,6 @@ Every method rises from the score of its offline stage to a level of its own; MO
 suite logs once an epoch (moore/algorithm/moore.py, moore/algorithm/diagnostics.py). Nothing here was measured.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
