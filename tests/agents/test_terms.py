@@ -14,7 +14,7 @@ from moore.agents.awac import AWAC, AWACConfig, advantage_weight
 from moore.agents.balanced_replay import ensemble_head
 from moore.agents.iql import IQL, IQLConfig
 from moore.agents.registry import find_agent
-from moore.agents.sac import Setup, random_subset
+from moore.agents.sac import SAC, SACConfig, Setup, random_subset
 from moore.agents.td3_bc import smoothed
 from moore.data.hdf5 import Dataset
 from moore.data.transitions import to_transitions
@@ -25,6 +25,15 @@ FALSE_ALARM = 1e-4  # rate at which the chi-square test below would fail for cor
 seeds = st.integers(0, 2**32 - 1)
 many = settings(max_examples=30, deadline=None)
 pytestmark = pytest.mark.usefixtures("double_precision")
+
+
+def test_actions_of_sac() -> None:
+    """Breaks if evaluation is not the tanh of the mean or exploration ignores its noise."""
+    agent = SAC(SACConfig(hidden=(16, 12)), Setup(OBS, ACT, SEEDS))
+    obs, noise = torch.randn(3, B, OBS), torch.randn(3, B, ACT)
+    mean, log_std = agent.actor(agent.actor_params, obs).chunk(2, -1)
+    torch.testing.assert_close(agent.act(obs), mean.tanh())
+    torch.testing.assert_close(agent.act(obs, noise), (mean + log_std.exp() * noise).tanh())
 
 
 def test_an_advantage_that_overflows_is_the_largest_weight() -> None:
