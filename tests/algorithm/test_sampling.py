@@ -215,17 +215,3 @@ def test_held_out_rows_stay_held_out(n_off: int, n_on: int, more: int) -> None:
 
     assert rows("holdout", n_on) <= rows("holdout", n_on + more)
     assert rows("train", n_on) <= rows("train", n_on + more)
-
-
-@pytest.mark.parametrize("part", ["train", "holdout"])
-def test_draws_stay_in_their_part(part: str) -> None:
-    """Breaks if a draw for training takes held-out rows or the reverse, or leaves rows of its part out."""
-    buffer = filled([40, 20], 15)
-    split = Split(part, 0.25, 6)
-    index, _ = draw(buffer, [Mixture(0.5), Mixture(0.5)], uniforms(2, 3000), split)
-    for run, n in enumerate((40, 20)):
-        first, size = split.offline(n)
-        expected = {int(buffer.offline_start[run]) + first + i for i in range(size)}
-        online = split.online_row(torch.arange(split.online_size(15)))
-        expected |= {int(buffer.online_start[run]) + i for i in online.tolist()}
-        assert set(index[run].tolist()) == expected

@@ -60,17 +60,6 @@ def test_a_killed_writer_leaves_nothing_for_long(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(["a[1].json", *kept])
 
 
-def test_an_interrupted_writer_cleans_up(tmp_path: Path) -> None:
-    def interrupted() -> None:
-        with replacing(tmp_path / "a") as file:
-            file.write(b"half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert not list(tmp_path.iterdir())
-
-
 def test_the_holder_is_named_and_its_end_frees(tmp_path: Path) -> None:
     """Breaks if two processes get in, the second touches anything, or a killed holder keeps the others out."""
     path = tmp_path / "study" / "lock"

@@ -73,9 +73,10 @@ def test_bad_input_is_one_line_with_file_and_key(tmp_path: Path, text: str, said
 
 def test_other_bytes_and_no_file(tmp_path: Path) -> None:
     """Breaks if a file that is not UTF-8, or not there, ends in a traceback."""
-    (tmp_path / "latin.yaml").write_bytes("name: é".encode("latin-1"))
-    for name in ("latin.yaml", "none.yaml"):
-        with pytest.raises(UserError, match=name):
+    for name, said in (("latin-1", "not UTF-8"), ("utf-16", "not UTF-8"), ("none", "cannot be read")):
+        if name != "none":
+            (tmp_path / name).write_bytes("name: é".encode(name))
+        with pytest.raises(UserError, match=f"{name}: .*{said}"):
             load_yaml(tmp_path / name, File)
 
 

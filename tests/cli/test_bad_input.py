@@ -1,22 +1,20 @@
 """What users have typed: each is done, or is one line with exit code 2 before anything is trained."""
 
 import io
-import math
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from moore.algorithm.config import RunConfig, from_mapping, to_mapping
+from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
-from moore.base.strict import dotted, nested
 from moore.cli.main import main
 from moore.run.local import check_datasets
+from moore.studies import estimate
+from moore.studies.estimate import Line
 from moore.studies.identity import run_id
 from moore.studies.study import load_study
-from tests.support.resume_units import RUN
 
 SCALE = """
 scale: tiny
@@ -27,7 +25,6 @@ tasks:
 methods: {sac: {online: {exploration_steps: 10}}}
 """
 STUDY = "study: s\nmethods: [moore, sac]\n"
-ALGORITHMS = ("moore", "sac", "awac", "cql", "iql", "td3_bc", "balanced_replay")
 
 
 def files(folder: Path, study: str = STUDY, scale: str = SCALE) -> list[str]:
@@ -45,70 +42,6 @@ def refusal(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
-@pytest.mark.parametrize(
-    ("study", "words"),
-    [
-        ("axes: {online.epochs: [2, 4]}", ["online steps", "40", "80"]),
-        ("axes: {eval_episodes: [2, 4]}", ["eval episodes", "2", "4"]),
-        ("variants: {a: {}, b: {seed: 7}}", ["b: seed", "scale"]),
-        ("variants: {a: {}, b: {method: other}}", ["b: method"]),
-        ("variants:\n  a: {}\n  a: {real_ratio: 0.5}", ["duplicate key 'a'"]),
-        ("variants:\n  a: {online: {utd_ratio: 2}, online: {utd_ratio: 3}}", ["duplicate key 'online'"]),
-        ("variants: {a: {}}\n---\nstudy: t", ["another document"]),
-        ("variants: {a: {online: {utd_ratio: 010}}}", ["online.utd_ratio", "'010'"]),
-        ("variants: {a: {}}\ntasks: {minI: ['self:pendulum-medium']}", ["tasks", "'minI'", "'mini'"]),
-        ("methods: [{moore: {}}]", ["methods[0]"]),
-        ("axes: {on: [1, 2]}", ["true: unknown key"]),
-        ("variants: {a: {algorithm: [sac]}}", ["algorithm", "sac"]),
-        ("variants: &a\n  b: *a", ["holds itself"]),
-        ("variants: {a: {agent: {target_entropy: .nan}}}", ["agent.target_entropy", "nan"]),
-        ("variants: {a: {dynamics: {holdout_ratio: 0.0005}}}", ["dynamics.holdout_ratio", "600"]),
-        ("variants: {a: {agent: {hiden: [3]}}}", ["agent.hiden; did you mean"]),
-        ("axes: {agent.gamma: [0.99, 0.99]}", ["axes.agent.gamma", "twice"]),
-    ],
-)
-def test_a_bad_study(study: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(["reproduce", *files(tmp_path, f"study: s\n{study}\n"), "--root", str(tmp_path / "runs")], capsys)
-    assert all(word in said for word in ["study.yaml", *words]), said
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ('- {env: pendulum, dataset: "self:pendulum-medium"}', '- {dataset: "self:pendulum-medium"}', ["env: missing"]),
-        ("dataset_transitions: 600", "agent: {hidden: 64}", ["agent.hidden: 64", "a list"]),
-        ("methods: {sac: {online: {exploration_steps: 10}}}", "", ["exploration_steps: 5000", "`methods`"]),
-        (
-            "tasks:\n",
-            'tasks:\n  - {env: pendulum, dataset: "self:pendulum-low", online: {epochs: 4}}\n',
-            ["online steps"],
-        ),
-    ],
-)
-def test_a_bad_scale(old: str, new: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert old in SCALE
-    said = refusal(["study", "show", *files(tmp_path, scale=SCALE.replace(old, new))], capsys)
-    assert all(word in said for word in words), said
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_a_file_in_another_encoding(encoding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = files(tmp_path)
-    Path(words[0]).write_bytes(f"# é\n{STUDY}".encode(encoding))
-    assert "not UTF-8" in refusal(["study", "show", *words], capsys)
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_no_setting_is_nan_or_infinite(algorithm: str) -> None:
-    """Breaks if a new number has no range."""
-    base: dict[str, Any] = {"env": "pendulum", "dataset": "self:pendulum-medium", "algorithm": algorithm}
-    for key, value in dotted(to_mapping(from_mapping(base, "x"))).items():
-        for bad in (math.nan, math.inf, -math.inf):
-            with pytest.raises(UserError):
-                from_mapping(nested(base | {key: [bad] * len(value) if isinstance(value, list) else bad}), "x")
-
-
 def test_names_of_axes_tell_values_apart(tmp_path: Path) -> None:
     """Breaks if 1.0e+6 makes a name that is refused, or two values that differ in the tenth digit one name."""
     words = files(tmp_path, "study: s\naxes: {penalty.coef: [1.0, 1.0e+6], agent.gamma: [0.99, 0.9900000001]}\n")
@@ -116,11 +49,56 @@ def test_names_of_axes_tell_values_apart(tmp_path: Path) -> None:
     assert methods == {f"coef-{coef}-gamma-{gamma}" for coef in ("1", "1e06") for gamma in ("0.99", "0.9900000001")}
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data", "make", "self:pendulum-medium", "--transitions", "1e3"], "Error parsing --transitions"),
+        (["reproduce", "a", "b"], "Unrecognized options: b"),
+        (["reproduce", "--scale", "mni"], "did you mean 'mini'"),
+        (["reproduce", "--study", "samplng"], "did you mean 'sampling'"),
+        (["reproduce", "--scale", "{folder}/no.yaml"], "{folder}/no.yaml: no such file"),
+        (["reproduce", "--workers", "-1"], "--workers: -1"),
+        (["reproduce", "--device", "abacus"], "--device: 'abacus' is not available here"),
+        (["reproduce", "--study", "{folder}/study.yaml"], "{folder}/study.yaml: study: missing"),
+        (["reproduce", "{study}", "--scale", "{scale}", "--root", "{study}"], "--root: cannot write in {study}"),
+        (["reproduced"], "Available subcommands: reproduce,"),
+        (["study", "show"], "Missing from moore study show"),
+        (["study", "show", "nowhere"], "nowhere: no such file; did you mean 'where'? accepted: all-methods"),
+        (["study", "show", "sampling", "--scale", "huge"], "huge: no such file; accepted: laptop"),
+        (["study", "show", "sampling", "--device", "abacus"], "--device: 'abacus' is not available here"),
+        (["plot", "absent"], "no study absent; found all-methods-mini"),
+        (["plot", "sampling-laptop-reduced", "--labels", "uniform"], "--labels: 'uniform' is not accepted; expected N"),
+    ],
+)
+def test_slips_of_the_pen(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if one is answered with a box or a traceback, or does not say what there is (root may write anywhere)."""
+    study, _, scale = files(tmp_path, "methods: [sac]" if said.endswith("missing") else STUDY)
+    filled = [one.format(folder=tmp_path, study=study, scale=scale) for one in (*words, said)]
+    assert filled[-1] in refusal(filled[:-1], capsys)
+    assert {path.name for path in tmp_path.iterdir()} == {"study.yaml", "scale.yaml"}
+
+
+def test_two_ids_of_one_file_are_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a dataset is trained on twice under two names."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.hdf5").write_bytes(b"")
+    task = '- {env: pendulum, dataset: "self:pendulum-medium"}'
+    twice = '- {env: pendulum, dataset: "local:own.hdf5"}\n  - {env: pendulum, dataset: "local:pendulum:own.hdf5"}'
+    words = files(tmp_path, scale=SCALE.replace(task, twice))
+    with pytest.raises(UserError, match=r"local:pendulum:own\.hdf5: is local:own\.hdf5 again"):
+        check_datasets(load_study(Path(words[0]), Path(words[2])), tmp_path / "runs")
+
+
 @pytest.mark.parametrize("place", [["{study}"], ["--study", "{study}"], ["--study={study}"]])
 @pytest.mark.parametrize("command", [["reproduce", "--dry-run"], ["study", "show"]])
 def test_a_study_by_position_and_by_option(
-    command: list[str], place: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    place: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(estimate, "estimate", lambda runs, device: [Line("online", "policy updates", 1, 1, 1.0)])
     study, *scale = files(tmp_path, scale=SCALE.replace("epochs: 2", "epochs: 1"))
     assert main([*command, *scale, *(word.format(study=study) for word in place)]) == 0
     assert "s-tiny: 4 runs of 2 methods" in capsys.readouterr().out
@@ -129,20 +107,6 @@ def test_a_study_by_position_and_by_option(
 def test_a_shipped_study_with_its_ending(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "status", "sampling.yaml", "--scale", "mini.yaml", "--root", "nowhere"]) in (0, 2)
     assert "no such file" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["data", "make", "self:pendulum-medium", "--transitions", "1e3"], "Error parsing --transitions"),
-        (["reproduce", "a", "b"], "Unrecognized options: b"),
-        (["study", "show"], "Missing from moore study show"),
-        (["reproduced"], "Available subcommands: reproduce,"),
-    ],
-)
-def test_wrong_options_are_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a slip of the pen is answered with a box."""
-    assert said in refusal(words, capsys)
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,16 +140,6 @@ def test_a_path_in_a_yaml_is_relative_to_it(tmp_path: Path, monkeypatch: pytest.
         assert {run.dataset for run in load_study(Path(words[0]), Path(words[2])).runs} == {dataset, None}
 
 
-def test_two_ids_of_one_file_are_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("own.hdf5").write_bytes(b"")
-    task = '- {env: pendulum, dataset: "self:pendulum-medium"}'
-    twice = '- {env: pendulum, dataset: "local:own.hdf5"}\n  - {env: pendulum, dataset: "local:pendulum:own.hdf5"}'
-    words = files(tmp_path, scale=SCALE.replace(task, twice))
-    with pytest.raises(UserError, match=r"local:pendulum:own\.hdf5: is local:own\.hdf5 again"):
-        check_datasets(load_study(Path(words[0]), Path(words[2])), tmp_path / "runs")
-
-
 def test_a_long_path_is_no_long_name() -> None:
     """Breaks if the folder of a run has a longer name than file systems take, or two long ids share one."""
     runs = [RunConfig("pendulum", "local:" + "/".join(["d" * 60] * 4) + f"/{name}.hdf5") for name in "ab"]
@@ -207,8 +161,3 @@ def test_doctor_and_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "moore", "--scale", "mini", "--explain", "penalty.coef"]) == 0
     assert "penalty.coef = 0.5 or 0.02 or 1.0: lambda (algorithm/penalty.py:" in capsys.readouterr().out
     assert "'penalty.coef'" in refusal(["config", "moore", "--explain", "penalty.coeff"], capsys)
-
-
-def test_run_is_a_run() -> None:
-    """RUN of the tests' support is accepted as it is: the refusals above are of what they change."""
-    from_mapping(RUN, "RUN")

@@ -23,17 +23,3 @@ def test_a_figure_is_written_and_its_caption_printed(
     assert main(["plot", folder, "--figure", "forest", *chosen, "--out", "x.svg"]) == 0
     assert "<svg" in Path("x.svg").read_text(encoding="utf-8")
     assert "MOORe" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["absent"], "no study absent; found all-methods-mini"),
-        (["sampling-laptop-reduced", "--labels", "uniform"], "--labels: 'uniform' is not accepted; expected NAME=T"),
-    ],
-)
-def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plot", *words]) == 2
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1

@@ -186,19 +186,3 @@ def test_measured_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_durations() -> None:
     """Breaks if a unit is off."""
     assert [duration(x) for x in (5, 600, 7200, 4 * 86_400)] == ["5 s", "10 min", "2.0 h", "4.0 days"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "part"),
-    [
-        (["nowhere"], "nowhere: no such file; did you mean 'where'? accepted: all-methods"),
-        (["sampling", "--scale", "huge"], "huge: no such file; accepted: laptop"),
-        (["sampling", "--device", "abacus"], "--device: 'abacus' is not available here"),
-    ],
-)
-def test_bad_input(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if bad input is not one line with exit code 2."""
-    assert main(["study", "show", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert part in error
-    assert error.count("\n") == 1

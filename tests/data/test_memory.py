@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from moore.base.errors import UserError
-from moore.data.collect import Rows, join
 from moore.data.hdf5 import ACTION_TOLERANCE, Dataset, read_dataset, write_dataset
 
 ROWS = 100_000
@@ -84,17 +83,3 @@ def test_values_at_the_edge_of_what_is_accepted(path: Path, tmp_path: Path) -> N
             else:
                 with pytest.raises(UserError, match="first in row 7"):
                     read_dataset(copy, "hopper")
-
-
-def test_joining_episodes() -> None:
-    """What a dataset is made of goes away field by field as the dataset grows."""
-
-    def made() -> Rows:
-        lengths = (1000, 1, 999)
-        return join([{name: np.full((rows, 100), rows) for name in "abcdef"} for rows in lengths])
-
-    joined, peak = peak_of(made)
-    assert peak <= LIMIT * sum(values.nbytes for values in joined.values())
-    assert list(joined) == list("abcdef")
-    for values in joined.values():
-        np.testing.assert_array_equal(values[:, 0], [1000] * 1000 + [1] + [999] * 999)

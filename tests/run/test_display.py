@@ -1,6 +1,5 @@
-"""What is shown while units run: a line a minute in a log, one place in a notebook, a time left that is measured."""
+"""What is shown while units run: a line a minute in a log, a time left that is measured."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,12 +25,6 @@ class Drawn:
 
     def status(self) -> dict[str, Any]:
         return {"label": "online: moore, awac", "scores": self.scores, "warnings": ["odd data"]} if self.scores else {}
-
-
-def display(units: list[Any], monkeypatch: pytest.MonkeyPatch, **console: Any) -> Display:
-    made = Display(units, 2)
-    monkeypatch.setattr(made, "_console", SimpleNamespace(**{"is_terminal": False, "is_jupyter": False} | console))
-    return made
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -79,35 +72,3 @@ def test_a_log_has_one_line_a_minute(monkeypatch: pytest.MonkeyPatch, capsys: py
     for words in ("33 % done", "pendulum-low online: moore, awac 50%", "moore 40 awac 60"):
         assert words in lines[1]
     assert "medium" not in lines[1]
-
-
-def test_a_notebook_redraws_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a notebook shows nothing, or a table after the other."""
-    drawn: list[Any] = []
-    place = SimpleNamespace(update=lambda table: drawn.append(("again", table)))
-
-    def first(table: Any, display_id: bool) -> SimpleNamespace:
-        assert display_id
-        drawn.append(("first", table))
-        return place
-
-    monkeypatch.setattr("IPython.display.display", first)
-    now = [0.0]
-    monkeypatch.setattr(shown.time, "monotonic", lambda: now[0])
-    units: list[Any] = [
-        Drawn("low", 100, 0.5, True, moore=40.0),
-        Drawn("medium", 50),
-        Drawn("high", 10, 1.0, moore=7.0),
-    ]
-    made = display(units, monkeypatch, is_jupyter=True, print=lambda *_, **__: None)
-    for second in range(10):
-        now[0] = float(second)
-        made.show(units)
-    assert [kind for kind, _ in drawn] == ["first", "again", "again"]
-    table = drawn[-1][1]
-    cells = [list(column.cells) for column in table.columns]
-    assert [column.header for column in table.columns] == [
-        "score now",
-        *(f"pendulum-{x}" for x in ("high", "low", "medium")),
-    ]
-    assert cells == [["moore", "awac"], ["7", "7"], ["40 online 50%"] * 2, ["waits", "waits"]]
