@@ -1,4 +1,4 @@
-"""Speed, memory and arithmetic of everything that training is made of, against R, and a mini run split by phase."""
+"""Speed, memory and arithmetic of everything that training is made of, against R."""
 
 import multiprocessing
 import os
@@ -16,7 +16,6 @@ from moore.base.machine import available_cores
 from moore.cli.options import check_device, check_writable
 from moore.networks.mlp import Precision
 from tests.benchmarks.cases import Case, all_cases, prepared
-from tests.benchmarks.phases import trained, unit_of
 from tests.benchmarks.report import report_facts, write_report
 from tests.benchmarks.tables import bench_report
 from tests.benchmarks.timing import held_mb, is_gpu, measure, peak, peak_mb
@@ -74,14 +73,11 @@ def main(
     widths: tuple[int, ...] = (64, 256),
     precisions: tuple[Precision, ...] = (),
     threads: int = 0,
-    share: float = 0.1,
     minutes: float | None = None,
-    envs: tuple[str, ...] = ("pendulum", "inverted_double_pendulum"),
 ) -> None:
     """Print the numbers; with --out, write bench.md and bench.json there (bench-cuda.* of a GPU).
 
-    seconds: for each measurement; runs, precisions: none means those of the device; threads: 0 is all cores (a mini
-    run has one, as every unit does on a CPU); share: of a mini unit that is trained and split by phase; minutes:
+    seconds: for each measurement; runs, precisions: none means those of the device; threads: 0 is all cores; minutes:
     nothing new begins after them.
     """
     check_device(device)
@@ -94,27 +90,15 @@ def main(
     limit = start + 60 * (MINUTES[kind] if minutes is None else minutes)
     found: list[dict[str, Any]] = []
     missing: list[str] = []
-
-    def attempt(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Return the result; None, and a line in the report, where there is none."""
+    for case in all_cases(runs or RUNS[kind], widths, precisions or MEASURED[kind]):
         try:
+            if case.unit == "run-updates" and case.flops > MOST_FLOPS[kind]:
+                raise LeftOut(f"a call is {case.flops / 1e9:,.0f} GFLOP")
             if time.monotonic() > limit:
                 raise LeftOut("the time was up")
-            return in_own_process(device, function, *arguments)
+            found.append(in_own_process(device, run_case, case, device, threads, seconds))
+            print(f"{case.name:>72} {found[-1]['rate']:>14,.1f}/s", flush=True)
         except LeftOut as reason:
-            missing.append(f"{what}: {reason}")
-            return None
-
-    for env, unit in {env: unit_of(env) for env in envs}.items():
-        print(f"a mini unit of {env}", flush=True)
-        found += attempt(f"a mini unit of {env}", trained, unit, share, device, 1 if kind == "cpu" else threads) or []
-    for case in all_cases(runs or RUNS[kind], widths, precisions or MEASURED[kind]):
-        if case.unit == "run-updates" and case.flops > MOST_FLOPS[kind]:
-            missing.append(f"{case.name}: a call is {case.flops / 1e9:,.0f} GFLOP")
-            continue
-        row = attempt(case.name, run_case, case, device, threads, seconds)
-        if row is not None:
-            found.append(row)
-            print(f"{case.name:>72} {row['rate']:>14,.1f}/s", flush=True)
+            missing.append(f"{case.name}: {reason}")
     facts = report_facts(device, load, start, threads=threads, seconds=seconds, left_out=missing)
     write_report(out, "bench", facts, found, bench_report(facts, found))

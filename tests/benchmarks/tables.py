@@ -1,4 +1,4 @@
-"""The report of `bench` as Markdown: where the time of a mini run goes, and one table for each group of cases."""
+"""The report of `bench` as Markdown: one table for each group of cases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -42,35 +42,12 @@ def bench_report(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
         "member.",
         "",
     ]
-    phases, cases = [row for row in rows if "phase" in row], [row for row in rows if "group" in row]
-    if phases:
-        lines += ["## Where the time of a mini run goes", "", *phase_table(phases), ""]
     for group in UNITS:
-        of_group = [row for row in cases if row["group"] == group]
-        if of_group:
-            lines += [f"## {group[0].upper()}{group[1:]}", "", *case_table(of_group, cases), ""]
+        if of_group := [row for row in rows if row["group"] == group]:
+            lines += [f"## {group[0].upper()}{group[1:]}", "", *case_table(of_group, rows), ""]
     if facts["left_out"]:
         lines += ["## Left out", "", *(f"- {line}" for line in facts["left_out"]), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def phase_table(rows: Sequence[Row]) -> list[str]:
-    """Seconds and shares of every phase, a column pair for each environment."""
-    envs = {row["env"]: row for row in rows}
-    pair = lambda seconds, wall: (f"{seconds:.2f}", f"{100 * seconds / wall:.1f}")  # noqa: E731
-    cells = {(row["phase"], row["env"]): pair(row["seconds"], row["wall"]) for row in rows}
-    cells |= {("all", env): pair(row["wall"], row["wall"]) for env, row in envs.items()}
-    body = [
-        [phase, *(text for env in envs for text in cells[phase, env])]
-        for phase in dict.fromkeys(key for key, _ in cells)
-    ]
-    memory = ", ".join(f"{row['mb']:,.0f} MB on {env}" for env, row in envs.items())
-    return [
-        f"{100 * rows[0]['share']:g} % of one unit of the study `sampling`, trained: R = {rows[0]['runs']}, "
-        f"one process, one thread on a CPU. Peak memory {memory}. Batches are drawn and gathered in what needs them.",
-        "",
-        *table(["phase", *(f"{env} {unit}" for env in envs for unit in ("s", "%"))], body),
-    ]
 
 
 def case_table(rows: Sequence[Row], cases: Sequence[Row]) -> list[str]:
