@@ -53,7 +53,7 @@ test-slow: $(READY) ## kill -9 at 50 random moments and 2000 mutations of a stud
 	KILLS=50 MUTATIONS=2000 $(BIN)/python -m pytest tests/run/test_kill.py tests/studies/test_fuzz.py
 
 test-slurm: $(READY) ## the launcher on a real Slurm, started on this machine and ended again (tests/cluster/install.sh installs it)
-	$(BIN)/python -m pytest -rs tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster
 
 bench: $(READY)  ## speed and memory against R; WHAT=slice: 20 runs at the paper's scale (DEVICE=cpu|cuda)
 	$(BIN)/python -m tests.benchmarks $(WHAT) --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)

@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text(text, encoding="utf-8")
     tiny = {key: value for key, value in TINY.items() if key not in ("env", "dataset", "real_ratio")}
     scale = yaml.safe_load(FILES["scale.yaml"])
-    scale |= {"seeds": [0], "defaults": merge(scale["defaults"], tiny)}
+    scale |= {"seeds": [0], "defaults": merge(merge(scale["defaults"], tiny), {"online": {"epochs": 1}})}
     (folder / "scale.yaml").write_text(yaml.safe_dump(scale), encoding="utf-8")
     _write_hill(folder / "hill.hdf5")
     assert "    moore reproduce --study study.yaml --scale scale.yaml\n" in README
@@ -114,7 +114,7 @@ def test_every_example_trains_and_its_rows_are_collected(folder: Path, study: St
     scores = rows[(rows["metric"] == "eval/return") & (rows["phase"] == "online")]
     assert set(scores["method"]) == {"moore", *EXAMPLES}
     assert np.isfinite(scores["value"]).all()
-    assert scores.groupby("method")["env_steps"].max().eq(60).all()
+    assert scores.groupby("method")["env_steps"].max().eq(20).all()
 
 
 def test_an_example_changes_what_its_run_does(folder: Path, study: Study) -> None:

@@ -66,9 +66,7 @@ def test_signals(path: Path, whole: Path) -> None:
 
     Checkpoints by time are an hour away.
     """
-    steps = [("offline: mopo", signal.SIGTERM), ("offline: mopo", signal.SIGUSR1)]
-    steps += [("online: moore", signal.SIGUSR2), ("online: moore", signal.SIGINT)]
-    for label, number in steps:
+    for label, number in (("offline: mopo", signal.SIGTERM), ("online: moore", signal.SIGUSR2)):
         gate_of(path).write_text(label)
         process = fork(path, 3600.0)
         assert wait_for(partial(at, path, label, time.time()), process)
