@@ -19,14 +19,14 @@ from moore.networks.batch import BatchWithReturns
 from moore.networks.random import Streams
 from moore.run import sealed
 from tests.support.agents import method
-from tests.support.core import FLOOR, Stage, make_cohort, online_stage, run_stage, with_returns
+from tests.support.core import FLOOR, Stage, make_cohort, run_stage, with_returns
 from tests.support.state import tensors
 
 Fields = dict[str, Tensor]
 
 
 def stage_of(*configs: RunConfig) -> Stage:
-    return online_stage(configs, with_returns(configs[0].env))
+    return Stage(make_cohort(configs, "online", with_returns(configs[0].env)))
 
 
 def copied(state: Fields) -> Fields:

@@ -62,10 +62,7 @@ def cloning(config: SACConfig) -> SAC:
 
 AGENTS: dict[str, tuple[Callable[[], Any], type[One]]] = {
     "awac": (lambda: AWAC(with_shared(AWACConfig, SCALED, temperature=0.1, max_weight=3.0), ONLINE), OneAWAC),
-    "iql": (
-        lambda: IQL(with_shared(IQLConfig, SCALED, expectile=0.8, max_weight=2.0, value_lr=3e-2), ONLINE),
-        OneIQL,
-    ),
+    "iql": (lambda: IQL(with_shared(IQLConfig, SCALED, expectile=0.8, max_weight=2.0, value_lr=3e-2), ONLINE), OneIQL),
     "iql unscaled": (lambda: IQL(with_shared(IQLConfig, CONFIG, scale_rewards=False), ONLINE), OneIQL),
     "td3_bc": (
         lambda: TD3BC(with_shared(TD3BCConfig, SCALED, target_noise=0.3, target_noise_clip=0.4), ONLINE),

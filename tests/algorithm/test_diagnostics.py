@@ -15,17 +15,11 @@ from torch import Tensor
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.diagnostics import (
-    COVERAGES,
-    MAX_STEPS,
-    look_before,
-    relative_change,
-    unseen_errors,
-)
+from moore.algorithm.diagnostics import COVERAGES, MAX_STEPS, look_before, relative_change, unseen_errors
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.penalty import uncertainty
 from moore.networks.batch import Batch
-from tests.support.core import make_cohort, run_stage, stage_of, tiny
+from tests.support.core import Stage, make_cohort, run_stage, tiny
 from tests.support.dynamics import numpy_uncertainty
 
 OBS, ACT, K = 2, 1, 4
@@ -182,7 +176,7 @@ def online_rows(configs: list[RunConfig], root: Path) -> tuple[Cohort, pd.DataFr
     if configs[0].dataset is not None:
         cohort.train_model(0)
         cohort.metrics.flush()
-    return cohort, run_stage(stage_of(cohort), root)
+    return cohort, run_stage(Stage(cohort), root)
 
 
 def is_look(metric: str) -> bool:

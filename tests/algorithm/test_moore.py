@@ -13,7 +13,7 @@ from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.networks.batch import Batch, pack
 from moore.studies.identity import offline_config, offline_key
-from tests.support.core import make_cohort, online_stage, run_online, tiny
+from tests.support.core import Stage, make_cohort, run_online, tiny
 
 
 @pytest.mark.parametrize(("length", "ratio", "real"), [(3, 0.5, 4), (1, 0.0, 0), (None, None, 2)])
@@ -94,7 +94,7 @@ def test_exploration_of_a_run_from_scratch(tmp_path: Path) -> None:
 
 def test_time_limit_is_no_termination() -> None:
     """Breaks if a truncated transition is stored as terminated, spans two episodes or its episode goes on."""
-    stage = online_stage([tiny(), tiny(seed=1)])
+    stage = Stage(make_cohort([tiny(), tiny(seed=1)], "online"))
     stage.env.load_state_dict({**stage.env.state_dict(), "elapsed": torch.tensor([198, 100])})
     for _ in range(4):
         stage.cohort.interact()
@@ -111,7 +111,7 @@ def test_time_limit_is_no_termination() -> None:
 def test_termination_is_stored() -> None:
     """Breaks if a fall is not stored, or the next row does not start a new episode."""
     config = tiny(env="inverted_double_pendulum", dataset=None, algorithm="sac", online={"exploration_steps": 60})
-    stage = online_stage([config], {})
+    stage = Stage(make_cohort([config], "online", {}))
     for _ in range(60):
         stage.cohort.interact()
     batch = stage.cohort.real_buffer.all_of(0)

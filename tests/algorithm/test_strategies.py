@@ -14,7 +14,8 @@ from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO, STRATEGIES, Mixture, Moment, SamplingConfig
 from tests.support.core import (
     EVERY_STRATEGY,
-    online_stage,
+    Stage,
+    make_cohort,
     random_data,
     run_online,
     run_stage,
@@ -68,7 +69,7 @@ def test_strategies_are_told_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
         return spy
 
     monkeypatch.setattr(moore.algorithm.draws, "find_strategy", spied)
-    run_stage(online_stage(configs, data), tmp_path)
+    run_stage(Stage(make_cohort(configs, "online", data)), tmp_path)
     expected = set()
     for step in range(10, 41):
         for n_off in (100, 70):
@@ -81,7 +82,7 @@ def test_strategies_are_told_the_clock(tmp_path: Path, monkeypatch: pytest.Monke
 def test_weights_follow_the_data_where_the_model_stays(name: str, tmp_path: Path) -> None:
     """Breaks if a frozen ensemble leaves the strategies without weights, or online transitions out of the draws."""
     config = sampled(name, 0, dynamics={"online_max_updates": 0})
-    stage = online_stage([config])
+    stage = Stage(make_cohort([config], "online"))
     cohort = stage.cohort
     cohort.train_model(0)
     assert cohort.ensemble is not None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,15 +24,10 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
+def running() -> Server:
     server = Server()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    server.start()
+    return server
 
 
 @pytest.fixture
@@ -84,7 +77,7 @@ TAIL = "bytes=2000-"
 RECOVERED: dict[str, tuple[list[Reply], list[str | None]]] = {
     "breaks off": ([send(until=2000)], [None, TAIL]),
     "busy": ([answer(503), answer(500), answer(502)], [None] * 4),
-    "hangs up": ([lambda request: None], [None, None]),
+    "hangs up": ([lambda *_: None], [None, None]),
     "ignores ranges": ([send(until=2000), send(ranges=False)], [None, TAIL, None]),
     "redirects": ([send(until=2000), answer(302, Location="elsewhere")], [None, TAIL, TAIL]),
     "does not say how long and breaks off": ([answer(200, BODY[:2000])], [None, TAIL]),

@@ -18,15 +18,7 @@ from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS
 from moore.envs.spec import ENVIRONMENTS, find_spec
 from tests.support.datasets import stored
-from tests.support.minari_store import (
-    ARRAYS,
-    ID,
-    NAME,
-    Episode,
-    create,
-    data_folder,
-    roll_out,
-)
+from tests.support.minari_store import ARRAYS, ID, NAME, Episode, create, data_folder, roll_out
 
 pytestmark = pytest.mark.usefixtures("store")
 

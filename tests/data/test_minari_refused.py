@@ -13,14 +13,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec as GymSpec
 
 from moore.data.load import load_dataset
-from tests.support.minari_store import (
-    ID,
-    NAME,
-    Episode,
-    create,
-    edit_metadata,
-    one_line,
-)
+from tests.support.minari_store import ID, NAME, Episode, create, edit_metadata, one_line
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -123,10 +116,7 @@ WIDE = json.dumps({"type": "Box", "dtype": "float64", "shape": [12], "low": [0.0
     ("changes", "fragments"),
     [
         ({"env_spec": spec_with(id="Acrobot-v1")}, ["recorded with Acrobot-v1", "Hopper-v5", "Pendulum-v1"]),
-        (
-            {"env_spec": spec_with(id="Ant-v5")},
-            ["space is Box", "(11,)", "shape (105,) for gymnasium:Ant-v5"],
-        ),
+        ({"env_spec": spec_with(id="Ant-v5")}, ["space is Box", "(11,)", "shape (105,) for gymnasium:Ant-v5"]),
         ({"env_spec": spec_with(id="Hopper-v2")}, ["recorded with Hopper-v2", "Hopper-v5"]),
         ({"env_spec": None}, ["recorded with no environment", "Hopper-v5"]),
         ({"env_spec": spec_with(kwargs={"healthy_reward": 2.0})}, ["Hopper-v5 changed by healthy_reward=2.0"]),

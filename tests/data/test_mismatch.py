@@ -102,11 +102,7 @@ def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     expected = {
         ids["same"]: None,
         ids["other"]: {"dataset_physics": "d4rl", "run_physics": "gymnasium", **measured},
-        ids["unlabelled"]: {
-            "dataset_physics": "unknown",
-            "run_physics": "gymnasium",
-            **dict.fromkeys(measured),
-        },
+        ids["unlabelled"]: {"dataset_physics": "unknown", "run_physics": "gymnasium", **dict.fromkeys(measured)},
     }
     manifests = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/runs/*/manifest.json")]
     assert len(manifests) == 6  # an offline stage and a run for every dataset

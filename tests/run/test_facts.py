@@ -75,10 +75,7 @@ def test_hosts_stay_out_of_collected_results(tmp_path: Path, monkeypatch: pytest
         }  # fmt: skip
         write(
             tmp_path / "runs" / "toy" / "runs" / run_id(run),
-            {
-                "rows.csv": f"{','.join(COLUMNS)}\n{','.join(map(str, row))}\n",
-                "manifest.json": json.dumps(manifest),
-            },
+            {"rows.csv": f"{','.join(COLUMNS)}\n{','.join(map(str, row))}\n", "manifest.json": json.dumps(manifest)},
         )
     folder = collect(study, tmp_path / "runs", tmp_path / "results", "make it")
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "rows.parquet"]

@@ -112,7 +112,8 @@ def test_what_is_lost_is_made_again_and_nothing_else(finished: tuple[Path, str])
     folder, printed = finished
     (curves,) = (folder / "build").rglob("curves.pdf")
     rows, runs = folder / "build/results/sampling-tiny/rows.parquet", folder / "runs" / "sampling-tiny" / "runs"
-    files = {path: path.read_bytes() for path in (folder / "build").rglob("*.*") if path.name in ("curves.pdf", "table.md")}
+    made = [curves, *(folder / "build").rglob("table.md")]
+    files = {path: path.read_bytes() for path in made}
     before, stamps = pd.read_parquet(rows), {path: path.stat().st_mtime_ns for path in runs.rglob("*.csv")}
     (folder / "build" / "results" / "another").mkdir()
     (folder / "build" / "results" / "another" / "rows.parquet").write_text("of no concern here")

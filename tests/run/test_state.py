@@ -16,7 +16,7 @@ from moore.algorithm.dynamics import Ensemble
 from moore.run.checkpoints import Checkpoints
 from moore.run.recorder import Recorder
 from tests.support.agents import method
-from tests.support.core import EVERY_STRATEGY, Stage, make_recorder, make_stage, rows_of, tiny, with_returns
+from tests.support.core import EVERY_STRATEGY, Stage, make_cohort, make_recorder, rows_of, tiny, with_returns
 
 CUTS = 8  # of each stage; the points are drawn
 
@@ -57,7 +57,7 @@ RUNS["mbpo"] = [tiny(dataset=None, seed=seed, dynamics=LOOKS, online={"explorati
 
 
 def start(kind: str, runs: list[RunConfig]) -> Stage:
-    return make_stage(runs, kind, with_returns(runs[0].env, return_range=7.0))
+    return Stage(make_cohort(runs, kind, with_returns(runs[0].env, return_range=7.0)))
 
 
 class Cut(Exception):

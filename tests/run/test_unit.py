@@ -16,7 +16,7 @@ from moore.data.load import load_dataset
 from moore.run.stop import SafePoints, StopRequest
 from moore.studies.axes import merge
 from moore.studies.identity import offline_key
-from tests.support.core import make_cohort, make_recorder, stage_of, tiny
+from tests.support.core import Stage, make_cohort, make_recorder, tiny
 from tests.support.resume_units import RUN, rows, run_to_end, write_unit
 from tests.support.state import tensors
 
@@ -84,7 +84,7 @@ def test_an_offline_cohort_goes_with_its_stage(tmp_path: Path) -> None:
     def train() -> weakref.ref[Cohort]:
         cohort = make_cohort([tiny()], "offline")
         recorder = make_recorder(cohort.configs, tmp_path)
-        stage_of(cohort).run(recorder, SafePoints(lambda: print(cohort.seeds), StopRequest(), 30.0, None))
+        Stage(cohort).run(recorder, SafePoints(lambda: print(cohort.seeds), StopRequest(), 30.0, None))
         return weakref.ref(cohort)
 
     gc.disable()  # circles would stay

@@ -13,7 +13,6 @@ import pytest
 
 import moore.run.unit
 from moore.base.errors import UserError
-from moore.base.lock import locked
 from moore.data.hdf5 import write_dataset
 from moore.data.make import make_self_dataset
 from moore.run.offline_cache import OfflineCache
@@ -223,20 +222,3 @@ def test_a_clock_that_is_set(path: Path, whole: Path, monkeypatch: pytest.Monkey
         assert seconds.is_monotonic_increasing
         assert 0 <= seconds.iloc[0] <= seconds.iloc[-1] < 3600
         assert 0 <= json.loads((folder / "manifest.json").read_text())["wall_seconds"] < 3600
-
-
-def test_two_processes_on_one_unit(path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a unit starts while another process is still on it, or does not once that has ended."""
-    with locked(path.with_suffix(".lock"), "the unit"):
-        before = {file: file.stat().st_mtime_ns for file in path.parents[2].rglob("*")}
-        monkeypatch.setattr(moore.run.unit, "PATIENCE", 0.0)
-        with pytest.raises(UserError, match=rf"unit unit is in use by process {os.getpid()} on "):
-            run_to_end(path)
-        assert {file: file.stat().st_mtime_ns for file in path.parents[2].rglob("*")} == before
-        process = fork(path, 3600.0)
-        time.sleep(0.5)
-        assert process.is_alive()
-        assert status(path.parents[2]) == {}
-    process.join()
-    assert process.exitcode == 0
-    pd.testing.assert_frame_equal(rows(path.parents[2]), rows(whole), check_exact=True)

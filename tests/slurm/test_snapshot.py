@@ -128,23 +128,6 @@ def test_code_that_is_no_checkout(checkout: Path, tmp_path: Path) -> None:
     assert (tmp_path / "code" / COMMIT_FILE).read_text() == "unknown\n"
 
 
-def test_a_checkout_inside_another_repository(checkout: Path, tmp_path: Path) -> None:
-    """A project that carries the suite in a subfolder: its commit counts, its other files do not."""
-    shutil.rmtree(checkout / ".git")
-    write(tmp_path, {"theirs.txt": "x"})
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-q", "-m", "all")
-    write(tmp_path, {"theirs.txt": "changed"})
-    assert snapshot(tmp_path / "s" / "code", checkout=checkout) == git(tmp_path, "rev-parse", "HEAD")
-    assert contents(tmp_path / "s" / "code") == contents(checkout)
-    write(checkout, {"moore/__init__.py": "changed = True\n"})
-    assert snapshot(tmp_path / "t" / "code", checkout=checkout).endswith("-dirty")
-    git(checkout, "checkout", "-q", "moore")
-    git(checkout, "apply", str(tmp_path / "t" / "diff.patch"))
-    assert contents(tmp_path / "t" / "code") == contents(checkout)
-
-
 def test_a_machine_without_git(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert snapshot(tmp_path / "code", checkout=checkout) == "unknown"

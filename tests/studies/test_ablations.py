@@ -22,7 +22,7 @@ from moore.base.strict import MODEL_ONLY, dotted
 from moore.studies.identity import offline_key, offline_run_id
 from moore.studies.study import ABLATIONS_DIR, load_study
 from tests.support.agents import KNOWN, method
-from tests.support.core import make_cohort, run_stage, stage_of, with_returns
+from tests.support.core import Stage, make_cohort, run_stage, with_returns
 
 
 @cache
@@ -220,11 +220,11 @@ def keys_read(config: RunConfig, root: Path, monkeypatch: pytest.MonkeyPatch) ->
         online = make_cohort([config], "online", with_returns(config.env))
         if config.dataset is not None:
             offline = make_cohort([config], "offline", with_returns(config.env))
-            run_stage(stage_of(offline), root / "offline")
+            run_stage(Stage(offline), root / "offline")
             online.agent.load(offline.agent.state())
             if online.ensemble is not None and offline.ensemble is not None:
                 online.ensemble.load(offline.ensemble.state())
-        run_stage(stage_of(online), root / "online")
+        run_stage(Stage(online), root / "online")
     return read
 
 

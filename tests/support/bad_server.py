@@ -1,100 +1,75 @@
 """A server on this machine that answers as its script says: breaking off, stalling, lying."""
 
-from __future__ import annotations
-
 import random
+import re
 import socket
 import struct
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
 from pathlib import Path
 
 BODY, GARBAGE = random.Random(0).randbytes(5000), random.Random(1).randbytes(5000)
+Reply = Callable[[socket.socket, str | None], None]  # a connection, and the Range header of what was asked on it
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers a request with the next reply of the server's script, and as a good server when that is used up."""
+class Server(threading.Thread):
+    """Answers each request with the next reply of its script, and as a good server when that is used up.
 
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.ranges.append(self.headers["Range"])
-        reply = self.server.script.pop(0) if self.server.script else send()
-        reply(self)
-
-    def head(self, status: int, **headers: object) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), str(value))
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    """script: replies to come; ranges: the Range header of every request so far; path, part: the file's places."""
+    ranges: the Range header of every request so far; path, part: the file's places.
+    """
 
     path: Path
     part: Path
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(daemon=True)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/files"
         self.script: list[Reply] = []
         self.ranges: list[str | None] = []
-        self.released = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}/files"
 
-    def handle_error(self, *_: object) -> None:
-        """A client that hangs up is no error of this server."""
+    def run(self) -> None:
+        while True:
+            connection, _ = self.socket.accept()
+            found = re.search(rb"\r\nRange: (.*)\r\n", connection.recv(65536))
+            self.ranges.append(found[1].decode() if found else None)
+            with suppress(OSError):  # a client that hangs up is no error of this server
+                (self.script.pop(0) if self.script else send())(connection, self.ranges[-1])
+                if connection not in STALLED:
+                    connection.close()
 
 
-Reply = Callable[[Handler], None]
+STALLED: list[socket.socket] = []  # connections that are kept open
 
 
 def send(body: bytes = BODY, until: int | None = None, ranges: bool = True) -> Reply:
     """The bytes asked for, breaking off at position `until` of the file; all bytes, if `ranges` are not known."""
 
-    def reply(request: Handler) -> None:
-        start = int((request.headers["Range"] or "bytes=0-")[len("bytes=") : -1]) if ranges else 0
-        length = len(body) - start
-        if start:
-            request.head(206, Content_Length=length, Content_Range=f"bytes {start}-{len(body) - 1}/{len(body)}")
-        else:
-            request.head(200, Content_Length=length)
-        request.wfile.write(body[start:until])
+    def reply(connection: socket.socket, asked: str | None) -> None:
+        start = int((asked or "bytes=0-")[len("bytes=") : -1]) if ranges else 0
+        more = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+        answer(206 if start else 200, body[start:until], Content_Length=len(body) - start, **more)(connection, asked)
 
     return reply
 
 
 def stall(at: int) -> Reply:
     """Breaks off as `send` does, but keeps the connection."""
-
-    def reply(request: Handler) -> None:
-        send(until=at)(request)
-        request.wfile.flush()
-        request.server.released.wait(60)
-
-    return reply
+    return lambda connection, asked: (STALLED.append(connection), send(until=at)(connection, asked))[1]
 
 
 def reset(at: int) -> Reply:
     """Breaks off as `send` does, but without the handshake that ends a connection."""
 
-    def reply(request: Handler) -> None:
-        send(until=at)(request)
-        request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.connection.close()
+    def reply(connection: socket.socket, asked: str | None) -> None:
+        send(until=at)(connection, asked)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     return reply
 
 
 def answer(status: int, body: bytes = b"", **headers: object) -> Reply:
     """Any answer; no length is announced unless it is in `headers`."""
-
-    def reply(request: Handler) -> None:
-        request.head(status, **headers)
-        request.wfile.write(body)
-
-    return reply
+    lines = [f"HTTP/1.0 {status} .", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()), "", ""]
+    return lambda connection, asked: connection.sendall("\r\n".join(lines).encode() + body)

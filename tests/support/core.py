@@ -95,23 +95,6 @@ class Stage:
         self.cohort.load(state["cohort"])
 
 
-def make_stage(
-    configs: Sequence[RunConfig], kind: str = "online", data: Mapping[str, Transitions] | None = None
-) -> Stage:
-    """A stage at its beginning."""
-    return stage_of(make_cohort(configs, kind, data))
-
-
-def online_stage(configs: Sequence[RunConfig], data: Mapping[str, Transitions] | None = None) -> Stage:
-    """An online stage at its beginning."""
-    return Stage(make_cohort(configs, "online", data))
-
-
-def stage_of(cohort: Cohort) -> Stage:
-    """The stage that the cohort was made for."""
-    return Stage(cohort)
-
-
 def make_recorder(configs: Sequence[RunConfig], root: Path) -> Recorder:
     """A recorder of the runs below root, at its beginning."""
     recorder = Recorder(root, "study", list(configs))
@@ -128,7 +111,7 @@ def run_stage(stage: Stage, root: Path) -> pd.DataFrame:
 
 def run_online(configs: Sequence[RunConfig], root: Path) -> tuple[Stage, pd.DataFrame]:
     """The finished online stage and its rows."""
-    stage = online_stage(configs)
+    stage = Stage(make_cohort(configs, "online"))
     return stage, run_stage(stage, root)
 
 

@@ -14,7 +14,7 @@ import yaml
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.files import write_json
 from moore.run.units import UnitProcess
-from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.identity import run_id
 from moore.studies.study import load_study
 from tests.support.resume_units import RUN
 
@@ -70,10 +70,7 @@ class Lab:
     def submit(self, *arrays: Sequence[Sequence[UnitProcess]]) -> Path:
         """A submission whose arrays have the jobs 1, 2, ...; returns its folder."""
         folder = self.folder / "submissions" / STAMP
-        manifest = {
-            "stamp": STAMP,
-            "arrays": [[[unit.name for unit in task] for task in array] for array in arrays],
-        }
+        manifest = {"stamp": STAMP, "arrays": [[[unit.name for unit in task] for task in array] for array in arrays]}
         for array in arrays:
             for task in array:
                 for unit in task:
@@ -104,11 +101,6 @@ class Lab:
         """Finished runs."""
         for run in runs:
             self._manifest(run_id(run), run, diverged)
-
-    def finish_stages(self, unit: UnitProcess) -> None:
-        """The offline stages of a unit."""
-        for run in unit.runs:
-            self._manifest(offline_run_id(run), offline_config(run), False)
 
     def _manifest(self, name: str, config: RunConfig, diverged: bool) -> None:
         folder = self.folder / "runs" / name
