@@ -49,10 +49,7 @@ ENV = "my_env:hill"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples' files, with tiny budgets, and the dataset that their scale names: trained.
-
-    README's command would draw figures for half a minute after it; this one has the same worker.
-    """
+    """Train the examples with tiny budgets; README's own command would draw figures for half a minute."""
     folder = tmp_path_factory.mktemp("outside")
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")

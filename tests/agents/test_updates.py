@@ -88,8 +88,7 @@ AGENTS: dict[str, tuple[Callable[[], Any], type[One]]] = {
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_update_is_the_plain_one(name: str) -> None:
-    """Breaks if a target, loss, weight, temperature, Polyak step, their order or a skipped actor is wrong, runs mix,
-    or a run gets another run's scale of rewards or moments of observations."""
+    """Breaks if a formula, a step, their order or a skipped actor is wrong, or runs mix their data or scales."""
     make, plain = AGENTS[name]
     agent = make()
     for run, size in enumerate(RETURNS):

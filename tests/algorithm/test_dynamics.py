@@ -151,27 +151,6 @@ def test_predictions_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) ->
         torch.testing.assert_close(got, expected)
 
 
-@pytest.mark.parametrize("normalize_targets", [False, True])
-def test_learns_a_linear_gaussian_system(normalize_targets: bool) -> None:
-    """Breaks if mean or noise of a known system is not recovered."""
-    settings = DynamicsConfig(
-        ensemble_size=3,
-        num_elites=2,
-        hidden=(32, 32),
-        weight_decay=(0.0,) * 3,
-        lr=3e-3,
-        batch_size=64,
-        epoch_updates=200,
-        normalize_targets=normalize_targets,
-    )
-    ensemble, train, test = Ensemble(settings, OBS, ACT, [0]), system(4000, 5), system(500, 6)
-    ensemble.fit_scaler(0, Batch(*(x[0] for x in train)))
-    ensemble.fit(drawer(train, [0]), system(500, 7), 1200)
-    mean, std = ensemble.predict(test.obs, test.action)
-    assert (mean.mean(1) - true_mean(test.obs, test.action)).abs().mean() < 0.03  # the noise is 0.1
-    assert std.mean((0, 1, 2)).tolist() == pytest.approx([0.1] * OUT, rel=0.15)
-
-
 def test_nan_stays_in_its_run() -> None:
     """Breaks if one run's broken data reach another run, or a broken fit does not go back to its start."""
     train, holdout = three_runs()

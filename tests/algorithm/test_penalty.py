@@ -61,10 +61,7 @@ def test_adaptive_run_that_diverged() -> None:
 
 
 def test_adaptive_in_the_online_stage(tmp_path: Path) -> None:
-    """Breaks if a rollout's u is observed late, unscaled or offline, or the coefficient lags a rollout behind.
-
-    One rollout in each epoch: the coefficient of epoch t times the mean u of epoch t - 1 never moves.
-    """
+    """Breaks if u is observed late, unscaled or offline: here coef(t) x mean u(t - 1) never moves."""
     changes: list[dict[str, Any]] = [
         {"coef": 2.0, "schedule": "adaptive", "online_factor": 1.5},
         {"coef": 0.7, "schedule": "adaptive", "uncertainty": "ensemble_std"},

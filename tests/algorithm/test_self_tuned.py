@@ -29,8 +29,7 @@ def test_the_formula(offline: float, online: float, rate: float, share: float, f
 
 
 def test_shares_of_runs_are_the_loop() -> None:
-    """Breaks if trained rows count, another run's errors do, a run without the strategy moves, or the latest rows stay
-    the latest ones for ever."""
+    """Breaks if trained rows count, another run's errors do, or the latest rows stay the latest ones for ever."""
     # a low curve and a high rate, so that the errors have a say
     configs = [SamplingConfig("self_tuned", tuning_rate=20.0, decay_rate=1e-3), SamplingConfig()]
     configs.append(SamplingConfig("uniform", "self_tuned", tuning_rate=30.0, decay_rate=3e-3))

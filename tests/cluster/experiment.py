@@ -111,10 +111,7 @@ class Experiment:
         return self.wait(lambda: len(here()) >= count and here(), START_SECONDS, f"{count} units are online")
 
     def first_epoch(self, unit: str, claim: Mapping[str, Any]) -> int:
-        """Online epochs that the unit's next process has done when it is first seen in the online stage.
-
-        claim: of the process before it.
-        """
+        """Online epochs that the process after the one of `claim` has done when it is first seen online."""
         there = lambda: self.unit_file(unit, "claim").get("token") not in (None, claim["token"]) and self.online(unit)  # noqa: E731
         return self.wait(there, START_SECONDS, f"{unit} goes on", poll=0.02)
 

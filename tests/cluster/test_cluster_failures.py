@@ -14,9 +14,7 @@ from tests.cluster.local_slurm import Cluster, kill
 
 
 def test_one_failing_unit_in_a_pack(cluster: Callable[..., Cluster], tmp_path: Path, reference: Experiment) -> None:
-    """Breaks if a run that diverges, or a process that dies, takes another of its task with it, is tried for ever, or
-    cannot be tried again by `retry`.
-    """
+    """Breaks if a run that diverges or dies takes another with it, is tried for ever, or `retry` does not."""
     variants: dict[str, Any] = {"prioritized": {}, "diverging": {"agent": {"actor_lr": 1e30, "hidden": [9]}}}
     pack = {"units_per_task": 4, "slots": 2, "cpus": 2, "memory": "3G"}
     experiment = Experiment(tmp_path, cluster(NODES=1), seeds=2, variants=variants, profile=pack)

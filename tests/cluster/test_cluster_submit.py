@@ -51,9 +51,7 @@ def test_wrong_account_and_qos(cluster: Callable[..., Cluster], tmp_path: Path) 
 
 
 def test_again_and_again(cluster: Callable[..., Cluster], tmp_path: Path, reference: Experiment) -> None:
-    """Breaks if a dry run writes or submits, an array is longer than the cluster takes, a submit takes what a live task
-    has, a cancelled task comes back by itself, or the next submit misses one that was cancelled, running or pending.
-    """
+    """Breaks if a dry run writes, an array is too long, or a submit takes more or less than what is missing."""
     slurm = cluster(NODES=2, MAX_ARRAY_SIZE=3)
     experiment = Experiment(tmp_path, slurm, seeds=4, profile={"parallel": 3, "partition": "scavenge"})
     code, out, err = experiment.moore("submit", "--profile", str(tmp_path / "profile.yaml"), "--dry-run")

@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -34,26 +33,8 @@ HOPPER, WALKER = "d4rl:hopper-medium-v2", "d4rl:walker2d-medium-v2"
 
 
 @pytest.fixture(scope="module")
-def infos() -> ModuleType:
-    """d4rl's table of URLs and scores, loaded by path: importing the package would need mujoco_py."""
-    spec = importlib.util.find_spec("d4rl")
-    assert spec is not None, "d4rl is not installed; `make setup` installs it"
-    assert spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]) / "infos.py"
-    loaded = importlib.util.spec_from_file_location("d4rl_infos", path)
-    assert loaded is not None
-    assert loaded.loader is not None
-    module = importlib.util.module_from_spec(loaded)
-    loaded.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
 def d4rl(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """The package itself. What its data code needs of gym and tqdm is put in their place, its environments are absent.
-
-    sys.modules is as before when this returns.
-    """
+    """The package itself, with stubs for gym and tqdm and no environments; sys.modules is then as before."""
     gym, utils, tqdm = ModuleType("gym"), ModuleType("gym.utils"), ModuleType("tqdm")
     vars(gym).update(Env=type("Env", (), {}), Wrapper=type("Wrapper", (), {}), utils=utils)
     vars(utils).update(colorize=lambda text, color: text)
@@ -69,10 +50,10 @@ def d4rl(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
         return importlib.import_module("d4rl")
 
 
-def test_ids_and_urls_are_d4rls(infos: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_and_urls_are_d4rls(d4rl: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("D4RL_DATASET_URL", raising=False)
     envs = ("hopper-", "halfcheetah-", "walker2d-")
-    theirs = {f"d4rl:{name}": url for name, url in infos.DATASET_URLS.items() if name.startswith(envs)}
+    theirs = {f"d4rl:{name}": url for name, url in d4rl.infos.DATASET_URLS.items() if name.startswith(envs)}
     assert {id: file_url(id) for id in FILES} == {id: url for id, url in theirs.items() if id.endswith("-v2")}
     assert len({file.sha256 for file in FILES.values()}) == len(FILES) == 18
     assert all(len(bytes.fromhex(file.sha256)) == 32 for file in FILES.values())
@@ -87,11 +68,11 @@ def test_places_are_d4rls(d4rl: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
         assert str(expected_path(HOPPER).parent) == os.path.expanduser("~/.d4rl/datasets")
 
 
-def test_scores_are_d4rls(infos: ModuleType, d4rl: ModuleType) -> None:
+def test_scores_are_d4rls(d4rl: ModuleType) -> None:
     for id in FILES:
         name = id.removeprefix("d4rl:")
         env = name.partition("-")[0]
-        assert ENVIRONMENTS[env].reference_scores == (infos.REF_MIN_SCORE[name], infos.REF_MAX_SCORE[name])
+        assert ENVIRONMENTS[env].reference_scores == (d4rl.infos.REF_MIN_SCORE[name], d4rl.infos.REF_MAX_SCORE[name])
         for value in (-50.0, 0.0, 1234.5):
             assert normalized_score(env, value) == pytest.approx(100 * d4rl.get_normalized_score(name, value))
 

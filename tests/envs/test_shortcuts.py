@@ -45,10 +45,7 @@ def trajectory(model: mujoco.MjModel) -> tuple[np.ndarray, int]:
 
 @pytest.mark.parametrize(("name", "physics"), ALL_PHYSICS)
 def test_trajectories_are_the_same_to_the_last_bit(name: str, physics: str) -> None:
-    """Breaks if a step loses contacts, limits or a digit to what is turned off.
-
-    12 x 600 steps of random controls, in which the robots fall, lie and hit their joints' limits.
-    """
+    """Breaks if a step loses contacts, limits or a digit to what is turned off: the robots fall and hit limits."""
     model, plain = model_of(name, physics), model_of(name, physics)
     plain.opt.disableflags = build_model(simulator(name, physics).task.xml, physics == "d4rl").opt.disableflags
     got, contacts = trajectory(model)

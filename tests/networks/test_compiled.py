@@ -61,8 +61,7 @@ def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("runs", [3, 5, 1])
 def test_a_library_serves_any_number_of_runs(runs: int, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a step's state is not where the object has it, inputs are taken for contiguous, or a library for three
-    runs is not one for five, of other settings but the same operations."""
+    """Breaks if state or inputs are read elsewhere, or a library for three runs is not one for five."""
     if (cache / "moore").exists():
         monkeypatch.setattr(torch._inductor, "aot_compile", lambda *_: pytest.fail("there is a library"))
     if runs == 1:

@@ -80,8 +80,7 @@ def taped(made: Cohort) -> Callable[[Callable[[], Any]], tuple[Any, Callable[[],
 @pytest.mark.parametrize("stage", ["offline", "online"])
 @pytest.mark.parametrize("name", METHODS)
 def test_recorded_steps_are_the_plain_ones(name: str, stage: str) -> None:
-    """Breaks if a recorded step depends on more than its key and inputs, on a tensor that is replaced for one, or hands
-    out its own memory."""
+    """Breaks if a recording depends on more than its key and inputs, or hands out its own memory."""
     t, results = int(stage == "online"), []
     for recorded in (False, True):
         made = three_strategies(name, stage, "cpu")

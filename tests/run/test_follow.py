@@ -69,9 +69,7 @@ def tensorboard(folder: Path) -> Curves:
 @pytest.mark.parametrize("phase", ["online", "offline"])
 @pytest.mark.parametrize("kind", [Noted, TensorBoard])
 def test_curves_are_the_rows(kind: Any, phase: str, tmp_path: Path) -> None:
-    """Breaks if a point is lost, doubled, under another name or step: after a cut back to a checkpoint, half a row,
-    and another process that goes on.
-    """
+    """Breaks if a point is lost or doubled after a cut back to a checkpoint, half a row, or another process."""
     if kind is TensorBoard:
         pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     rows, logs = tmp_path / "runs" / "moore-s3-abc" / "rows.csv", tmp_path / "logs"

@@ -107,9 +107,7 @@ class Running:
 
 
 def test_stopped_killed_and_started_twice(tmp_path: Path) -> None:
-    """Breaks if a signal to the parent or to a unit costs work or leaves a process behind, if two processes train one
-    study, if a killed parent's unit and its successor meet, or if any of that shows in the rows.
-    """
+    """Breaks if a signal costs work or leaves a process, or two processes on one study meet or show in rows."""
     study = write_study(tmp_path)
     whole = tmp_path / "whole"
     train(study, whole)
@@ -151,9 +149,7 @@ def test_stopped_killed_and_started_twice(tmp_path: Path) -> None:
 
 
 def test_a_unit_that_is_killed_is_a_failure(tmp_path: Path) -> None:
-    """Breaks if a process that was killed is taken for one that was told to stop, is not tried again, or is tried for
-    ever; or if the next call does not try it again.
-    """
+    """Breaks if a kill is taken for a stop, or is not tried again, or for ever, or not by the next call."""
     write_study(tmp_path)
     running = Running(tmp_path)
     killed = running.pid()

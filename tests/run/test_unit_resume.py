@@ -61,10 +61,7 @@ def at(path: Path, label: str, begin: float) -> bool:
 
 
 def test_signals(path: Path, whole: Path) -> None:
-    """Breaks if a signal does not end the unit with a checkpoint and exit code 75, or costs a row.
-
-    Checkpoints by time are an hour away.
-    """
+    """Breaks if a signal does not end the unit with a checkpoint and exit code 75, or costs a row."""
     for label, number in (("offline: mopo", signal.SIGTERM), ("online: moore", signal.SIGUSR2)):
         gate_of(path).write_text(label)
         process = fork(path, 3600.0)

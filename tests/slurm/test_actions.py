@@ -17,9 +17,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 def test_failures(lab: MakeLab, capsys: Captured) -> None:
-    """Breaks if a failed unit, its facts or its last words are missing, a node that fails often is not named, or a
-    controller has to answer for that.
-    """
+    """Breaks if a failed unit, its last words or a bad node is missing, or a controller has to answer for it."""
     four = lab("abcd")
     four.submit([four.units])
     calls = four.fake("squeue", "exit 1")

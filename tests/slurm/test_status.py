@@ -99,9 +99,7 @@ def test_failed_attempts(lab: MakeLab) -> None:
 
 
 def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a run is counted twice, not at all or in the wrong place, a finished one gets a line, a key that others
-    read is renamed or missing, or more than one object is printed.
-    """
+    """Breaks if a run is miscounted, a finished one gets a line, or a key that others read is missing."""
     many = lab("abcdefg")
     units = many.units
     many.submit([[units[0], units[1]], [units[2]]], [[units[3]]])

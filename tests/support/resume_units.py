@@ -115,10 +115,7 @@ def run_to_end(path: Path) -> None:
 
 
 def fork(path: Path, seconds: float) -> BaseProcess:
-    """A process of its own for a unit, with so many seconds between checkpoints; its log is beside the spec.
-
-    It waits while there is a gate (`gate_of`).
-    """
+    """A process for a unit, its log beside the spec; it waits while there is a gate (`gate_of`)."""
     process = FORKS.Process(target=_main, args=(path, seconds), daemon=True)
     process.start()
     return process
