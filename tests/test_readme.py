@@ -132,7 +132,6 @@ def test_plugins_are_in_the_identity_and_in_the_manifest(folder: Path, study: St
         expected = {name: source_hash(name) for name in named}
         assert plugins(run) == identity(run)["plugins"] == expected
         manifest = read_manifest(folder / "runs" / study.name / "runs" / run_id(run))
-        assert manifest is not None
         assert manifest["plugins"] == expected
 
 

@@ -154,7 +154,6 @@ def test_returns_of_a_file(rows: list[tuple[float, str]], gamma: float) -> None:
     for limit in (None, max(1, len(rows) // 2)):
         made = to_transitions(file, keep_timeouts=True, limit=limit, gamma=gamma)
         assert made.return_range == pytest.approx(max(totals) - min(totals), abs=1e-4)
-        assert made.return_to_go is not None
         which = (made.obs[:, 0] / 3).astype(int)
         assert len(which) == (limit or len(rows))
         np.testing.assert_allclose(made.return_to_go, [to_go[row] for row in which], rtol=1e-5, atol=1e-4)

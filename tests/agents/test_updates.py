@@ -55,7 +55,6 @@ def cloning(config: SACConfig) -> SAC:
     """SAC that clones the first 8 transitions of a batch, every run with a weight of its own."""
     config = replace(config, bc_coef=0.7, batch_size=B)
     agent = SAC(config, ONLINE._replace(real_share=OneSAC.num_real / B))
-    assert agent.bc_weight is not None
     agent.bc_weight *= torch.tensor([1.0, 0.0, 20.0])
     return agent
 

@@ -83,8 +83,6 @@ def test_share_of_the_first_epoch(share: float) -> None:
     for run in range(2):
         mix = ratio.mixture(run)
         assert float(mix.online_share) == pytest.approx(share)
-        assert mix.offline_weights is not None
-        assert mix.online_weights is not None
         assert len(set(mix.offline_weights.tolist())) == len(set(mix.online_weights.tolist())) == 1
 
 
@@ -97,8 +95,6 @@ def test_mixture_is_the_priorities() -> None:
     for run, size in enumerate([OFFLINE[1], OFFLINE[0]]):
         mix, table = ratio.mixture(run), ratio.priorities[run]
         offline, online = table[:size], table[max(OFFLINE) : max(OFFLINE) + 15]
-        assert mix.offline_weights is not None
-        assert mix.online_weights is not None
         assert torch.equal(mix.offline_weights, offline)
         assert torch.equal(mix.online_weights, online)
         assert float(mix.online_share) == pytest.approx(float(online.sum() / (online.sum() + offline.sum())))

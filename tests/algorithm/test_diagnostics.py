@@ -158,8 +158,6 @@ class Trainings:
             before = copy.deepcopy(cohort.ensemble)
             train(cohort, t, *more)
             after = copy.deepcopy(cohort.ensemble)
-            assert before is not None
-            assert after is not None
             self.seen.append((cohort.real_buffer.online_size, before, after))
 
         def look(*arguments: Any) -> dict[str, Any]:

@@ -19,7 +19,9 @@ def curve(tmp_path: Path, seeds: int, epochs: int, precision: str = "float32") -
     """Scores of SAC from scratch on the pendulum, by environment step and seed."""
     scale = yaml.safe_load((ABLATIONS_DIR / "scales" / "mini.yaml").read_text())
     values = merge(scale["defaults"], {"algorithm": "sac", **scale["methods"]["sac"]})
-    values = merge(values, {"env": "pendulum", "eval_episodes": 5, "online": {"epochs": epochs}, "precision": precision})
+    values = merge(
+        values, {"env": "pendulum", "eval_episodes": 5, "online": {"epochs": epochs}, "precision": precision}
+    )
     configs = [from_mapping(merge(values, {"seed": seed}), "mini") for seed in range(seeds)]
     _, rows = run_online(configs, tmp_path)
     return rows[rows["metric"] == "eval/score"].pivot_table(index="env_steps", columns="seed", values="value")

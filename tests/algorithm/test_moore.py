@@ -168,7 +168,6 @@ def test_behaviour_cloning_fades() -> None:
         cohort.train_model(0)
         cohort.imagine(0)
         cohort.update_policy(t, 1)
-        assert cohort.agent.bc_weight is not None
         assert cohort.agent.bc_weight.tolist() == pytest.approx([expected] * 2)
 
 

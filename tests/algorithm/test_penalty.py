@@ -119,7 +119,6 @@ def offline_cohort(penalties: list[dict[str, Any]], monkeypatch: pytest.MonkeyPa
 
 def means(cohort: Cohort, batch: Batch) -> np.ndarray:
     """Mean of max_std and of the run's own measure, [R, 2], a row at a time."""
-    assert cohort.ensemble is not None
     mean, std = (x.numpy() for x in cohort.ensemble.predict(batch.obs, batch.action))
     rows = range(batch.reward.shape[1])
     return np.array(
@@ -134,7 +133,6 @@ def test_rescale_gives_every_measure_the_mean_of_max_std(monkeypatch: pytest.Mon
     """Breaks if the scale is inverted, another run's, moves max_std, acts unasked, or follows later trainings."""
     penalties = [{"uncertainty": kind, "rescale": on} for kind in UNCERTAINTIES for on in (True, False)]
     cohort, holdout = offline_cohort(penalties, monkeypatch)
-    assert cohort.ensemble is not None
     scale = cohort.ensemble.uncertainty_scale.clone()
     for run, (penalty, (reference, own)) in enumerate(zip(penalties, means(cohort, holdout), strict=True)):
         if penalty["rescale"]:

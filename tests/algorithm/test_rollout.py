@@ -94,7 +94,6 @@ def test_trust_is_a_quantile_of_the_data() -> None:
     quantile = 0.8
     config = tiny(rollout={"truncation_quantile": quantile}, dynamics={"offline_max_updates": 12})
     cohort = make_cohort([config, dataclasses.replace(config, seed=1)], "offline")
-    assert cohort.ensemble is not None
     assert cohort.ensemble.trusted.isinf().all()
     cohort.train_model(0)
     for run in range(2):

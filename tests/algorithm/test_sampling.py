@@ -107,7 +107,6 @@ def test_oorb_is_the_two_stage_draw(fresh_share: float, n_on: int, window: float
         expected[row] += fresh_share / rows
     assert expected.sum() == pytest.approx(1.0)
     assert mix.online_share == pytest.approx(expected[n_off:].sum())
-    assert mix.online_weights is not None
     assert len(mix.online_weights) == n_on
     np.testing.assert_allclose(mix.online_share * mix.online_weights / mix.online_weights.sum(), expected[n_off:])
     index, _ = draw(filled([n_off], n_on), [mix], uniforms(1, count))

@@ -59,7 +59,6 @@ def test_draws_have_the_share_and_never_fall_below_the_paper() -> None:
     for _ in range(12):
         obs, next_obs = stream.normal(2, 3).unbind(1)
         cohort.real_buffer.append(Batch(obs, stream.normal(1).tanh(), stream.normal(), next_obs, torch.zeros(2)))
-    assert cohort.ensemble is not None
     cohort.draws.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
     paper = float(prioritized(SamplingConfig(), Moment(1, 100, 12, 3, 20)).online_share)
     assert cohort.draws.self_tuned.share == pytest.approx([paper, 0.0])

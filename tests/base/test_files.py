@@ -64,7 +64,6 @@ def test_the_holder_is_named_and_its_end_frees(tmp_path: Path) -> None:
     """Breaks if two processes get in, the second touches anything, or a killed holder keeps the others out."""
     path = tmp_path / "study" / "lock"
     with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         content, begin = path.read_bytes(), time.monotonic()
         who = f"^the study is in use by process {holder.pid} on {socket.gethostname()} since "

@@ -117,7 +117,6 @@ def ensemble(case: Case, device: str) -> Prepared:
     """One gradient step of every member; a transition counts for each member that learns from it."""
     cohort = model_cohort(case, device)
     model = cohort.ensemble
-    assert model is not None
     rows = model.config.ensemble_size * model.config.batch_size
     data, active = random_batch(ENV, case.runs, rows, device), [True] * case.runs
     call = caller(torch.device(device), None, 0)

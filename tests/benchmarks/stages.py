@@ -69,7 +69,6 @@ class Clock:
     def watch_all(self, cohort: Cohort) -> None:
         """Time all moves of a cohort with an ensemble. Evaluations count as full episodes."""
         ensemble = cohort.ensemble
-        assert ensemble is not None
         steps = cohort.spec.max_episode_steps * cohort.shared.eval_episodes
         self.watch(cohort, "train_model", "ensemble updates", lambda *_: ensemble.training.done)
         self.watch(cohort, "imagine", "rollouts", lambda t: 1)
@@ -94,7 +93,6 @@ def train(
     saved: list[dict[str, Any]] = []
     for stage, configs, loop in (("offline", list(stages.values()), mopo), ("online", list(runs), moore)):
         cohort = Cohort(configs, data, stage, device)
-        assert cohort.ensemble is not None
         for part, state in zip((cohort.agent, cohort.ensemble), saved, strict=False):
             part.load(joined([runs_of(state, fork) for fork in forks]))
         cohort.ensemble.fitted = stage == "online"

@@ -60,7 +60,6 @@ class Experiment:
     @property
     def slurm(self) -> Cluster:
         """The cluster of a study that has one."""
-        assert self.cluster is not None
         return self.cluster
 
     def moore(self, command: str, *words: str) -> tuple[int, str, str]:

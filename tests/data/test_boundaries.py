@@ -24,7 +24,6 @@ def literal_transitions(dataset: Dataset, keep_timeouts: bool) -> list[tuple[lis
     kept = []
     for i in range(len(dataset)):
         if keep_timeouts:  # every row, with the observation that the file stores for it
-            assert dataset.next_obs is not None
             next_obs = dataset.next_obs[i]
         elif i == len(dataset) - 1 or dataset.truncated[i]:  # d4rl.qlearning_dataset skips both
             continue
@@ -92,11 +91,9 @@ def test_whole_episodes_equal_a_loop(flags: Flags, limit: int) -> None:
 def test_broken_rows_are_those_inside_episodes(flags: Flags, spoilt: set[int]) -> None:
     """A wrong next observation shows only where the next row continues the episode."""
     dataset = laid_out(flags)
-    assert dataset.next_obs is not None
     rows = [row for row in sorted(spoilt) if row < len(flags)]
     dataset.next_obs[rows, 1] += 0.5
     found = broken_rows(dataset)
-    assert found is not None
     assert found.tolist() == [row for row in rows if row < len(flags) - 1 and not any(flags[row])]
     assert broken_rows(replace(dataset, next_obs=None)) is None
 
@@ -116,7 +113,6 @@ def test_episode_return(flags: Flags, keep_timeouts: bool, limit: int | None, se
     for row in range(len(dataset)):  # of the whole file, dropped rows too
         episode = float(dataset.obs[row, 0])
         returns[episode] = returns.get(episode, 0.0) + float(reward[row])
-    assert result.episode_return is not None
     assert result.episode_return.dtype == np.float32
     assert len(result) == min(len(to_transitions(dataset, keep_timeouts)), limit or len(dataset))
     np.testing.assert_allclose(result.episode_return, [returns[float(e)] for e in result.obs[:, 0]], rtol=1e-5)

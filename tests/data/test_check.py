@@ -17,7 +17,7 @@ from moore.data.collect import collect
 from moore.data.hdf5 import Dataset, write_dataset
 from moore.envs.spec import ENVIRONMENTS
 from moore.envs.vector_env import make_env
-from tests.support.datasets import recorded, stored
+from tests.support.datasets import recorded
 
 ALL_PHYSICS = [(name, physics) for name, spec in ENVIRONMENTS.items() for physics in spec.physics]
 GOLDEN = Path(__file__).parents[1] / "golden" / "mujoco210"
@@ -91,9 +91,9 @@ def test_steps_of_mujoco_210_agree_with_d4rl(env: str, states: str) -> None:
 def test_replay_equals_a_loop_over_gymnasium(env: str, gym_id: str) -> None:
     """Every row by hand: state set, action taken, largest component and reward compared; then the quantiles."""
     dataset = recorded(env, "gymnasium", 60)
-    qpos, qvel = stored(dataset.qpos), stored(dataset.qvel)
+    qpos, qvel = dataset.qpos, dataset.qvel
     noise = np.random.default_rng(0).normal(size=(2, 60)).astype(np.float32)
-    next_obs, rewards = stored(dataset.next_obs) + noise[0][:, None], dataset.reward + noise[1]
+    next_obs, rewards = dataset.next_obs + noise[0][:, None], dataset.reward + noise[1]
     single = gymnasium.make(gym_id).unwrapped
     errors, reward_errors = [], []
     for row in range(60):
@@ -106,7 +106,6 @@ def test_replay_equals_a_loop_over_gymnasium(env: str, gym_id: str) -> None:
         errors.append(max(abs(float(a) - float(b)) for a, b in zip(obs, next_obs[row], strict=True)))
         reward_errors.append(abs(float(reward) - float(rewards[row])))
     found = replay_error(replace(dataset, next_obs=next_obs, reward=rewards), "gymnasium")
-    assert found is not None
     expected = [60, *(np.quantile(x, q) for x in (errors, reward_errors) for q in (0.5, 0.99, 1.0))]
     measured = [found.rows, found.median, found.p99, found.max]
     measured += [found.reward_median, found.reward_p99, found.reward_max]
@@ -119,13 +118,11 @@ def test_rows_are_spread_and_replayed_in_parts(monkeypatch: pytest.MonkeyPatch) 
     whole = replay_error(dataset, "gymnasium", 50)
     monkeypatch.setattr(check, "SIMULATIONS", 7)
     assert replay_error(dataset, "gymnasium", 50) == whole
-    assert whole is not None
     assert whole.rows == 50
     # rounding may make or lose contacts in up to a tenth of the rows
     for wrong, agrees in ((300, False), (61, False), (60, True)):
         late = np.arange(600)[:, None] >= 600 - wrong
-        error = replay_error(replace(dataset, next_obs=stored(dataset.next_obs) + 1.0 * late), "d4rl", 600)
-        assert error is not None
+        error = replay_error(replace(dataset, next_obs=dataset.next_obs + 1.0 * late), "d4rl", 600)
         assert (error.share, error.agrees) == (1 - wrong / 600, agrees)
 
 
@@ -145,7 +142,7 @@ def test_the_force_at_the_end_of_the_rail_is_no_fault() -> None:
 
 
 def without(dataset: Dataset, *names: str) -> Dataset:
-    return replace(dataset, **dict.fromkeys(names))  # type: ignore[arg-type]
+    return replace(dataset, **dict.fromkeys(names))
 
 
 def test_what_a_file_does_not_store_is_no_fault() -> None:
@@ -222,7 +219,7 @@ FAULTS: dict[str, tuple[Callable[[], Dataset], list[str]]] = {
         ["no episode is longer than 200 steps: not so in 1 rows, first in row 0"],
     ),
     "states of the next row": (
-        lambda: replace(hopper(), qpos=np.roll(stored(hopper().qpos), 1, axis=0), next_obs=None),
+        lambda: replace(hopper(), qpos=np.roll(hopper().qpos, 1, axis=0), next_obs=None),
         ["stored states: not so in 600 rows", "do not agree with physics d4rl"],
     ),
     "too wide actions": (

@@ -17,7 +17,6 @@ from minari.data_collector import EpisodeBuffer
 from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS
 from moore.envs.spec import ENVIRONMENTS, find_spec
-from tests.support.datasets import stored
 from tests.support.minari_store import ARRAYS, ID, NAME, Episode, create, data_folder, roll_out
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -54,7 +53,7 @@ def test_rows_are_the_rollout_bit_for_bit(
     expected["terminated"] = rows(lambda e: e.terminated)
     expected["truncated"] = np.isin(np.arange(len(read)), ends) & ~expected["terminated"]
     if episodes[0].qpos is not None and find_spec(read.env).state_dim:
-        expected |= {"qpos": rows(lambda e: stored(e.qpos)[:-1]), "qvel": rows(lambda e: stored(e.qvel)[:-1])}
+        expected |= {"qpos": rows(lambda e: e.qpos[:-1]), "qvel": rows(lambda e: e.qvel[:-1])}
     assert read.env == GYM_IDS[gym_id]
     for name in ARRAYS:
         values = getattr(read, name)
@@ -75,7 +74,7 @@ def test_without_states_in_every_episode_there_are_none(hopper: list[Episode], t
     read = load_dataset(ID, tmp_path)
     assert read.qpos is None
     assert read.qvel is None
-    shorter = {"qpos": hopper[0].qpos[:-1], "qvel": hopper[0].qvel[:-1]}  # type: ignore[index]  # of T states: which?
+    shorter = {"qpos": hopper[0].qpos[:-1], "qvel": hopper[0].qvel[:-1]}  # of T states: which?
     create("short-v0", "Hopper-v5", [hopper[0].buffer(infos=shorter)])
     assert load_dataset("minari:short-v0", tmp_path).qpos is None
 

@@ -48,14 +48,12 @@ def test_every_recipe(env: str, quality: str, behaviours_dir: Path, tmp_path: Pa
     assert len(dataset) == n or (quality == "medium-expert" and n - limit < len(dataset) < n)
     assert not (dataset.terminated & dataset.truncated).any()
     # rows follow each other inside an episode, so that D4RL's reading (the next row) is right
-    assert dataset.next_obs is not None
     inside = ~(dataset.terminated | dataset.truncated)[:-1]
     np.testing.assert_array_equal(dataset.next_obs[:-1][inside], dataset.obs[1:][inside])
     starts, ends = episode_bounds(dataset)
     assert (ends - starts).max() <= limit
     # the simulator agrees with what is stored
     replay = replay_error(dataset, str(dataset.metadata["physics"]))
-    assert replay is not None
     assert replay.rows == len(dataset)
     assert replay.max < 2e-6
     assert replay.reward_max < 2e-6
@@ -133,7 +131,6 @@ def test_pendulum_low_never_starts_above_horizontal() -> None:
     assert (dataset.obs[:, 0] <= 0).all()
     starts, ends = episode_bounds(dataset)
     assert (dataset.obs[starts, 0] < np.cos(np.pi - 0.11)).all()
-    assert dataset.next_obs is not None
     early = (ends - starts < 200)[:-1]
     assert early.any()
     assert (dataset.next_obs[ends[:-1] - 1, 0][early] > 0).all()  # cut only because it went above
@@ -192,7 +189,6 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_cartpole_low_never_swings_up() -> None:
     """Breaks if a row starts above horizontal, starts are not the environment's, or nothing is cut."""
     dataset = make_self_dataset("cartpole_swingup", "low", 4000)
-    assert dataset.next_obs is not None
     assert (dataset.obs[:, 2] <= 0).all()
     starts, ends = episode_bounds(dataset)
     assert np.abs(dataset.obs[starts, 0]).max() > 0.2  # its spread, which a pendulum's start has not
@@ -204,12 +200,10 @@ def test_cartpole_low_never_swings_up() -> None:
 def test_the_cartpoles_reference_is_the_end_of_its_ladder() -> None:
     """Breaks if the shipped ladder, its scores and the reference scores are not of one training."""
     behaviours, spec = load_behaviours("cartpole_swingup"), ENVIRONMENTS["cartpole_swingup"]
-    assert spec.reference_scores is not None
     random, reference = spec.reference_scores
     np.testing.assert_allclose(behaviours.scores, 100 * (behaviours.returns - random) / (reference - random))
     late = [value for steps, value, _ in behaviours.provenance["curve"] if steps > 28_000]
     assert np.mean(late) == pytest.approx(reference, abs=3)  # stochastic there, deterministic here
     medium = behaviours.scores[behaviours.medium]
     assert 45 <= medium < 60
-    assert behaviours.expert is not None
     assert behaviours.scores[behaviours.expert] == behaviours.scores.max()

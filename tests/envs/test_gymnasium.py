@@ -67,7 +67,6 @@ def test_spec_matches_gymnasium(spec: EnvSpec) -> None:
     assert reference.observation_space.shape == (spec.obs_dim,)
     assert reference.action_space.shape == (spec.action_dim,)
     assert np.all(reference.action_space.high == spec.action_high)
-    assert reference.spec is not None
     assert reference.spec.max_episode_steps == spec.max_episode_steps
 
 

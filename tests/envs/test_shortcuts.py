@@ -24,7 +24,6 @@ def model_of(name: str, physics: str) -> mujoco.MjModel:
 
 def simulator(name: str, physics: str) -> MujocoSimulator:
     task = ENVIRONMENTS[name].task
-    assert task is not None
     return MujocoSimulator(task(physics), physics == "d4rl", 1)
 
 

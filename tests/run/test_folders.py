@@ -109,7 +109,6 @@ def test_finished_means_manifest_and_rows_of_this_run(tmp_path: Path) -> None:
     assert not is_finished(folder, run)
     (folder / "rows.csv").write_bytes(content)
     manifest = read_manifest(folder)
-    assert manifest is not None
     (folder / "manifest.json").write_text(json.dumps(manifest)[:-1])
     assert not is_finished(folder, run)
     del manifest["config"]["agent"]["tau"]  # as of a version that did not have it

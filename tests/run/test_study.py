@@ -90,7 +90,6 @@ class Running:
         return json.loads(files[0].read_text()) if files else {}
 
     def send(self, number: signal.Signals) -> None:
-        assert self.process.pid is not None
         os.kill(self.process.pid, number)
 
     def pid(self) -> int:

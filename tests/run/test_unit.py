@@ -53,7 +53,6 @@ def test_forks_start_alike(uninterrupted: Path, tmp_path: Path, monkeypatch: pyt
     run_to_end(write(tmp_path))
     (cohort,) = cohorts
     assert isinstance(cohort.agent, SAC)
-    assert cohort.ensemble is not None
     data = dataset_hash(load_dataset(RUN["dataset"], uninterrupted / "data", transitions=300))
     for run, config in enumerate(cohort.configs):
         path = uninterrupted / "cache" / "offline" / f"{offline_key(config, data)}.pt"

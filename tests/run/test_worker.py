@@ -145,7 +145,6 @@ def test_stop_waits_for_checkpoints(tmp_path: Path, starts: list[tuple[str, str]
 
     work._fill = fill_and_stop  # type: ignore[method-assign]
     assert not work.run(stop)
-    assert running.process is not None
     assert running.process.returncode == STOPPED
     assert len(starts) == 1
     assert not running.failed_path.exists()

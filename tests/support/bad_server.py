@@ -56,7 +56,12 @@ def send(body: bytes = BODY, until: int | None = None, ranges: bool = True) -> R
 
 def stall(at: int) -> Reply:
     """Breaks off as `send` does, but keeps the connection."""
-    return lambda connection, asked: (STALLED.append(connection), send(until=at)(connection, asked))[1]
+
+    def reply(connection: socket.socket, asked: str | None) -> None:
+        STALLED.append(connection)
+        send(until=at)(connection, asked)
+
+    return reply
 
 
 def reset(at: int) -> Reply:

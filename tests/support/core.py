@@ -81,7 +81,6 @@ class Stage:
 
     @property
     def env(self) -> VectorEnv:
-        assert self.cohort.interaction is not None
         return self.cohort.interaction.env
 
     def run(self, recorder: Recorder, safe_point: Callable[[], None]) -> None:

@@ -62,8 +62,3 @@ def random_dataset(env: str, flags: Flags) -> Dataset:
 def recorded(env: str, physics: str, rows: int = 600) -> Dataset:
     """Uniform actions in the simulator; not to be changed in place."""
     return make_self_dataset(env, "random", rows, physics=physics)
-
-
-def stored(values: np.ndarray | None) -> np.ndarray:
-    assert values is not None
-    return values

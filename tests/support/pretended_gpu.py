@@ -45,7 +45,7 @@ def copies(device: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     as_tensor, tensor = torch.as_tensor, torch.tensor
 
     def streams(self: Streams, seeds: Any, *purpose: Any, device: Any = "cpu") -> None:
-        self.device, self.generators = torch.device(device), [None] * len(seeds)  # type: ignore[list-item]
+        self.device, self.generators = torch.device(device), [None] * len(seeds)
 
     def draw(dtype: torch.dtype) -> Callable[..., Tensor]:
         return lambda self, *shape: torch.empty(len(self.generators), *shape, device=self.device, dtype=dtype)
