@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -34,30 +33,20 @@ def test_the_commit_of_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert environment_facts()["git_commit"] == "0123abc-dirty"
 
 
-def facts_with_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> dict[str, Any]:
-    """The facts on a machine with such a GPU and such an nvidia-smi (None: there is none)."""
+ASKED = '[ "$*" = "--query-gpu=driver_version --format=csv,noheader" ]'
+
+
+@pytest.mark.parametrize("script", [f"{ASKED} && echo 570.1 && echo 570.1", "echo it has failed; exit 9", None])
+def test_gpu_and_driver(script: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a GPU without nvidia-smi, or with one that fails, ends a run, or several GPUs have several drivers."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
-    folder = tmp_path / "bin"
-    folder.mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
     if script is not None:
-        (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
-        (folder / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder))
-    return environment_facts()
-
-
-@pytest.mark.parametrize(
-    ("script", "driver"),
-    [
-        ('[ "$*" = "--query-gpu=driver_version --format=csv,noheader" ] && echo 570.1 && echo 570.1', "570.1"),
-        ("echo NVIDIA-SMI has failed; exit 9", "unknown"),
-        (None, "unknown"),
-    ],
-)
-def test_gpu_and_driver(script: str | None, driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = facts_with_gpu(tmp_path, monkeypatch, script)
-    assert facts["gpu"] == {"name": "NVIDIA H100 80GB HBM3", "driver": driver}
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    driver = "570.1" if script and script.startswith(ASKED) else "unknown"
+    assert environment_facts()["gpu"] == {"name": "NVIDIA H100 80GB HBM3", "driver": driver}
 
 
 def test_hosts_stay_out_of_collected_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

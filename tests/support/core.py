@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping
@@ -21,27 +22,18 @@ from moore.envs.vector_env import VectorEnv
 from moore.run.recorder import Recorder
 from moore.studies.axes import merge
 
-TINY: dict[str, Any] = {
-    "env": "pendulum",
-    "dataset": "some",
-    "real_ratio": 0.25,
-    "eval_episodes": 2,
-    "agent": {"hidden": [8], "batch_size": 8},
-    "dynamics": {
-        "ensemble_size": 3,
-        "num_elites": 2,
-        "hidden": [8],
-        "weight_decay": [0.0, 0.0],
-        "batch_size": 8,
-        "epoch_updates": 6,
-        "offline_max_updates": 6,
-        "online_max_updates": 6,
-        "max_holdout": 20,
-    },
-    "rollout": {"length": 2, "batch_size": 8, "retain": 3},
-    "offline": {"updates": 20, "rollout_interval": 10, "eval_interval": 10},
-    "online": {"epochs": 3, "epoch_steps": 20, "retrain_interval": 10, "utd_ratio": 1},
-}
+TINY: dict[str, Any] = yaml.safe_load("""
+env: pendulum
+dataset: some
+real_ratio: 0.25
+eval_episodes: 2
+agent: {hidden: [8], batch_size: 8}
+dynamics: {ensemble_size: 3, num_elites: 2, hidden: [8], weight_decay: [0.0, 0.0], batch_size: 8, max_holdout: 20,
+           epoch_updates: 6, offline_max_updates: 6, online_max_updates: 6}
+rollout: {length: 2, batch_size: 8, retain: 3}
+offline: {updates: 20, rollout_interval: 10, eval_interval: 10}
+online: {epochs: 3, epoch_steps: 20, retrain_interval: 10, utd_ratio: 1}
+""")
 FLOOR = -50.0  # what `with_returns` says about time after a time limit
 
 
