@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
+from moore.base.errors import UserError
 from moore.base.strict import dotted, nested
 from moore.cli.main import find_study
 from moore.studies.axes import expand, multiplied
