@@ -4,8 +4,6 @@ First the verdict on every claim, then every comparison behind it with its effec
 code is 0 whatever the verdicts.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys
@@ -13,24 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from analysis.claims.claims import CLAIMS, FALLS, PaperClaim, load_claims
-from analysis.claims.verdicts import (
-    CANNOT,
-    FAILS,
-    HOLDS,
-    NO_DATA,
-    ROOM,
-    UNDECIDED,
-    Finding,
-    check,
-    conjunction,
-    distinct,
-)
+from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, NO_DATA, ROOM, UNDECIDED, Finding, check, conjunction
+from analysis.claims.verdicts import distinct as counted_once
 from analysis.io.rows import RESULTS, Results, load_studies, reject_mixed_sources, study_folders
 from analysis.output.render import interval_text, number, to_rich
 from analysis.output.tables import Cell, Table, seeds_clause
 from analysis.stats.compare import most_seeds
 from analysis.stats.intervals import Interval
-from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 
 RULE = (
@@ -51,15 +38,12 @@ def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> 
     UserError for datasets of several sources.
     """
     reject_mixed_sources(study)
-    findings = check(study, load_claims() if claims is None else claims)
-    rows = [
-        (
-            (f.comparison.name,),
-            (*(_effect(f, f.by_task.get(name), name in f.untestable) for name in study.datasets), *_judged(f)),
-        )
-        for f in findings
-    ]
-    seeds = most_seeds(summarise(study))
+    findings = check(study, load_claims() if claims is None else tuple(claims))
+    rows = []
+    for f in findings:
+        tasks = (_effect(f, f.by_task.get(name), name in f.untestable) for name in study.datasets)
+        rows.append(((f.comparison.name,), (*tasks, *_judged(f))))
+    seeds = most_seeds(study)
     meanings = dict.fromkeys(f"{f.comparison.kind}: {f.comparison.meaning}." for f in findings)
     caption = (
         f"Effect of every comparison with its Student-t interval over seeds, and over tasks; {seeds_clause(seeds)}; p: "
@@ -72,17 +56,12 @@ def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> 
 def verdicts_table(studies: Iterable[Results], claims: Sequence[PaperClaim] | None = None) -> Table:
     """Rows: claims; columns: one verdict for every study, effects, rows used. A run counts in one study only."""
     claims = load_claims() if claims is None else claims
-    findings = all_findings(studies, claims)
-    kept = distinct(findings)
-    rows = []
+    findings, rows = all_findings(studies, claims), []
+    kept = counted_once(findings)
     for claim in claims:
         everywhere, mine = ([f for f in some if f.comparison.claim == claim] for some in (findings, kept))
-        cells = (
-            _verdict_cell(claim, everywhere, mine),
-            Cell(tuple(_effects(mine)), brackets=True),
-            Cell(tuple(_used(mine))),
-        )
-        rows.append(((claim.sentence,), cells))
+        effects, used = Cell(tuple(_effects(mine)), brackets=True), Cell(tuple(_used(mine)))
+        rows.append(((claim.sentence,), (_verdict_cell(claim, everywhere, mine), effects, used)))
     caption = (
         "One verdict for every claim and study. Effects are means over tasks: a single comparison's with its interval, "
         "or the lowest and the highest. Unnumbered lines are no sentences of the paper."
@@ -108,7 +87,7 @@ def comparisons_table(claim: PaperClaim, findings: Sequence[Finding]) -> Table:
 
 def all_findings(studies: Iterable[Results], claims: Sequence[PaperClaim]) -> list[Finding]:
     """Every comparison in every study whose runs are our own."""
-    return [finding for study in studies if not study.imported for finding in check(study, claims)]
+    return [finding for study in studies if not study.imported for finding in check(study, tuple(claims))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -157,14 +136,13 @@ def _verdict_cell(claim: PaperClaim, everywhere: Sequence[Finding], kept: Sequen
         counted = [f"{one} {verdicts.count(one)}" for one in WORDS if one in verdicts]
         details = ", ".join(counted) if len(counted) > 1 else _count(len(verdicts), "comparison")
         parts.append((study, f"{study}: {conjunction(verdicts)} ({details})"))
-    repeats = {
-        study: conjunction(finding.verdict for finding in mine)
+    repeats = [
+        f"{study} ({conjunction(finding.verdict for finding in mine)})"
         for study, mine in _grouped(everywhere, lambda finding: finding.study).items()
         if study not in by_study
-    }
+    ]
     if repeats:
-        same = ", ".join(f"{study} ({verdict})" for study, verdict in repeats.items())
-        parts.append(("repeats", f"of the same runs, not counted again: {same}"))
+        parts.append(("repeats", f"of the same runs, not counted again: {', '.join(repeats)}"))
     return Cell((*parts, *(("lacking", text) for text in _lacking(claim, everywhere))))
 
 

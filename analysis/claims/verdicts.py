@@ -13,24 +13,20 @@ A drop needs room to fall and a gain room to rise: a task is left out where a co
 `ROOM` from that end of the scale (`score_range`), and a comparison without a task cannot be tested.
 """
 
-from __future__ import annotations
-
+import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from math import nan
 
-import pandas as pd
-
 from analysis.claims.claims import FALLS, Hypothesis, PaperClaim
 from analysis.io.methods import REFERENCES, SAMPLING, ordered
-from analysis.io.rows import SCORE, Results, select
+from analysis.io.rows import SCORE, Cells, Results
 from analysis.io.settings import frozen, only_other_numbers, without_stage
-from analysis.stats.compare import DELTA, group, over_tasks, pair
+from analysis.stats.compare import DELTA, over_tasks, pair
 from analysis.stats.diagnostics import PENALTY, uncertainty_falls
 from analysis.stats.intervals import Estimate, Interval, estimate, holm
-from analysis.stats.transfer import score_range, summarise
+from analysis.stats.transfer import curves, score_range, summarise
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 CANNOT, NO_DATA = "cannot be tested", "not enough data"
@@ -97,10 +93,11 @@ def on_most(several: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 def judge(sides: Sequence[tuple[float, float]], levels: Sequence[float]) -> list[tuple[float, str]]:
     """Return the corrected p-value of every comparison of a claim and its verdict, from its p-values on both sides."""
-    found = []
-    for p, (holds, fails), level in zip(holm([min(both) for both in sides]), sides, levels, strict=True):
-        found.append((p, UNDECIDED if not p <= level else HOLDS if holds < fails else FAILS))
-    return found
+    corrected = holm([min(both) for both in sides])
+    return [
+        (p, UNDECIDED if not p <= level else HOLDS if holds < fails else FAILS)
+        for p, (holds, fails), level in zip(corrected, sides, levels, strict=True)
+    ]
 
 
 def conjunction(verdicts: Iterable[str]) -> str:
@@ -115,7 +112,7 @@ def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison
     found = []
     for claim in claims:
         for hypothesis in claim.hypotheses:
-            datasets = _datasets(study, hypothesis)
+            datasets = fnmatch.filter(study.datasets, hypothesis.datasets)
             if not hypothesis.covers(study.name) or len(datasets) < 1 + (hypothesis.tasks == "most"):
                 continue
             ours = _chosen(study, hypothesis.ours)
@@ -130,16 +127,12 @@ def comparisons(study: Results, claims: Sequence[PaperClaim]) -> list[Comparison
     return found
 
 
-def check(study: Results, claims: Sequence[PaperClaim]) -> list[Finding]:
-    """Judge every applicable comparison."""
-    return list(_check(study, tuple(claims)))
-
-
 @lru_cache(maxsize=16)  # studies, of which one page has the verdicts twice
-def _check(study: Results, claims: tuple[PaperClaim, ...]) -> tuple[Finding, ...]:
-    runs = summarise(study).join(uncertainty_falls(study), on="run")
-    identities = _identities(study)
-    counts = {name: select(study.rows, name, "online").groupby("run").size().to_dict() for name in (SCORE, PENALTY)}
+def check(study: Results, claims: tuple[PaperClaim, ...]) -> tuple[Finding, ...]:
+    """Judge every applicable comparison."""
+    joined, identities = summarise(study).join(uncertainty_falls(study), on="run"), _identities(study)
+    runs = Cells(joined.set_axis(joined["seed"].to_numpy()))
+    counts = {name: study.select(name).groupby("run").size().to_dict() for name in (SCORE, PENALTY)}
     findings: list[Finding] = []
     for claim in claims:
         raw = [_tested(study, runs, one) for one in comparisons(study, [claim])]
@@ -160,12 +153,9 @@ def distinct(findings: Iterable[Finding]) -> list[Finding]:
     studies: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         studies.setdefault((finding.comparison.claim.key, finding.study), []).append(finding)
-    kept: list[Finding] = []
-    seen: dict[Hypothesis, list[set[int]]] = {}
+    kept, seen = list[Finding](), dict[Hypothesis, list[set[int]]]()
     for mine in sorted(studies.values(), key=lambda mine: -len(_runs(mine))):
-        kept += [
-            one for one in mine if not any(_runs([one]) <= runs for runs in seen.get(one.comparison.hypothesis, []))
-        ]
+        kept += [f for f in mine if not any(_runs([f]) <= runs for runs in seen.get(f.comparison.hypothesis, []))]
         for hypothesis in {one.comparison.hypothesis for one in mine}:
             compared = _runs(one for one in mine if one.comparison.hypothesis == hypothesis)
             seen.setdefault(hypothesis, []).append(compared)
@@ -176,23 +166,22 @@ def _runs(findings: Iterable[Finding]) -> set[int]:
     return {run for finding in findings for run, _ in finding.used}
 
 
-def _tested(
-    study: Results, runs: pd.DataFrame, comparison: Comparison
-) -> tuple[Finding, tuple[float, float], set[str]]:
+def _tested(study: Results, runs: Cells, comparison: Comparison) -> tuple[Finding, tuple[float, float], set[str]]:
     """A finding before the correction, its p-values in both directions, and the runs compared."""
     hypothesis, methods, metric = comparison.hypothesis, comparison.methods, comparison.hypothesis.metric
-    runs = runs[runs["method"].isin(methods)]
     by_task: dict[str, Estimate] = {}
     testable, compared, diverged = {}, set[str](), 0
-    for dataset in _datasets(study, hypothesis):
-        groups = [group(runs, dataset, method) for method in methods]
+    for dataset in fnmatch.filter(study.datasets, hypothesis.datasets):
+        groups = [runs[dataset, method] for method in methods]
         diverged += sum(int(mine["diverged"].sum()) for mine in groups)
         stratum, values = pair(runs, dataset, comparison.ours, comparison.theirs, metric)
-        compared |= {run for mine in groups for run in mine.loc[mine["seed"].isin(values.index), "run"]}
+        compared |= {run for mine in groups for run in mine["run"].to_numpy()[mine.index.isin(values.index)]}
         found = estimate([values])
         if found is not None and found.n > 1:
             by_task[dataset] = found
-            if _has_room(metric, [mine["j0"].mean() for mine in groups], score_range(study, [dataset])):
+            starts, (floor, ceiling) = [mine["j0"].mean() for mine in groups], score_range(study, [dataset])
+            room = {"early_drop": min(starts) - floor, "auc_gain": ceiling - max(starts)}  # for what a metric measures
+            if room.get(metric, ROOM) >= ROOM:
                 testable[dataset] = stratum, values
     over, sides = over_tasks(testable.values()), (nan, nan)
     if over is not None:
@@ -208,26 +197,13 @@ def _tested(
     return finding, sides, compared
 
 
-def _has_room(metric: str, starts: Sequence[float], scale: tuple[float, float]) -> bool:
-    """Tell whether every method's mean J_0 leaves room for what a metric measures."""
-    if metric == "early_drop":
-        return min(starts) - scale[0] >= ROOM
-    return metric != "auc_gain" or scale[1] - max(starts) >= ROOM
-
-
 def _identities(study: Results) -> dict[str, int]:
     """Know every online run by dataset, seed and evaluations: studies give the same run other names and ids."""
-    scores = select(study.rows, SCORE, "online").sort_values("env_steps")
-    seen = {run: rows[["env_steps", "value"]].to_numpy(float).tobytes() for run, rows in scores.groupby("run")}
-    owners = study.owners[study.owners["phase"] == "online"]
+    seen, owners = curves(study), study.owners[study.owners["phase"] == "online"]
     return {
-        run: hash((dataset, seed, seen.get(run, run)))
+        run: hash((dataset, seed, seen[run].tobytes() if run in seen else run))
         for run, dataset, seed in zip(owners["run"], owners["dataset"], owners["seed"], strict=True)
     }
-
-
-def _datasets(study: Results, hypothesis: Hypothesis) -> list[str]:
-    return [name for name in study.datasets if fnmatchcase(name, hypothesis.datasets)]
 
 
 def _chosen(study: Results, names: Sequence[str]) -> list[str]:
@@ -242,7 +218,7 @@ def _chosen(study: Results, names: Sequence[str]) -> list[str]:
         "pretrained": [name for name in rivals if name not in bare],
         "controls": [name for name in others if name in controls],
     }
-    found = [groups.get(name, [method for method in study.methods if fnmatchcase(method, name)]) for name in names]
+    found = [groups.get(name) or fnmatch.filter(study.methods, name) for name in names]
     return ordered(method for methods in found for method in methods if method in study.methods)
 
 

@@ -8,8 +8,6 @@
 Where no column says it, a run's name does: `awac-s1` and `awac_seed=1` are method awac, seed 1.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import re
@@ -48,8 +46,8 @@ def read_curves(file: Path, form: str, columns: Mapping[str, str], given: Mappin
     found = found.assign(**given)
     lacking = [name for name in ("method", "task", "step", "score") if name not in found]
     if lacking:
-        ways = "; ".join(f"--{name} NAME" for name in lacking if name in ("method", "task"))
-        raise UserError(f"{file}: no {', '.join(lacking)}; accepted: --map FIELD=COLUMN{ways and f'; {ways}'}")
+        ways = "".join(f"; --{name} NAME" for name in lacking if name in ("method", "task"))
+        raise UserError(f"{file}: no {', '.join(lacking)}; accepted: --map FIELD=COLUMN{ways}")
     if found.empty:
         raise UserError(f"{file}: no curves, only a header")
     return _checked(found.assign(seed=found.get("seed", 0)).reindex(columns=[*FIELDS]), file)
@@ -86,17 +84,14 @@ def _wandb(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     table = _table(file)
     step = columns.get("step", table.columns[0])
     names = [str(name) for name in table]
-    runs = [one for one in names if " - " in one and not one.endswith(("__MIN", "__MAX"))]
-    metrics = list(dict.fromkeys(one.rsplit(" - ", 1)[1] for one in runs if not one.endswith(" - _step")))
+    runs = [(*one.rsplit(" - ", 1), one) for one in names if " - " in one and not one.endswith(("__MIN", "__MAX"))]
+    metrics = list({metric: None for _, metric, _ in runs if metric != "_step"})
     metric = columns.get("score", metrics[0] if len(metrics) == 1 else "")
     if metric not in metrics or step not in table:
         found = f"columns {', '.join(names)}"
         raise UserError(f"{file}: {found}; accepted: a step, then RUN - METRIC; --map score=METRIC of several")
-    chosen = [one for one in runs if one.rsplit(" - ", 1)[1] == metric]
-    frames = [
-        pd.DataFrame({**_run(one.rsplit(" - ", 1)[0]), "step": table[step], "score": table[one]}) for one in chosen
-    ]
-    whole = pd.concat(frames, ignore_index=True)
+    chosen = [{**_run(run), "step": table[step], "score": table[one]} for run, own, one in runs if own == metric]
+    whole = pd.concat(map(pd.DataFrame, chosen), ignore_index=True)
     return whole[whole["score"] != ""].reset_index(drop=True)  # runs that log at other steps leave gaps
 
 
@@ -114,9 +109,8 @@ def _events(folder: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     try:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     except ImportError:
-        raise UserError(
-            f"{folder}: event files need the package tensorboard; accepted: pip install tensorboard"
-        ) from None
+        need = "event files need the package tensorboard; accepted: pip install tensorboard"
+        raise UserError(f"{folder}: {need}") from None
     frames = []
     for run in sorted({path.parent for path in folder.rglob("events.out.tfevents.*")}):
         events = EventAccumulator(str(run)).Reload()
@@ -162,9 +156,8 @@ def _table(file: Path) -> pd.DataFrame:
     """All cells as texts, without spaces around them."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # a line longer than the header
-        table = pd.read_csv(
-            file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False, engine="python"
-        )
+        form: Any = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
+        table = pd.read_csv(file, engine="python", **form)
     if table.isna().to_numpy().any():
         raise pd.errors.ParserError("a line is shorter than the header")
     return table.rename(columns=str.strip).apply(lambda column: column.str.strip())

@@ -4,8 +4,6 @@ They are named `NAME:method (imported)` there, so that every table, legend and c
 part in the bold rule, in paired comparisons, in claims or in the number of seeds.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -13,9 +11,9 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,25 +49,22 @@ def import_curves(
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise UserError(f"--name: {name!r} is not accepted; expected lower-case letters, digits, _ and -")
     curves = pd.concat([read_curves(file, form, columns or {}, given or {}) for file in files], ignore_index=True)
-    if unknown := [task for task in aliases or {} if task not in set(curves["task"])]:
-        raise UserError(
-            f"--task-alias: {unknown[0]!r} is not in the files; accepted: {', '.join(curves['task'].unique())}"
-        )
-    curves["task"] = curves["task"].map(
-        {task: _task((aliases or {}).get(task, task)) for task in curves["task"].unique()}
-    )
+    tasks, other = list(curves["task"].unique()), dict(aliases or {})
+    if unknown := [task for task in other if task not in tasks]:
+        raise UserError(f"--task-alias: {unknown[0]!r} is not in the files; accepted: {', '.join(tasks)}")
+    curves["task"] = curves["task"].map({task: _task(other.get(task, task)) for task in tasks})
     if (middle := curves["score"].abs().median()) > RAW:
-        print(
-            f"moore: warning: {files[0]}: the median score is {middle:.0f}: raw returns? 0-100 is meant",
-            file=sys.stderr,
-        )
+        said = f"{files[0]}: the median score is {middle:.0f}: raw returns? 0-100 is meant"
+        print(f"moore: warning: {said}", file=sys.stderr)
     rows = validate(_rows(curves, name), str(files[0]))
     digest, folder = hashlib.sha256(curves.to_csv().encode()).hexdigest(), out / name
     if folder.exists():
-        _reject_other(folder, digest)
-        return folder
+        with suppress(UserError):  # neither results of ours nor another import are written over
+            if (manifest := load_study(folder).manifest).get("imported") and manifest.get("sha256") == digest:
+                return folder
+        raise UserError(f"{folder}: exists and is no import of this file; choose another --name or remove it")
     facts = {"study": name, "imported": True, "file": ", ".join(file.name for file in files), "sha256": digest}
-    facts |= {"date": time.strftime("%Y-%m-%d"), "aliases": dict(aliases or {})}
+    facts |= {"date": time.strftime("%Y-%m-%d"), "aliases": other}
     half = folder.with_name(f".{name}.{os.getpid()}.tmp")  # the folder appears whole or not at all
     try:
         half.mkdir(parents=True)
@@ -91,11 +86,13 @@ def overlay(study: Results, imported: Results) -> Results | None:
     cut = theirs["env_steps"] > study.online_steps
     facts = {"name": imported.name, "cut": bool(cut.any()), "aliases": imported.manifest.get("aliases", {})}
     facts |= {key: imported.manifest.get(key, "unknown") for key in ("file", "sha256")}
-    ours = study.rows[(study.rows["metric"] == SCORE) & (study.rows["phase"] == "online")]
-    laid = [_laid(run, ours, study.online_steps) for _, run in theirs[theirs["metric"] == SCORE].groupby("run")]
+    laid = [
+        _laid(run, study.select(SCORE), study.online_steps)
+        for _, run in theirs[theirs["metric"] == SCORE].groupby("run")
+    ]
     rest = theirs[(theirs["metric"] != SCORE) & ~cut]
-    facts["apart"] = sorted({f"{m} on {d}" for one in laid if (one["metric"] == APART).any()
-                             for m, d in zip(one["method"], one["dataset"], strict=True)})  # fmt: skip
+    apart = [one[["method", "dataset"]].iloc[0] for one in laid if (one["metric"] == APART).any()]
+    facts["apart"] = sorted({" on ".join(names) for names in apart})
     manifest = {**study.manifest, "overlays": [*study.manifest.get("overlays", []), facts]}
     rows = pd.concat([study.rows, *(_named(one, imported.name) for one in (*laid, rest))], ignore_index=True)
     rows["study"] = study.name
@@ -135,25 +132,14 @@ def _laid(run: pd.DataFrame, ours: pd.DataFrame, budget: int) -> pd.DataFrame:
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
     """Evaluations as rows of a study; a summary is three rows of its own metrics."""
-    owner: dict[str, Any] = {
-        "study": name,
-        "method": curves["method"],
-        "dataset": curves["task"],
-        "phase": "online",
-        "updates": 0,
-    }
-    rows = curves.assign(**owner, env_steps=curves["step"], wall_seconds=np.nan)
+    rows = curves.assign(study=name, dataset=curves["task"], env_steps=curves["step"], phase="online", updates=0)
     rows["run"] = curves["method"] + "/" + curves["task"] + "/" + curves["seed"].astype(int).astype(str)
     summary = curves["spread"].notna() | curves["n"].notna()
+    own = {SCORE: ("score", ~summary), APART: ("score", summary), SPREAD: ("spread", summary), SEEDS: ("n", summary)}
     parts = []
-    for metric, column, part in (
-        (SCORE, "score", ~summary),
-        (APART, "score", summary),
-        (SPREAD, "spread", summary),
-        (SEEDS, "n", summary),
-    ):
+    for metric, (column, part) in own.items():
         mine = rows[part & curves[column].notna()]
-        parts.append(mine.assign(metric=metric, value=mine[column]))
+        parts.append(mine.assign(metric=metric, value=mine[column], wall_seconds=np.nan))
     return pd.concat(parts)[list(COLUMNS)]
 
 
@@ -164,17 +150,6 @@ def _task(text: str) -> str:
             return str(resolve(one))
         except UserError:
             continue
-    print(
-        f"moore: {text}: no dataset id, kept as other:{text}; --task-alias {text}=ID lays it over one", file=sys.stderr
-    )
+    said = f"{text}: no dataset id, kept as other:{text}; --task-alias {text}=ID lays it over one"
+    print(f"moore: {said}", file=sys.stderr)
     return f"other:{text}"
-
-
-def _reject_other(folder: Path, digest: str) -> None:
-    """Refuse to write over results of ours and other imports."""
-    try:
-        manifest: Mapping[str, Any] = load_study(folder).manifest
-    except UserError:
-        manifest = {}
-    if not manifest.get("imported") or manifest.get("sha256") != digest:
-        raise UserError(f"{folder}: exists and is no import of this file; choose another --name or remove it")

@@ -1,7 +1,5 @@
 """Names for people: `cal_ql` is Cal-QL and `self:halfcheetah-medium-replay` HC-medium-replay, in figures and tables."""
 
-from __future__ import annotations
-
 import re
 
 from analysis.io.methods import IMPORTED

@@ -1,7 +1,5 @@
 """Names and order of the methods, the same in every table and figure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

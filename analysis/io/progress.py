@@ -1,7 +1,5 @@
 """A study that is still running, or was killed: its rows so far, from the files that its runs append to."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -5,8 +5,6 @@ metric, value. Offline rows have env_steps = 0 and count gradient updates; onlin
 since the switch, and the evaluation J_0 is the online row at env_steps = 0.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +24,10 @@ from moore.base.strict import dotted
 PHASES = ("offline", "online")
 SCORE = "eval/score"
 MANIFEST = "manifest.json"
+OWNER = ["method", "dataset", "seed", "run"]
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-_ENVIRONMENTS: dict[str, str] = {}  # dataset id -> environment, from the manifests that were read
+UNSAID = ("local", "minari")  # sources whose ids do not say the environment, or in words of their own
+_ENVIRONMENTS: dict[str, str] = {}  # dataset id of such a source -> environment, from the manifests that were read
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity: what is computed from its rows is kept beside it
@@ -40,7 +40,7 @@ class Results:
 
     def __post_init__(self) -> None:
         for config in self.manifest.get("configs", {}).values():
-            if config.get("dataset"):
+            if source(config.get("dataset") or "none") in UNSAID:
                 _ENVIRONMENTS[config["dataset"]] = config["env"].rsplit(":", 1)[-1]
 
     @cached_property
@@ -58,7 +58,7 @@ class Results:
     @cached_property
     def owners(self) -> pd.DataFrame:
         """Tell whose rows there are: method, dataset, seed, run and phase, once each."""
-        return self.rows[["method", "dataset", "seed", "run", "phase"]].drop_duplicates()
+        return self.rows[[*OWNER, "phase"]].drop_duplicates()
 
     @cached_property
     def configs(self) -> dict[str, list[Any]]:
@@ -71,9 +71,12 @@ class Results:
         return found
 
     @cached_property
-    def offline(self) -> pd.DataFrame:
-        """Select the rows of offline stages."""
-        return self.rows[self.rows["phase"] == "offline"]
+    def _parts(self) -> dict[Any, pd.DataFrame]:
+        return dict(iter(self.rows.groupby(["metric", "phase"], sort=False)))
+
+    def select(self, metric: str, phase: str = "online") -> pd.DataFrame:
+        """Select the rows of one metric in one phase."""
+        return self._parts.get((metric, phase), self.rows[:0])
 
     @property
     def main(self) -> str:
@@ -87,8 +90,7 @@ class Results:
         stated = self.manifest.get("online_steps")
         if isinstance(stated, int) and stated > 0:
             return stated
-        steps = select(self.rows, SCORE, "online")["env_steps"]
-        return int(steps.max()) if len(steps) else 0
+        return int(self.select(SCORE)["env_steps"].max()) if len(self.select(SCORE)) else 0
 
     @property
     def imported(self) -> bool:
@@ -129,27 +131,27 @@ def quality(dataset: str) -> str:
     return name.removeprefix(environment(dataset)).removeprefix("-")
 
 
-def source_of(dataset: str, method: str, rows: pd.DataFrame) -> str:
-    """Find the dataset id of `method` in the row of task `dataset`: itself, or its environment's runs from scratch.
+class Cells(dict[Any, pd.DataFrame]):
+    """Rows, or runs, by (dataset, method); runs from scratch stand beside every dataset of their environment."""
 
-    `rows` are online rows or runs: offline stages have other method names, such as `sac` for a dataset.
-    """
-    names = set(rows["dataset"].to_numpy()[rows["method"].to_numpy() == method])  # numpy: every cell asks this
-    scratch = f"none:{environment(dataset)}"
-    return scratch if dataset not in names and scratch in names else dataset
+    def __init__(self, rows: pd.DataFrame) -> None:
+        super().__init__(iter(rows.groupby(["dataset", "method"], sort=False)))
+        self.empty = rows[:0]
 
+    def place(self, dataset: str, method: str) -> str:
+        """Find the dataset id of `method` in the row of a task: itself, or its environment's runs from scratch."""
+        scratch = f"none:{environment(dataset)}"
+        return scratch if (dataset, method) not in self and (scratch, method) in self else dataset
 
-def select(rows: pd.DataFrame, metric: str, phase: str) -> pd.DataFrame:
-    """Select the rows of one metric in one phase."""
-    return rows[(rows["metric"] == metric) & (rows["phase"] == phase)]
+    def __missing__(self, cell: tuple[str, str]) -> pd.DataFrame:
+        return self.get((self.place(*cell), cell[1]), self.empty)
 
 
 def study_folders(results: str | Path = RESULTS, names: Sequence[str] = ()) -> list[Path]:
     """Find the folders of the named studies under `results`, or all of them. Raises UserError for an unknown one."""
     results = Path(results)
     folders = sorted(file.parent for file in results.glob("*/manifest.json"))
-    unknown = [name for name in names if name not in {folder.name for folder in folders}]
-    if unknown:
+    if unknown := [name for name in names if name not in {folder.name for folder in folders}]:
         known = ", ".join(folder.name for folder in folders) or "none"
         raise UserError(f"{results}: no study {', '.join(unknown)}; found {known}")
     return [folder for folder in folders if not names or folder.name in names]
@@ -157,24 +159,18 @@ def study_folders(results: str | Path = RESULTS, names: Sequence[str] = ()) -> l
 
 def load_study(folder: str | Path) -> Results:
     """Read and validate one results folder; UserError names the file and what is wrong with it."""
-    folder = Path(folder)
-    manifest, rows_file, manifest_file = load_manifest(folder), folder / "rows.parquet", folder / MANIFEST
+    rows_file, manifest_file = Path(folder) / "rows.parquet", Path(folder) / MANIFEST
+    for file in (rows_file, manifest_file):
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; a finished study has rows.parquet and manifest.json")
+    manifest = read_manifest(manifest_file)
     try:
         rows = pd.read_parquet(rows_file)
     except (ValueError, OSError) as error:
         raise UserError(f"{rows_file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
-    rows = validate(rows, str(rows_file))
-    _reject_unknown_runs(rows, manifest.get("offline_runs", {}), str(manifest_file))
-    return Results(str(manifest.get("study", folder.name)), rows, manifest)
-
-
-def load_manifest(folder: Path) -> dict[str, Any]:
-    """Read what a results folder says of its study; UserError names the file that is missing or wrong."""
-    file = folder / MANIFEST
-    for one in (folder / "rows.parquet", file):
-        if not one.is_file():
-            raise UserError(f"{one}: no such file; a finished study has rows.parquet and manifest.json")
-    return read_manifest(file)
+    study = Results(str(manifest.get("study", Path(folder).name)), validate(rows, str(rows_file)), manifest)
+    _reject_unknown_runs(study, f"{manifest_file}: offline_runs")
+    return study
 
 
 def load_studies(folders: Iterable[str | Path]) -> list[Results]:
@@ -188,8 +184,7 @@ def load_studies(folders: Iterable[str | Path]) -> list[Results]:
 
 def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
     """Return the rows with plain column types. Raises UserError with `file` and the offending column."""
-    missing = [name for name in COLUMNS if name not in rows.columns]
-    if missing:
+    if missing := [name for name in COLUMNS if name not in rows.columns]:
         raise UserError(f"{file}: missing column {', '.join(missing)}; a row has {', '.join(COLUMNS)}")
     rows = rows[list(COLUMNS)].reset_index(drop=True)
     for name in TEXT_COLUMNS:
@@ -201,8 +196,7 @@ def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
         rows = rows.astype(dict.fromkeys(("seed", "env_steps", "updates"), np.int64))
     except (ValueError, TypeError) as error:  # pandas names the column
         raise UserError(f"{file}: {error}") from None
-    wrong = sorted(set(rows["phase"]) - set(PHASES))
-    if wrong:
+    if wrong := sorted(set(rows["phase"]) - set(PHASES)):
         raise UserError(f"{file}: column phase: {', '.join(wrong)}; accepted are {', '.join(PHASES)}")
     _reject_ambiguous_runs(rows, file)
     return rows
@@ -213,40 +207,41 @@ def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
 
     Beside online runs, several offline stages of one seed may have the same method name: it is their algorithm's.
     """
-    online = rows[rows["phase"] == "online"]
-    owner = ["method", "dataset", "seed", "run"]
-    runs, shown = rows[owner].drop_duplicates(), (online if len(online) else rows)[owner].drop_duplicates()
-    checks = ((shown, ["method", "dataset", "seed"], "has several runs"), (runs, ["run"], "has several owners"))
-    for owners, key, meaning in checks:
-        twice = owners[owners.duplicated(key)]
-        if len(twice):
+    owners = rows[[*OWNER, "phase"]].drop_duplicates()
+    online = owners[owners["phase"] == "online"]
+    shown = (online if len(online) else owners)[OWNER].drop_duplicates()
+    runs = owners[OWNER].drop_duplicates()
+    for one, key, meaning in ((shown, OWNER[:3], "has several runs"), (runs, ["run"], "has several owners")):
+        if len(twice := one[one.duplicated(key)]):
             raise UserError(f"{file}: column run: {' '.join(map(str, twice.iloc[0][key]))} {meaning}")
     for row in rows[rows.duplicated(["run", "phase", "env_steps", "updates", "metric"])].to_dict("records"):
         raise UserError(f"{file}: {row['metric']} twice in run {row['run']} at step {row['env_steps']}")
 
 
-def _reject_unknown_runs(rows: pd.DataFrame, offline_runs: Any, file: str) -> None:
+def _reject_unknown_runs(study: Results, key: str) -> None:
     """Refuse `offline_runs` in a manifest unless it maps online runs of these rows to offline ones."""
-    if not isinstance(offline_runs, Mapping):
-        found = type(offline_runs).__name__
-        raise UserError(f"{file}: offline_runs: expected an object, online run to offline run, found {found}")
-    for phase, names in (("online", offline_runs.keys()), ("offline", offline_runs.values())):
-        known = set(rows.loc[rows["phase"] == phase, "run"])
+    starts = study.manifest.get("offline_runs", {})
+    if not isinstance(starts, Mapping):
+        raise UserError(f"{key}: expected an object, online run to offline run, found {type(starts).__name__}")
+    for phase, names in (("online", starts.keys()), ("offline", starts.values())):
+        known = set(study.owners.loc[study.owners["phase"] == phase, "run"])
         if unknown := [name for name in names if name not in known]:
-            raise UserError(f"{file}: offline_runs: {unknown[0]} has no {phase} rows in rows.parquet")
+            raise UserError(f"{key}: {unknown[0]} has no {phase} rows in rows.parquet")
+
+
+def _sources(study: Results) -> list[str]:
+    return sorted({source(name) for name in study.datasets})
 
 
 def split_by_source(study: Results) -> list[Results]:
     """Split a study by dataset source, since scores of different sources never share a table; each with references."""
-    sources = sorted({source(name) for name in study.datasets})
-    if len(sources) < 2:
+    if len(_sources(study)) < 2:
         return [study]
-    of_row = study.rows["dataset"].map(source)
-    return [replace(study, rows=study.rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]
+    of_row, rows = study.rows["dataset"].map(source), study.rows
+    return [replace(study, rows=rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in _sources(study)]
 
 
 def reject_mixed_sources(study: Results) -> None:
     """Raise UserError for a study of several sources, not yet split: a table or figure shows one."""
-    sources = sorted({source(name) for name in study.datasets})
-    if len(sources) > 1:
-        raise UserError(f"study {study.name}: datasets of {' and '.join(sources)} together; expected one source")
+    if len(found := _sources(study)) > 1:
+        raise UserError(f"study {study.name}: datasets of {' and '.join(found)} together; expected one source")

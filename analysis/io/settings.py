@@ -3,10 +3,9 @@
 Everything comes from the manifest: the configs of its runs, and the `defaults` of the code that ran them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +39,22 @@ SCALE = {  # what is said of a study's scale -> key of the config
 ABSENT = object()
 
 
+@lru_cache(maxsize=10_000)
 def values(study: Results, method: str, key: str) -> list[Any]:
     """List the distinct values of a dotted key or section in a method's online runs, numbers ascending.
 
     Several where it depends on the task; none where the manifest does not have the key.
     """
-    return _distinct(study.configs.get(method, []), key)
+    found: list[Any] = []
+    for value in (lookup(config, key) for config in study.configs.get(method, [])):
+        if value is not ABSENT and value not in found:
+            found.append(value)
+    return sorted(found, key=lambda x: x if isinstance(x, (int, float)) else 0)
 
 
 def text(several: Iterable[Any]) -> str:
     """Write values as in YAML: `0.5 or 1`, `true`, `[64, 64]`."""
-    return " or ".join(map(_one_text, several))
+    return " or ".join(x if isinstance(x, str) else f"{x:g}" if type(x) is float else json.dumps(x) for x in several)
 
 
 def untrained(study: Results) -> list[str]:
@@ -82,7 +86,7 @@ def is_prioritized(study: Results, method: str) -> bool:
 
 def setting(study: Results, method: str, dataset: str, key: str) -> Any:
     """Return a method's value of a dotted key on one dataset; without configs the study's own, for its reference."""
-    own = [lookup(config, key) for config in study.configs.get(method, []) if lookup(config, "dataset") == dataset]
+    own = [lookup(one, key) for one in study.configs.get(method, []) if one.get("dataset") == dataset]
     known = [value for value in own if value is not ABSENT]
     if own or method != study.main:
         return known[0] if known else None
@@ -104,10 +108,9 @@ def planned_updates(study: Results, run: str) -> int:
 
 def budgets(study: Results) -> str:
     """Say in one sentence how many updates every method has, where they differ, and what is not as published."""
-    by_budget: dict[tuple[str, str], list[str]] = {}
-    for method in ordered(study.methods):
-        offline = [0] if method in REFERENCES else values(study, method, UPDATES)
-        online = values(study, method, UTD)
+    names, by_budget = ordered(study.methods), dict[tuple[str, str], list[str]]()
+    for method in names:
+        offline, online = [0] if method in REFERENCES else values(study, method, UPDATES), values(study, method, UTD)
         if offline and online:
             by_budget.setdefault((text(offline), text(online)), []).append(method)
     trained = {budget for budget, methods in by_budget.items() if not set(methods) <= set(REFERENCES)}
@@ -115,11 +118,16 @@ def budgets(study: Results) -> str:
     if len(trained) > 1 or len({online for _, online in by_budget}) > 1:
         each = [f"{offline} + {online} ({', '.join(methods)})" for (offline, online), methods in by_budget.items()]
         parts.append("gradient updates, offline + per online step: " + ", ".join(each))
-    for factor, methods in _deviating(study, "online.first_epoch_factor", 1).items():
-        parts.append(f"{factor} times as many in the first epoch of {listed(methods)}")
-    for key, published in PUBLISHED.items():
-        for value, methods in _deviating(study, key, published).items():
-            parts.append(f"{key} {value}, published {published} ({', '.join(methods)})")
+    for key, published in {"online.first_epoch_factor": 1, **PUBLISHED}.items():
+        deviating: dict[str, list[str]] = {}
+        for method in names:
+            if values(study, method, key) not in ([], [published]):
+                deviating.setdefault(text(values(study, method, key)), []).append(method)
+        for value, methods in deviating.items():
+            parts.append(
+                f"{key} {value}, published {published} ({', '.join(methods)})" if key in PUBLISHED
+                else f"{value} times as many in the first epoch of {listed(methods)}"
+            )  # fmt: skip
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}." if parts else ""
 
@@ -127,30 +135,27 @@ def budgets(study: Results) -> str:
 def deviations(study: Results) -> str:
     """Say in one sentence which of MOORe's settings are not those of the scale `paper`, and how many seeds differ.
 
-    Nothing for a study without configs in its manifest.
+    Nothing for a study without configs in its manifest. N_off is what runs had, maybe fewer than were asked for.
     """
-    found = {name: values(study, study.main, key) for name, key in SCALE.items()}
-    found["N_off"] = _transitions(study) or found["N_off"]
+    found, scale = {name: values(study, study.main, key) for name, key in SCALE.items()}, _paper()
+    datasets = study.manifest.get("datasets", {})
+    had = {datasets.get(one.get("dataset"), {}).get("transitions") for one in study.configs.get(study.main, [])}
+    found["N_off"] = sorted(had - {None}) or found["N_off"]
     if not any(found.values()):
         return ""
-    scale = read_yaml(PAPER)
-    published = {name: lookup(scale, f"defaults.{key}") for name, key in SCALE.items()}
-    parts = [
-        f"{name} {_spaced(several)} ({_spaced([published[name]])})"
-        for name, several in found.items()
-        if several not in ([], [published[name]])
-    ]
+    parts = []
+    for name, several in found.items():
+        if several not in ([], [published := lookup(scale, f"defaults.{SCALE[name]}")]):
+            parts.append(f"{name} {_spaced(several)} ({_spaced([published])})")
     seeds = study.owners.loc[study.owners["method"] == study.main, "seed"].nunique()
     if seeds != len(scale["seeds"]):
         parts.append(f"seeds {seeds} ({len(scale['seeds'])})")
     return f"Not at the paper's scale (its value in brackets): {', '.join(parts)}." if parts else ""
 
 
-def _transitions(study: Results) -> list[int]:
-    """How many transitions MOORe's runs have had, maybe fewer than were asked for; none where no manifest says."""
-    datasets = study.manifest.get("datasets", {})
-    had = {datasets.get(one.get("dataset"), {}).get("transitions") for one in study.configs.get(study.main, [])}
-    return sorted(had - {None})
+@cache
+def _paper() -> Any:
+    return read_yaml(PAPER)
 
 
 def own_settings(study: Results, method: str, reference: str) -> dict[str, str]:
@@ -159,14 +164,13 @@ def own_settings(study: Results, method: str, reference: str) -> dict[str, str]:
     These are the values that differ from the defaults and from what `reference` has, since what those two share is the
     scale's; of a model's penalty all that differ from the defaults. Empty where the manifest does not have them.
     """
-    ours, theirs = study.configs.get(method, []), study.configs.get(reference, [])
     out = {}
     defaults = study.manifest.get("defaults", {}).get(algorithm(study, method), {})
     for key, default in dotted(defaults).items():
-        mine = _distinct(ours, key)
+        mine = values(study, method, key)
         if key in NOT_OWN or mine in ([], [default]):
             continue
-        if mine != _distinct(theirs, key) or (key.startswith("penalty.") and is_model_based(study, method)):
+        if mine != values(study, reference, key) or (key.startswith("penalty.") and is_model_based(study, method)):
             out[key] = text(mine)
     return out
 
@@ -188,29 +192,6 @@ def lookup(config: Any, key: str) -> Any:
     return config
 
 
-def _distinct(configs: Iterable[Any], key: str) -> list[Any]:
-    found: list[Any] = []
-    for value in (lookup(config, key) for config in configs):
-        if value is not ABSENT and value not in found:
-            found.append(value)
-    return sorted(found, key=lambda x: x if isinstance(x, (int, float)) else 0)
-
-
-def _one_text(value: Any) -> str:
-    if isinstance(value, (str, float)):
-        return value if isinstance(value, str) else f"{value:g}"
-    return json.dumps(value)
-
-
 def _spaced(several: list[Any]) -> str:
     """As in YAML, with spaces between thousands: `10 000 or 20 000`."""
     return " or ".join(f"{v:,}".replace(",", " ") if type(v) is int else text([v]) for v in several)
-
-
-def _deviating(study: Results, key: str, published: int) -> dict[str, list[str]]:
-    """The values of `key` other than the published one, each with its methods."""
-    out: dict[str, list[str]] = {}
-    for method in ordered(study.methods):
-        if values(study, method, key) not in ([], [published]):
-            out.setdefault(text(values(study, method, key)), []).append(method)
-    return out

@@ -1,14 +1,12 @@
 """Which offline stage the online runs of a study start from: one that all share, or one of each method's own."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 
 import pandas as pd
 
-from analysis.io.methods import IMPORTED, OFFLINE_STAGE, REFERENCES, ordered
-from analysis.io.rows import Results, select
+from analysis.io.methods import IMPORTED, OFFLINE_STAGE, ordered
+from analysis.io.rows import Results
 from analysis.io.settings import planned_updates
 from moore.base.errors import UserError
 
@@ -23,41 +21,32 @@ class Stage:
 
 
 @lru_cache(maxsize=2)  # every figure with an offline stage asks
-def started_by(study: Results) -> dict[str, list[str]]:
-    """Map every offline run to the methods whose online runs start from it, in their order.
+def offline_runs(study: Results) -> dict[str, str]:
+    """Map online runs to the offline runs that they start from.
 
     A manifest without `offline_runs` is of a study whose variants share MOPO's stage of their dataset and seed.
     Raises UserError if it has several such stages, so that nothing tells who started where.
     """
-    online, offline = (study.owners[study.owners["phase"] == phase] for phase in ("online", "offline"))
-    starts: dict[str, list[str]] = {}
     if "offline_runs" in study.manifest:
-        before = online["run"].map(dict(study.manifest["offline_runs"]))
-        for stage, methods in online.groupby(before)["method"]:  # runs from scratch have no stage and drop out
-            starts[str(stage)] = ordered(methods)
-        return starts
-    shared = offline[offline["method"] == OFFLINE_STAGE]
-    for twice in shared[shared.duplicated(["dataset", "seed"])].to_dict("records"):
+        return dict(study.manifest["offline_runs"])
+    key, owners = ["dataset", "seed"], study.owners
+    shared = owners[(owners["phase"] == "offline") & (owners["method"] == OFFLINE_STAGE)]
+    for twice in shared[shared.duplicated(key)].to_dict("records"):
         raise UserError(
             f"study {study.name}: {twice['dataset']} seed {twice['seed']} has several offline stages; expected "
             "offline_runs in manifest.json, which tells them apart"
         )
-    for stage, dataset in zip(shared["run"], shared["dataset"], strict=True):
-        names = set(online.loc[online["dataset"] == dataset, "method"]) - set(REFERENCES)
-        variants = {name for name in names if not name.endswith(IMPORTED)}
-        starts[stage] = ordered(variants) or [OFFLINE_STAGE]
-    return starts
-
-
-def offline_runs(study: Results) -> dict[str, str]:
-    """Map every online run to the offline run that it starts from, as `started_by`, as far as that is known."""
-    if "offline_runs" in study.manifest:
-        return dict(study.manifest["offline_runs"])
-    online, offline = (study.owners[study.owners["phase"] == phase] for phase in ("online", "offline"))
-    key = ["dataset", "seed"]
-    shared = offline[offline["method"] == OFFLINE_STAGE].drop_duplicates(key, keep=False)
-    pairs = online.merge(shared, on=key, suffixes=("", "_offline"))
+    ours = owners[(owners["phase"] == "online") & ~owners["method"].str.endswith(IMPORTED)]
+    pairs = ours.merge(shared, on=key, suffixes=("", "_offline"))
     return dict(zip(pairs["run"], pairs["run_offline"], strict=True))
+
+
+@lru_cache(maxsize=2)
+def started_by(study: Results) -> dict[str, list[str]]:
+    """Map every offline run to the methods whose online runs start from it, in their order."""
+    online = study.owners[study.owners["phase"] == "online"]
+    before = online["run"].map(offline_runs(study))  # runs from scratch have no stage and drop out
+    return {str(stage): ordered(methods) for stage, methods in online.groupby(before)["method"]}
 
 
 def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
@@ -65,8 +54,8 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
 
     Methods that start from the same run of any seed share a stage.
     """
-    offline = study.offline[study.offline["dataset"] == dataset]
-    present = set(offline["run"])
+    rows, owners = study.select(metric, "offline"), study.owners
+    present = set(owners.loc[(owners["phase"] == "offline") & (owners["dataset"] == dataset), "run"])
     groups: list[tuple[list[str], list[str]]] = []
     for run, methods in started_by(study).items():
         if run not in present:
@@ -79,11 +68,10 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
     first = ordered(method for names, _ in groups for method in names).index
     found = []
     for names, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
-        mine = offline[offline["run"].isin(runs)]
-        updates = max(int(mine["updates"].max()), *(planned_updates(study, run) for run in runs))
-        rows = select(mine, metric, "offline")
-        if updates and len(rows):
-            found.append(Stage(tuple(ordered(names)), updates, rows))
+        mine = rows[rows["run"].isin(runs)]
+        updates = max([*mine["updates"], *(planned_updates(study, run) for run in runs)])
+        if updates and len(mine):
+            found.append(Stage(tuple(ordered(names)), int(updates), mine))
     return found
 
 
@@ -94,10 +82,8 @@ def one_stage(study: Results, metric: str) -> bool:
 
 def offline_problems(study: Results) -> list[str]:
     """List offline stages that diverged, as `dataset seed`, with the methods that start from it unless all share it."""
-    diverged = select(study.rows, "diverged", "offline")
-    starts = started_by(study)
+    diverged, starts, words = study.select("diverged", "offline"), started_by(study), set()
     shared = len({tuple(methods) for methods in starts.values()}) <= 1
-    words = set()
     for row in diverged[diverged["value"] > 0].to_dict("records"):
         methods = "" if shared else f" ({', '.join(starts.get(row['run'], [row['method']]))})"
         words.add(f"{row['dataset']} seed {row['seed']}{methods}")

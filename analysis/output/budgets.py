@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.io.methods import ordered
-from analysis.io.rows import SCORE, Results, environment, select
+from analysis.io.rows import Cells, Results, environment
 from analysis.io.settings import UTD, text, values
 from analysis.output.tables import Cell, Table
-from analysis.stats.compare import group, most_seeds
+from analysis.stats.compare import most_seeds
 from analysis.stats.intervals import Interval, estimate
-from analysis.stats.transfer import score_range, summarise
+from analysis.stats.transfer import curves, score_range, summarise
 
 APART = 2.0  # methods whose arithmetic differs by more are also compared at that of the cheapest one
 
@@ -49,7 +49,7 @@ def budgets_table(study: Results) -> Table:
         + " Scores: mean over tasks ± half of the 95 % t interval."
         + " At equal arithmetic: the score when a run has spent what the cheapest method's online stage takes." * apart
     )
-    return Table("budgets", ("method",), columns, tuple(rows), most_seeds(runs), caption)
+    return Table("budgets", ("method",), columns, tuple(rows), most_seeds(study), caption)
 
 
 def with_costs(study: Results, runs: pd.DataFrame) -> pd.DataFrame:
@@ -79,10 +79,9 @@ def scores_at_equal_arithmetic(study: Results, runs: pd.DataFrame, spent: pd.Dat
     mine = spent[spent["method"].isin(learns)]
     least = mine.groupby(["environment", "method"])["online"].mean().groupby("environment").min()
     share = (spent["environment"].map(least) / spent["online"]).clip(upper=1.0)
-    scored = select(study.rows, SCORE, "online").sort_values("env_steps")
-    curves = {run: (rows["env_steps"], rows["value"]) for run, rows in scored.groupby("run")}
+    scores = curves(study)
     at = [
-        float(np.interp(part * study.online_steps, *curves[run])) if finished else math.nan
+        float(np.interp(part * study.online_steps, *scores[run].T)) if finished else math.nan
         for run, part, finished in zip(runs["run"], share, runs["finished"], strict=True)
     ]
     return pd.Series(at, runs.index)
@@ -92,7 +91,8 @@ def _over_tasks(
     study: Results, runs: pd.DataFrame, method: str, metric: str, limits: tuple[float, float]
 ) -> Interval | None:
     """Mean of one metric over all tasks; runs from scratch stand for every task of their environment, once."""
-    groups = [group(runs, dataset, method) for dataset in study.datasets]
+    by_cell = Cells(runs)
+    groups = [by_cell[dataset, method] for dataset in study.datasets]
     if not all(len(mine) for mine in groups) or any(mine["diverged"].any() for mine in groups):
         return None
     strata = {mine["dataset"].iloc[0]: mine[metric] for mine in groups}

@@ -1,7 +1,5 @@
 """Tables besides the results: what methods were run with, what others published, origin and cost of rows."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -23,8 +21,7 @@ from analysis.io.settings import (
 )
 from analysis.output.render import number
 from analysis.output.tables import Cell, Table, main_cell
-from analysis.stats.compare import group, most_seeds
-from analysis.stats.transfer import summarise
+from analysis.stats.compare import cells, most_seeds
 from moore.data.d4rl import D4RL_RETURNS
 from moore.data.scores import normalized_score
 
@@ -52,7 +49,7 @@ def methods_table(study: Results) -> Table:
         f"that differ from the code's defaults and from `{reference}`; of a penalty, from the defaults."
     )
     columns = ("algorithm", "offline updates", "updates per online step", "real batches", "settings")
-    return Table("methods", ("method",), columns, tuple(rows), most_seeds(summarise(study)), caption, words=True)
+    return Table("methods", ("method",), columns, tuple(rows), most_seeds(study), caption, words=True)
 
 
 def published_table(study: Results) -> Table:
@@ -62,36 +59,38 @@ def published_table(study: Results) -> Table:
     """
     reject_mixed_sources(study)
     sources = load_published()
-    known = {task for one in sources for task in one.values}
-    tasks = {name: task for name in study.datasets if (task := f"{environment(name)}-{quality(name)}") in known}
-    runs = summarise(study)
-    if not tasks or not len(runs):
+    theirs = {task for one in sources for task in one.values}
+    tasks = {name: task for name in study.datasets if (task := f"{environment(name)}-{quality(name)}") in theirs}
+    if not tasks or not most_seeds(study):
         return Table("published", ("source", "method"), (), (), 0, "")
     rows = [
-        ((OURS, method), tuple(main_cell(group(runs, dataset, method), method) for dataset in tasks))
+        ((OURS, method), tuple(main_cell(cells(study)[dataset, method], method) for dataset in tasks))
         for method in ordered(study.methods)
     ]
     used = [one for one in sources if set(one.values) & set(tasks.values())]
     for one in used:
         for index, method in enumerate(one.methods):
             texts = {dataset: one.values.get(task) for dataset, task in tasks.items()}
-            cells = tuple(Cell() if text is None else _cell(one, text[index], tasks[d]) for d, text in texts.items())
-            rows.append(((one.name, method), cells))
+            known = (Cell() if text is None else _cell(one, text[index], tasks[d]) for d, text in texts.items())
+            rows.append(((one.name, method), tuple(known)))
     caption = (
         "Other people's published scores beside ours, for orientation, not as a target: budgets and data differ. "
         "Offline → online or online alone; returns converted with D4RL's references."
     )
-    notes = (f"This study: {_data(study)}.", *(one.described for one in used))
+    kind = source(study.datasets[0])
+    data = {"self": "self-made data, not D4RL's files", "d4rl": "D4RL's files"}.get(kind, f"{kind} data")
+    notes = (f"This study: {data}, {study.online_steps} online steps.", *(one.described for one in used))
     heads, columns = ("source", "method"), tuple(tasks)
-    return Table("published", heads, columns, tuple(rows), most_seeds(runs), caption, notes=notes)
+    return Table("published", heads, columns, tuple(rows), most_seeds(study), caption, notes=notes)
 
 
 def provenance_table(study: Results) -> Table:
     """Rows: what the manifest says of origin and cost; a row that it lacks is left out."""
     m = study.manifest
     facts = {name: str(m[key]) for name, key in FACTS.items() if m.get(key)}
-    seconds = {name: m.get(f"{key}_seconds") for name, key in (("processor time", "cpu"), ("wall time", "wall"))}
-    facts |= {name: f"{s:.0f} s ({s / 3600:.2f} h)" for name, s in seconds.items() if isinstance(s, (int, float))}
+    for name, key in (("processor time", "cpu_seconds"), ("wall time", "wall_seconds")):
+        if isinstance(s := m.get(key), (int, float)):
+            facts[name] = f"{s:.0f} s ({s / 3600:.2f} h)"
     if m.get("peak_memory_mb"):
         facts["peak memory"] = f"{m['peak_memory_mb']} MB"
     if isinstance(m.get("packages"), dict):
@@ -151,18 +150,10 @@ def _cell(one: Source, value: str, task: str) -> Cell:
     match = VALUE.fullmatch(value)
     assert match is not None  # checked when it was read
     start, end, spread = match.groups()
-    texts = [_score(one, text, task) for text in (start, end) if text is not None]
+    env = task.split("-")[0]
+    texts = [
+        text if one.unit == "score" else number(normalized_score(env, float(text)), 0) for text in (start, end) if text
+    ]
     texts[-1] += f" ± {spread}" if spread else ""
     names = ("offline",) if one.offline else ("offline", "online") if start is not None else ("online",)
     return Cell(tuple(zip(names, texts, strict=True)))
-
-
-def _score(one: Source, text: str, task: str) -> str:
-    return text if one.unit == "score" else number(normalized_score(task.split("-")[0], float(text)), 0)
-
-
-def _data(study: Results) -> str:
-    """Whose data this study's tasks are."""
-    kinds = sorted({source(name) for name in study.datasets} - {"none"})
-    words = {"self": "self-made data, not D4RL's files", "d4rl": "D4RL's files"}
-    return f"{' and '.join(words.get(kind, f'{kind} data') for kind in kinds)}, {study.online_steps} online steps"

@@ -4,13 +4,11 @@ The figures are SVG inside of it; page.js sorts and hides, page.css lays out. Li
 folders of the studies beside the page, which are written with it.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -31,15 +29,13 @@ from analysis.output.page_figures import add_seeds, share_styles, to_svg
 from analysis.output.page_tables import matrix, to_html
 from analysis.output.pages import SECTIONS
 from analysis.output.render import cell_text, escape_markdown, to_csv
-from analysis.output.report import TITLES, parts, tables, write_figure, write_tables
+from analysis.output.report import TITLES, parts, tables, write_figures, write_tables
 from analysis.output.tables import labels, scores_first
-from analysis.plots.figures import draw, drawings
+from analysis.plots.figures import draw
 from analysis.plots.view import COLUMN, View, view
 from analysis.stats.compare import most_seeds
-from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 
-HERE = Path(__file__).parent
 FIGURES = {  # name -> title
     "curves": "Learning curves", "iqm": "Aggregates over tasks", "profiles": "Performance profiles",
     "improvement": "Probability of improvement", "forest": "Differences to the reference", "sweep": "Swept numbers",
@@ -112,21 +108,17 @@ def page(studies: Sequence[Results], out: Path, place: Path) -> str:
     """Render the whole page, for a file in the folder `place`; writes every table and figure to `out`/<study>/ too."""
     order, numbers, claims = list(SECTIONS), itertools.count(), load_claims()
     ordered = sorted(studies, key=lambda one: order.index(one.name) if one.name in order else len(order))
-    sections = [
-        Section(name, part, out / name, Path(os.path.relpath(out / name, place)).as_posix(), numbers)
-        for study in ordered
-        for name, part in parts(study).items()
-    ]
-    findings = all_findings(ordered, claims)
-    texts = []
-    for section in list(sections):
+    found = [part for study in ordered for part in parts(study).items()]
+    findings, sections, texts = all_findings(ordered, claims), list[Section](), list[str]()
+    for name, part in found:
+        section = Section(name, part, out / name, Path(os.path.relpath(out / name, place)).as_posix(), numbers)
         try:
             texts.append(_study(section))
+            sections.append(section)
         except UserError as error:
-            if section.study.pure:
+            if part.pure:
                 raise
             print(f"warning: {error}; left out", file=sys.stderr)  # other people's rows stop nothing of ours
-            sections.remove(section)
     names = ["summary", "claims", *(section.name for section in sections)]
     outline = "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in names)
     body = [
@@ -137,11 +129,12 @@ def page(studies: Sequence[Results], out: Path, place: Path) -> str:
         "</main>",
     ]
     content, shared = share_styles("\n".join(body))
+    css, js = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>MOORe: results</title>\n'
-        f'<link rel="icon" href="data:,">\n<style>\n{_file("page.css")}{shared}</style>\n</head>\n<body>\n'
-        f"{content}\n<script>\n{_file('page.js')}</script>\n</body>\n</html>\n"
+        f'<link rel="icon" href="data:,">\n<style>\n{css}{shared}</style>\n</head>\n<body>\n'
+        f"{content}\n<script>\n{js}</script>\n</body>\n</html>\n"
     )
 
 
@@ -167,9 +160,8 @@ def _summary(
 def _claims(studies: Sequence[Results], claims: Sequence[PaperClaim], findings: Sequence[Finding]) -> str:
     """Every claim with its effects, and the comparisons behind its verdicts."""
     judged = verdicts_table(studies, claims)
-    text = [
-        f'<section id="claims"><h2>Claims of the paper</h2>{_folded("How claims are judged", f"<p>{_words(RULE)}</p>")}'
-    ]
+    rule = _folded("How claims are judged", f"<p>{_words(RULE)}</p>")
+    text = [f'<section id="claims"><h2>Claims of the paper</h2>{rule}']
     for claim, (_, cells) in zip(claims, judged.rows, strict=True):
         effects = cell_text(cells[1], judged, str, str, escape)
         text.append(f'<h3 id="claim-{claim.key}">{escape(claim.sentence)}</h3><p>{effects}</p>')
@@ -183,15 +175,14 @@ def _study(section: Section) -> str:
     """One study: what it looks like, its tables, and folded what they show, where they come from and what they cost."""
     study, name, known = section.study, section.name, notes(section.study)
     title = SECTIONS.get(study.name, (study.name,))[0]
-    size = f"{len(study.datasets)} tasks, {len(study.methods)} methods, {most_seeds(summarise(study))} seeds"
+    size = f"{len(study.datasets)} tasks, {len(study.methods)} methods, {most_seeds(study)} seeds"
     size = f"{name}: {size}. {not_to_cite(study)}"
     text = [
         f'<section id="{escape(name)}"><h2>{escape(title)}</h2><p>{escape(size)}</p>{section.toolbar()}',
         '<input type="search" placeholder="filter table rows"><div class="figures">',
     ]
     captions = []
-    for figure_name, figure, caption in drawings(study):
-        write_figure(figure, caption, section.folder / figure_name)
+    for figure_name, figure, caption, _ in write_figures(study, section.folder):
         text.append(section.figure(figure_name, figure))
         captions.append(f"{FIGURES.get(figure_name, figure_name)}: {caption}")
     text.append("</div>")
@@ -202,8 +193,9 @@ def _study(section: Section) -> str:
         shown = scores_first(table) if table.name == "main" else table
         text.append(f"<h3>{TITLES[table.name]} {links}</h3>{to_html(shown, labels(study))}")
         captions += [f"{TITLES[table.name]}: {table.caption}", *table.notes]
+    lines = [f"<li>{_words(line)}</li>" for line in (*captions, *known)]
     origin = to_html(provenance_table(study), {})
-    text.append(_folded("Captions, notes and origin", _list(captions) + _list(known) + origin))
+    text.append(_folded("Captions, notes and origin", f"<ul>{''.join(lines)}</ul>{origin}"))
     (section.folder / "costs.csv").write_text(to_csv(costs_table(study)), encoding="utf-8")
     text.append(f"<p>Cost of every run: {section.link('costs.csv', 'CSV')}</p>")
     return f"{''.join(text)}</section>"
@@ -213,14 +205,6 @@ def _folded(title: str, inside: str) -> str:
     return f"<details><summary>{title}</summary>{inside}</details>"
 
 
-def _list(lines: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{_words(line)}</li>' for line in lines)}</ul>"
-
-
 def _words(text: str) -> str:
     """Text with `code`, as HTML."""
     return MARKDOWN.renderInline(escape_markdown(text))
-
-
-def _file(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")

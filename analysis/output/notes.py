@@ -1,17 +1,13 @@
 """What a reader of a study's numbers should know, once for each study: where they come from and what is left out."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from analysis.io.methods import IMPORTED, REFERENCES, listed, ordered
-from analysis.io.rows import SCORE, Results, source_of
+from analysis.io.rows import SCORE, Results
 from analysis.io.settings import budgets, deviations, frozen, untrained, values
 from analysis.io.stages import offline_problems, one_stage, stages
-from analysis.stats.compare import most_seeds
+from analysis.stats.compare import cells, most_seeds
 from analysis.stats.sweeps import sweeps
 from analysis.stats.transfer import problems, summarise
 from moore.base.machine import short
@@ -24,21 +20,28 @@ def notes(study: Results) -> list[str]:
     """List the sentences that hold for every table and figure of a study; only those that say something."""
     runs, episodes = summarise(study), study.setting("eval_episodes")
     said = "" if episodes is None else f"; {episodes} episodes in an evaluation, deterministic policy"
+    bare, fixed = untrained(study), frozen(study)
+    scratch = [m for m in ordered(study.methods) if m in REFERENCES or values(study, m, "dataset") == [None]]
     found = [
         not_to_cite(study),
-        provenance(study),
+        _provenance(study),
         *(_overlay(study, entry) for entry in study.manifest.get("overlays", [])),
         f"{study.online_steps} online steps{said}. A superscript n=… marks a cell with a different number of seeds.",
-        *_starts(study),
+        _verb(scratch, "learn", "from scratch on the same online steps: no offline stage."),
+        _verb(bare, "start", "with the dataset but untrained: no offline stage, J_0 is of an untrained policy."),
         *_shared_stages(study),
         *_sweep(study),
-        _frozen(study),
+        _verb(fixed, "keep", "the offline policy: later scores are evaluations of it."),
         budgets(study),
         deviations(study),
-        *_stopped(study, runs),
-        _gaps(study, runs),
-        *_physics(study),
+        _joined("Stopped early, so without a final score: ", problems(runs, study.online_steps)),
+        _joined("Offline stage diverged: ", offline_problems(study)),
+        _joined("Fewer runs than seeds: ", _gaps(study), ", "),
     ]
+    for entry in study.manifest.get("physics_mismatch") or []:
+        if entry["dataset"] in study.datasets:
+            numbers = {key: value for key, value in entry.items() if key != "dataset"}
+            found.append(PhysicsMismatch(**numbers).sentence(entry["dataset"]))
     return [sentence for sentence in found if sentence]
 
 
@@ -47,12 +50,11 @@ def not_to_cite(study: Results) -> str:
     return "NOT FOR CITING: a look at how it runs." if study.manifest.get("scale") == TO_LOOK_AT else ""
 
 
-def provenance(study: Results) -> str:
-    """Say where the numbers come from; keys that the manifest lacks are left out."""
+def _provenance(study: Results) -> str:
+    """Where the numbers come from; keys that the manifest lacks are left out."""
     m = study.manifest
     machine = f" on {m['machine']}" if m.get("machine") else ""
     facts = {
-        "study": f"Study {study.name}",
         "scale": f"scale {m.get('scale')}",
         "date": str(m.get("date")),
         "cpu_seconds": f"{(m.get('cpu_seconds') or 0) / 3600:.2f} CPU h{machine}",
@@ -60,7 +62,7 @@ def provenance(study: Results) -> str:
         "command": f"command `{m.get('command')}`",
         "imported": f"imported from {m.get('file')} (sha256 {str(m.get('sha256'))[:12]}), not run here",
     }
-    return ", ".join(text for key, text in facts.items() if m.get(key) or key == "study") + "."
+    return ", ".join([f"Study {study.name}", *(text for key, text in facts.items() if m.get(key))]) + "."
 
 
 def _overlay(study: Results, entry: Mapping[str, Any]) -> str:
@@ -75,70 +77,37 @@ def _overlay(study: Results, entry: Mapping[str, Any]) -> str:
     )
 
 
-def _starts(study: Results) -> list[str]:
-    """Which methods have no offline stage."""
-    bare = untrained(study)
-    scratch = [
-        name for name in ordered(study.methods) if name in REFERENCES or values(study, name, "dataset") == [None]
-    ]
-    from_scratch = f"{listed(scratch)} learn{_s(scratch)} from scratch on the same online steps: no offline stage."
-    from_data = (
-        f"{listed(bare)} start{_s(bare)} with the dataset but untrained: no offline stage, J_0 is of an untrained "
-    )
-    return [from_scratch] * bool(scratch) + [f"{from_data}policy."] * bool(bare)
-
-
 def _shared_stages(study: Results) -> list[str]:
     """Which methods start from one offline stage, where not all do."""
     if one_stage(study, SCORE):
         return []
     groups = dict.fromkeys(stage.methods for dataset in study.datasets for stage in stages(study, dataset, SCORE))
-    shared = [f"{listed(group)} share one offline run, drawn as {group[0]}" for group in groups if len(group) > 1]
-    return [f"Offline curves look like the method that continues from them{''.join(f'; {words}' for words in shared)}."]
+    shared = [f"; {listed(group)} share one offline run, drawn as {group[0]}" for group in groups if len(group) > 1]
+    return [f"Offline curves look like the method that continues from them{''.join(shared)}."]
 
 
-def _sweep(study: Results) -> list[str]:
+def _sweep(study: Results) -> Iterator[str]:
     """Which number all variants differ in, where that is one."""
-    sentences = []
     for sweep in sweeps(study):
         if len(sweep.values) == len(set(study.methods) - set(REFERENCES)):
             first, *_, last = map(sweep.text, sweep.values)
             base = sweep.text(sweep.reference)
-            sentences.append(f"Light to dark: `{sweep.key}` from {first} to {last}, in the reference {base}.")
-    return sentences
+            yield f"Light to dark: `{sweep.key}` from {first} to {last}, in the reference {base}."
 
 
-def _frozen(study: Results) -> str:
-    names = frozen(study)
-    return f"{listed(names)} keep{_s(names)} the offline policy: later scores are evaluations of it." if names else ""
-
-
-def _stopped(study: Results, runs: pd.DataFrame) -> list[str]:
-    """Every run that is not in the means."""
-    named = {
-        "Stopped early, so without a final score": problems(runs, study.online_steps),
-        "Offline stage diverged": offline_problems(study),
-    }
-    return [f"{words}: {'; '.join(found)}." for words, found in named.items() if found]
-
-
-def _gaps(study: Results, runs: pd.DataFrame) -> str:
-    """Every method with fewer runs on a dataset than the study has seeds, or nothing."""
-    counts, expected, clauses = runs.groupby(["method", "dataset"]).size(), most_seeds(runs), []
+def _gaps(study: Results) -> Iterator[str]:
+    """Every method with fewer runs on a dataset than the study has seeds."""
+    runs, expected = cells(study), most_seeds(study)
     for method in (method for method in ordered(study.methods) if not method.endswith(IMPORTED)):
-        for dataset in dict.fromkeys(source_of(name, method, runs) for name in study.datasets):
-            if (count := counts.get((method, dataset), 0)) < expected:
-                clauses.append(f"{method} on {dataset} ({count} of {expected})")
-    return f"Fewer runs than seeds: {', '.join(clauses)}." if clauses else ""
+        for dataset in dict.fromkeys(runs.place(name, method) for name in study.datasets):
+            if (count := len(runs[dataset, method])) < expected:
+                yield f"{method} on {dataset} ({count} of {expected})"
 
 
-def _physics(study: Results) -> list[str]:
-    """Every dataset that was recorded with another physics than its runs have, or with an unknown one."""
-    entries = [entry for entry in study.manifest.get("physics_mismatch") or [] if entry["dataset"] in study.datasets]
-    numbers = [{key: value for key, value in entry.items() if key != "dataset"} for entry in entries]
-    return [PhysicsMismatch(**of).sentence(e["dataset"]) for e, of in zip(entries, numbers, strict=True)]
+def _verb(names: Sequence[str], verb: str, rest: str) -> str:
+    """What methods do, or nothing without them."""
+    return f"{listed(names)} {verb}{'s' * (len(names) == 1)} {rest}" if names else ""
 
 
-def _s(names: Sequence[str]) -> str:
-    """The ending of a verb."""
-    return "s" if len(names) == 1 else ""
+def _joined(words: str, parts: Iterable[str], comma: str = "; ") -> str:
+    return f"{words}{comma.join(found)}." if (found := list(parts)) else ""

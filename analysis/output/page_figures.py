@@ -1,7 +1,5 @@
 """A figure as SVG inside a page: text stays text, it is small, and every curve knows its method and its seed."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Collection
@@ -11,10 +9,8 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from analysis.io.rows import SCORE, select, source_of
+from analysis.io.rows import SCORE, Cells
 from analysis.plots.view import View
-from analysis.stats.intervals import by_cell
-from analysis.stats.transfer import summarise
 
 SEED = " seed "  # between method and seed in the name of a curve
 PRIVATE = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # metadata that is left out
@@ -22,12 +18,10 @@ PRIVATE = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # metadata that 
 
 def add_seeds(figure: Figure, shown: View) -> None:
     """Add every run to learning curves against steps, drawn from `shown`; a page hides them at first."""
-    study, runs = shown.study, summarise(shown.study)
-    scores, panels = by_cell(select(study.rows, SCORE, "online")), {axis.get_title(): axis for axis in figure.axes}
+    scores, panels = Cells(shown.study.select(SCORE)), {axis.get_title(): axis for axis in figure.axes}
     for dataset, title in shown.titles.items():
         for method, look in shown.looks.items():
-            rows = scores.get((method, source_of(dataset, method, runs)), study.rows.iloc[:0])
-            for seed, own in rows.sort_values("env_steps").groupby("seed"):
+            for seed, own in scores[dataset, method].sort_values("env_steps").groupby("seed"):
                 style = {"color": look.colour, "linewidth": 0.9, "gid": f"{method}{SEED}{seed}"}
                 panels[title].plot(own["env_steps"], own["value"], **style)
 

@@ -1,7 +1,5 @@
 """Tables of the page, and the matrix of claims and studies."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from html import escape
 

@@ -5,8 +5,6 @@ of the pages lie in analysis/pictures/, as PNG; they are drawn anew where they a
 --check writes nothing and exits with code 1 where a page is stale.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

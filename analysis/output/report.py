@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +19,7 @@ from analysis.claims.tables import claims_table
 from analysis.io.imported import overlaid
 from analysis.io.methods import MOORE
 from analysis.io.progress import load_progress
-from analysis.io.rows import (
-    RESULTS,
-    Results,
-    load_studies,
-    source,
-    split_by_source,
-    study_folders,
-)  # fmt: skip
+from analysis.io.rows import RESULTS, Results, load_studies, source, split_by_source, study_folders
 from analysis.output.budgets import budgets_table
 from analysis.output.facts import methods_table, published_table
 from analysis.output.notes import not_to_cite, notes
@@ -57,27 +50,18 @@ def tables(study: Results) -> list[Table]:
     return [table for table in built if table.rows]
 
 
-def sections(built: Iterable[Table]) -> str:
-    """Write tables as Markdown, each below its title."""
-    return "\n".join(f"## {TITLES[table.name]}\n\n{to_markdown(table)}" for table in built)
-
-
-def report(results_dirs: Iterable[str | Path], out_dir: str | Path = BUILD, figures: bool = True) -> list[Path]:
-    """Write the tables, and the figures, of the studies in `results_dirs` to `out_dir`/<study>/; returns the files."""
-    return write(load_studies(results_dirs), Path(out_dir), figures)
-
-
 def write(studies: Iterable[Results], out: Path, figures: bool = True, score_only: bool = False) -> list[Path]:
-    """Write the tables, and the figures, of loaded studies to `out`/<study>/; returns the files.
+    """Write tables, and figures, of loaded studies to `out`/<study>/, for each source one; returns the files.
 
-    A study of several sources has a folder for each. score_only: final scores alone in main.tex.
+    score_only: final scores alone in main.tex.
     """
-    written = []
+    written: list[Path] = []
     for study in studies:
         try:
             for name, part in parts(study).items():
                 written += write_tables(tables(part), notes(part), out / name, labels(part), score_only)
-                written += _write_figures(part, out / name) if figures else []
+                for *_, files in write_figures(part, out / name) if figures else ():
+                    written += files
         except UserError as error:
             if study.pure:
                 raise
@@ -125,9 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(f"{options.page}: {write_page(studies, options.page) / 1e6:.1f} MB")
             return 0
-        written = write(
-            overlaid(studies, options.overlay) if options.overlay else studies, options.out, True, options.score_only
-        )
+        studies = overlaid(studies, options.overlay) if options.overlay else studies
+        written = write(studies, options.out, True, options.score_only)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -142,7 +125,8 @@ def write_tables(
 
     names: for people, of methods and tasks in LaTeX. score_only: there the scores are the final ones alone.
     """
-    texts = {"tables.md": f"{sections(built)}\n{folded('What to know of this study', bullets(known))}"}
+    shown = "\n".join(f"## {TITLES[table.name]}\n\n{to_markdown(table)}" for table in built)
+    texts = {"tables.md": f"{shown}\n{folded('What to know of this study', bullets(known))}"}
     for table in built:
         printed = scores_first(table, score_only) if table.name == "main" else table
         texts |= {f"{table.name}.tex": to_latex(printed, names), f"{table.name}.csv": to_csv(table)}
@@ -152,21 +136,15 @@ def write_tables(
     return [folder / name for name in texts]
 
 
-def _write_figures(study: Results, folder: Path) -> list[Path]:
-    from analysis.plots.figures import drawings  # not above: tables need no plotting library
+def write_figures(study: Results, folder: Path) -> Iterator[tuple[str, Figure, str, list[Path]]]:
+    """Draw a study's figures one at a time, as PDF and caption in `folder`: name, figure, caption and the files."""
+    from analysis.plots.figures import drawings, save  # not above: tables need no plotting library
 
-    drawn = islice(drawings(study), 1 if not_to_cite(study) else None)  # curves first
-    return [file for name, figure, caption in drawn for file in write_figure(figure, caption, folder / name)]
-
-
-def write_figure(figure: Figure, caption: str, file: Path) -> list[Path]:
-    """Write a figure as PDF, and its caption beside it; `file` has no ending. Returns the files."""
-    from analysis.plots.figures import save
-
-    files = [file.with_name(f"{file.name}{ending}") for ending in (".pdf", ".md")]
-    save(figure, files[0])
-    files[1].write_text(caption + "\n", encoding="utf-8")
-    return files
+    for name, figure, caption in islice(drawings(study), 1 if not_to_cite(study) else None):  # curves first
+        files = [folder / f"{name}{ending}" for ending in (".pdf", ".md")]
+        save(figure, files[0])
+        files[1].write_text(caption + "\n", encoding="utf-8")
+        yield name, figure, caption, files
 
 
 if __name__ == "__main__":

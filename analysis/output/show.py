@@ -4,8 +4,6 @@
 is stored is not what the rows say now; --write stores what they say and draw. Pictures are not compared.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import sys
@@ -37,10 +35,8 @@ def figure(drawn: tuple[Figure, str]) -> None:
     """Show a figure, as `analysis.plots.figures.draw` makes it, and its caption."""
     from IPython.display import Image, display
 
-    small = io.BytesIO()
-    PIL.Image.open(io.BytesIO(picture(drawn[0], dpi=DPI))).convert("RGB").quantize(256).save(
-        small, "png", optimize=True
-    )
+    small, whole = io.BytesIO(), PIL.Image.open(io.BytesIO(picture(drawn[0], dpi=DPI)))
+    whole.convert("RGB").quantize(256).save(small, "png", optimize=True)
     display(Image(small.getvalue()))
     _say(drawn[1])
 
@@ -53,7 +49,7 @@ def table(shown: Table) -> None:
 def verdict(judged: Results, key: str) -> None:
     """Show a sentence of the paper by its key in claims.yaml, our verdict, and the comparisons behind it."""
     claim = next(claim for claim in load_claims() if claim.key == key)
-    found = check(judged, [claim])
+    found = check(judged, (claim,))
     _say(f"> {claim.sentence}\n\nOn these rows: **{conjunction(one.verdict for one in found)}**.")
     table(comparisons_table(claim, found))
 
@@ -89,12 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _texts(notebook: Any) -> list[Any]:
     """Every output without its pictures: their bytes depend on the machine's fonts."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return [
-        {kind: text for kind, text in output["data"].items() if not kind.startswith("image/")}
-        if "data" in output
-        else output["text"]
-        for output in outputs
-    ]
+    shown = [one.get("data", {"text": one.get("text")}) for one in outputs]
+    return [{kind: text for kind, text in data.items() if not kind.startswith("image/")} for data in shown]
 
 
 def _say(text: str) -> None:

@@ -4,8 +4,6 @@ One table, a verdict on each of the paper's claims, and where everything else is
 notebook or a log: marks are characters, not colours.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -52,20 +50,15 @@ def summary(study: Results, published: Results | None, end: Sequence[str]) -> li
         fixed += len(parts[-1][0]) + len(foot)
     whole = sum(len(grid(LINES)) for _, grid, _ in parts)
     for room_of_a_claim in (2 * WIDTH, WIDTH - INDENT):
-        claims = [
-            line
-            for sentence, word in found
-            for line in _claim(word, shorten(sentence, room_of_a_claim, placeholder=" ..."))
-        ]
+        claims = []
+        for sentence, word in found:
+            said_of_it = f"{word:{INDENT}}{shorten(sentence, room_of_a_claim, placeholder=' ...')}"
+            claims += wrap(said_of_it, WIDTH, subsequent_indent=" " * INDENT)
         room = LINES - fixed - len(claims)
         if whole <= room:
             break
     lines = [line for head, grid, foot in parts for line in (*head, *grid(room // len(parts)), *foot)]
     return [*lines, "", *claims, "", *said]
-
-
-def _claim(word: str, sentence: str) -> list[str]:
-    return wrap(f"{word:{INDENT}}{sentence}", WIDTH, subsequent_indent=" " * INDENT)
 
 
 def published_rows(name: str) -> Results | None:
@@ -79,11 +72,9 @@ def published_rows(name: str) -> Results | None:
 
 def verdicts(study: Results) -> list[tuple[str, str]]:
     """Give the sentence of every claim and the word for it on this study."""
-    claims = load_claims()
-    found = check(study, claims)
+    found, claims = check(study, load_claims()), load_claims()
     words = [conjunction(one.verdict for one in found if one.comparison.claim == claim) for claim in claims]
-    shown = [CANNOT if word == NO_DATA else word for word in words]
-    return list(zip((claim.sentence for claim in claims), shown, strict=True))
+    return [(one.sentence, CANNOT if word == NO_DATA else word) for one, word in zip(claims, words, strict=True)]
 
 
 def _head(study: Results) -> str:
@@ -102,12 +93,10 @@ def _agreement(study: Results, published: Results | None, compared: Agreements) 
     marks = [f"{MARKS[word]} {MEANINGS[word]} ({words.count(word)})" for word in MARKS if word in words]
     commit = short(str(published.manifest.get("git_commit", "unknown")))
     said = f"Right of the mark: published, analysis/results/{study.name} (commit {commit}). {'; '.join(marks)}."
-    tested = {
-        cell: one.difference for cell, one in compared.items() if one.difference and one.word in (AGREES, DIFFERS)
-    }
+    tested = [(c, one.difference) for c, one in compared.items() if one.difference and one.word in (AGREES, DIFFERS)]
     if not tested:
         return said
-    (dataset, method), difference = max(tested.items(), key=lambda item: abs(item[1].mean))
+    (dataset, method), difference = max(tested, key=lambda item: abs(item[1].mean))
     return f"{said} Furthest off: {method} on {dataset}, {interval_text(difference, brackets=True)}."
 
 
@@ -168,9 +157,6 @@ def _broken(name: str, width: int) -> list[str]:
     """Break a name behind its own signs into lines of at most `width`, as far as its words allow."""
     lines = [""]
     for piece in re.findall(r"[^-_/ ]+[-_/ ]?", name):
-        lines = (
-            [*lines, piece]
-            if lines[-1] and len(lines[-1] + piece.rstrip()) > width
-            else [*lines[:-1], lines[-1] + piece]
-        )
+        fits = not lines[-1] or len(lines[-1] + piece.rstrip()) <= width
+        lines = [*lines[:-1], lines[-1] + piece] if fits else [*lines, piece]
     return lines

@@ -9,10 +9,10 @@ import pandas as pd
 
 from analysis.io.labels import method_label, task_label
 from analysis.io.methods import REFERENCES, listed, ordered
-from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source
+from analysis.io.rows import SCORE, Results, reject_mixed_sources, source
 from analysis.io.settings import frozen, without_stage
 from analysis.stats.aggregates import final_statistics
-from analysis.stats.compare import DELTA, difference, group, leaders, most_seeds
+from analysis.stats.compare import DELTA, cells, difference, leaders, most_seeds
 from analysis.stats.intervals import COVERAGE, Interval, t_interval
 from analysis.stats.transfer import GAIN, LAST, summarise
 
@@ -85,16 +85,14 @@ def main_table(study: Results) -> Table:
     runs = summarise(study)
     if not len(runs):
         return _offline_table(study)
-    methods, datasets = ordered(study.methods), study.datasets
-    seeds = most_seeds(runs)
-    groups = {(d, m): group(runs, d, m) for d in datasets for m in methods}
+    methods, datasets, groups, seeds = ordered(study.methods), study.datasets, cells(study), most_seeds(study)
     rows = []
     for dataset in datasets:
-        cells = {method: main_cell(groups[dataset, method], method) for method in methods}
+        shown = {method: main_cell(groups[dataset, method], method) for method in methods}
         best, close = leaders({method: groups[dataset, method] for method in methods})
         for method in [*close, *[best] * bool(best)]:
-            cells[method] = replace(cells[method], bold=method == best, close=method != best)
-        rows.append(((dataset,), tuple(cells.values())))
+            shown[method] = replace(shown[method], bold=method == best, close=method != best)
+        rows.append(((dataset,), tuple(shown.values())))
     if len(datasets) > 1:
         found = final_statistics(study)
         for label in ("mean", "IQM"):
@@ -129,13 +127,12 @@ def scores_first(table: Table, online_only: bool = False) -> Table:
     if table.heads == ("dataset",):
         table = transposed(table, "method")
     order = sorted(range(len(table.columns)), key=lambda index: not table.columns[index].startswith(OVER))
-    rows = tuple((heads, tuple(cells[index] for index in order)) for heads, cells in table.rows)
+    rows, caption = [(heads, [cells[index] for index in order]) for heads, cells in table.rows], table.caption
     if online_only:
-        rows = tuple(
-            (heads, tuple(replace(cell, parts=cell.parts[-1:], seeds=None) for cell in cells)) for heads, cells in rows
-        )
-    caption = table.caption.replace("offline → online (", "final (") if online_only else table.caption
-    return replace(table, columns=tuple(table.columns[index] for index in order), rows=rows, caption=caption)
+        rows = [(heads, [replace(one, parts=one.parts[-1:], seeds=None) for one in cells]) for heads, cells in rows]
+        caption = caption.replace("offline → online (", "final (")
+    turned = tuple((heads, tuple(cells)) for heads, cells in rows)
+    return replace(table, columns=tuple(table.columns[index] for index in order), rows=turned, caption=caption)
 
 
 def labels(study: Results) -> dict[str, str]:
@@ -150,32 +147,26 @@ def transfer_table(study: Results) -> Table:
     UserError for datasets of several sources.
     """
     reject_mixed_sources(study)
-    runs = summarise(study)
-    seeds, rows, no_switch = most_seeds(runs), [], without_stage(study)
-    for dataset in study.datasets:
-        for method in ordered(runs["method"]):
-            mine = group(runs, dataset, method)
+    seeds, rows, no_switch = most_seeds(study), [], without_stage(study)
+    for dataset in study.datasets if seeds else []:
+        for method in ordered(study.methods):
+            mine = cells(study)[dataset, method]
             shown = ("auc",) if method in no_switch else TRANSFER_COLUMNS
             values = {metric: t_interval(mine[metric]) for metric in shown}
-            cells = [Cell.measured(name, values.get(name), digits) for name, (_, digits) in TRANSFER_COLUMNS.items()]
+            *before, last = (Cell.measured(n, values.get(n), digits) for n, (_, digits) in TRANSFER_COLUMNS.items())
             if "steps_to_gain" in shown and (high := int((mine["j0"] + GAIN > 100).sum())):
-                cells[-1] = Cell.said("reached", f"{high} of {len(mine)} start above {100 - GAIN:.0f}")
-            elif cells[-1].parts:
+                last = Cell.said("reached", f"{high} of {len(mine)} start above {100 - GAIN:.0f}")
+            elif last.parts:
                 reached = f"{mine['gained'].sum():.0f} of {mine['gained'].count()}"
-                cells[-1] = replace(cells[-1], parts=(*cells[-1].parts, ("reached", reached)), seeds=None)
-            rows.append(((dataset, method), tuple(cells)))
+                last = replace(last, parts=(*last.parts, ("reached", reached)), seeds=None)
+            rows.append(((dataset, method), (*before, last)))
     heads = tuple(header for header, _ in TRANSFER_COLUMNS.values())
+    noise = f", of {listed(frozen(study))} noise alone" if frozen(study) else ""
     caption = (
         f"Mean ± half of the 95 % t interval over {seeds_clause(seeds)}. Early drop: J_0 minus the mean score of the "
-        f"first 10 % of steps{_noise(study)}; AUC: mean over steps; steps to J_0 + {GAIN:.0f}: all if not reached."
+        f"first 10 % of steps{noise}; AUC: mean over steps; steps to J_0 + {GAIN:.0f}: all if not reached."
     )
     return Table("transfer", ("dataset", "method"), heads, tuple(rows), seeds, caption, joiner=", ")
-
-
-def _noise(study: Results) -> str:
-    """Which methods show how much of a drop is noise."""
-    names = frozen(study)
-    return f", of {listed(names)} noise alone" if names else ""
 
 
 def differences_table(study: Results) -> Table:
@@ -184,14 +175,14 @@ def differences_table(study: Results) -> Table:
     UserError for datasets of several sources.
     """
     reject_mixed_sources(study)
-    runs, rows, reference, no_switch = summarise(study), [], study.main, without_stage(study)
+    runs, rows, reference, no_switch = cells(study), [], study.main, without_stage(study)
     for dataset in study.datasets if reference in study.methods else []:
         for method in ordered(set(study.methods) - {reference}):
             shown = [name for name in DIFFERENCE_COLUMNS if name != "early_drop" or method not in no_switch]
             values = {name: difference(runs, dataset, method, reference, name) for name in shown}
-            cells = (Cell.measured(name, values.get(name), brackets=True) for name in DIFFERENCE_COLUMNS)
-            rows.append(((dataset, method), tuple(cells)))
-    seeds = most_seeds(runs)
+            measured = (Cell.measured(name, values.get(name), brackets=True) for name in DIFFERENCE_COLUMNS)
+            rows.append(((dataset, method), tuple(measured)))
+    seeds = most_seeds(study)
     caption = (
         f"Difference to `{reference}`, paired by dataset and seed: mean with its 95 % t interval, in score points; "
         f"{seeds_clause(seeds)}. Early drop: J_0 minus the mean score in the first 10 % of the steps."
@@ -220,15 +211,13 @@ def main_cell(runs: pd.DataFrame, method: str) -> Cell:
 
 def _offline_table(study: Results) -> Table:
     """The table of a study without an online stage: the mean of the last five offline evaluations of every method."""
-    scores = select(study.rows, SCORE, "offline").sort_values("updates")
+    scores = study.select(SCORE, "offline").sort_values("updates")
     last = scores.groupby(["dataset", "method", "seed"])["value"].apply(lambda y: y.iloc[-LAST:].mean())
-    methods = ordered(study.methods)
-    per_cell = last.groupby(["dataset", "method"]).apply(lambda y: t_interval(y)).to_dict() if len(last) else {}
-    seeds = max((interval.n for interval in per_cell.values() if interval), default=0)
+    found = {key: t_interval(values) for key, values in last.groupby(["dataset", "method"])}
+    seeds, methods = max((interval.n for interval in found.values() if interval), default=0), ordered(study.methods)
     rows = []
     for dataset in study.datasets:
-        cells = tuple(Cell.measured("offline", per_cell.get((dataset, method))) for method in methods)
-        rows.append(((dataset,), cells))
+        rows.append(((dataset,), tuple(Cell.measured("offline", found.get((dataset, name))) for name in methods)))
     caption = (
         f"Normalised score (0-100), mean of the last {LAST} offline evaluations; {seeds_clause(seeds)}, ± half of the "
         "95 % t interval."

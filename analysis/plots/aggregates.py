@@ -1,16 +1,15 @@
 """Figures of aggregates over tasks (Agarwal et al. 2021), from the numbers of analysis/stats/aggregates.py."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from analysis.io.methods import listed, ordered
 from analysis.plots.curves import BAND
 from analysis.plots.looks import Drawn
-from analysis.plots.style import finish, grid, page_width, styled, switch_axis
+from analysis.plots.style import finish, grid, method_rows, page_width, styled, switch_axis
 from analysis.plots.view import COLUMN, GREY, View
 from analysis.stats.aggregates import Band, final_statistics, improvements, iqm_by_step, profiles
 from analysis.stats.intervals import COVERAGE, Interval
@@ -43,7 +42,7 @@ def aggregates(view: View) -> tuple[Figure, str] | None:
     for name in [name for name in STATISTICS if name in axes]:
         _rows(axes[name], {method: finals[method][name] for method in drawn}, drawn, name == STATISTICS[0])
         axes[name].set_xlabel("final score (0-100)" if name == "mean" else "")
-    finish(figure, axes.values(), order=[look.label for look in view.looks.values()])
+    finish(figure, order=view.labels)
     gap = "" if narrow else " Optimality gap: by how much scores fall short of 100."
     words = f"Interquartile mean (IQM) over the runs of {len(study.datasets)} tasks, and final scores; {BOOTSTRAP}."
     return figure, words + gap + view.greyed(found) + _without(view, found)
@@ -59,8 +58,7 @@ def profile_plot(view: View) -> tuple[Figure, str] | None:
     axis = axes["profiles"]
     _bands(axis, view, {method: (100 * x, share, low, high) for method, (x, share, low, high) in found.items()})
     axis.set_ylim(-0.02, 1.02)
-    order = [look.label for look in view.looks.values()]
-    finish(figure, axes.values(), "score threshold", "share of runs", order)
+    finish(figure, "score threshold", "share of runs", view.labels)
     words = f"Performance profile: share of runs with a final score above a threshold, mean over tasks; {BOOTSTRAP}."
     return figure, words + view.greyed(found) + _without(view, found)
 
@@ -79,7 +77,7 @@ def improvement_plot(view: View) -> tuple[Figure, str] | None:
     axis.axvline(50, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
     axis.set_xlim(-2, 102)
     axis.set_xticks([0, 25, 50, 75, 100])
-    finish(figure, axes.values(), f"← lower    P({view.reference} > other), %    higher →")
+    finish(figure, f"← lower    P({view.reference} > other), %    higher →")
     words = f"Probability that a run of {ours} ends higher than another's on the same task, ties one half; {BOOTSTRAP}."
     return figure, words + _without(view, [view.study.main, *found])
 
@@ -96,15 +94,12 @@ def _bands(axis: Axes, view: View, found: Mapping[str, Band]) -> None:
 def _rows(axis: Axes, values: Mapping[str, Interval], drawn: Mapping[str, Drawn], named: bool) -> None:
     """A row per method: its interval as a bar and its point as a black line."""
     for row, (method, look) in enumerate(drawn.items()):
-        mean, low, high = values[method].mean, values[method].low, values[method].high
-        if values[method].known:
-            axis.barh(
-                [row], [high - low], left=[low], height=0.6, color=look.colour, alpha=0.45, linewidth=0, gid=method
-            )
-        axis.plot([mean, mean], [row - 0.35, row + 0.35], color="black", linewidth=1.2, gid=method)
-    axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if named else [])
-    axis.tick_params(axis="y", length=0)
-    axis.set_ylim(len(drawn) - 0.5, -0.5)
+        one = values[method]
+        if one.known:
+            where, size = (one.low, row - 0.3), (one.high - one.low, 0.6)
+            axis.add_patch(Rectangle(where, *size, color=look.colour, alpha=0.45, linewidth=0, gid=method))
+        axis.plot([one.mean, one.mean], [row - 0.35, row + 0.35], color="black", linewidth=1.2, gid=method)
+    method_rows(axis, [look.label for look in drawn.values()], named)
     axis.use_sticky_edges = False
     axis.autoscale_view(scaley=False)
 

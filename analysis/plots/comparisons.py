@@ -1,7 +1,5 @@
 """Methods beside the study's reference: paired differences, what a swept number changes (Figure 3), what each costs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +11,9 @@ from matplotlib.figure import Figure
 from analysis.io.settings import frozen
 from analysis.plots.aggregates import ROW
 from analysis.plots.looks import COLOURS, DASHES, Drawn
-from analysis.plots.style import block_grid, finish, grid, page_width, styled, wrap
+from analysis.plots.style import block_grid, finish, grid, method_rows, page_width, styled, wrap
 from analysis.plots.view import View
-from analysis.stats.compare import by_seed, difference, group, most_seeds, pooled
+from analysis.stats.compare import cells, difference, most_seeds, pooled
 from analysis.stats.intervals import Interval, t_interval
 from analysis.stats.sweeps import Sweep, sweeps
 from analysis.stats.transfer import summarise
@@ -35,25 +33,24 @@ Differences = Mapping[tuple[str, str], Interval | None]  # (method, metric) -> d
 def forest(view: View) -> tuple[Figure, str] | None:
     """Draw a panel for all tasks, then one per dataset; None where the reference did not run or stands alone."""
     study, drawn = view.study, {method: look for method, look in view.looks.items() if method != view.study.main}
-    runs = summarise(study)
     if study.main not in view.looks or not drawn:
         return None
-    cells = [(method, metric) for method in drawn for metric in METRICS]
+    runs, shown = cells(study), [(method, metric) for method in drawn for metric in METRICS]
     panels: dict[str, Differences] = {
-        dataset: {(method, metric): difference(runs, dataset, method, study.main, metric) for method, metric in cells}
+        dataset: {(method, metric): difference(runs, dataset, method, study.main, metric) for method, metric in shown}
         for dataset in study.datasets
     }
     if len(study.datasets) > 1:
-        panels = {ALL: {cell: pooled(study, runs, *cell) for cell in cells}} | panels
+        panels = {ALL: {one: pooled(study, *one) for one in shown}} | panels
     width = page_width(view, len(panels))
     named = 0.06 * max(len(look.label) for look in drawn.values())  # inches of the methods' names
     places = wrap([*panels], max(1, int((width - named) / 1.1)))
     figure, axes = grid(places, {ALL: ALL, **view.titles}, width, 0.4 + ROW * max(4, len(drawn)))
     first = {next(name for name in row if name is not None) for row in places}
     for name, axis in axes.items():
-        _panel(axis, panels[name], drawn, most_seeds(runs) if name in study.datasets else None)
-        axis.set_yticks(range(len(drawn)), [look.label for look in drawn.values()] if name in first else [])
-    finish(figure, axes.values(), f"← worse    difference to {view.reference} (points)    better →")
+        _panel(axis, panels[name], drawn, most_seeds(study) if name in study.datasets else None)
+        method_rows(axis, [look.label for look in drawn.values()], name in first)
+    finish(figure, f"← worse    difference to {view.reference} (points)    better →")
     return figure, forest_caption(view)
 
 
@@ -74,15 +71,13 @@ def sweep_plot(view: View) -> tuple[Figure, str] | None:
     found = {sweep.key: sweep for sweep in sweeps(view.study)}
     if not found:
         return None
-    figure, blocks = block_grid(view, [*found])
+    figure, blocks = block_grid(view, dict.fromkeys(found, "score points"))
     for key, sweep in found.items():
-        for number, (dataset, axis) in enumerate(blocks[key].items()):
+        letter = f" ({sweep.symbol})" if sweep.symbol != sweep.name else ""
+        for dataset, axis in blocks[key].items():
             _sweep_panel(axis, view, sweep, dataset)
-            letter = f" ({sweep.symbol})" if sweep.symbol != sweep.name else ""
             axis.set_xlabel(f"{sweep.name}{letter}".replace("_", " "))
-            if number == 0:
-                axis.set_ylabel("score points")
-    finish(figure, [axis for axes in blocks.values() for axis in axes.values()])
+    finish(figure)
     return figure, sweep_caption(view)
 
 
@@ -113,12 +108,10 @@ def cost_plot(view: View) -> tuple[Figure, str] | None:
         axes["cost"].barh([row], [offline], color="0.75", height=0.6, label="offline stage")
         axes["cost"].barh([row], [online], left=[offline], color="0.4", height=0.6, label="online stage")
     for name, axis in axes.items():
-        axis.set_yticks(range(len(means)), [look.label for look in view.looks.values()] if name == "score" else [])
-        axis.set_ylim(len(means) - 0.5, -0.5)
-        axis.tick_params(axis="y", length=0)
+        method_rows(axis, view.labels, name == "score")
     axes["score"].set_xlabel("final score")
     axes["cost"].set_xlabel("CPU minutes")
-    finish(figure, axes.values())
+    finish(figure)
     return figure, (
         "Mean final score over tasks, and a run's share of its process's processor time. Methods that start from one "
         "offline stage share its cost: it was paid once."
@@ -126,24 +119,24 @@ def cost_plot(view: View) -> tuple[Figure, str] | None:
 
 
 def _sweep_panel(axis: Axes, view: View, sweep: Sweep, dataset: str) -> None:
-    runs, values = summarise(view.study), list(sweep.values.values())
+    runs, values = cells(view.study), list(sweep.values.values())
     _scale(axis, values, [sweep.text(method) for method in sweep.values])
     base = sweep.values[sweep.reference]
     axis.axvline(base, color="0.3", linewidth=0.8, linestyle=":", zorder=1, label="reference")
     axis.axhline(0, color="0.3", linewidth=0.5, zorder=1)
     for metric, (label, marker, dash, colour) in SWEPT.items():
-        found = [t_interval(by_seed(group(runs, dataset, method), metric)) for method in sweep.values]
+        found = [t_interval(runs[dataset, method][metric]) for method in sweep.values]
         means = [math.nan if interval is None else interval.mean for interval in found]
         half = [0.0 if interval is None or not interval.known else interval.half_width for interval in found]
-        style: dict[str, Any] = {"marker": marker, "markersize": 3.0, "capsize": 1.5, "elinewidth": 0.8}
-        axis.errorbar(values, means, half, color=colour, linestyle=dash, label=label, **style)
+        style: dict[str, Any] = {"markersize": 3.0, "capsize": 1.5, "elinewidth": 0.8, "linestyle": dash}
+        axis.errorbar(values, means, half, color=colour, marker=marker, label=label, **style)
     for method in frozen(view.study):
-        noise = t_interval(by_seed(group(runs, dataset, method), "early_drop"))
+        noise = t_interval(runs[dataset, method]["early_drop"])
         if noise is not None and noise.known:
             label = "early drop of the frozen policy: noise"
             axis.axhspan(noise.low, noise.high, color="0.85", linewidth=0, zorder=0, label=label)
     for method, value in sweep.values.items():
-        mine = group(runs, dataset, method)
+        mine = runs[dataset, method]
         if stopped := len(mine) - int(mine["finished"].sum()):
             words = f"{stopped} of {len(mine)}\nstopped"
             axis.annotate(words, (value, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=5)
@@ -159,9 +152,9 @@ def _panel(axis: Axes, differences: Differences, drawn: Mapping[str, Drawn], see
             interval, y = differences[method, metric], row + shift
             if interval is None:
                 continue
-            inside = look.colour if filled else "white"
-            axis.plot([interval.low, interval.high], [y, y], color=look.colour, linewidth=1.0, gid=method)
-            axis.plot([interval.mean], [y], color=look.colour, markerfacecolor=inside, gid=method, **style)
+            own = style | {"color": look.colour, "markerfacecolor": look.colour if filled else "white"}
+            x = [interval.low, interval.mean, interval.high]
+            axis.plot(x, [y] * 3, markevery=[1], gid=method, **own | {"linestyle": "-", "linewidth": 1.0})
     low, high = axis.get_xlim()
     for row, method in enumerate(drawn):
         pairs = [0 if found is None else found.n for found in (differences[method, metric] for metric in METRICS)]
@@ -169,17 +162,14 @@ def _panel(axis: Axes, differences: Differences, drawn: Mapping[str, Drawn], see
             words = ", ".join(f"n={n}" if n else "no pair" for n in dict.fromkeys(pairs))
             axis.annotate(words, (1.0, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=5)
             axis.set_xlim(low, high + 0.2 * (high - low))  # room for it
-    axis.set_ylim(len(drawn) - 0.5, -0.5)
-    axis.tick_params(axis="y", length=0)
 
 
 def _scale(axis: Axes, values: Sequence[float], labels: Sequence[str]) -> None:
     """A logarithmic axis with a tick at every value; linear around 0 if the sweep has it or crosses it."""
-    positive = [abs(value) for value in values if value != 0]
     if min(values) > 0:
         axis.set_xscale("log")
     else:
-        axis.set_xscale("symlog", linthresh=min(positive))
+        axis.set_xscale("symlog", linthresh=min(abs(value) for value in values if value))
     axis.minorticks_off()
     axis.set_xticks(values, labels)
     if len(values) > 5 or max(map(len, labels)) > 4:

@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 
 from analysis.io.imported import APART, SEEDS, SPREAD
 from analysis.io.methods import IMPORTED
-from analysis.io.rows import SCORE, Results, environment, select, source, source_of
+from analysis.io.rows import SCORE, Cells, Results, environment, source
 from analysis.io.stages import Stage, one_stage, stages
 from analysis.plots.looks import Drawn
 from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, short, styled, switch_axis, task_grid
 from analysis.plots.view import GREY, View
-from analysis.stats.compare import group, most_seeds
-from analysis.stats.intervals import Array, by_cell, mean_curve
-from analysis.stats.transfer import summarise
+from analysis.stats.compare import cells, most_seeds
+from analysis.stats.intervals import Array, mean_curve
 from moore.base.errors import UserError
 
 COLUMNS = {"steps": "env_steps", "wall": "wall_seconds", "updates": "updates"}  # of rows
@@ -38,23 +37,19 @@ BAND = 0.1  # opacity
 def learning_curves(view: View) -> tuple[Figure, str] | None:
     """Draw a panel per dataset; None for a study without rows of what is asked for."""
     study, metric, column = view.study, METRICS[view.y], COLUMNS[view.x]
-    runs, scored = summarise(study), select(study.rows, metric, "online")
-    apart = (
-        study.rows[study.rows["metric"].isin([APART, SPREAD, SEEDS])]
-        if view.y == "score" and view.x == "steps"
-        else scored[:0]
-    )
+    runs, scored, apart = cells(study), study.select(metric), study.rows[:0]
+    if view.y == "score" and view.x == "steps":
+        apart = pd.concat([study.select(name) for name in (APART, SPREAD, SEEDS)])
     if (scored.empty or scored[column].isna().all()) and apart.empty:
         return None
-    scores, before = by_cell(scored), offline_stages(study, metric)
+    scores, theirs, before = Cells(scored), Cells(apart), offline_stages(study, metric)
     figure, axes = task_grid(view)
     for dataset, axis in axes.items():
         budget = _budget(scored, dataset, column, study.online_steps)
         offline = draw_offline(axis, before, dataset, budget, view, not view.seeds)
         bands: list[Array] = []
         for method, look in view.among(study.methods).items():
-            mine = group(runs, dataset, method)
-            rows = scores.get((method, source_of(dataset, method, runs)), study.rows.iloc[:0])
+            mine, rows = runs[dataset, method], scores[dataset, method]
             complete = rows[rows["run"].isin(mine.loc[mine["finished"], "run"])]
             if len(complete):
                 _same_steps(complete, study.name, dataset, method)
@@ -67,11 +62,10 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
             for run in mine[~mine["finished"]].to_dict("records"):
                 own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
                 _draw_stopped(axis, own, column, look, method)
-            _draw_apart(axis, apart[(apart["method"] == method) & (apart["dataset"] == dataset)], look, method)
+            _draw_apart(axis, theirs[dataset, method], look)
         robust_limits(axis, bands, [np.zeros(1)] if view.y == "score" else [])
         switch_axis(axis, budget, offline)
-    order = [look.label for look in view.looks.values()]
-    finish(figure, axes.values(), X_LABELS[view.x], Y_LABELS[view.y], order)
+    finish(figure, X_LABELS[view.x], Y_LABELS[view.y], view.labels)
     return figure, caption(view)
 
 
@@ -101,8 +95,7 @@ def draw_mean(
 
 def caption(view: View) -> str:
     """Say what the learning curves show."""
-    study = view.study
-    seeds = most_seeds(summarise(study))
+    study, seeds = view.study, most_seeds(view.study)
     over = f"mean over {seeds} seed{'' if seeds == 1 else 's'}"
     over += ", thin: each" if view.seeds else " with its 95 % Student-t band"
     at = " against the mean time of an evaluation; runs trained together share a process." if view.x == "wall" else "."
@@ -157,7 +150,7 @@ def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn, gid: str 
     axis.plot(rows[x].iloc[-1:], rows["value"].iloc[-1:], "x", color=look.colour, markersize=5, zorder=3, gid=gid)
 
 
-def _draw_apart(axis: Axes, rows: pd.DataFrame, look: Drawn, gid: str) -> None:
+def _draw_apart(axis: Axes, rows: pd.DataFrame, look: Drawn) -> None:
     """Other people's curves at their own steps, a line a run, and their summaries, points with their ±."""
     for _, own in rows.groupby("run"):
         wide = own.pivot_table(index="env_steps", columns="metric", values="value")

@@ -11,23 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.io.methods import listed
+from analysis.io.rows import Cells
 from analysis.io.settings import is_prioritized, rollout_lengths
 from analysis.plots.curves import draw_mean, draw_offline, offline_stages
 from analysis.plots.looks import DASHES, Drawn, shades
-from analysis.plots.style import (
-    OFFLINE_COLOUR,
-    block_grid,
-    finish,
-    offline_x,
-    robust_limits,
-    styled,
-    switch_axis,
-    task_grid,
-)
+from analysis.plots.style import OFFLINE_COLOUR, block_grid, finish, offline_x, robust_limits, styled, switch_axis
+from analysis.plots.style import task_grid as panels
 from analysis.plots.view import View
 from analysis.stats import diagnostics as numbers
 from analysis.stats.diagnostics import EDGES, MEDIAN, NOMINAL, RANKS, STEPS, logged, numbered
-from analysis.stats.intervals import Array, by_cell, mean_curve
+from analysis.stats.intervals import Array, mean_curve
 
 SHARES = {  # metric -> whose draws
     "sampling/model_batches_online_share": "model's batches",
@@ -50,36 +43,32 @@ def online_share(view: View) -> tuple[Figure, str] | None:
         return None
     means = rows.pivot_table(index=["method", "dataset", "env_steps"], columns="metric", values="value")
     alike = len(means.columns) == 1 or bool((means.max(axis=1) - means.min(axis=1) < ALIKE).all())
-    blocks = {metric: by_cell(rows[rows["metric"] == metric]) for metric in SHARES}
+    blocks = {metric: Cells(rows[rows["metric"] == metric]) for metric in SHARES}
     if alike:  # one panel for both, for a method that logs one of them too
         both = rows.groupby(["method", "dataset", "run", "env_steps"])["value"].mean().reset_index()
-        blocks = {"draws": by_cell(both.assign(metric=next(iter(SHARES))))}
+        blocks = {"draws": Cells(both.assign(metric=next(iter(SHARES))))}
     drawn = view.among(rows["method"].unique())
-    figure, grids = block_grid(view, [*blocks])
-    lacking, closed = [], False
+    figure, grids = block_grid(view, {name: "online share" if alike else SHARES[name] for name in blocks})
+    lacking, closed = dict[str, None](), False
     for metric, axes in grids.items():
-        for number, (dataset, axis) in enumerate(axes.items()):
+        for dataset, axis in axes.items():
             _draw_means(axis, dataset, blocks[metric], drawn)
             for method in drawn:
-                if (method, dataset) not in blocks[metric] or not is_prioritized(study, method):
+                if (dataset, method) not in blocks[metric] or not is_prioritized(study, method):
                     continue
                 if constants := numbers.schedule(study, method, dataset):
                     x, y = constants.curve(study.online_steps)
                     axis.plot(x, y, color="0.5", linestyle=DASHES["dotted"], linewidth=2.2, label=CLOSED, zorder=1.5)
                     closed = True
                 else:
-                    lacking.append(f"{view.label(method)} on {view.titles[dataset]}")
+                    lacking[f"{view.label(method)} on {view.titles[dataset]}"] = None
             switch_axis(axis, study.online_steps)
             axis.set_ylim(-0.03, 1.03)
-            if number == 0:
-                axis.set_ylabel("online share" if alike else SHARES[metric])
-    order = [*(look.label for look in view.looks.values()), CLOSED]
-    finish(figure, [axis for axes in grids.values() for axis in axes.values()], ONLINE, order=order)
+    finish(figure, ONLINE, order=[*view.labels, CLOSED])
     words = "Share of online transitions among an epoch's draws"
     words += ", of the model's batches and start states." if alike else ", by who draws them."
     words += " Grey, dotted: the closed form n / (n + N_off / (α t))." if closed else ""  # noqa: RUF001
     words += view.greyed(drawn)
-    lacking = list(dict.fromkeys(lacking))
     return figure, words + (f" None for {', '.join(lacking)}: N_off, S or α is unknown." if lacking else "")  # noqa: RUF001
 
 
@@ -90,20 +79,20 @@ def uncertainty(view: View) -> tuple[Figure, str] | None:
     The line is the median, or else the mean; the band is the 20-80 % range of one method. None without logged ones.
     """
     study, metric = view.study, numbers.centre(view.study)
-    means = by_cell(logged(study, [metric]))
-    drawn = view.among({method for method, _ in means})
+    means = Cells(logged(study, [metric]))
+    drawn = view.among({method for _, method in means})
     if not drawn:
         return None
     banded = study.main if study.main in drawn else next(iter(drawn))
     before = offline_stages(study, metric)
-    edges = [(by_cell(logged(study, [metric])), offline_stages(study, metric)) for metric in EDGES]
+    edges = [(Cells(logged(study, [metric])), offline_stages(study, metric)) for metric in EDGES]
     changes, undefined = numbers.relative_changes(study)
-    figure, blocks = block_grid(view, ["u", "density"] if len(changes) else ["u"])
+    figure, blocks = block_grid(view, {"u": "uncertainty u"} | ({"density": "density"} if len(changes) else {}))
     for dataset, axis in blocks["u"].items():
         updates = max((stage.updates for stage in before[dataset]), default=0)
         offline = draw_offline(axis, before, dataset, study.online_steps, view, band=False)
         _draw_means(axis, dataset, means, drawn)
-        online = [cells.get((banded, dataset), study.rows.iloc[:0]) for cells, _ in edges]
+        online = [cells[dataset, banded] for cells, _ in edges]
         areas, bands = _band(axis, [_series(rows, "env_steps") for rows in online], drawn[banded].colour), []
         own = [stage for _, found in edges for stage in found[dataset] if banded in stage.methods]
         if updates and len(own) == len(edges):
@@ -117,11 +106,7 @@ def uncertainty(view: View) -> tuple[Figure, str] | None:
         axis.set_xlabel("environment steps")
     for dataset, axis in blocks.get("density", {}).items():
         _draw_changes(axis, changes[changes["dataset"] == dataset])
-    for name, words in (("u", "uncertainty u"), ("density", "density")):
-        for axis in [*blocks.get(name, {}).values()][:1]:
-            axis.set_ylabel(words)
-    order = [*(look.label for look in view.looks.values()), *THIRDS]
-    finish(figure, [axis for axes in blocks.values() for axis in axes.values()], order=order)
+    finish(figure, order=[*view.labels, *THIRDS])
     words = (
         f"{'Median' if metric == MEDIAN else 'Mean (no median in these rows)'} of the uncertainty u of imagined "
         f"transitions; band: its 20-80 % range in {view.label(banded)} and its offline "
@@ -141,9 +126,9 @@ def model_error(view: View) -> tuple[Figure, str] | None:
     if rows.empty:
         return None
     methods = numbers.shown_methods(study, rows)
-    ranks = by_cell(logged(study, [RANKS]))
-    drawn = view.among({method for method, _ in ranks})
-    figure, blocks = block_grid(view, ["error", "ranks"] if ranks else ["error"])
+    ranks = Cells(logged(study, [RANKS]))
+    drawn = view.among({method for _, method in ranks})
+    figure, blocks = block_grid(view, {"error": "error (std)"} | ({"ranks": "rank correlation"} if ranks else {}))
     for dataset, axis in blocks["error"].items():
         _draw_thirds(axis, view, rows[rows["dataset"] == dataset], methods)
         for length in rollout_lengths(study, dataset, methods):
@@ -157,14 +142,10 @@ def model_error(view: View) -> tuple[Figure, str] | None:
         switch_axis(axis, study.online_steps)
         axis.set_ylim(min(-0.1, axis.get_ylim()[0]), 1.02)
         axis.set_xlabel("environment steps")
-    for name, words in (("error", "error (std)"), ("ranks", "rank correlation")):
-        for axis in [*blocks.get(name, {}).values()][:1]:
-            axis.set_ylabel(words)
-    order = [*(f"{word}" for word in THIRDS), *(look.label for look in view.looks.values())]
-    finish(figure, [axis for axes in blocks.values() for axis in axes.values()], order=order)
+    finish(figure, order=[*THIRDS, *view.labels])
     words = (
         "Error of the elites' mean after h steps along real actions not trained on yet, in standard deviations, of "
-        f"{_named(view, methods)} by thirds of the online stage."
+        f"{listed([*map(view.label, methods)])} by thirds of the online stage."
     )
     words += " Below: Spearman's correlation of u and the one-step error." if ranks else ""
     return figure, words + view.greyed(drawn)
@@ -178,17 +159,18 @@ def calibration(view: View) -> tuple[Figure, str] | None:
         return None
     rows["x"] = rows["x"] / 100
     methods = numbers.shown_methods(study, rows)
-    figure, axes = task_grid(view)
+    figure, axes = panels(view)
     for dataset, axis in axes.items():
         axis.plot([0, 1], [0, 1], color="0.3", linewidth=0.8, label="calibrated")
         _draw_thirds(axis, view, rows[rows["dataset"] == dataset], methods)
         axis.set_xlim(0.45, 1.0)
         axis.set_ylim(0.0, 1.02)
         axis.set_xticks([p / 100 for p in NOMINAL[:3]], [f"{p / 100:g}" for p in NOMINAL[:3]])
-    finish(figure, axes.values(), "nominal mass of the interval", "observed share inside")
+    finish(figure, "nominal mass of the interval", "observed share inside")
     return figure, (
         "Share of real next states and rewards, not trained on yet, inside the elites' central intervals; below the "
-        f"diagonal the ensemble is too sure. Means of {_named(view, methods)} by thirds of the online stage."
+        f"diagonal the ensemble is too sure. Means of {listed([*map(view.label, methods)])} by thirds of the online "
+        "stage."
     )
 
 
@@ -232,17 +214,11 @@ def _draw_thirds(axis: Axes, view: View, rows: pd.DataFrame, methods: Sequence[s
             draw_mean(axis, per_run, "x", own, 0.18 if len(methods) == 1 else 0.0, marker="o", markersize=2)
 
 
-def _draw_means(
-    axis: Axes,
-    dataset: str,
-    cells: Mapping[tuple[str, str], pd.DataFrame],
-    drawn: Mapping[str, Drawn],
-    banded: str = "",
-) -> None:
+def _draw_means(axis: Axes, dataset: str, cells: Cells, drawn: Mapping[str, Drawn], banded: str = "") -> None:
     """A line for every method that has rows of this dataset, one of them with its t band."""
     for method, look in drawn.items():
-        if (method, dataset) in cells:
-            draw_mean(axis, cells[method, dataset], "env_steps", look, 0.18 if method == banded else 0.0, gid=method)
+        if (dataset, method) in cells:
+            draw_mean(axis, cells[dataset, method], "env_steps", look, 0.18 if method == banded else 0.0, gid=method)
 
 
 def _series(rows: pd.DataFrame, x: str) -> pd.Series[float]:
@@ -255,7 +231,3 @@ def _band(axis: Axes, edges: Sequence[pd.Series[float]], colour: Any) -> list[Ar
     low, high = edges[0].align(edges[1], join="inner")
     axis.fill_between(low.index, low, high, color=colour, alpha=0.18, linewidth=0)
     return [np.asarray(low, dtype=float), np.asarray(high, dtype=float)]
-
-
-def _named(view: View, methods: Sequence[str]) -> str:
-    return listed([view.label(method) for method in methods])

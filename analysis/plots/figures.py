@@ -3,8 +3,6 @@
 The paper's Figures 1 and 2 are `curves`, Figure 3 is `sweep`, Figure 4 `uncertainty`.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path

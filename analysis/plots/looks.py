@@ -1,11 +1,10 @@
 """How methods are drawn: one colour and one dash everywhere, the scale of a sweep, or their points on two axes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import seaborn
+import numpy as np
+from matplotlib import colormaps
 
 from analysis.io.labels import method_label
 from analysis.io.methods import IMPORTED, MOORE, PRIORITIZED, REFERENCES, ordered
@@ -50,7 +49,7 @@ class Drawn(NamedTuple):
 
 def shades(count: int) -> list[tuple[float, ...]]:
     """Return colours from light to dark, without the palest of viridis."""
-    return list(seaborn.color_palette("viridis_r", count + 1)[1:])
+    return [tuple(map(float, one[:3])) for one in colormaps["viridis_r"](np.linspace(0, 1, count + 3)[2:-1])]
 
 
 def highlighted(study: Results) -> list[str]:
@@ -99,12 +98,10 @@ def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
     whole = [sweep for sweep in sweeps(study) if sweep.values.keys() == variants]
     if len(whole) != 1:
         return {}
-    (sweep,) = whole
-    scale = shades(len(variants))
-    dashes, own = [DASHES[name] for name in ("solid", "dashed", "dotted")], {}
-    for index, (method, colour) in enumerate(zip(sweep.values, scale, strict=True)):
-        marked = " (MOORe)" if method == sweep.reference else ""
-        own[method] = Drawn(colour, dashes[index % 3], f"{sweep.symbol} = {sweep.text(method)}{marked}")
+    (sweep,), own = whole, {}
+    for index, (method, colour) in enumerate(zip(sweep.values, shades(len(variants)), strict=True)):
+        label = f"{sweep.symbol} = {sweep.text(method)}{' (MOORe)' * (method == sweep.reference)}"
+        own[method] = Drawn(colour, DASHES[("solid", "dashed", "dotted")[index % 3]], label)
     return own
 
 
@@ -117,14 +114,8 @@ def _by_axes(study: Results, variants: set[str]) -> dict[str, Drawn]:
     if not variants <= axes.keys() or len(points) != 2:
         return {}
     first, second = sorted(points, key=lambda axis: -len(points[axis]))
-    colours, dashes = points[first], points[second]
-    if len(colours) > len(COLOURS) or len(dashes) > len(DASHES):
+    if len(points[first]) > len(COLOURS) or len(points[second]) > len(DASHES):
         return {}
-    return {
-        variant: Drawn(
-            [*COLOURS.values()][colours.index(place[first])],
-            [*DASHES.values()][dashes.index(place[second])],
-            method_label(variant),
-        )
-        for variant, place in places.items()
-    }
+    colours = dict(zip(points[first], COLOURS.values(), strict=False))
+    dashes = dict(zip(points[second], DASHES.values(), strict=False))
+    return {name: Drawn(colours[at[first]], dashes[at[second]], method_label(name)) for name, at in places.items()}

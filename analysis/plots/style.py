@@ -4,8 +4,6 @@ The offline stage is drawn to the left of the switch at 0: its gradient updates 
 [-OFFLINE_WIDTH * B, 0], with B the right end of the axis.
 """
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -34,10 +33,12 @@ QUALITIES = ("medium-expert", "medium-replay", "medium", "random")  # and its co
 LINE, LETTER = 0.115, 0.055  # inches from one line of text to the next, and of a letter
 STYLE: dict[Any, Any] = {
     "font.size": 7.5, "axes.titlesize": 7.5, "axes.labelsize": 7.5, "legend.fontsize": 7.0, "legend.frameon": False,
-    "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "axes.linewidth": 0.6, "xtick.major.size": 0,
-    "ytick.major.size": 0, "axes.spines.top": False,
-    "axes.spines.right": False, "lines.linewidth": 1.2, "axes.grid": True,
-    "grid.alpha": 0.2, "grid.linewidth": 0.5, "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "moore",
+    "xtick.labelsize": 6.5, "ytick.labelsize": 6.5, "axes.linewidth": 0.6, "xtick.bottom": False,
+    "ytick.left": False, "xtick.major.size": 0, "ytick.major.size": 0, "axes.spines.top": False,
+    "axes.spines.right": False, "lines.linewidth": 1.2, "axes.grid": True, "grid.alpha": 0.2, "grid.linewidth": 0.5,
+    "pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "moore", "legend.handlelength": 2.4,
+    "legend.borderpad": 0.1, "legend.labelspacing": 0.25, "legend.columnspacing": 1.2, "legend.handletextpad": 0.5,
+    "legend.borderaxespad": 0.1,
 }  # fmt: skip
 Layout = Sequence[Sequence[Hashable]]
 P = ParamSpec("P")
@@ -58,8 +59,8 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 def layout(datasets: Sequence[str], columns: int = 4) -> list[list[str | None]]:
     """Arrange panels in rows, None where one stays empty.
 
-    Up to `columns` tasks stand in one row, as given. More stand in a matrix of environments and qualities if that
-    fits and is at least half full, else in rows of `columns`.
+    Up to `columns` tasks stand in one row, more in a matrix of environments and qualities if that fits and is at least
+    half full, else in rows of `columns`.
     """
     if len(datasets) <= columns:
         return [list(datasets)]
@@ -67,8 +68,8 @@ def layout(datasets: Sequence[str], columns: int = 4) -> list[list[str | None]]:
     of_task = {(environment(name), quality(name)): name for name in names}
     rows = list(dict.fromkeys(row for row, _ in of_task))
     qualities = sorted({column for _, column in of_task}, key=lambda column: _rank(column, QUALITIES))
-    unique, cells = len(of_task) == len(names), len(rows) * len(qualities)
-    if unique and len(rows) > 1 and 1 < len(qualities) <= columns and 2 * len(names) >= cells:
+    full = len(of_task) == len(names) >= len(rows) * len(qualities) / 2
+    if full and len(rows) > 1 and 1 < len(qualities) <= columns:
         return [[of_task.get((row, column)) for column in qualities] for row in rows]
     return wrap(names, columns)
 
@@ -89,24 +90,26 @@ def page_width(view: View, panels: int) -> float:
     return view.width or (COLUMN if panels <= 2 else PAGE)
 
 
-def task_grid(view: View, height: float = 1.35) -> tuple[Figure, dict[str, Axes]]:
+def task_grid(view: View) -> tuple[Figure, dict[str, Axes]]:
     """Make a figure with a panel for every dataset."""
-    figure, blocks = block_grid(view, [""], height)
+    figure, blocks = block_grid(view, {"": ""})
     return figure, blocks[""]
 
 
-def block_grid(view: View, blocks: Sequence[str], height: float = 1.35) -> tuple[Figure, dict[str, dict[str, Axes]]]:
+def block_grid(view: View, blocks: Mapping[str, str]) -> tuple[Figure, dict[str, dict[str, Axes]]]:
     """Make a figure with a panel for every dataset in every block; a block has a row below the last block's.
 
-    Only the first block's panels have titles. Returns the axes by block and dataset, from left to right.
+    blocks: name -> what the first panel's y-axis is called. Only the first block's panels have titles. Returns the
+    axes by block and dataset, from left to right.
     """
-    datasets = view.study.datasets
+    datasets, first = view.study.datasets, next(iter(blocks))
     width = page_width(view, len(datasets))
     rows = layout(datasets, max(1, int(width / PANEL)))
     keys = [[name and (block, name) for name in row] for row in rows for block in blocks]
-    titles = {(blocks[0], name): view.titles[name] for name in datasets}
-    figure, axes = grid(keys, titles, width, height)
+    figure, axes = grid(keys, {(first, name): view.titles[name] for name in datasets}, width, 1.35)
     placed = [name for row in rows for name in row if name]
+    for block, words in blocks.items():
+        axes[block, placed[0]].set_ylabel(words)
     return figure, {block: {name: axes[block, name] for name in placed} for block in blocks}
 
 
@@ -125,21 +128,29 @@ def grid(panels: Layout, titles: Mapping[Any, str], width: float, *heights: floa
     for key, axis in axes.items():
         axis.set_title(titles.get(key, ""), y=1.0, fontsize=STYLE["axes.titlesize"] * min(1.0, size))
         for side in (axis.xaxis, axis.yaxis):  # not by the room there is, or the layout would change the labels
-            side.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+            side.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     return figure, axes
+
+
+def method_rows(axis: Axes, labels: Sequence[str], named: bool) -> None:
+    """Give each method a row, from top to bottom, with its name where the panel stands first."""
+    axis.set_yticks(range(len(labels)) if named else [], labels if named else [])
+    if not named:  # the lines of the grid without a tick each, which takes long
+        lines = [[(0, row), (1, row)] for row in range(len(labels))]
+        style = {"colors": "0.69", "linewidths": 0.5, "alpha": 0.2, "transform": axis.get_yaxis_transform()}
+        axis.add_collection(LineCollection(lines, zorder=0.5, **style), autolim=False)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
 
 
 def switch_axis(axis: Axes, budget: float, offline: str = "") -> None:
     """Draw ticks for both stages, the grey offline part, whose length is said in `offline`, and the rule at 0."""
-    ticks = [0.0, budget / 2, budget]
-    labels = [short(value) for value in ticks]
-    left = 0.0
+    ticks, left = {value: short(value) for value in (0.0, budget / 2, budget)}, 0.0
     if offline:
         left = -OFFLINE_WIDTH * budget
-        ticks, labels = [left, *ticks], [f"-{offline}", *labels]
+        ticks = {left: f"-{offline}", **ticks}
         axis.axvspan(left, 0, color="0.94", linewidth=0, zorder=0)
     axis.axvline(0, color="0.3", linewidth=0.8, linestyle="--", zorder=1)
-    axis.set_xticks(ticks, labels)
+    axis.set_xticks([*ticks], [*ticks.values()])
     axis.set_xlim(left - 0.01 * budget, 1.02 * budget)
     if offline:
         axis.get_xticklabels()[0].set_color(OFFLINE_COLOUR)
@@ -159,47 +170,36 @@ def robust_limits(axis: Axes, bands: Iterable[Array] = (), areas: Iterable[Array
     points = np.concatenate([*(y[np.isfinite(y)] for y in [*lines, *areas]), np.empty(0)])
     if not len(points):
         return
-    edges = np.concatenate([*(y[np.isfinite(y)] for y in bands), points])
-    low, high = float(points.min()), float(points.max())
-    reach = 0.35 * max(high - low, 1e-9)
-    low, high = max(float(np.quantile(edges, 0.01)), low - reach), min(float(np.quantile(edges, 0.99)), high + reach)
-    low, high = min(low, float(points.min())), max(high, float(points.max()))
+    edges, ends = np.concatenate([*(y[np.isfinite(y)] for y in bands), points]), (points.min(), points.max())
+    reach = 0.35 * max(np.ptp(points), 1e-9)
+    low = min(max(np.quantile(edges, 0.01), ends[0] - reach), ends[0])
+    high = max(min(np.quantile(edges, 0.99), ends[1] + reach), ends[1])
     pad = 0.05 * max(high - low, 1e-9)
     axis.set_ylim(low - pad, high + pad)
 
 
-def finish(
-    figure: Figure, axes: Iterable[Axes], x_label: str = "", y_label: str = "", order: Sequence[str] = ()
-) -> None:
+def finish(figure: Figure, x_label: str = "", y_label: str = "", order: Sequence[str] = ()) -> None:
     """Draw shared axis labels and, in a strip of its own below them, one legend with every label once.
 
     `order`: labels in the order of the legend, those that it lacks first; without it as they were first drawn. In a
     figure of one panel lines are named at their ends, where they fit.
     """
-    panels = list(axes)
-    width, height = figure.get_size_inches()
-    entries: dict[str, Artist] = {}
+    panels, entries, (width, height) = figure.axes, dict[str, Artist](), figure.get_size_inches()
     for axis in panels:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     ends = _name_at_the_ends(panels[0], entries, 0.8 * height) if len(panels) == 1 else []
-    for label in ends:
-        del entries[label]
     turn = {label: index for index, label in enumerate([*order, GREY.label])}
-    entries = dict(sorted(entries.items(), key=lambda item: turn.get(item[0], -1)))
+    entries = {label: entries[label] for label in sorted(entries, key=lambda x: turn.get(x, -1)) if label not in ends}
     columns = _legend_columns([0.42 + 0.053 * len(label) for label in entries], width)
     lines = textwrap.wrap(x_label, int(width / 0.056))
     strip = 0.125 * math.ceil(len(entries) / columns) + 0.13 * len(lines) + 0.08
     height += strip
     figure.set_size_inches(width, height)
     figure.text(0.5, (strip - 0.02) / height, "\n".join(lines), ha="center", va="top")
-    if y_label:
-        place = (0.02 / width, (1 + strip / height) / 2)
-        figure.text(*place, y_label, fontsize=STYLE["axes.labelsize"], rotation=90, va="center")
+    figure.text(0.02 / width, (1 + strip / height) / 2, y_label, rotation=90, va="center")
     if entries:
-        shape: dict[str, Any] = {"ncols": columns, "handlelength": 2.4, "borderpad": 0.1, "labelspacing": 0.25}
-        shape |= {"columnspacing": 1.2, "handletextpad": 0.5, "borderaxespad": 0.1}
-        figure.legend(list(entries.values()), list(entries), loc="lower center", **shape)
+        figure.legend(list(entries.values()), list(entries), loc="lower center", ncols=columns)
     _place(figure, panels, strip, LINE if y_label else 0, 0.2 + LETTER * max(map(len, ends)) if ends else 0)
 
 
@@ -213,9 +213,11 @@ def _place(figure: Figure, panels: Sequence[Axes], below: float, before: float, 
     left, above, under = np.zeros(spec.ncols), np.zeros(spec.nrows), np.zeros(spec.nrows)
     reach = []  # of tick labels: below a panel and left of it
     for axis, place in zip(panels, places, strict=True):
-        x_ticks, y_ticks = axis.get_xticklabels(), axis.get_yticklabels()
-        x, y = (max((len(tick.get_text()) for tick in ticks), default=0) for ticks in (x_ticks, y_ticks))
-        turned = bool(x_ticks) and x_ticks[0].get_rotation() > 0
+        x, y = (
+            max(map(len, side.get_major_formatter().format_ticks([*side.get_majorticklocs()])), default=0)
+            for side in (axis.xaxis, axis.yaxis)
+        )
+        turned = axis.xaxis.majorTicks[0].label1.get_rotation() > 0
         reach.append((0.06 + (LETTER * x if turned else LINE * bool(x)), 0.06 + LETTER * y))
         rows, column = place.rowspan, place.colspan.start
         above[rows.start] = max(above[rows.start], 0.08 + LINE * bool(axis.get_title()))
@@ -255,18 +257,10 @@ def _name_at_the_ends(axis: Axes, entries: Mapping[str, Artist], height: float) 
     room = height - LINE * np.arange(len(names) - 1, -1, -1)
     places = np.minimum(places, np.minimum.accumulate(room[::-1])[::-1])
     for label, place in zip(names, places, strict=True):
-        line = lines[label]
-        arrow = {"arrowstyle": "-", "linewidth": 0.5, "color": line.get_color(), "shrinkA": 0, "shrinkB": 0}
-        axis.annotate(
-            label,
-            *(ends[label][:2], (1.06, place / height)),
-            textcoords="axes fraction",
-            color=line.get_color(),
-            va="center",
-            fontsize=STYLE["legend.fontsize"],
-            arrowprops=arrow,
-            annotation_clip=False,
-        )
+        colour, there = lines[label].get_color(), (1.06, place / height)
+        arrow = {"arrowstyle": "-", "linewidth": 0.5, "color": colour, "shrinkA": 0, "shrinkB": 0}
+        style = {"color": colour, "va": "center", "fontsize": STYLE["legend.fontsize"], "arrowprops": arrow}
+        axis.annotate(label, ends[label][:2], there, textcoords="axes fraction", annotation_clip=False, **style)
     return names
 
 

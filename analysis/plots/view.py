@@ -1,7 +1,5 @@
 """What of a study is drawn, and how: the one set of choices behind `moore plot`, notebooks and code."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +10,6 @@ from analysis.io.methods import listed
 from analysis.io.rows import Results, environment, reject_mixed_sources
 from analysis.plots.looks import Drawn, drawn_as, highlighted
 from analysis.stats.compare import most_seeds
-from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 
 X = Literal["steps", "wall", "updates"]
@@ -49,6 +46,11 @@ class View:
         shown = set(methods)
         found = {name: look for name, look in self.lines.items() if name in shown}
         return dict(sorted(found.items(), key=lambda item: item[1] != GREY))
+
+    @property
+    def labels(self) -> list[str]:
+        """The methods' names for people, in the order of the legend."""
+        return [look.label for look in self.looks.values()]
 
     def label(self, method: str) -> str:
         """A method's name for people."""
@@ -92,17 +94,11 @@ def view(
         _chosen("--labels", [name], dict.fromkeys([*looks, *titles], ""))
     if width is not None and not WIDTHS[0] <= width <= WIDTHS[1]:
         raise UserError(f"--width: {width:g} is not accepted; expected {WIDTHS[0]} to {WIDTHS[1]:g} inches")
-    names = {name: name for name in [*looks, *titles]} | {name: look.label for name, look in looks.items()} | titles
-    names |= labels or {}
+    names = {name: look.label for name, look in looks.items()} | titles | dict(labels or {})
     part = _narrowed(study, kept, shown)
-    if seeds is None:
-        seeds = most_seeds(summarise(part)) < FEW
-    return View(
-        part,
-        {name: look._replace(label=names[name]) for name, look in looks.items() if name in kept},
-        {name: names[name] for name in part.datasets},
-        *(width, x, y, seeds),
-    )
+    drawn = {name: look._replace(label=names[name]) for name, look in looks.items() if name in kept}
+    each = most_seeds(part) < FEW if seeds is None else seeds
+    return View(part, drawn, {name: names.get(name, name) for name in part.datasets}, width, x, y, each)
 
 
 def _chosen(option: str, wanted: Sequence[str], known: Mapping[str, str]) -> list[str]:
@@ -121,6 +117,6 @@ def _narrowed(study: Results, methods: Sequence[str], tasks: Sequence[str]) -> R
         return study
     rows, scratch = study.rows, {f"none:{environment(name)}" for name in tasks}
     kept = rows["dataset"].isin([*tasks, *scratch]) & (rows["method"].isin(methods) | (rows["phase"] == "offline"))
-    if kept.sum() == 0 or not (kept & (rows["phase"] == "online")).any():
+    if not (kept & (rows["phase"] == "online")).any():
         raise UserError(f"study {study.name}: no rows of {listed([*methods])} on {listed([*tasks])}")
     return replace(study, rows=rows[kept].reset_index(drop=True))

@@ -4,8 +4,6 @@ After Agarwal et al. 2021 (arXiv 2108.13264). They take at least two tasks, and 
 finished and no diverged run on each: other tasks would be another mean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.io.methods import ordered
-from analysis.io.rows import SCORE, Results, reject_mixed_sources, select, source_of
+from analysis.io.rows import SCORE, Results, reject_mixed_sources
 from analysis.stats import intervals
-from analysis.stats.compare import group
+from analysis.stats.compare import cells
 from analysis.stats.intervals import DRAWN_REPS, Array, Interval, bootstrap, estimate
-from analysis.stats.transfer import score_range, summarise
+from analysis.stats.transfer import score_range
 from moore.base.errors import UserError
 
 Band = tuple[Array, Array, Array, Array]  # x, point, low, high: [P] each
@@ -44,19 +42,19 @@ class Sample:
 def samples(study: Results) -> dict[str, Sample]:
     """Collect every method that has a finished and no diverged run on all tasks; none in a study of one task."""
     reject_mixed_sources(study)
-    runs, found = summarise(study), {}
-    for method in ordered(study.methods) if len(study.datasets) > 1 and len(runs) else []:
-        groups = {source_of(dataset, method, runs): group(runs, dataset, method) for dataset in study.datasets}
+    runs, found = cells(study), {}
+    for method in ordered(study.methods) if len(study.datasets) > 1 and runs else []:
+        places = [runs.place(dataset, method) for dataset in study.datasets]
+        groups = {place: runs[place, method] for place in places}
         finished = [mine[mine["finished"]] for mine in groups.values()]
         if all(len(mine) for mine in finished) and not any(mine["diverged"].any() for mine in groups.values()):
-            tasks = [list(groups).index(source_of(dataset, method, runs)) for dataset in study.datasets]
-            found[method] = Sample(finished, tasks)
+            found[method] = Sample(finished, [list(groups).index(place) for place in places])
     return found
 
 
 def iqm_by_step(study: Results) -> dict[str, Band]:
     """Return each method's IQM over tasks at every evaluation. Raises UserError if its runs were evaluated apart."""
-    scores, limits = select(study.rows, SCORE, "online"), score_range(study, study.datasets)
+    scores, limits = study.select(SCORE), score_range(study, study.datasets)
     wide = scores.pivot_table(index="run", columns="env_steps", values="value", aggfunc="mean")
     out = {}
     for method, sample in samples(study).items():

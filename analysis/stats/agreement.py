@@ -7,19 +7,16 @@ another machine gives other runs of the same method: cells that *agree*. So does
 test that finds nothing shows no equality: the largest difference and its interval are to be read beside it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import scipy.stats
+from scipy.special import stdtr
 
-from analysis.io.rows import SCORE, Results, environment, select
-from analysis.stats.compare import by_seed, group
+from analysis.io.rows import Results, environment
+from analysis.stats.compare import cells
 from analysis.stats.intervals import Interval, holm, t_interval
-from analysis.stats.transfer import summarise
+from analysis.stats.transfer import curves
 from moore.base.strict import dotted
 
 SAME, AGREES, DIFFERS, UNTESTED, OTHER = "same", "agrees", "differs", "untested", "other settings"
@@ -39,35 +36,29 @@ class Agreement:
 
 def agreements(ours: Results, theirs: Results) -> dict[Cell, Agreement]:
     """Compare every cell that both studies have; methods with other settings are not compared, but named so."""
-    mine, published = summarise(ours), summarise(theirs)
-    curves, curves_there = _curves(ours), _curves(theirs)
+    mine, published = cells(ours), cells(theirs)
+    curves_here, curves_there = curves(ours), curves(theirs)
     found: dict[Cell, Agreement] = {}
     chances: dict[Cell, float] = {}
     for cell in ((dataset, method) for dataset in ours.datasets for method in ours.methods):
-        here, there = group(mine, *cell), group(published, *cell)
+        here, there = mine[cell], published[cell]
         if not len(here) or not len(there):
             continue
-        differences = (by_seed(here, "final") - by_seed(there, "final")).dropna().to_numpy(float)
+        differences = (here["final"] - there["final"]).dropna().to_numpy(float)
         word = UNTESTED if _alike(ours, theirs, cell) else OTHER
         pairs = here.merge(there, on="seed")[["run_x", "run_y"]].itertuples(index=False)
-        equal = [np.array_equal(curves[one], curves_there[other], equal_nan=True) for one, other in pairs]
+        equal = [np.array_equal(curves_here[one], curves_there[other], equal_nan=True) for one, other in pairs]
         if word == UNTESTED and equal and all(equal):
             word = SAME
         elif word == UNTESTED and len(differences) > 1:
             mean, error = abs(differences.mean()), differences.std(ddof=1) / np.sqrt(len(differences))
             t = mean / error if error > 0 else np.inf
-            chances[cell] = 1.0 if mean < SHOWN else float(2 * scipy.stats.t.sf(t, len(differences) - 1))
+            chances[cell] = 1.0 if mean < SHOWN else float(2 * stdtr(len(differences) - 1, -t))
         found[cell] = Agreement(word, float(there["final"].mean()), t_interval(differences))
     for cell, chance in zip(chances, holm(list(chances.values())), strict=True):
         word = DIFFERS if chance <= LEVEL else AGREES
         found[cell] = Agreement(word, found[cell].published, found[cell].difference)
     return found
-
-
-def _curves(study: Results) -> dict[str, npt.NDArray[np.float64]]:
-    """Run -> environment steps and score [E, 2] of its online evaluations."""
-    rows = select(study.rows, SCORE, "online").sort_values("env_steps")
-    return {str(run): mine.to_numpy(float) for run, mine in rows.groupby("run")[["env_steps", "value"]]}
 
 
 def _alike(ours: Results, theirs: Results, cell: Cell) -> bool:

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import pandas as pd
 
 from analysis.io.methods import IMPORTED
-from analysis.io.rows import Results, source_of
+from analysis.io.rows import Cells, Results
 from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
+from analysis.stats.transfer import summarise
 
 DELTA = 5.0  # score points that count as a difference, as in the claims
 
 
-def group(runs: pd.DataFrame, dataset: str, method: str) -> pd.DataFrame:
-    """Select the runs of one method that stand in the row of one task, references included."""
-    wanted = source_of(dataset, method, runs)
-    return runs[(runs["method"].to_numpy() == method) & (runs["dataset"].to_numpy() == wanted)]
+@lru_cache(maxsize=2)  # tables and figures of a study all ask
+def cells(study: Results) -> Cells:
+    """Split the runs that `summarise` gives by dataset and method, with their seeds as the index."""
+    runs = summarise(study)
+    return Cells(runs.set_axis(runs["seed"].to_numpy()))
 
 
-def by_seed(runs: pd.DataFrame, metric: str) -> pd.Series[float]:
-    """Index one metric of the runs of one cell by seed."""
-    return pd.Series(runs[metric].to_numpy(), runs["seed"].to_numpy())
-
-
-def most_seeds(runs: pd.DataFrame) -> int:
+def most_seeds(study: Results) -> int:
     """Return the study's number of seeds: the largest number of runs of any method on any dataset."""
-    ours = runs[~runs["method"].str.endswith(IMPORTED)]
-    return int(ours.groupby(["dataset", "method"]).size().max()) if len(ours) else 0
+    return max((len(mine) for (_, name), mine in cells(study).items() if not name.endswith(IMPORTED)), default=0)
 
 
-def difference(runs: pd.DataFrame, dataset: str, ours: str, theirs: str, metric: str) -> Interval | None:
+def difference(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> Interval | None:
     """Compare `ours - theirs` of one metric on one dataset, paired over common seeds."""
     return t_interval(pair(runs, dataset, ours, theirs, metric)[1])
 
 
-def pair(runs: pd.DataFrame, dataset: str, ours: str, theirs: str, metric: str) -> tuple[str, pd.Series[float]]:
+def pair(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> tuple[str, pd.Series[float]]:
     """Find the stratum of one task and `ours - theirs` by common seed, or `ours` without `theirs`.
 
     Tasks that share a method's runs from scratch are one stratum.
     """
-    groups = [group(runs, dataset, name) for name in (ours, theirs) if name]
-    values = [by_seed(mine, metric) for mine in groups]
-    shared = [name for mine in groups for name in mine["dataset"][:1] if name != dataset]
-    return (shared or [dataset])[0], (values[0] - values[1] if theirs else values[0]).dropna()
+    names = [name for name in (ours, theirs) if name]
+    values = [runs[dataset, name][metric] for name in names]
+    places = [runs.place(dataset, name) for name in names]
+    return next((p for p in places if p != dataset), dataset), (values[0] - values[1] if theirs else values[0]).dropna()
 
 
 def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None:
@@ -54,13 +51,13 @@ def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None
     strata: dict[str, list[pd.Series[float]]] = {}
     for stratum, values in tasks:
         strata.setdefault(stratum, []).append(values)
-    means = [pd.concat(several, axis=1, join="inner").mean(axis=1) for several in strata.values()]
+    means = [sum(several[1:], several[0]).dropna() / len(several) for several in strata.values()]
     return estimate(means, [len(several) for several in strata.values()])
 
 
-def pooled(study: Results, runs: pd.DataFrame, method: str, metric: str) -> Interval | None:
+def pooled(study: Results, method: str, metric: str) -> Interval | None:
     """Average the paired differences to the reference over tasks; None if a task has no pair."""
-    found = over_tasks(pair(runs, dataset, method, study.main, metric) for dataset in study.datasets)
+    found = over_tasks(pair(cells(study), dataset, method, study.main, metric) for dataset in study.datasets)
     return found.interval() if found else None
 
 
@@ -71,16 +68,11 @@ def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
     one-sided t-test at 5 %. So a wide interval earns nothing. Empty where one seed allows no interval. Imported curves
     share no seeds with ours, so they are not compared.
     """
-    compared = {method: runs for method, runs in groups.items() if not method.endswith(IMPORTED) and _comparable(runs)}
-    finals = {method: by_seed(runs, "final").dropna() for method, runs in compared.items()}
-    if not finals:
-        return "", []
-    best = max(finals, key=lambda method: finals[method].mean())
-    if len(finals[best]) < 2:
+    ours = {method: runs for method, runs in groups.items() if not method.endswith(IMPORTED)}
+    finals = {name: runs["final"].dropna() for name, runs in ours.items() if not runs["diverged"].any()}
+    finals = {name: values for name, values in finals.items() if len(values)}
+    best = max(finals, key=lambda method: finals[method].mean(), default="")
+    if not best or len(finals[best]) < 2:
         return "", []
     gaps = {method: t_interval((finals[best] - finals[method]).dropna(), 0.9) for method in finals if method != best}
     return best, [method for method, gap in gaps.items() if gap is not None and gap.known and gap.high < DELTA]
-
-
-def _comparable(runs: pd.DataFrame) -> bool:
-    return bool(len(runs)) and not runs["diverged"].any() and bool(runs["final"].notna().any())

@@ -5,18 +5,16 @@ of the paper's Figure 4) has no definition there; here it is (u after a retraini
 offline transitions that never train the ensemble, in the last retraining of an epoch.
 """
 
-from __future__ import annotations
-
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.stats
 
 from analysis.io.methods import REFERENCES, ordered
-from analysis.io.rows import Results
+from analysis.io.rows import PHASES, Results
 from analysis.io.settings import SCHEDULE, setting
 from analysis.io.stages import offline_runs
 from analysis.stats.intervals import Array
@@ -85,9 +83,9 @@ def logged(study: Results, metrics: Sequence[str]) -> pd.DataFrame:
 
     Without runs from scratch: they have no offline data to mix, to forget or to be held out.
     """
-    runs, rows = summarise(study), study.rows
-    mine = rows["metric"].isin(metrics) & (rows["phase"] == "online") & ~rows["method"].isin(REFERENCES)
-    rows = rows[mine & rows["run"].isin(runs.loc[runs["finished"], "run"])]
+    runs, rows = summarise(study), pd.concat([study.select(metric) for metric in metrics])
+    runs = runs[runs["finished"] & ~runs["method"].isin(REFERENCES)]
+    rows = rows[rows["run"].isin(runs["run"])]
     third = np.ceil(3 * rows["env_steps"].to_numpy(float) / study.online_steps) - 1
     return rows.assign(third=np.clip(third, 0, 2).astype(int))
 
@@ -97,8 +95,8 @@ def centre(study: Results) -> str:
 
     The mean follows the upper tail of u: it often lies above its own 80 % quantile.
     """
-    means, medians = (set(study.rows.loc[study.rows["metric"] == name, "phase"]) for name in (PENALTY, MEDIAN))
-    return MEDIAN if medians and medians >= means else PENALTY
+    means, medians = ([p for p in PHASES if len(study.select(name, p))] for name in (PENALTY, MEDIAN))
+    return MEDIAN if medians and set(medians) >= set(means) else PENALTY
 
 
 def uncertainty_falls(study: Results) -> pd.DataFrame:
@@ -107,8 +105,7 @@ def uncertainty_falls(study: Results) -> pd.DataFrame:
     Columns: `uncertainty_fall` against the first 10 % of the online steps, `uncertainty_fall_offline` against the last
     10 % of the updates of the offline stage that the run starts from, which is the paper's Figure 4.
     """
-    u, share = study.rows[study.rows["metric"] == PENALTY], 0.1
-    online, offline = (u[u["phase"] == phase] for phase in ("online", "offline"))
+    online, offline, share = study.select(PENALTY), study.select(PENALTY, "offline"), 0.1
     ends = offline[offline["updates"] > (1 - share) * offline.groupby("run")["updates"].transform("max")]
     last, first, before = (
         rows.groupby("run")["value"].mean()
@@ -161,6 +158,5 @@ def density(points: Array, x: Array) -> Array:
     Bandwidth 0.9 min(std, IQR / 1.34) n^(-1/5) (Silverman 1986, eq. 3.31), which single far points hardly widen.
     """
     std = float(points.std(ddof=1))
-    spread = min(std, float(scipy.stats.iqr(points)) / 1.34) or std
-    kernel = scipy.stats.gaussian_kde(points, bw_method=0.9 * spread * len(points) ** -0.2 / std)
-    return np.asarray(kernel(x))
+    width = 0.9 * (min(std, float(np.subtract(*np.quantile(points, [0.75, 0.25]))) / 1.34) or std) * len(points) ** -0.2
+    return np.exp(-0.5 * ((x[:, None] - points) / width) ** 2).mean(axis=1) / (width * math.sqrt(2 * math.pi))

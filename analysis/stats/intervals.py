@@ -6,8 +6,6 @@ profiles; Agarwal et al. 2021, arXiv 2108.13264) is widened. tests/analysis/stat
 they cover.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.stats
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats takes a second to load
 
 CONFIDENCE = 0.95
 REPS, DRAWN_REPS = 20_000, 2000  # resamples of what is printed and of what is only drawn
@@ -59,7 +57,7 @@ class Estimate:
 
     def interval(self, confidence: float = CONFIDENCE, limits: tuple[float, float] = UNBOUNDED) -> Interval:
         """Return the t-interval, cut off at `limits`."""
-        half = float(scipy.stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.error
+        half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
         low, high = np.clip([self.mean - half, self.mean + half], *limits)
         return Interval(self.mean, float(low), float(high), self.n)
 
@@ -67,7 +65,7 @@ class Estimate:
         """Return the one-sided p-value against a mean of at most `threshold`; NaN without a standard error."""
         if self.error == 0:
             return float(self.mean <= threshold)
-        return float(scipy.stats.t.sf((self.mean - threshold) / self.error, self.freedom))
+        return float(stdtr(self.freedom, (threshold - self.mean) / self.error))
 
 
 def estimate(strata: Sequence[npt.ArrayLike], weights: Sequence[float] | None = None) -> Estimate | None:
@@ -121,26 +119,16 @@ def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
     values[place, run] = rows["value"]  # a run has one value at a point
     mean, half = values.mean(axis=1), np.full(len(at), math.nan)
     if n > 1:
-        half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(axis=1, ddof=1) / math.sqrt(n)
+        half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(axis=1, ddof=1) / math.sqrt(n)
     metric = rows["metric"].iloc[0]
     low, high = next((ends for name, ends in LIMITS.items() if metric.startswith(name)), UNBOUNDED)
     low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
     return Curve(at, mean, np.maximum(mean - half, low), np.minimum(mean + half, high))
 
 
-def by_cell(rows: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    """Split the rows by (method, dataset)."""
-    return {(str(key[0]), str(key[1])): group for key, group in rows.groupby(["method", "dataset"], sort=False)}
-
-
-def task_means(tasks: Sequence[Array]) -> Array:
-    """Average every task: [T, ...]; a task is an array [n, ...] of its runs, and n may differ."""
-    return np.stack([task.mean(axis=0) for task in tasks])
-
-
 def mean_over_tasks(tasks: Sequence[Array]) -> Any:
-    """Average the per-task means."""
-    return task_means(tasks).mean(axis=0)
+    """Average the per-task means; a task is an array [n, ...] of its runs, and n may differ."""
+    return np.mean([task.mean(axis=0) for task in tasks], axis=0)
 
 
 def iqm(tasks: Sequence[Array]) -> Any:
@@ -165,7 +153,8 @@ def optimality_gap(tasks: Sequence[Array]) -> Any:
 
 def profile(tasks: Sequence[Array], thresholds: Array) -> Array:
     """Compute a performance profile [P, ...]: the share of runs above each of `thresholds` [P], averaged over tasks."""
-    return np.stack([mean_over_tasks([task > threshold for task in tasks]) for threshold in thresholds])
+    above = [(task[..., None] > thresholds).astype(float) for task in tasks]
+    return mean_over_tasks([np.moveaxis(task, -1, 1) for task in above])
 
 
 def improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> Any:
@@ -199,7 +188,7 @@ def bootstrap(
     tails = np.array([1 - CONFIDENCE, 1 + CONFIDENCE]) / 2
     edges = np.quantile(statistic(resampled), tails, axis=1)
     freedom = sum(len(stratum) - 1 for stratum in strata)
-    wider = math.sqrt(smallest / (smallest - 1)) * scipy.stats.t.ppf(tails[1], freedom) / scipy.stats.norm.ppf(tails[1])
+    wider = math.sqrt(smallest / (smallest - 1)) * stdtrit(freedom, tails[1]) / ndtri(tails[1])
     low, high = np.clip(point + wider * (edges - point), *limits)
     return point, low, high
 

@@ -4,8 +4,6 @@ Which number it is comes from the manifest's `axes` (method -> {axis: point}) or
 study may hold several sweeps around one reference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

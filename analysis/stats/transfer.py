@@ -19,8 +19,6 @@ normalised), B the online budget. J_0 = y at x = 0. A metric is NaN wherever it 
     gained         1 if J_0 + 10 was reached within B, else 0; NaN as steps_to_gain
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from functools import lru_cache
@@ -30,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.io.rows import SCORE, Results, environment, select
+from analysis.io.rows import SCORE, Results, environment
 
 LAST = 5  # evaluations in the headline score
 EARLY = 0.1  # share of the budget that counts as the start of the online stage
@@ -67,6 +65,14 @@ def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, fl
     return out
 
 
+@lru_cache(maxsize=2)
+def curves(study: Results) -> dict[str, Array]:
+    """Map every run to environment steps and score [E, 2] of its online evaluations, in their order."""
+    rows = study.select(SCORE).sort_values(["run", "env_steps"])
+    names, starts = np.unique(rows["run"].to_numpy(), return_index=True)
+    return dict(zip(names, np.split(rows[["env_steps", "value"]].to_numpy(float), starts[1:]), strict=False))
+
+
 @lru_cache(maxsize=2)  # every table and figure of a study begins with it
 def summarise(study: Results) -> pd.DataFrame:
     """Make one row per online run: its owner, diverged, finished, last_step, evaluations and `METRICS`.
@@ -76,15 +82,11 @@ def summarise(study: Results) -> pd.DataFrame:
     used. A run that neither diverged nor reached the budget is unfinished. Both stay in the frame, so that tables can
     say so.
     """
-    stops = select(study.rows, "diverged", "online")
+    stops = study.select("diverged")
     stop_at = stops[stops["value"] > 0].groupby("run")["env_steps"].min()
-    scored = select(study.rows, SCORE, "online").sort_values("env_steps")
-    evaluations = {
-        run: (rows["env_steps"].to_numpy(float), rows["value"].to_numpy(float)) for run, rows in scored.groupby("run")
-    }
-    budget, records = study.online_steps, []
+    evaluations, budget, records = curves(study), study.online_steps, []
     for owner in study.owners[study.owners["phase"] == "online"].drop(columns="phase").to_dict("records"):
-        steps, scores = evaluations.get(owner["run"], (np.empty(0), np.empty(0)))
+        steps, scores = evaluations.get(owner["run"], np.empty((0, 2))).T
         stop = float(min([stop_at.get(owner["run"], math.inf), *steps[~np.isfinite(scores)]]))
         steps, scores = steps[steps < stop], scores[steps < stop]
         last = int(steps[-1]) if len(steps) else 0
@@ -110,7 +112,8 @@ def score_range(study: Results, datasets: Iterable[str]) -> tuple[float, float]:
 @lru_cache(maxsize=2)
 def _reached(study: Results) -> dict[str, tuple[float, float]]:
     """The lowest and the highest evaluation on every environment."""
-    scores = study.rows[(study.rows["metric"] == SCORE) & np.isfinite(study.rows["value"])]
+    scores = pd.concat([study.select(SCORE, "offline"), study.select(SCORE)])
+    scores = scores[np.isfinite(scores["value"])]
     ends = scores.groupby("dataset")["value"].agg(["min", "max"]).groupby(environment).agg({"min": "min", "max": "max"})
     return {str(name): (float(low), float(high)) for name, low, high in ends.itertuples()}
 

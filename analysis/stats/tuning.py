@@ -1,7 +1,5 @@
 """Which configuration of a method to keep: one rule for all methods, stated before anything was tuned."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from analysis.io.rows import Results

@@ -1,5 +1,7 @@
 """What a figure shows."""
 
+from typing import TypeVar
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,11 +9,13 @@ from matplotlib.text import Annotation
 
 from analysis.io.labels import method_label
 
+T = TypeVar("T")
 
-def shown(drawn: tuple[Figure, str] | None) -> tuple[Figure, str]:
-    """The figure and caption of rows that allow it."""
-    assert drawn is not None
-    return drawn
+
+def sure(found: T | None) -> T:
+    """What is there: the figure and caption of rows that allow it, an interval of two runs."""
+    assert found is not None
+    return found
 
 
 def labels(figure: Figure) -> list[str]:

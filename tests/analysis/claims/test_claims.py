@@ -1,7 +1,5 @@
 """The file of claims: the shipped one, and what a broken one says."""
 
-from __future__ import annotations
-
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -56,10 +54,6 @@ def test_what_a_hypothesis_says_in_numbers() -> None:
     assert by_key["robust_to_decay_rate"][0].needs == (
         "needs `decay_rate-*` and MOORe (the study's reference) in a study `decay_rate-*`"
     )
-
-
-def test_a_good_file(tmp_path: Path) -> None:
-    assert len(load_claims(write(tmp_path, GOOD))) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The paper's claims about other methods, on rows made by hand."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import pytest
@@ -11,6 +9,7 @@ from analysis.claims.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, Finding, 
 from analysis.io.rows import Results
 from analysis.output.tables import differences_table
 from moore.algorithm.config import RunConfig
+from tests.support.drawn import sure
 from tests.support.method_studies import method_study
 from tests.support.studies import GRID, LOW, flat, make_study
 
@@ -83,8 +82,7 @@ def test_every_claim_and_verdict(study: Results) -> None:
     ],
 )
 def test_the_numbers_by_hand(study: Results, claim: str, mean: float, std: float) -> None:
-    interval = on_low(study)[claim].interval
-    assert interval is not None
+    interval = sure(on_low(study)[claim].interval)
     half = T_TWO * std / ROOT_THREE
     assert (interval.mean, interval.low, interval.high) == pytest.approx((mean, mean - half, mean + half), abs=1e-4)
     assert interval.n == 3

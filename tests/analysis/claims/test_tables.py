@@ -1,7 +1,5 @@
 """Verdicts counted over tasks and studies, and every comparison behind them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

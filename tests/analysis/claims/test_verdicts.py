@@ -1,7 +1,5 @@
 """Verdicts are right on constructed data, say so when there are none, and rarely raise a false alarm."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
@@ -31,6 +29,7 @@ from analysis.io.rows import Results
 from analysis.output.render import to_markdown
 from analysis.stats.intervals import Estimate, estimate
 from analysis.stats.transfer import summarise
+from tests.support.drawn import sure
 from tests.support.studies import LEVELS, LOW, MEDIUM, column, flat, full_study, make_study, named, row, run_rows
 
 MARGIN = 5.0
@@ -74,19 +73,6 @@ def test_constructed_effects_are_found() -> None:
     }
 
 
-def test_constructed_opposites_are_rejected() -> None:
-    levels = np.array(LEVELS)
-    rows = flat("half_half", LOW, list(levels), j0=50.0) + flat("pure_online", LOW, list(levels), j0=50.0)
-    rows += flat("uniform", LOW, list(levels + 5), j0=70.0) + flat("prioritized", LOW, list(levels - 20), j0=50.0)
-    for seed in range(5):
-        rows += [
-            row("prioritized", LOW, seed, "online", x, "penalty/mean", 1 + x / 500 + seed / 100)
-            for x in (50, 100, 950, 1000)
-        ]
-        rows.append(row("mopo", LOW, seed, "offline", 3000, "penalty/mean", 0.5 + seed / 100))
-    assert set(verdicts(make_study(rows)).values()) == {FAILS}
-
-
 @given(st.floats(-50, 50), st.floats(0.01, 50), st.integers(1, 30), st.sampled_from(["above", "below", "within"]))
 def test_one_comparison_is_judged_by_its_interval(mean: float, error: float, freedom: int, bound: str) -> None:
     """Without others beside it: whole interval on its side, on the other side, or neither; 90 % in an equivalence."""
@@ -100,23 +86,6 @@ def test_one_comparison_is_judged_by_its_interval(mean: float, error: float, fre
     if min(abs(abs(edge) - MARGIN) for edge in (low, high)) > 1e-6:
         expected = {"above": above, "below": below, "within": within}[bound]
         assert alone(Estimate(mean, error, freedom, 5), bound, level) == expected
-
-
-def test_an_equivalence_is_two_t_tests_at_five_percent() -> None:
-    rng, outcomes = np.random.default_rng(2), []
-    hypothesis = next(one for claim in load_claims() for one in claim.hypotheses if one.test == "equivalence")
-    for _ in range(200):
-        sample = rng.normal(rng.uniform(-15, 15), 6, 5)
-        inside = [
-            scipy.stats.ttest_1samp(sample, -hypothesis.threshold, alternative="greater").pvalue < 0.05,
-            scipy.stats.ttest_1samp(sample, hypothesis.threshold, alternative="less").pvalue < 0.05,
-        ]
-        found = estimate([sample])
-        assert found is not None
-        ((_, verdict),) = judge([p_values(found, hypothesis.bound, hypothesis.threshold)], [hypothesis.level])
-        assert (verdict == HOLDS) == all(inside)
-        outcomes.append(all(inside))
-    assert {True, False} == set(outcomes)
 
 
 @given(p_lists)
@@ -190,29 +159,6 @@ def test_the_same_runs_under_another_name_are_compared_once() -> None:
     )
 
 
-def test_noise_alone_is_no_drop() -> None:
-    """No drop, evaluation noise of 4 points: `J_0 - min` is positive on average, the check must not be fooled."""
-    rng, alarms = np.random.default_rng(0), 0
-    lowest: list[float] = []
-    for _ in range(20):
-        rows = [r for s in range(5) for r in run_rows("half_half", LOW, s, list(80 + rng.normal(0, 4, 14)))]
-        study = make_study(rows)
-        alarms += verdicts(study)["half_half drops at the switch"] == HOLDS
-        scores = study.rows.pivot(index="seed", columns="env_steps", values="value").to_numpy(float)
-        lowest += (scores[:, 0] - scores[:, 1:5].min(axis=1)).tolist()
-    assert alarms == 0
-    assert np.mean(lowest) > 3
-
-
-def test_false_alarms_at_the_threshold_are_at_most_the_nominal_rate() -> None:
-    """Truth exactly on the threshold: each wrong-side verdict in 2.5 % of studies; 1000 studies, bound at 4 sigma."""
-    rng = np.random.default_rng(1)
-    calls = [alone(one, "above") for _ in range(1000) if (one := estimate([MARGIN + rng.normal(0, 10, 5)]))]
-    bound = 25 + 4 * np.sqrt(1000 * 0.025 * 0.975)
-    assert 0 < calls.count(HOLDS) < bound
-    assert 0 < calls.count(FAILS) < bound
-
-
 def test_divergence_leaves_a_claim_open_and_one_seed_is_not_enough() -> None:
     rows = [r for s in range(4) for r in run_rows("half_half", LOW, s, [80.0 + s] + [20.0] * 13)]
     assert verdicts(make_study(rows))["half_half drops at the switch"] == HOLDS
@@ -226,7 +172,7 @@ def test_divergence_leaves_a_claim_open_and_one_seed_is_not_enough() -> None:
 def test_only_claims_about_methods_that_ran_are_checked() -> None:
     study = make_study(flat("decay 0.5", LOW, [50.0, 51.0]))
     assert comparisons(study, load_claims()) == []
-    assert check(study, load_claims()) == []
+    assert check(study, load_claims()) == ()
     assert claims_table(study).rows == ()
     cells = [column(verdicts_table([study]), f"{number}.", 0) for number in range(1, 8)]
     assert all(part.startswith("not enough data: needs ") for parts in cells for part in parts)
@@ -244,8 +190,7 @@ def test_a_sweep_of_the_decay_rate_is_judged_by_equivalence() -> None:
     (far,) = [f for f in check(study, load_claims()) if f.comparison.ours == "decay_rate-10"]
     runs = summarise(study)
     finals = {m: runs[runs["method"] == m].set_index("seed")["final"] for m in ("decay_rate-10", "decay_rate-1")}
-    expected = estimate([finals["decay_rate-10"] - finals["decay_rate-1"]])
-    assert expected is not None
+    expected = sure(estimate([finals["decay_rate-10"] - finals["decay_rate-1"]]))
     assert far.interval == expected.interval(0.9)
     assert column(verdicts_table([study]), "5.", 0) == [
         "decay_rate-mini: does not hold (holds 1, does not hold 1, undecided 1)"

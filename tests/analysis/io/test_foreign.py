@@ -1,7 +1,5 @@
 """A file of each format, as its program writes it."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Other people's curves: what is read, what is refused, and that they stay apart from ours."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ import pytest
 
 from analysis.claims.tables import verdicts_table
 from analysis.io.imported import APART, import_curves, overlay
-from analysis.io.rows import Results, load_study, select
+from analysis.io.rows import Results, load_study
 from analysis.output.notes import notes
 from analysis.output.report import main, tables
 from analysis.output.tables import differences_table, main_table
@@ -19,6 +17,7 @@ from analysis.plots.view import view
 from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
 from moore.cli.main import main as moore
+from tests.support.drawn import sure
 from tests.support.studies import GRID, LOW, MEDIUM, flat, full_study, make_study, write_study
 
 HEADER = "method,task,seed,step,score"
@@ -49,7 +48,7 @@ def test_a_file_becomes_a_results_folder(tmp_path: Path) -> None:
     assert (study.name, study.methods, study.datasets) == ("corl", ["awac", "iql"], [LOW, MEDIUM])
     assert study.online_steps == 1000
     assert study.manifest["file"] == "corl.csv"
-    scores = select(study.rows, "eval/score", "online")
+    scores = study.select("eval/score")
     assert len(scores) == len(study.rows) == 5 * len(GRID)
     one = scores[(scores["method"] == "awac") & (scores["seed"] == 2)].sort_values("env_steps")
     assert one["env_steps"].tolist() == list(GRID)
@@ -122,8 +121,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_an_overlay_is_labelled_and_cut_at_our_budget(tmp_path: Path) -> None:
     later = [f"awac,{LOW},{seed},2000,0" for seed in range(3)]
     theirs = imported(tmp_path, *lines(), *later, *lines("iql", "self:hopper-medium"))
-    joined = overlay(make_study(full_study(5)), theirs)
-    assert joined is not None
+    joined = sure(overlay(make_study(full_study(5)), theirs))
     assert joined.name == "toy+corl"
     assert set(joined.methods) - set(make_study(full_study(5)).methods) == {"corl:awac (imported)"}
     assert "self:hopper-medium" not in joined.datasets
@@ -140,8 +138,7 @@ def test_an_overlay_is_labelled_and_cut_at_our_budget(tmp_path: Path) -> None:
 def test_imported_curves_are_not_compared_with_ours(tmp_path: Path) -> None:
     """The best curve by far takes no bold from ours, and counts neither as a seed nor in a claim or difference."""
     ours = make_study([row for row in full_study(5) if row["method"] not in ("sac", "mbpo")])
-    joined = overlay(ours, imported(tmp_path, *lines(seeds=7, level=150.0)))
-    assert joined is not None
+    joined = sure(overlay(ours, imported(tmp_path, *lines(seeds=7, level=150.0))))
     before, after = main_table(ours), main_table(joined)
     name = "corl:awac (imported)"
     place = after.columns.index(name)
@@ -199,8 +196,7 @@ def test_another_grid_is_interpolated_at_ours_and_said(tmp_path: Path) -> None:
         f"awac,hopper-medium-v2,{seed},{step},{step / 10 + seed}" for seed in range(2) for step in range(0, 1060, 53)
     ]
     theirs = imported(tmp_path, *dense, aliases={"hopper-medium-v2": LOW})
-    joined = overlay(make_study(flat("uniform", LOW, [1.0, 2.0])), theirs)
-    assert joined is not None
+    joined = sure(overlay(make_study(flat("uniform", LOW, [1.0, 2.0])), theirs))
     curve = joined.rows[joined.rows["run"] == f"corl:awac/{LOW}/1"].sort_values("env_steps")
     assert tuple(curve["env_steps"]) == GRID
     assert curve["value"].to_numpy() == pytest.approx([min(step, 1007) / 10 + 1 for step in GRID])
@@ -213,11 +209,9 @@ def test_what_cannot_be_laid_over_is_drawn_at_its_own_steps(tmp_path: Path) -> N
     """Evaluations that are too rare, and a summary of runs, which has a mean, ± and n only."""
     rare = [f"iql,{LOW},0,{step},{step / 20},," for step in (0, 500, 1000)]
     theirs = imported(tmp_path, *rare, f"rlpd,{LOW},0,1000,70,5,10", header=f"{HEADER},spread,n")
-    joined = overlay(make_study(flat("uniform", LOW, [1.0, 2.0])), theirs)
-    assert joined is not None
+    joined = sure(overlay(make_study(flat("uniform", LOW, [1.0, 2.0])), theirs))
     assert joined.rows.loc[joined.rows["metric"] == APART, "value"].tolist() == [0.0, 25.0, 50.0, 70.0]
-    drawn = learning_curves(view(joined))
-    assert drawn is not None
+    drawn = sure(learning_curves(view(joined)))
     (axis,) = drawn[0].axes
     (line,) = [line for line in axis.get_lines() if line.get_label() == "IQL (imported, corl)"]
     assert line.get_ydata() == pytest.approx([0, 25, 50])

@@ -1,7 +1,5 @@
 """Names and order of the methods."""
 
-from __future__ import annotations
-
 from analysis.io.methods import listed, main_method, ordered
 from tests.support.method_studies import ALL
 

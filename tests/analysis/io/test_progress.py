@@ -1,7 +1,5 @@
 """The tables of a study that runs or was killed: half a line is lost at most, and nothing unfinished looks finished."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

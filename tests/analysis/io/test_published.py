@@ -1,7 +1,5 @@
 """The file of other people's numbers: copied right, and what a broken one says."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

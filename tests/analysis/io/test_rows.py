@@ -1,7 +1,5 @@
 """Loading and validation: what is wrong with rows is an error of one line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +7,11 @@ import pandas as pd
 import pytest
 
 from analysis.io.rows import (
+    Cells,
     environment,
     load_studies,
     load_study,
     quality,
-    source_of,
     split_by_source,
     study_folders,
     validate,
@@ -121,11 +119,14 @@ def test_bad_files_are_one_line_errors(tmp_path: Path) -> None:
 
 def test_environments_and_the_place_of_references() -> None:
     ids = [LOW, "d4rl:hopper-medium-v2", "none:hopper", "minari:mujoco/hopper/medium-v0"]
+    make_study(full_study(1), configs={"x": {"env": "elsewhere", "dataset": LOW}})  # an id that says it has its say
     assert [environment(name) for name in ids] == ["pendulum", "hopper", "hopper", "hopper"]
-    rows = make_study(full_study(1)).rows
-    assert source_of(LOW, "sac", rows) == "none:pendulum"
-    assert source_of(LOW, "uniform", rows) == LOW
-    assert source_of("self:hopper-low", "sac", rows) == "self:hopper-low"  # no run from scratch in that environment
+    found = Cells(make_study(full_study(1)).rows)
+    assert found.place(LOW, "sac") == "none:pendulum"
+    assert found.place(LOW, "uniform") == LOW
+    assert found.place("self:hopper-low", "sac") == "self:hopper-low"  # no run from scratch in that environment
+    assert set(found[LOW, "sac"]["dataset"]) == {"none:pendulum"}
+    assert found["self:hopper-low", "sac"].empty
 
 
 def test_sources_never_share_a_study() -> None:

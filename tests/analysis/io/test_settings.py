@@ -1,7 +1,5 @@
 """What is said of a study's settings: budgets, and what a scale has other than the paper's."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

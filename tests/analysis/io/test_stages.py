@@ -1,7 +1,5 @@
 """Which offline stage a method starts from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -27,7 +25,7 @@ def test_stages_follow_the_manifest_not_the_method_column(tmp_path: Path) -> Non
     """Three methods have stages called `cql`; four share one called `mopo`; an untrained one is none."""
     names = [*SHARED, *ENDS]
     study = method_study(tmp_path, names, 2, from_ends)
-    assert set(study.offline["method"]) == {"mopo", "awac", "cql", "sac"}
+    assert set(study.select("eval/score", "offline")["method"]) == {"mopo", "awac", "cql", "sac"}
     for dataset in (LOW, MEDIUM):
         found = stages(study, dataset, "eval/score")
         assert [stage.methods for stage in found] == [
@@ -54,7 +52,7 @@ def test_an_older_manifest_has_one_stage_for_all_variants() -> None:
     (stage,) = stages(study, LOW, "eval/score")
     assert stage.methods == ("prioritized", "uniform", "half_half", "pure_online")
     assert (stage.updates, stage.rows["run"].nunique()) == (3000, 2)
-    assert set(started_by(study)) == set(study.offline["run"])
+    assert set(started_by(study)) == set(study.select("eval/score", "offline")["run"])
     frozen = [{**r, "run": f"frozen/{r['run']}"} for r in flat("mopo", LOW, [60.0, 61.0])]
     other = row("awac", LOW, 0, "offline", 100, "eval/score", 5.0)
     mixed = make_study([*full_study(2), *frozen, other])  # neither an online `mopo` nor another method's stage counts

@@ -1,7 +1,5 @@
 """The report in a real browser, where there is one: it fits the screen, and what can be clicked works."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Tables besides the results: methods, published numbers, origin and cost, behaviour policies."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -25,15 +23,7 @@ from analysis.output.tables import Table
 from moore.base.strict import dotted
 from moore.studies.identity import run_id
 from moore.studies.study import METHODS
-from tests.support.method_studies import (
-    ALL,
-    as_study,
-    flat_scores,
-    method_manifest,
-    method_rows,
-    method_study,
-    runs_of,
-)
+from tests.support.method_studies import ALL, as_study, flat_scores, method_manifest, method_rows, method_study, runs_of
 from tests.support.studies import LOW, MEDIUM, Row, flat, full_study, make_study, write_study
 
 REPLAY = "d4rl:halfcheetah-medium-replay-v2"

@@ -1,7 +1,5 @@
 """The report as one page: complete, self-contained but for files that are written with it, and its figures exact."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from html import unescape
@@ -80,7 +78,7 @@ def test_the_matrix_has_the_verdict_on_every_claim_in_every_study(
     shown = [re.findall(r'<td class="([a-z]*)[^"]*" title="(\w+):', row) for row in body.split("</tr>")[:-1]]
     expected = []
     for claim in claims:
-        verdicts = {study.name: conjunction(f.verdict for f in check(study, [claim])) for study in studies}
+        verdicts = {study.name: conjunction(f.verdict for f in check(study, (claim,))) for study in studies}
         expected.append([(kinds.get(verdict, ""), name) for name, verdict in verdicts.items()])
     assert shown == expected
     assert len({kind for row in shown for kind, _ in row}) > 2

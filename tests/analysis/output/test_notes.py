@@ -1,15 +1,10 @@
 """What a reader should know of a study."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from analysis.output.notes import notes
 from analysis.output.tables import main_table
-from tests.support.method_studies import (
-    flat_scores,
-    method_study,
-)
+from tests.support.method_studies import flat_scores, method_study
 from tests.support.studies import LOW, flat, full_study, make_study
 
 

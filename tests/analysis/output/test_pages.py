@@ -1,7 +1,5 @@
 """The generated pages."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +89,6 @@ def test_a_missing_picture_is_drawn_and_a_present_one_stays(tmp_path: Path, monk
 
 
 def test_the_page_has_a_section_and_the_provenance_of_every_study(results: Path) -> None:
-    study = load_study(results / "toy")
-    page = results_page({"toy": study})
+    page = results_page({"toy": load_study(results / "toy")})
     assert page.count("## toy\n") == 1
     assert page.count("command `make it_all`") == 1

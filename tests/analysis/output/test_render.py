@@ -1,7 +1,5 @@
 """One table, four outputs with the same numbers."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

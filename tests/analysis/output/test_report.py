@@ -1,7 +1,5 @@
 """Tables and figures built into a folder, and the commands' errors."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from analysis.claims.tables import main as claims_main
+from analysis.io.rows import load_studies
 from analysis.output.report import main as report_main
-from analysis.output.report import report, tables
+from analysis.output.report import tables, write
 from tests.support.studies import LOW, flat, full_study, make_study, write_study
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,8 +23,8 @@ def results(tmp_path: Path) -> Path:
 
 def test_report_writes_every_table_and_figure(results: Path, tmp_path: Path) -> None:
     """The tables twice, to the same bytes; tests/analysis/plots/test_figures.py does so with figures."""
-    files = report([results / "toy"], tmp_path / "a")
-    again = report([results / "toy"], tmp_path / "b", figures=False)
+    studies = load_studies([results / "toy"])
+    files, again = write(studies, tmp_path / "a"), write(studies, tmp_path / "b", figures=False)
     names = {str(file.relative_to(tmp_path / "a" / "toy")) for file in files}
     kinds = ("main", "transfer", "differences", "claims")
     expected = {f"{kind}.{end}" for kind in kinds for end in ("tex", "csv")} | {"tables.md"}
@@ -38,7 +37,7 @@ def test_report_writes_every_table_and_figure(results: Path, tmp_path: Path) -> 
 def test_sources_get_folders_of_their_own(tmp_path: Path) -> None:
     rows = flat("uniform", "self:hopper-medium", [1.0, 2.0]) + flat("uniform", "d4rl:hopper-medium-v2", [2.0, 3.0])
     folder = write_study(tmp_path / "results" / "both", rows)
-    report([folder], tmp_path / "out", figures=False)
+    write(load_studies([folder]), tmp_path / "out", figures=False)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["both-d4rl", "both-self"]
     assert "d4rl:" not in (tmp_path / "out" / "both-self" / "main.csv").read_text(encoding="utf-8")
     assert "self:" not in (tmp_path / "out" / "both-d4rl" / "main.csv").read_text(encoding="utf-8")

@@ -1,7 +1,5 @@
 """The notebooks in git are whole and small; a stored text that rows do not say is found. `make notebooks` runs all."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat

@@ -1,7 +1,5 @@
 """The last lines of a reproduction: 45 of 80 columns at most, with every method, task, claim and mark that fits."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

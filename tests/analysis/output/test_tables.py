@@ -1,7 +1,5 @@
 """Tables: what a cell says of missing, diverged and unequal seeds, and who is bold."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,17 +16,9 @@ from analysis.output.tables import Cell, Table, differences_table, main_table, t
 from analysis.stats.intervals import Interval, bootstrap, iqm, t_interval
 from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
+from tests.support.drawn import sure
 from tests.support.method_studies import ALL, flat_scores, method_study
-from tests.support.studies import (
-    GRID,
-    LOW,
-    MEDIUM,
-    Row,
-    flat,
-    make_study,
-    row,
-    run_rows,
-)
+from tests.support.studies import GRID, LOW, MEDIUM, Row, flat, make_study, row, run_rows
 
 TABLES: list[Callable[[Results], Table]] = [
     main_table, transfer_table, differences_table, claims_table, published_table,
@@ -66,8 +56,7 @@ def row_of(study: Results, method: str) -> list[str]:
 def test_a_cell_is_offline_to_online_with_t_half_widths() -> None:
     levels = [60.0, 64.0, 71.0, 66.0, 58.0]
     table = main_table(make_study(flat("prioritized", LOW, levels, j0=40.0)))
-    expected = t_interval(levels)
-    assert expected is not None
+    expected = sure(t_interval(levels))
     assert text(table, LOW, "prioritized") == f"40.0 ± 0.0 → **63.8 ± {expected.half_width:.1f}**"
 
 

@@ -1,7 +1,5 @@
 """Aggregates over tasks as drawn, against rliable."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,14 +7,14 @@ from matplotlib.figure import Figure
 from rliable import metrics
 
 from analysis.io.labels import method_label
-from analysis.io.rows import SCORE, Results, source_of
+from analysis.io.rows import SCORE, Cells
 from analysis.plots.aggregates import aggregates, improvement_plot, profile_plot
 from analysis.plots.view import view
 from analysis.stats.intervals import improvement
 from analysis.stats.transfer import summarise
-from tests.support.drawn import shown
+from tests.support.drawn import sure
 from tests.support.studies import flat, make_study
-from tests.support.synthetic_studies import TWELVE, scores_only
+from tests.support.synthetic_studies import scores_only
 
 Array = npt.NDArray[np.float64]
 PLOTS = (aggregates, profile_plot, improvement_plot)
@@ -32,12 +30,11 @@ def lines(figure: Figure) -> dict[str, tuple[Array, Array]]:
 
 def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
     made = scores_only(0, 1, 4, 5)
-    drawn = shown(aggregates(view(made)))
+    drawn = sure(aggregates(view(made)))
     rows = made.rows[(made.rows["metric"] == SCORE) & (made.rows["phase"] == "online")]
     for method in ("moore", "sac"):
         x, y = lines(drawn[0])[method_label(method)]
-        mine = rows[rows["method"] == method]
-        tasks = [mine[mine["dataset"] == source_of(d, method, rows)] for d in made.datasets]
+        tasks = [Cells(rows)[dataset, method] for dataset in made.datasets]
         for step, value in zip(x, y, strict=True):
             at_step = [task.loc[task["env_steps"] == step, "value"].to_numpy(float) for task in tasks]
             assert value == pytest.approx(metrics.aggregate_iqm(np.stack(at_step, 1)))
@@ -45,7 +42,7 @@ def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
 
 def test_the_intervals_are_on_the_scale_of_the_curves() -> None:
     made = scores_only(0, 1, 4, 5)
-    drawn = shown(aggregates(view(made)))
+    drawn = sure(aggregates(view(made)))
     panels = drawn[0].axes[1:]
     assert [axis.get_title() for axis in panels] == ["IQM", "mean", "optimality gap"]
     runs = summarise(made)
@@ -78,15 +75,6 @@ def test_profiles_and_improvement_are_what_the_scores_say() -> None:
 
 def test_one_task_has_no_aggregates() -> None:
     assert all(plot(view(scores_only(0))) is None for plot in PLOTS)
-
-
-def test_a_method_without_all_tasks_is_left_out_by_name() -> None:
-    made = scores_only(0, 1, 4, 5)
-    rows = made.rows
-    gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1])
-    drawn = shown(aggregates(view(Results("toy", rows[~gone].reset_index(drop=True), made.manifest))))
-    assert set(lines(drawn[0])) == {"MOORe", "SAC"}
-    assert "Without AWAC" in drawn[1]
 
 
 def test_a_reference_that_diverged_leaves_no_improvement_plot() -> None:

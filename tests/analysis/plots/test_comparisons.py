@@ -1,7 +1,5 @@
 """Paired differences to the reference and swept numbers, as drawn."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -12,10 +10,10 @@ from analysis.io.rows import Results
 from analysis.output.notes import notes
 from analysis.plots.comparisons import ALL, METRICS, forest, sweep_plot
 from analysis.plots.view import view
-from analysis.stats.compare import difference, pooled
+from analysis.stats.compare import cells, difference, pooled
 from analysis.stats.intervals import t_interval
 from analysis.stats.transfer import summarise
-from tests.support.drawn import shown
+from tests.support.drawn import sure
 from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import RATES, TWELVE, scores_only, study, sweep
 
@@ -25,8 +23,7 @@ NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
 def intervals(axis: Axes) -> list[list[float]]:
     """[low, mean, high] in the order drawn: by metric, then by method."""
     drawn = [np.asarray(line.get_xdata(), dtype=float) for line in axis.get_lines()[1:]]
-    drawn = [x for x in drawn if len(x)]
-    return [[bar[0], point[0], bar[1]] for bar, point in zip(drawn[::2], drawn[1::2], strict=True)]
+    return [x.tolist() for x in drawn if len(x)]
 
 
 def points(axis: Axes, label: str) -> tuple[list[float], list[float], list[float]]:
@@ -40,17 +37,16 @@ def points(axis: Axes, label: str) -> tuple[list[float], list[float], list[float
 
 def test_every_panel_shows_the_paired_differences() -> None:
     made = scores_only(0, 1, 2)
-    drawn = shown(forest(view(made)))
+    drawn = sure(forest(view(made)))
     figure, caption = drawn
     assert [axis.get_title() for axis in figure.axes] == [ALL, *map(task_label, made.datasets)]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["AWAC", "SAC"]
     assert [entry.get_text() for entry in figure.legends[0].get_texts()] == ["final score", "AUC"]
-    runs = summarise(made)
-    cells = [(method, metric) for metric in METRICS for method in ("awac", "sac")]
+    wanted = [(method, metric) for metric in METRICS for method in ("awac", "sac")]
     for axis, dataset in zip(figure.axes[1:], made.datasets, strict=True):
-        expected = [difference(runs, dataset, method, "moore", metric) for method, metric in cells]
+        expected = [difference(cells(made), dataset, method, "moore", metric) for method, metric in wanted]
         np.testing.assert_allclose(intervals(axis), [[i.low, i.mean, i.high] for i in expected if i])
-    expected = [pooled(made, runs, method, metric) for method, metric in cells]
+    expected = [pooled(made, method, metric) for method, metric in wanted]
     np.testing.assert_allclose(intervals(figure.axes[0]), [[i.low, i.mean, i.high] for i in expected if i])
     assert "Difference to MOORe" in caption
 
@@ -58,7 +54,7 @@ def test_every_panel_shows_the_paired_differences() -> None:
 def test_a_method_without_a_common_seed_is_marked_not_forgotten() -> None:
     rows = flat("moore", "self:a-low", [10.0, 20.0, 30.0]) + flat("awac", "self:a-low", [11.0, 22.0])
     rows += flat("moore", "self:b-low", [50.0, 60.0, 65.0]) + flat("uniform", "self:b-low", [55.0, 61.0, 66.0])
-    drawn = shown(forest(view(make_study(rows))))
+    drawn = sure(forest(view(make_study(rows))))
     texts = [[text.get_text() for text in axis.texts] for axis in drawn[0].axes]
     assert texts == [["no pair", "no pair"], ["no pair", "n=2"], ["no pair"]]
 
@@ -70,7 +66,7 @@ def test_no_reference_or_nobody_else_is_no_figure() -> None:
 
 def test_a_sweep_shows_means_and_t_intervals_at_the_values() -> None:
     made = sweep(epochs=0, diagnosed=(), seeds=4)
-    figure, caption = shown(sweep_plot(view(made)))
+    figure, caption = sure(sweep_plot(view(made)))
     runs = summarise(made)
     assert len(figure.axes) == 2
     for axis, dataset in zip(figure.axes, made.datasets, strict=True):
@@ -90,15 +86,14 @@ def test_a_sweep_shows_the_early_drop_of_a_frozen_policy_as_noise() -> None:
     names = [*NAMES, "mopo"]
     rates = {name: {"sampling.decay_rate": rate} for name, rate in zip(NAMES, RATES, strict=True)}
     made = study(names, TWELVE[:1], 4, {**rates, "mopo": {"online.utd_ratio": 0}}, (), epochs=0, reference=NAMES[3])
-    figure, _ = shown(sweep_plot(view(made)))
+    figure, _ = sure(sweep_plot(view(made)))
     runs = summarise(made)
-    noise = t_interval(runs.loc[runs["method"] == "mopo", "early_drop"])
+    noise = sure(t_interval(runs.loc[runs["method"] == "mopo", "early_drop"]))
     (band,) = [patch for patch in figure.axes[0].patches if "frozen" in str(patch.get_label())]
-    assert noise is not None
     assert [band.get_window_extent().y0, band.get_window_extent().y1] == pytest.approx(
         [figure.axes[0].transData.transform((0, y))[1] for y in (noise.low, noise.high)]
     )
-    without, _ = shown(sweep_plot(view(sweep())))
+    without, _ = sure(sweep_plot(view(sweep())))
     assert not any("frozen" in str(patch.get_label()) for patch in without.axes[0].patches)
 
 
@@ -107,7 +102,7 @@ def test_a_sweep_with_zero_keeps_it_on_the_axis_and_a_stopped_run_is_named() -> 
     rows = made.rows
     lost = (rows["method"] == "coef-2") & (rows["seed"] == 1) & (rows["env_steps"] > 300)
     short = Results(made.name, rows[~lost].reset_index(drop=True), made.manifest)
-    figure, _ = shown(sweep_plot(view(short)))
+    figure, _ = sure(sweep_plot(view(short)))
     axis = figure.axes[0]
     low, high = axis.get_xlim()
     assert axis.get_xscale() == "symlog"

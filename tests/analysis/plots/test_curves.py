@@ -1,7 +1,5 @@
 """Learning curves: means over seeds, the axis with the switch, stopped runs, offline stages."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from analysis.plots.looks import looks
 from analysis.plots.style import OFFLINE_COLOUR, OFFLINE_WIDTH, offline_x
 from analysis.plots.view import view
 from moore.base.errors import UserError
-from tests.support.drawn import labels, line, shown
+from tests.support.drawn import labels, line, sure
 from tests.support.method_studies import (
     ENDS,
     SHARED,
@@ -69,7 +67,7 @@ def test_no_figure_is_cut_to_the_shortest_run() -> None:
     last = {"online": 1000, "offline": 1500}  # in updates; an online run makes two a step
     rows = [r for r in full_study(3) if r["seed"] != 2 or r["updates"] <= last[r["phase"]]]
     study = make_study(rows)
-    for figure, _ in (draw(study), shown(online_share(view(study))), shown(uncertainty(view(study)))):
+    for figure, _ in (draw(study), sure(online_share(view(study))), sure(uncertainty(view(study)))):
         assert line(figure.axes[0], "uniform")[0][-1] == 1000
     assert line(draw(study)[0].axes[0], "offline stage")[0][-1] == 0
 

@@ -1,7 +1,5 @@
 """What the ensemble knew: uncertainty over both stages, its change, open-loop error, coverage, ranking of errors."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 
@@ -19,15 +17,8 @@ from analysis.plots.view import view
 from analysis.stats.diagnostics import PENALTY, density
 from analysis.stats.intervals import t_interval
 from moore.algorithm.config import RunConfig
-from tests.support.drawn import labels, line, shown
-from tests.support.method_studies import (
-    SHARED,
-    as_study,
-    from_ends,
-    method_manifest,
-    method_rows,
-    runs_of,
-)
+from tests.support.drawn import labels, line, sure
+from tests.support.method_studies import SHARED, as_study, from_ends, method_manifest, method_rows, runs_of
 from tests.support.studies import LOW, Row
 from tests.support.synthetic_studies import OFFLINE_UPDATES, TWELVE, small, sweep, with_rows
 
@@ -60,14 +51,13 @@ def diagnostics_rows(runs: list[RunConfig]) -> list[Row]:
 
 def test_open_loop_errors_are_means_over_a_third_of_the_epochs_of_every_run() -> None:
     made = small()
-    drawn = shown(model_error(view(made)))
+    drawn = sure(model_error(view(made)))
     axis = drawn[0].axes[0]
     for number, name in enumerate(THIRDS):
         x, y = line(axis, name)
         assert x == list(range(1, 11))
         np.testing.assert_allclose(y, [third_of(made, f"model/open_loop_error_{h:g}", number).mean() for h in x])
-    interval = t_interval(third_of(made, "model/open_loop_error_1", 0))
-    assert interval is not None
+    interval = sure(t_interval(third_of(made, "model/open_loop_error_1", 0)))
     band = next(c for c in axis.collections if isinstance(c, PolyCollection)).get_paths()[0].vertices
     edges = np.asarray(band)[np.asarray(band)[:, 0] == 1, 1]
     assert [edges.min(), edges.max()] == pytest.approx([interval.low, interval.high])
@@ -79,7 +69,7 @@ def test_open_loop_errors_are_means_over_a_third_of_the_epochs_of_every_run() ->
 def test_the_rollout_length_is_that_of_the_online_stage_and_of_the_dataset() -> None:
     made = small(settings={"moore": {"online.rollout_length": 8}})
     made.manifest["configs"][f"moore/{TWELVE[1]}/0"]["online"]["rollout_length"] = 3
-    drawn = shown(model_error(view(made)))
+    drawn = sure(model_error(view(made)))
     marks = [
         sorted({float(np.asarray(m.get_xdata())[0]) for m in axis.get_lines() if m.get_label() == "rollout length H"})
         for axis in drawn[0].axes[:2]
@@ -89,7 +79,7 @@ def test_the_rollout_length_is_that_of_the_online_stage_and_of_the_dataset() -> 
 
 def test_calibration_shows_observed_against_nominal_mass() -> None:
     made = small()
-    drawn = shown(calibration(view(made)))
+    drawn = sure(calibration(view(made)))
     axis = drawn[0].axes[0]
     assert line(axis, "calibrated") == ([0, 1], [0, 1])
     x, y = line(axis, THIRDS[0])
@@ -99,7 +89,7 @@ def test_calibration_shows_observed_against_nominal_mass() -> None:
 
 def test_rank_correlation_is_a_mean_over_seeds_at_every_epoch() -> None:
     made = small()
-    drawn = shown(model_error(view(made)))
+    drawn = sure(model_error(view(made)))
     rows = made.rows[(made.rows["metric"] == "model/error_rank_correlation")]
     expected = rows[rows["dataset"] == made.datasets[1]].groupby("env_steps")["value"].mean()
     x, y = line(drawn[0].axes[3], "moore")
@@ -109,7 +99,7 @@ def test_rank_correlation_is_a_mean_over_seeds_at_every_epoch() -> None:
 
 def test_the_density_is_that_of_the_pooled_quantiles() -> None:
     made = small()
-    drawn = shown(uncertainty(view(made)))
+    drawn = sure(uncertainty(view(made)))
     figure, caption = drawn
     assert "our definition" in caption
     rows = made.rows[made.rows["metric"].str.startswith("penalty/relative_change_q")]
@@ -126,14 +116,14 @@ def test_an_ensemble_that_never_changes_is_a_line_and_an_undefined_change_is_cou
     change = rows["metric"].str.startswith("penalty/relative_change_q")
     rows.loc[change, "value"] = 0.0
     rows.loc[change & (rows["env_steps"] == 500) & (rows["seed"] == 0), "value"] = math.nan
-    drawn = shown(uncertainty(view(with_rows(made, rows))))
+    drawn = sure(uncertainty(view(with_rows(made, rows))))
     assert line(drawn[0].axes[2], THIRDS[1])[0] == [0, 0]
     assert "without 2 epochs that have no finite value." in drawn[1]
 
 
 def test_the_uncertainty_band_spans_both_stages() -> None:
     made = small()
-    drawn = shown(uncertainty(view(made)))
+    drawn = sure(uncertainty(view(made)))
     online, offline = polygons(drawn[0].axes[0])
     rows = made.rows[made.rows["dataset"] == made.datasets[0]]
     for band, phase, x in ((online, "online", "env_steps"), (offline, "offline", "updates")):
@@ -148,7 +138,7 @@ def test_the_uncertainty_band_spans_both_stages() -> None:
 
 def test_every_prioritised_variant_has_its_own_closed_form() -> None:
     made = sweep(seeds=2)
-    drawn = shown(online_share(view(made)))
+    drawn = sure(online_share(view(made)))
     curves = [m for m in drawn[0].axes[0].get_lines() if m.get_label() == "closed form"]
     ends, epochs = np.arange(100, 1001, 100), np.arange(1, 11)
     lines = sorted(np.asarray(curve.get_ydata(), float).tolist() for curve in curves)
@@ -158,7 +148,7 @@ def test_every_prioritised_variant_has_its_own_closed_form() -> None:
 
 def test_the_closed_form_is_a_mean_over_the_retrainings_of_an_epoch() -> None:
     """φ = 50 of S = 100: the ensemble is trained with 50 and with 100 transitions in the first epoch."""
-    drawn = shown(
+    drawn = sure(
         online_share(
             view(small(settings={"moore": {"online.retrain_interval": 50, "sampling.priority_exponent": 2.0}}))
         )
@@ -172,7 +162,7 @@ def test_a_value_that_is_missing_in_one_run_is_a_gap() -> None:
     made = small()
     rows = made.rows.copy()
     rows.loc[(rows["metric"] == "penalty/mean") & (rows["env_steps"] == 500) & (rows["seed"] == 1), "value"] = math.nan
-    figure, _ = shown(uncertainty(view(with_rows(made, rows))))
+    figure, _ = sure(uncertainty(view(with_rows(made, rows))))
     assert np.isnan(line(figure.axes[0], "moore")[1]).tolist() == [step == 500 for step in range(100, 1001, 100)]
 
 
@@ -185,7 +175,7 @@ def test_a_dataset_on_which_every_moore_run_diverged_is_still_drawn(tmp_path: Pa
         if (r["method"], r["dataset"], r["env_steps"], r["metric"]) == ("moore", LOW, 500, "eval/score")
     ]
     study = as_study(rows, method_manifest(runs))
-    for figure, _ in (shown(uncertainty(view(study))), shown(online_share(view(study)))):
+    for figure, _ in (sure(uncertainty(view(study))), sure(online_share(view(study)))):
         names = {"MOORe", "warm MBPO"}
         lines = [{line.get_label() for line in axis.get_lines()} & names for axis in figure.axes]
         assert lines == [{"warm MBPO"}, names]

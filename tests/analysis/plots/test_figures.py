@@ -1,7 +1,5 @@
 """Every figure that the rows allow, one at a time or all, the same bytes twice, readable in a column."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

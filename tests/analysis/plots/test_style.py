@@ -1,7 +1,5 @@
 """Where panels stand: the paper's order, gaps, and every task exactly once."""
 
-from __future__ import annotations
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,5 @@
 """What of a study is drawn: chosen methods and tasks, with names, looks and numbers that the choice does not change."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -24,17 +22,9 @@ def small(**changes: Any) -> Results:
 
 
 def test_names_for_people() -> None:
-    ids = (
-        "moore",
-        "prioritized",
-        "cal_ql",
-        "half_half",
-        "decay_rate-0.5",
-        "fixed-0.25",
-        "cap-x5",
-    )
+    ids = ("moore", "prioritized", "cal_ql", "half_half", "decay_rate-0.5", "fixed-0.25", "cap-x5")
     assert [method_label(name) for name in ids] == [
-        *("MOORe", "MOORe", "Cal-QL", "half-half", "α = 0.5", "fixed 0.25", "cap ×5"),  # noqa: RUF001
+        *("MOORe", "MOORe", "Cal-QL", "half-half", "α = 0.5", "fixed 0.25", "cap ×5")  # noqa: RUF001
     ]
     assert method_label("corl:awac (imported)") == "AWAC (imported, corl)"
     tasks = ("self:halfcheetah-medium-replay", "d4rl:hopper-medium-v2", "minari:mujoco/walker2d/expert-v0")

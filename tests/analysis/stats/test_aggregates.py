@@ -1,7 +1,5 @@
 """Who is in an aggregate over tasks."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -11,6 +9,7 @@ from analysis.plots.aggregates import aggregates
 from analysis.plots.view import view
 from analysis.stats.aggregates import profiles, samples
 from moore.base.errors import UserError
+from tests.support.drawn import sure
 from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import TWELVE, scores_only
 
@@ -31,8 +30,7 @@ def test_a_diverged_run_takes_its_method_out_and_an_unfinished_one_only_itself()
     found = samples(broken)
     assert set(found) == {"moore", "sac"}
     assert [len(runs) for runs in found["moore"].runs] == [3, 2, 3, 3]  # in the order of their names
-    drawn = aggregates(view(broken))
-    assert drawn is not None
+    drawn = sure(aggregates(view(broken)))
     assert "Without AWAC" in drawn[1]
 
 

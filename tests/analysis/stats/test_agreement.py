@@ -1,7 +1,5 @@
 """A reproduction beside the published rows: the same, no difference, a difference, or nothing to compare."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,13 +1,12 @@
 """Paired differences: on one task, and pooled over tasks."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
-from analysis.stats.compare import DELTA, difference, leaders, pooled
+from analysis.stats.compare import DELTA, cells, difference, leaders, pooled
 from analysis.stats.intervals import estimate, t_interval
 from analysis.stats.transfer import summarise
+from tests.support.drawn import sure
 from tests.support.studies import flat, make_study, run_rows
 from tests.support.synthetic_studies import scores_only
 
@@ -16,8 +15,7 @@ def test_the_pooled_difference_is_a_mean_of_task_means_over_common_seeds() -> No
     rows = flat("moore", "self:a-low", [10.0, 20.0, 30.0]) + flat("awac", "self:a-low", [11.0, 22.0])
     rows += flat("moore", "self:b-low", [50.0, 60.0]) + flat("awac", "self:b-low", [40.0, 44.0])
     made = make_study(rows)
-    found = pooled(made, summarise(made), "awac", "final")
-    assert found is not None
+    found = sure(pooled(made, "awac", "final"))
     assert found.mean == pytest.approx(((1 + 2) / 2 + (-10 - 16) / 2) / 2)
     assert found.low <= found.mean <= found.high
 
@@ -26,8 +24,7 @@ def test_a_paired_difference_uses_common_seeds_only() -> None:
     rows = [*flat("moore", "self:a-low", [10.0, 20.0, 30.0])]
     for seed, level in ((2, 28.0), (0, 8.0), (1, 19.0), (4, 5.0)):
         rows += run_rows("awac", "self:a-low", seed, [50.0] + [level] * 13)
-    runs = summarise(make_study(rows))
-    assert difference(runs, "self:a-low", "moore", "awac", "final") == t_interval([2.0, 1.0, 2.0])
+    assert difference(cells(make_study(rows)), "self:a-low", "moore", "awac", "final") == t_interval([2.0, 1.0, 2.0])
 
 
 def test_tasks_that_share_runs_from_scratch_are_one_stratum() -> None:
@@ -38,8 +35,7 @@ def test_tasks_that_share_runs_from_scratch_are_one_stratum() -> None:
     expected, apart = estimate([np.mean(pairs, axis=0)]), estimate([np.array(pair) for pair in pairs])
     assert expected is not None
     assert apart is not None
-    found = pooled(made, summarise(made), "sac", "final")
-    assert found is not None
+    found = sure(pooled(made, "sac", "final"))
     assert [found.mean, found.half_width] == pytest.approx([expected.mean, expected.interval().half_width])
     assert apart.error != pytest.approx(expected.error)
 
@@ -50,9 +46,7 @@ def test_a_wide_interval_earns_no_mark() -> None:
         "moore": [98.0, 97.5, 98.5, 98.2, 97.8], "iql": [96.0, 95.5, 96.4, 96.2, 95.9],
         "cal_ql": [98.0, 20.0, 98.0, 98.0, 72.0], "awac": [90.0, 90.5, 89.5, 90.1, 89.9],
     }  # fmt: skip
-    runs = summarise(
-        make_study([row for method, levels in finals.items() for row in flat(method, "self:a-low", levels)])
-    )
-    assert leaders({method: runs[runs["method"] == method] for method in finals}) == ("moore", ["iql"])
+    runs = cells(make_study([row for name, levels in finals.items() for row in flat(name, "self:a-low", levels)]))
+    assert leaders({method: runs["self:a-low", method] for method in finals}) == ("moore", ["iql"])
     gaps = np.subtract(finals["moore"], finals["awac"])
     assert gaps.mean() > DELTA

@@ -3,8 +3,6 @@
 `python -m tests.analysis.stats.test_coverage` measures it again with many trials, for the table in analysis/README.md.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 
@@ -14,14 +12,8 @@ import pytest
 
 from analysis.claims.verdicts import FAILS, HOLDS, conjunction, judge, p_values
 from analysis.io.rows import RESULTS
-from analysis.stats.intervals import (
-    COVERAGE,
-    bootstrap,
-    estimate,
-    iqm,
-    mean_over_tasks,
-    optimality_gap,
-)
+from analysis.stats.intervals import COVERAGE, bootstrap, estimate, iqm, mean_over_tasks, optimality_gap
+from tests.support.drawn import sure
 
 Array = npt.NDArray[np.float64]
 RESAMPLED: dict[str, Callable[[Sequence[Array]], Array]] = {
@@ -42,8 +34,7 @@ def coverage(tasks: int, seeds: int, trials: int) -> dict[str, float]:
     hits = dict.fromkeys(COLUMNS, 0)
     for _ in range(trials):
         strata = list(draw(seeds))
-        found = estimate(strata)
-        assert found is not None
+        found = sure(estimate(strata))
         interval = found.interval()
         seed = int(rng.integers(1 << 31))
         _, low, high = bootstrap(strata, lambda s: np.stack([of(s) for of in RESAMPLED.values()]), REPS, seed=seed)
@@ -61,8 +52,7 @@ def at_the_ceiling(seeds: int, trials: int, headroom: float) -> float:
     scores = np.minimum(100, 100 - 10 * headroom + 10 * rng.normal(size=(trials + 100_000, seeds)))
     truth, hits = scores[trials:].mean(), 0
     for values in scores[:trials]:
-        found = estimate([values])
-        assert found is not None
+        found = sure(estimate([values]))
         interval = found.interval()
         hits += interval.low <= truth <= interval.high
     return 100 * hits / trials

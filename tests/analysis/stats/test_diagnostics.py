@@ -1,14 +1,12 @@
 """Numbers behind the diagnostic figures: the closed form, thirds, densities."""
 
-from __future__ import annotations
-
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from analysis.output.notes import notes
 from analysis.plots.diagnostics import model_error, uncertainty
@@ -16,6 +14,7 @@ from analysis.plots.view import view
 from analysis.stats.diagnostics import LEVELS, Schedule, centre, closed_form, density, logged, schedule
 from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
 from moore.base.errors import UserError
+from tests.support.drawn import sure
 from tests.support.method_studies import as_study, from_ends, method_manifest, method_rows, runs_of
 from tests.support.studies import LOW
 from tests.support.synthetic_studies import small, with_rows
@@ -63,17 +62,16 @@ def test_the_median_of_u_is_drawn_where_both_stages_logged_it() -> None:
     assert centre(with_rows(made, pd.concat([made.rows, online]))) == "penalty/mean"
     both = with_rows(made, pd.concat([made.rows, medians]))
     assert centre(both) == "penalty/q50"
-    drawn = uncertainty(view(both))
-    assert drawn is not None
+    drawn = sure(uncertainty(view(both)))
     assert drawn[1].startswith("Median of the uncertainty")
 
 
-def test_a_density_by_hand_and_far_points_hardly_widen_it() -> None:
+def test_a_density_is_scipys_and_far_points_hardly_widen_it() -> None:
     rng = np.random.default_rng(0)
     points, x = rng.normal(size=400), np.linspace(-6, 6, 601)
-    width = 0.9 * min(points.std(ddof=1), np.subtract(*np.percentile(points, [75, 25])) / 1.34) * 400**-0.2
-    kernels = np.exp(-0.5 * ((x[:, None] - points) / width) ** 2) / (width * math.sqrt(2 * math.pi))
-    np.testing.assert_allclose(density(points, x), kernels.mean(axis=1))
+    std = points.std(ddof=1)
+    width = 0.9 * min(std, scipy.stats.iqr(points) / 1.34) * 400**-0.2
+    np.testing.assert_allclose(density(points, x), scipy.stats.gaussian_kde(points, width / std)(x))
     assert np.trapezoid(density(points, x), x) == pytest.approx(1, abs=1e-3)
     spoiled = np.append(points, [1e6])
     np.testing.assert_allclose(density(spoiled, x), density(points, x), atol=0.02)

@@ -1,7 +1,5 @@
 """Sweeps: which number methods differ in."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from analysis.io.rows import Results
