@@ -155,3 +155,8 @@ def test_holm_rejects_what_its_steps_reject(values: list[float]) -> None:
         rejected.add(index)
     assert {index for index, p in enumerate(corrected) if p <= 0.05} == rejected
     assert np.isnan(corrected[-1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_clearly_beaten_rivals_change_nothing_for_the_others(values: list[float]) -> None:
+    assert holm([*values, *[0.0] * 5])[: len(values)] == pytest.approx(holm(values))
