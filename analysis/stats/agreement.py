@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from analysis.io.rows import Results, environment
+from analysis.io.settings import WITH_MODEL
 from analysis.stats.compare import cells
 from analysis.stats.intervals import Interval, holm, t_interval
 from analysis.stats.transfer import curves
@@ -22,6 +23,9 @@ from moore.base.strict import dotted
 SAME, AGREES, DIFFERS, UNTESTED, OTHER = "same", "agrees", "differs", "untested", "other settings"
 SHOWN = 0.05  # score points; no table shows less
 LEVEL = 0.05  # chance of one false `differs` or more in a table
+# settings, or the beginnings of their keys, that no run without a model or a dataset reads
+FOR_MODELS = ("dynamics.", "penalty.", "rollout.", "real_ratio", "online.retrain_interval", "online.rollout_length")
+FOR_DATA = ("offline.", "keep_timeouts", "dataset_transitions")
 Cell = tuple[str, str]  # dataset of the task, method
 
 
@@ -62,10 +66,20 @@ def agreements(ours: Results, theirs: Results) -> dict[Cell, Agreement]:
 
 
 def _alike(ours: Results, theirs: Results, cell: Cell) -> bool:
-    """Tell whether both ran a cell with the same value of every setting that both name."""
+    """Tell whether both ran a cell with the same value of every setting that such a run reads.
+
+    One that a manifest does not name, as the code had no such setting yet, has the default of the other's code.
+    """
     here, there = _configs(ours, cell), _configs(theirs, cell)
-    pairs = [(here[seed], there[seed]) for seed in here.keys() & there.keys()]
-    return all(mine[key] == other[key] for mine, other in pairs for key in mine.keys() & other.keys())
+    for seed in here.keys() & there.keys():
+        mine, other = here[seed], there[seed]
+        algorithm = mine.get("algorithm", WITH_MODEL)
+        plain = dotted({**theirs.manifest.get("defaults", {}), **ours.manifest.get("defaults", {})}.get(algorithm, {}))
+        unread = FOR_DATA * (mine.get("dataset") is None) + FOR_MODELS * (algorithm != WITH_MODEL)
+        for key in (key for key in mine.keys() | other.keys() if not key.startswith(unread)):
+            if mine.get(key, plain.get(key)) != other.get(key, plain.get(key)):
+                return False
+    return True
 
 
 def _configs(study: Results, cell: Cell) -> dict[int, dict[str, Any]]:

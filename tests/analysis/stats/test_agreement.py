@@ -54,9 +54,16 @@ def test_seeds_are_paired() -> None:
 
 
 def test_other_settings_are_not_compared() -> None:
-    """Breaks if a run of another learning rate counts as a failed reproduction, or a key that is new as another."""
+    """Breaks if another learning rate counts as a failed reproduction, a new default as another setting, or neither."""
+    plain = study(LEVELS, agent={"lr": 1.0})
     assert word(study(LEVELS, agent={"lr": 1.0}), study(LEVELS, agent={"lr": 2.0})) == OTHER
-    assert word(study(LEVELS, agent={"lr": 1.0, "new": 3}), study(LEVELS, agent={"lr": 1.0})) == SAME
+    newer = study(LEVELS, agent={"lr": 1.0, "new": 3})
+    for default, expected in ((3, SAME), (4, OTHER)):
+        newer.manifest["defaults"] = {"moore": {"agent": {"lr": 9.0, "new": default}}}  # type: ignore[index]
+        assert word(newer, plain) == word(plain, newer) == expected
+    for algorithm, expected in (("sac", SAME), ("moore", OTHER)):  # SAC has no model
+        ours, theirs = (study(LEVELS, algorithm=algorithm, dynamics={"lr": rate}) for rate in (1.0, 2.0))
+        assert word(ours, theirs) == expected
 
 
 def test_what_only_one_has_is_left_out() -> None:
