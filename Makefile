@@ -46,7 +46,7 @@ format: $(READY) ## let ruff rewrite the code
 type: $(READY)   ## mypy
 	$(BIN)/mypy
 
-test: $(READY)   ## the fast tests, 13 minutes on two cores
+test: $(READY)   ## the fast tests, 10 minutes on two cores
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
 test-slow: $(READY) ## kill -9 at 50 random moments and 2000 mutations of a study's files, in place of the 20 and 60 of `make test`
