@@ -71,8 +71,10 @@ def published_rows(name: str) -> Results | None:
 
 
 def verdicts(study: Results) -> list[tuple[str, str]]:
-    """Give the sentence of every claim and the word for it on this study."""
-    found, claims = check(study, load_claims()), load_claims()
+    """Give the sentence of every claim of the paper, or about this study, and the word for it on this study."""
+    about = [claim for claim in load_claims() if any(one.covers(study.name) for one in claim.hypotheses)]
+    claims = [claim for claim in load_claims() if claim in about or claim.sentence[0].isdigit()]
+    found = check(study, load_claims())  # as the page has them
     words = [conjunction(one.verdict for one in found if one.comparison.claim == claim) for claim in claims]
     return [(one.sentence, CANNOT if word == NO_DATA else word) for one, word in zip(claims, words, strict=True)]
 
