@@ -104,7 +104,7 @@ def _over_tasks(
 def _critics(study: Results, method: str) -> str:
     """Write the number of critics, `5 of 2` for five agents with two each."""
     agents, critics = (values(study, method, f"agent.{key}") for key in ("num_agents", "num_critics"))
-    return f"{text(agents)} of {text(critics)}" if agents else text(critics) or "2"
+    return f"{text(agents)} of {text(critics)}" if agents else text(critics)
 
 
 def _number(value: float) -> str:

@@ -65,16 +65,15 @@ def rollout(
         elite = scale_to_index(streams.uniform(num_branches), ensemble.elite_idxs.shape[1])
         noise = streams.normal(num_branches, obs_dim + 1)
         step = call("imagine", one_step, obs, action_noise, elite, noise)
-        goes_on = step.is_trusted if truncates else torch.ones_like(valid)
         if h:
-            valid = valid & goes_on
+            valid = valid & step.is_trusted
         terminated = terminated_fn(step.next_obs)
         penalized = step.reward - penalty_coef[:, None] * step.uncertainty
         buffer.append(Batch(obs, step.action, penalized, step.next_obs, terminated), valid)
         mean, std = ensemble.input_mean[:, 0, :, :obs_dim], ensemble.input_std[:, 0, :, :obs_dim]
         far = (((step.next_obs - mean) / std).abs() > FAR_STDS).any(-1)
         logs.append((valid, step.uncertainty, step.reward, far, terminated))
-        obs, valid = step.next_obs, valid & goes_on & ~terminated
+        obs, valid = step.next_obs, valid & step.is_trusted & ~terminated
     held, u, reward, far, ended = (torch.cat(column, 1) for column in zip(*logs, strict=True))
     levels = torch.linspace(0.2, 0.8, 3, device=u.device)  # made on the device, which a list would stall
     quantiles = torch.where(held, u, torch.nan).nanquantile(levels, dim=1)  # [3, R]
@@ -101,7 +100,7 @@ class Imagined(NamedTuple):
     next_obs: Tensor  # [R, B, obs_dim]
     reward: Tensor  # [R, B], before the penalty
     uncertainty: Tensor  # [R, B], u in the penalty's units
-    is_trusted: Tensor  # bool [R, B]; anything where branches are not truncated
+    is_trusted: Tensor  # bool [R, B]; True where branches are not truncated
 
 
 def imagine(
@@ -124,8 +123,9 @@ def imagine(
     member = ensemble.elite_idxs.gather(1, elite)[:, None, :, None].expand(-1, 1, -1, mean.shape[-1])
     sample = mean.gather(1, member).squeeze(1) + std.gather(1, member).squeeze(1) * noise
     u = uncertainty(kinds, mean, std) * ensemble.uncertainty_scale[:, None]
-    # a run that diverged goes on: an empty D_model would hold up the others
-    is_trusted = ~(ensemble_std(mean, std) > ensemble.trusted[:, None]) if truncates else u.isfinite()
+    is_trusted = torch.ones_like(u, dtype=torch.bool)
+    if truncates:  # a run that diverged goes on: an empty D_model would hold up the others
+        is_trusted = ~(ensemble_std(mean, std) > ensemble.trusted[:, None])
     return Imagined(action, sample[..., :-1], sample[..., -1], u, is_trusted)
 
 

@@ -196,7 +196,9 @@ def _check_tuning(study: Path, file: StudyFile, scale: ScaleFile, known: Mapping
             raise UserError(f"{study}: seeds: only of a study with `tune`; the others have the scale's")
         return
     choose(f"{study}: tune", file.tune, known)
-    if file.axes or file.methods or file.num_seeds or not 1 < len(file.variants) <= MOST_CONFIGURATIONS:
+    if file.num_seeds:
+        raise UserError(f"{study}: num_seeds: is not accepted; a study with `tune` lists its `seeds`")
+    if file.axes or file.methods or not 1 < len(file.variants) <= MOST_CONFIGURATIONS:
         raise UserError(f"{study}: expected 2 to {MOST_CONFIGURATIONS} configurations, all of them in `variants`")
     if not file.seeds or set(file.seeds) & set(scale.seeds):
         raise UserError(
