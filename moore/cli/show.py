@@ -38,14 +38,15 @@ def show(study: Study, workers: int, device: str) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("unit", "methods", "runs", "offline stages", "offline", "online"):
         table.add_column(column, justify="left" if column in ("unit", "methods") else "right")
-    units = study.cohorts()
+    units = study.cohorts(device)
     seconds = []
     for cost in study_costs(units, device):
         offline, online = cost.seconds("offline"), cost.seconds("online")
         seconds.append(offline + online)
         methods = list(dict.fromkeys(run.method for run in cost.runs))
+        datasets = list(dict.fromkeys(map(dataset_label, cost.runs)))
         table.add_row(
-            dataset_label(cost.runs[0]),
+            datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets",
             ", ".join(methods) if len(methods) < 5 else f"{len(methods)} methods",
             str(len(cost.runs)),
             f"{cost.stages} shared" if cost.stages and not offline else str(cost.stages),

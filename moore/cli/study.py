@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +11,16 @@ from typing import Annotated
 import tyro
 
 from moore.base.errors import UserError
-from moore.cli.options import Root, ScaleName, StudyName, check_device, find_study, number_of_workers, trained_study
+from moore.cli.options import (
+    Root,
+    ScaleName,
+    StudyName,
+    check_device,
+    check_writable,
+    find_study,
+    number_of_workers,
+    trained_study,
+)
 
 NO_LIMIT = "365-00:00:00"  # time of a profile that no job sees
 RunIds = Annotated[
@@ -68,6 +79,61 @@ def study_submit(
         return
     with StopRequest().listening() as stop:
         run_locally(loaded, root, settings, dry_run, stop)
+
+
+def study_train(
+    study: StudyName,
+    pack: Path,
+    minutes: Annotated[float, tyro.conf.arg(help="after which units stop at a checkpoint")],
+    scale: ScaleName = "mini",
+    device: str = "cpu",
+    root: Root = Path("runs"),
+    workers: int = 0,
+) -> int | None:
+    """Train what fits into some minutes, as on a machine lent for a while, and pack the finished runs into one file.
+
+    Exit code 75: the time was up; given again, it goes on from its checkpoints. `moore study import` reads the file.
+
+    Args:
+        pack: the file, .tgz.
+        device: torch device, cpu or cuda; on a GPU the runs of all datasets of an environment are one unit.
+        workers: processes; 0 is one for each core, or one for a GPU.
+    """
+    from moore.base.machine import threads
+    from moore.run import packed
+    from moore.run.local import run_study
+    from moore.run.stop import STOPPED, Stopped, StopRequest
+
+    if not minutes > 0:
+        raise UserError(f"--minutes: {minutes} is not accepted; expected more than 0")
+    check_device(device)
+    check_writable("--pack", pack.parent)
+    loaded, count = find_study(study, scale), number_of_workers(workers, device)
+    code = None
+    with StopRequest().listening() as stop:
+        clock = threading.Timer(60 * minutes, stop.tell, [signal.SIGUSR1])
+        clock.daemon = True  # an error ends the command, not the clock
+        clock.start()
+        try:
+            run_study(loaded, root, [threads(device, count)] * count, device, stop)
+        except Stopped:
+            code = STOPPED
+        finally:
+            clock.cancel()
+            done = packed.pack(loaded, root, pack)
+            print(f"{pack}: {done} of {len(loaded.runs)} runs are finished")
+    return code
+
+
+def study_import(
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="what `moore study train --pack` wrote")],
+    root: Root = Path("runs"),
+) -> None:
+    """Put finished runs that another machine has packed below root, where `moore study collect` finds them."""
+    from moore.run import packed
+
+    for name, (came, there) in packed.unpack(file, root).items():
+        print(f"{name}: {came} runs and offline stages imported, {there} were there before")
 
 
 def study_collect(
@@ -141,6 +207,6 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     command.__name__.removeprefix("study_"): command
     for command in (
         *(study_show, study_submit, study_status, study_failures, study_retry, study_cancel),
-        *(study_collect, study_publish),
+        *(study_train, study_import, study_collect, study_publish),
     )
 }

@@ -171,7 +171,9 @@ def study_units(study: Study, root: Path, device: str, live: Collection[str] = (
 
     live: ids of runs that somebody trains; they are in no unit. One of which all runs are finished is there, too.
     """
-    return [unit for cohort in study.cohorts() for unit in _units(UnitProcess(study.name, cohort, root, device), live)]
+    return [
+        unit for cohort in study.cohorts(device) for unit in _units(UnitProcess(study.name, cohort, root, device), live)
+    ]
 
 
 def _units(cohort: UnitProcess, live: Collection[str]) -> Iterator[UnitProcess]:

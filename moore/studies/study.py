@@ -82,11 +82,14 @@ class Study:
     collapsed: Mapping[str, str] = field(default_factory=dict)  # variant that is left out -> the one it is equal to
     tunes: str | None = None  # the method whose settings the variants are
 
-    def cohorts(self) -> list[list[RunConfig]]:
-        """Return runs that are trained together: same shape and, so that work spreads over processes, same dataset."""
+    def cohorts(self, device: str = "cpu") -> list[list[RunConfig]]:
+        """Return runs that are trained together: of the same shape and, so that work spreads over processes, dataset.
+
+        A GPU takes the datasets together: one process with many runs fills it.
+        """
         groups: dict[Any, list[RunConfig]] = {}
         for run in self.runs:
-            groups.setdefault((cohort_key(run), run.dataset), []).append(run)
+            groups.setdefault((cohort_key(run), run.dataset if device.startswith("cpu") else None), []).append(run)
         return list(groups.values())
 
 

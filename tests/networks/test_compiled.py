@@ -21,7 +21,8 @@ from moore.networks.calls import COMPILE, caller, plain
 from moore.networks.compiled import Compiled, Untraceable, _places, trace
 from moore.networks.mlp import MLP
 from moore.networks.state import State
-from tests.networks.test_graphs import tensors_of, three_strategies
+from tests.support.agents import three_strategies
+from tests.support.recordings import tensors_of
 
 
 class Regression(State):

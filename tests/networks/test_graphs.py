@@ -1,13 +1,11 @@
 """Steps for a GPU: recordings, with a recorder that runs the function again, and what a pretended GPU can tell."""
 
-import copy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 
 from moore.algorithm.cohort import Cohort
 from moore.networks.graphs import Graphs
-from tests.support.agents import METHODS, three_strategies
-from tests.support.state import tensors
+from tests.support.agents import METHODS
+from tests.support.recordings import check_recorded, tensors_of
 
 
 def test_nothing_waits_for_a_gpu() -> None:
@@ -56,13 +54,6 @@ def storages(values: Any) -> set[int]:
     return {x.untyped_storage().data_ptr() for x in tree_leaves(values) if isinstance(x, Tensor)}
 
 
-def tensors_of(made: Cohort) -> dict[str, Tensor]:
-    """What updates change."""
-    ensemble = tensors(made.ensemble) if made.ensemble else {}
-    agent = {f"agent/{key}": value for key, value in tensors(made.agent).items()}
-    return agent | {f"ensemble/{key}": value for key, value in ensemble.items()}
-
-
 def taped(made: Cohort) -> Callable[[Callable[[], Any]], tuple[Any, Callable[[], None]]]:
     """A recorder like the real one: recording changes nothing, and what is replayed are operations, not Python."""
 
@@ -81,29 +72,7 @@ def taped(made: Cohort) -> Callable[[Callable[[], Any]], tuple[Any, Callable[[],
 @pytest.mark.parametrize("name", METHODS)
 def test_recorded_steps_are_the_plain_ones(name: str, stage: str) -> None:
     """Breaks if a recording depends on more than its key and inputs, or hands out its own memory."""
-    t, results = int(stage == "online"), []
-    for recorded in (False, True):
-        made = three_strategies(name, stage, "cpu")
-        if recorded:
-            made.policy_call = made.model_call = Graphs(taped(made))
-        for repeat in range(5):
-            if made.ensemble is not None:
-                made.train_model(t)
-                made.imagine(t)
-            made.update_policy(t, 4)
-            if repeat == 2:
-                saved = copy.deepcopy(made.state())
-            if repeat == 3:
-                made.load(saved)
-        tensors = {key: value.detach().clone() for key, value in tensors_of(made).items()}
-        results.append((tensors, made.model_buffer.rows.clone(), made.metrics.flush()))
-    (plain, rows, metrics), (others, other_rows, other_metrics) = results
-    for key, value in plain.items():
-        assert torch.equal(value, others[key]), key
-    assert torch.equal(rows, other_rows)
-    assert metrics.keys() == other_metrics.keys()
-    for key, values in metrics.items():
-        np.testing.assert_array_equal(values, other_metrics[key], key)
+    check_recorded(name, stage, "cpu", taped)
 
 
 def test_another_shape_is_another_recording() -> None:

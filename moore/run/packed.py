@@ -1,0 +1,79 @@
+"""Finished runs as one file: from a machine that is lent for minutes to the one that collects the study."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+from moore.base.errors import UserError
+from moore.base.files import replacing
+from moore.base.lock import locked
+from moore.run.folders import is_finished
+from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.study import Study
+
+FILES = ("rows.csv", "manifest.json")  # of a run; the manifest, which says that it is finished, is written last
+MEMBER = re.compile(r"(?P<study>[a-z0-9_][a-z0-9_.-]*)/runs/(?P<run>[A-Za-z0-9_][\w.+-]*)/(?P<file>[a-z]+\.[a-z]+)")
+
+
+def pack(study: Study, root: Path, path: Path) -> int:
+    """Write the rows and manifests of finished runs, with their offline stages, to a .tgz; returns how many runs.
+
+    Raises Unavailable where it cannot be written.
+    """
+    runs = {run_id(run): run for run in study.runs}
+    stages = {offline_run_id(run): offline_config(run) for run in study.runs if run.dataset is not None}
+    folder = root / study.name / "runs"
+    done = [name for name, config in {**runs, **stages}.items() if is_finished(folder / name, config)]
+    with replacing(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name in done:
+            for part in FILES:
+                archive.add(folder / name / part, f"{study.name}/runs/{name}/{part}")
+    return sum(name in runs for name in done)
+
+
+def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
+    """Put what `pack` wrote below root; returns by study how many runs and stages came and how many were there before.
+
+    Raises UserError, before anything is written, for another file or a damaged one, and Unavailable while somebody
+    trains the study.
+    """
+    found: dict[tuple[str, str], dict[str, bytes]] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                name = MEMBER.fullmatch(member.name)
+                content = archive.extractfile(member) if member.isfile() else None
+                if name is None or name["file"] not in FILES or content is None:
+                    raise UserError(f"{path}: holds {member.name!r}; accepted: what `moore study train --pack` wrote")
+                found.setdefault((name["study"], name["run"]), {})[name["file"]] = content.read()
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); accepted: what `moore study train --pack` wrote") from None
+    for (_, run), files in found.items():
+        if not _is_whole(run, files):
+            raise UserError(f"{path}: the rows of {run} are not whole; accepted: the file as it was packed")
+    came, there = Counter[str](), Counter[str]()
+    for study in dict.fromkeys(study for study, _ in found):
+        with locked(root / study / "lock", f"study {study}"):
+            for run in (run for name, run in found if name == study):
+                folder = root / study / "runs" / run
+                if (folder / "manifest.json").exists():
+                    there[study] += 1
+                    continue
+                for part in FILES:
+                    with replacing(folder / part) as file:
+                        file.write(found[study, run][part])
+                came[study] += 1
+    return {study: (came[study], there[study]) for study in dict.fromkeys(study for study, _ in found)}
+
+
+def _is_whole(run: str, files: dict[str, bytes]) -> bool:
+    """Tell whether a run has all its files, and the manifest is its own and of these rows."""
+    try:
+        manifest = json.loads(files["manifest.json"])
+        return bool(manifest["run"] == run and manifest["rows_bytes"] == len(files["rows.csv"]))
+    except (KeyError, TypeError, ValueError):
+        return False
