@@ -13,7 +13,7 @@ from pathlib import Path
 from analysis.claims.claims import CLAIMS, FALLS, PaperClaim, load_claims
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, NO_DATA, ROOM, UNDECIDED, Finding, check, conjunction
 from analysis.claims.verdicts import distinct as counted_once
-from analysis.io.rows import RESULTS, Results, load_studies, reject_mixed_sources, study_folders
+from analysis.io.rows import RESULTS, Results, load_studies, study_folders
 from analysis.output.render import interval_text, number, to_rich
 from analysis.output.tables import Cell, Table, seeds_clause
 from analysis.stats.compare import most_seeds
@@ -33,11 +33,7 @@ WIDTH = 180  # characters, where the output is no terminal
 
 
 def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> Table:
-    """Rows: comparisons; columns: effect on every dataset and over tasks, corrected p-value, verdict.
-
-    UserError for datasets of several sources.
-    """
-    reject_mixed_sources(study)
+    """Rows: comparisons; columns: effect on every dataset and over tasks, corrected p-value, verdict."""
     findings = check(study, load_claims() if claims is None else tuple(claims))
     rows = []
     for f in findings:

@@ -1,4 +1,4 @@
-"""Names and order of the methods, the same in every table and figure."""
+"""Names and order of the methods, the same in every table and figure, and what people call them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,6 +15,14 @@ ORDER = (
     "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl", "mbpo_warm", "mopo_naive", "mopo",
     *REFERENCES,
 )  # fmt: skip
+LABELS = {  # names for people
+    "moore": "MOORe", "prioritized": "MOORe", "uniform": "uniform", "half_half": "half-half",
+    "pure_online": "pure online", "balanced_replay": "Balanced Replay", "awac": "AWAC", "iql": "IQL",
+    "cal_ql": "Cal-QL", "cql_sac": "CQL+SAC", "td3_bc": "TD3+BC", "rlpd": "RLPD", "wsrl": "WSRL", "mopo": "MOPO",
+    "mopo_naive": "naive MOPO", "mbpo": "MBPO", "mbpo_warm": "warm MBPO", "sac": "SAC", "oorb": "OORB",
+    "on_policy": "on-policy", "redq": "REDQ", "moore_plus": "MOORe+", "mbpo_plus": "MBPO+",
+}  # fmt: skip
+SYMBOLS = {"decay_rate": "α"}  # noqa: RUF001  the paper's
 
 
 def main_method(methods: Iterable[str]) -> str:
@@ -38,3 +46,14 @@ def ordered(methods: Iterable[str]) -> list[str]:
 def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def method_label(method: str) -> str:
+    """Write a method as people do; a variant by its words: `fixed-0.25` fixed 0.25, `cap-x5` cap ×5."""
+    if method.endswith(IMPORTED):
+        name, _, theirs = method.removesuffix(IMPORTED).rpartition(":")
+        return f"{method_label(theirs)} (imported, {name})"
+    if found := re.fullmatch(rf"({'|'.join(SYMBOLS)})-([\d.]+)", method):
+        return f"{SYMBOLS[found[1]]} = {found[2]}"
+    words = re.sub(r"-x?(?=\d)", lambda match: " ×" if "x" in match[0] else " ", method)  # noqa: RUF001
+    return LABELS.get(method) or words.replace("_", " ").replace("-", ", ")

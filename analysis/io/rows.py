@@ -18,7 +18,7 @@ import pandas as pd
 from analysis.io.methods import main_method
 from moore.base.errors import UserError
 from moore.base.manifest import read_manifest
-from moore.base.rows import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS
+from moore.base.rows import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS, read_rows
 from moore.base.strict import dotted
 
 PHASES = ("offline", "online")
@@ -27,6 +27,10 @@ MANIFEST = "manifest.json"
 OWNER = ["method", "dataset", "seed", "run"]
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 UNSAID = ("local", "minari")  # sources whose ids do not say the environment, or in words of their own
+SHORT = {  # environments in figures and tables
+    "halfcheetah": "HC", "hopper": "Hopper", "walker2d": "Walker2d", "pendulum": "Pendulum",
+    "inverted_double_pendulum": "IDP", "cartpole_swingup": "Cart-pole",
+}  # fmt: skip
 _ENVIRONMENTS: dict[str, str] = {}  # dataset id of such a source -> environment, from the manifests that were read
 
 
@@ -131,6 +135,12 @@ def quality(dataset: str) -> str:
     return name.removeprefix(environment(dataset)).removeprefix("-")
 
 
+def task_label(dataset: str) -> str:
+    """Write a dataset id as HC-medium-replay: without where it comes from, which captions say."""
+    env = environment(dataset)
+    return "-".join(filter(None, (SHORT.get(env, env), quality(dataset))))
+
+
 class Cells(dict[Any, pd.DataFrame]):
     """Rows, or runs, by (dataset, method); runs from scratch stand beside every dataset of their environment."""
 
@@ -180,6 +190,32 @@ def load_studies(folders: Iterable[str | Path]) -> list[Results]:
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"study {twice[0]}: given twice; each study is reported once")
     return studies
+
+
+def load_progress(folder: Path) -> Results:
+    """Read the rows so far of the study in `folder`, such as runs/sampling-mini.
+
+    Raises UserError naming the folder or file and what is expected.
+    """
+    files = sorted(folder.glob("runs/*/rows.csv"))
+    units = [spec for file in sorted(folder.glob("units/*.json")) if (spec := read_manifest(file)).get("runs")]
+    frames = [frame for frame in map(read_rows, files) if len(frame)]
+    if not frames or not units:
+        expected = "expected the folder of a study in progress, such as runs/sampling-mini"
+        raise UserError(f"{folder}: no rows yet; {expected}")
+    rows = validate(pd.concat(frames, ignore_index=True), str(folder))
+    ended = [read_manifest(path) for file in files if (path := file.with_name("manifest.json")).exists()]
+    config = units[0]["runs"][0]
+    online = config["online"]
+    known = set(rows["run"])
+    manifest = {
+        "study": folder.name,
+        "config": config,
+        "online_steps": online["epochs"] * online["epoch_steps"],
+        "configs": {m["run"]: m["config"] for m in ended},
+        "offline_runs": {m["run"]: m["offline_run"] for m in ended if {m["run"], m.get("offline_run")} <= known},
+    }
+    return Results(folder.name, rows, manifest)
 
 
 def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:

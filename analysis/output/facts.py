@@ -1,30 +1,27 @@
-"""Tables besides the results: what methods were run with, what others published, origin and cost of rows."""
+"""Tables besides the results: what methods were run with and given, what others published, origin and cost of rows."""
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from analysis.io import settings
 from analysis.io.methods import REFERENCES, ordered
 from analysis.io.published import VALUE, Source, load_published
-from analysis.io.rows import Results, environment, quality, reject_mixed_sources, source
-from analysis.io.settings import (
-    REAL_BATCHES,
-    UPDATES,
-    UTD,
-    algorithm,
-    frozen,
-    is_model_based,
-    own_settings,
-    text,
-    values,
-)
+from analysis.io.rows import Results, environment, quality, source
+from analysis.io.settings import UPDATES, UTD, frozen, text, values
 from analysis.output.render import number
 from analysis.output.tables import Cell, Table, main_cell
+from analysis.stats.aggregates import sample
 from analysis.stats.compare import cells, most_seeds
+from analysis.stats.costs import costs, scores_at_equal_arithmetic
+from analysis.stats.transfer import score_range, summarise
 from moore.data.d4rl import D4RL_RETURNS
 from moore.data.scores import normalized_score
 
+APART = 2.0  # methods whose arithmetic differs by more are also compared at that of the cheapest one
 OURS = "this study"
 BEHAVIOURS = Path(__file__).resolve().parents[2] / "moore" / "data" / "behaviours"
 FACTS = {  # what a page says -> key of the manifest
@@ -40,9 +37,9 @@ def methods_table(study: Results) -> Table:
     rows = []
     for name in names:
         offline = [0] if name in REFERENCES else values(study, name, UPDATES)
-        own = own_settings(study, name, reference)
-        shown = [algorithm(study, name), text(offline), text(values(study, name, UTD)), _real_batches(study, name)]
-        shown.append(", ".join(f"{key} {value}" for key, value in own.items()))
+        own = ", ".join(f"{key} {value}" for key, value in settings.own_settings(study, name, reference).items())
+        updates = text(offline), text(values(study, name, UTD))
+        shown = (settings.algorithm(study, name), *updates, _real_batches(study, name), own)
         rows.append(((name,), tuple(Cell.said("setting", words) for words in shown)))
     caption = (
         "Gradient updates as run. Real batches: who draws the real part of a batch, and its share. Settings: values "
@@ -52,12 +49,48 @@ def methods_table(study: Results) -> Table:
     return Table("methods", ("method",), columns, tuple(rows), most_seeds(study), caption, words=True)
 
 
+def budgets_table(study: Results) -> Table:
+    """Rows: methods; columns: updates, critics, arithmetic and processor time of one run, and what it scored.
+
+    No rows where the manifest does not say what a run computes. A score over tasks is missing where a method lacks a
+    finished run on one or diverged.
+    """
+    spent = costs(study)
+    rows: list[tuple[tuple[str, ...], tuple[Cell, ...]]] = []
+    if spent["online tflop"].isna().all():
+        return Table("budgets", ("method",), (), (), 0, "")
+    spent["minutes"] = (spent["online seconds"] + spent["offline seconds"]) / 60
+    heads = {"offline tflop": "offline TFLOP", "online tflop": "online TFLOP", "minutes": "CPU min"}
+    means = spent.groupby("method")[[*heads]].mean().dropna(axis=1, how="all")
+    learning = means["online tflop"][[name for name in means.index if values(study, name, UTD) != [0]]]
+    apart = bool(learning.max() > APART * learning.min())
+    scores = [summarise(study).set_index("run")["final"], *[scores_at_equal_arithmetic(study)] * apart]
+    limits = score_range(study, study.datasets)
+    for name in ordered(study.methods):
+        agents, critics = (text(values(study, name, f"agent.{key}")) for key in ("num_agents", "num_critics"))
+        spend = ["" if math.isnan(value) else f"{value:.3g}" for value in means.loc[name]]
+        said = (text(values(study, name, UTD)), f"{agents} of {critics}" if agents else critics, *spend)
+        cells, found = [Cell.said("setting", one) for one in said], sample(study, name)
+        for score in scores:
+            mean = found.mean([runs["run"].map(score) for runs in found.runs]) if found else None
+            cells.append(replace(Cell.measured("score", mean.interval(limits=limits) if mean else None), seeds=None))
+        rows.append(((name,), tuple(cells)))
+    columns = ("updates per step", "critics", *(heads[part] for part in means), "final score")
+    columns += ("at equal arithmetic",) * apart
+    caption = (
+        "Means of one run over tasks and seeds. TFLOP: 10^12 operations in matrix products, without evaluation."
+        + " CPU min: a run's share of its process's processor time, both stages." * ("minutes" in means)
+        + " Scores: mean over tasks ± half of the 95 % t interval."
+        + " At equal arithmetic: the score when a run has spent what the cheapest method's online stage takes." * apart
+    )
+    return Table("budgets", ("method",), columns, tuple(rows), most_seeds(study), caption)
+
+
 def published_table(study: Results) -> Table:
     """Rows: this study's methods, then every published one with its source; columns: the tasks that both have.
 
-    No rows where no task is one of D4RL's. UserError for datasets of several sources.
+    No rows where no task is one of D4RL's.
     """
-    reject_mixed_sources(study)
     sources = load_published()
     theirs = {task for one in sources for task in one.values}
     tasks = {name: task for name in study.datasets if (task := f"{environment(name)}-{quality(name)}") in theirs}
@@ -140,9 +173,9 @@ def _real_batches(study: Results, method: str) -> str:
     """How a batch is drawn from the real transitions, and their share where others are imagined; frozen: nothing."""
     if method in frozen(study):
         return ""
-    strategy = "online" if method in REFERENCES else text(values(study, method, REAL_BATCHES))
+    strategy = "online" if method in REFERENCES else text(values(study, method, settings.REAL_BATCHES))
     share = text(100 * ratio for ratio in values(study, method, "real_ratio"))
-    return f"{share} % {strategy}" if is_model_based(study, method) else strategy
+    return f"{share} % {strategy}" if settings.is_model_based(study, method) else strategy
 
 
 def _cell(one: Source, value: str, task: str) -> Cell:

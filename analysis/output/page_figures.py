@@ -6,6 +6,7 @@ from collections.abc import Collection
 from html import escape, unescape
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -26,59 +27,39 @@ def add_seeds(figure: Figure, shown: View) -> None:
                 panels[title].plot(own["env_steps"], own["value"], **style)
 
 
-def to_svg(figure: Figure, number: int, methods: Collection[str], title: str) -> str:
-    """Return a figure that is laid out as an SVG element.
+def to_svg(figure: Figure, title: str, methods: Collection[str], styles: dict[str, str]) -> Markup:
+    """Return a figure that is laid out as an SVG element, with coordinates rounded to 0.1 points.
 
-    number: in every id, so that the figures of a page do not share one. A group that matplotlib wrote with a method as
-    its id has it as data-m, a run's data-seed too; the other ids go. Coordinates are rounded to 0.1 points.
+    title: no other figure of the page has it, so that no ids are the same. styles: the page's classes by their CSS, to
+    which this adds its own. A group that matplotlib wrote with a method as its id has it as data-m, a run's data-seed
+    too; the other ids go.
     """
+
+    def group(match: re.Match[str]) -> str:
+        method, _, seed = unescape(match[1]).partition(SEED)
+        if method not in methods:
+            return "<g"
+        return f'<g data-m="{escape(method)}"' + (f' data-seed="{seed}"' if seed else "")
+
+    def path(match: re.Match[str]) -> str:
+        points = " ".join(_rounded(match[1]).split())
+        return f' d="{points if "C" in points else points.replace(" L ", " ")}"'  # further pairs after M are lines
+
     buffer = io.StringIO()
-    figure.patch.set_visible(False)
-    for axis in figure.axes:
-        axis.patch.set_visible(False)
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "moore"}):
+    for one in (figure, *figure.axes):
+        one.patch.set_visible(False)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata=PRIVATE)  # `savefig` would draw it twice
     text = buffer.getvalue()
-    box = re.search(r'viewBox="([^"]*)"', text)
-    assert box is not None  # matplotlib writes one
-    body = text[text.index("<g id=") : text.rindex("</svg>")]
-    body = re.sub(r'<g id="([^"]*)"', lambda match: _group(unescape(match[1]), methods), body)
-    body = re.sub(r'(id="|#)([mp][0-9a-f]{10})(?=[")])', rf"\g<1>f{number}\2", body)
-    body = re.sub(r' d="([^"]*)"', lambda match: f' d="{_path(match[1])}"', body)
+    box = text.split('viewBox="', 1)[1].split('"', 1)[0]
+    body = re.sub(r'<g id="([^"]*)"', group, text[text.index("<g id=") : text.rindex("</svg>")])
+    body = re.sub(r' d="([^"]*)"', path, body)
     body = re.sub(r' (x|y|width|height)="([^"]*)"', lambda match: f' {match[1]}="{_rounded(match[2])}"', body)
     body = re.sub(r"font-family: [^;\"]*;? ?| transform=\"rotate\(-0 [^)]*\)\"|xlink:(?=href)", "", body)
-    width = box[1].split()[2]
-    return (
-        f'<svg viewBox="{box[1]}" style="--w:{width}" role="img" aria-label="{escape(title)}">'
-        + re.sub(r">\s+<", "><", body).strip()
-        + "</svg>"
-    )
-
-
-def share_styles(text: str) -> tuple[str, str]:
-    """Replace the inline styles of figures, of which there are few, by classes; returns their rules too."""
-    names: dict[str, str] = {}
-
-    def named(match: re.Match[str]) -> str:
-        return f' class="{names.setdefault(match[1], f"s{len(names)}")}"'
-
-    figures = re.compile(r"(?<=<svg ).*?</svg>", re.DOTALL)
-    text = figures.sub(lambda match: re.sub(r' style="((?!--)[^"]*)"', named, match[0]), text)
-    return text, "".join(f".{name}{{{style}}}\n" for style, name in names.items())
-
-
-def _group(identity: str, methods: Collection[str]) -> str:
-    """The start of a group that hides with its method."""
-    method, _, seed = identity.partition(SEED)
-    if method not in methods:
-        return "<g"
-    return f'<g data-m="{escape(method)}"' + (f' data-seed="{seed}"' if seed else "")
-
-
-def _path(points: str) -> str:
-    """The same path in fewer letters."""
-    points = " ".join(_rounded(points).split())
-    return points if "C" in points else points.replace(" L ", " ")  # further pairs after M are lines
+    body = re.sub(r' style="([^"]*)"', lambda one: f' class="{styles.setdefault(one[1], f"s{len(styles)}")}"', body)
+    body = re.sub(r">\s+<", "><", body).strip()
+    head = f'<svg viewBox="{box}" style="--w:{box.split()[2]}" role="img" aria-label="{escape(title)}">'
+    return Markup(f"{head}{body}</svg>")  # matplotlib escapes
 
 
 def _rounded(numbers: str) -> str:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from analysis.claims.tables import verdicts_table
 from analysis.io.rows import RESULTS, Results, load_studies, study_folders
-from analysis.output.budgets import budgets_table
-from analysis.output.facts import behaviours_table, methods_table
+from analysis.output.facts import behaviours_table, budgets_table, methods_table
 from analysis.output.notes import notes
 from analysis.output.render import bullets, folded, to_markdown
 from analysis.output.tables import Table, differences_table, main_table

@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING
 from analysis.claims.tables import claims_table
 from analysis.io.imported import overlaid
 from analysis.io.methods import MOORE
-from analysis.io.progress import load_progress
-from analysis.io.rows import RESULTS, Results, load_studies, source, split_by_source, study_folders
-from analysis.output.budgets import budgets_table
-from analysis.output.facts import methods_table, published_table
+from analysis.io.rows import RESULTS, Results, load_progress, load_studies, source, split_by_source, study_folders
+from analysis.output.facts import budgets_table, methods_table, published_table
 from analysis.output.notes import not_to_cite, notes
 from analysis.output.render import bullets, folded, to_csv, to_latex, to_markdown, to_rich
 from analysis.output.tables import Table, differences_table, labels, main_table, scores_first, transfer_table
@@ -85,7 +83,7 @@ def show(studies: Iterable[Results], build: Callable[[Results], list[Table]] = t
             for table in build(part):
                 console.print(f"\n[bold]{TITLES[table.name]}[/bold]  {study.name}")
                 console.print(to_rich(table, labels(part)))
-        console.print(bullets(notes(study)), markup=False, highlight=False)
+            console.print(bullets(notes(part)), markup=False, highlight=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

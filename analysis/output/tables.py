@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.io.labels import method_label, task_label
-from analysis.io.methods import REFERENCES, listed, ordered
-from analysis.io.rows import SCORE, Results, reject_mixed_sources, source
+from analysis.io.methods import REFERENCES, listed, method_label, ordered
+from analysis.io.rows import SCORE, Results, source, task_label
 from analysis.io.settings import frozen, without_stage
 from analysis.stats.aggregates import final_statistics
 from analysis.stats.compare import DELTA, cells, difference, leaders, most_seeds
@@ -79,13 +78,12 @@ def seeds_clause(seeds: int) -> str:
 def main_table(study: Results) -> Table:
     """Rows: datasets; columns: methods; cells: offline → online score; last rows: mean and IQM over tasks.
 
-    With more than `WIDE` methods, these are the rows and everything else is a column. UserError for several sources.
+    With more than `WIDE` methods, these are the rows and everything else is a column.
     """
-    reject_mixed_sources(study)
+    methods, datasets, groups, seeds = ordered(study.methods), study.datasets, cells(study), most_seeds(study)
     runs = summarise(study)
     if not len(runs):
         return _offline_table(study)
-    methods, datasets, groups, seeds = ordered(study.methods), study.datasets, cells(study), most_seeds(study)
     rows = []
     for dataset in datasets:
         shown = {method: main_cell(groups[dataset, method], method) for method in methods}
@@ -142,11 +140,7 @@ def labels(study: Results) -> dict[str, str]:
 
 
 def transfer_table(study: Results) -> Table:
-    """Rows: dataset and method; columns: `TRANSFER_COLUMNS`. A run without an offline stage only has an AUC.
-
-    UserError for datasets of several sources.
-    """
-    reject_mixed_sources(study)
+    """Rows: dataset and method; columns: `TRANSFER_COLUMNS`. A run without an offline stage only has an AUC."""
     seeds, rows, no_switch = most_seeds(study), [], without_stage(study)
     for dataset in study.datasets if seeds else []:
         for method in ordered(study.methods):
@@ -170,11 +164,7 @@ def transfer_table(study: Results) -> Table:
 
 
 def differences_table(study: Results) -> Table:
-    """Rows: dataset and method; columns: paired difference to the reference; no rows in a study without it.
-
-    UserError for datasets of several sources.
-    """
-    reject_mixed_sources(study)
+    """Rows: dataset and method; columns: paired difference to the reference; no rows in a study without it."""
     runs, rows, reference, no_switch = cells(study), [], study.main, without_stage(study)
     for dataset in study.datasets if reference in study.methods else []:
         for method in ordered(set(study.methods) - {reference}):

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.io.methods import listed, ordered
-from analysis.plots.curves import BAND
+from analysis.plots.curves import BAND, draw_curve
 from analysis.plots.looks import Drawn
-from analysis.plots.style import finish, grid, method_rows, page_width, styled, switch_axis
+from analysis.plots.style import finish, grid, method_rows, page_width, switch_axis
 from analysis.plots.view import COLUMN, GREY, View
-from analysis.stats.aggregates import Band, final_statistics, improvements, iqm_by_step, profiles
+from analysis.stats.aggregates import final_statistics, improvements, iqm_by_step, profiles
 from analysis.stats.intervals import COVERAGE, Interval
 
 BOOTSTRAP = f"95 % by a widened stratified bootstrap ({COVERAGE})"
@@ -20,7 +20,6 @@ ROW = 0.14  # inches, of a method
 CURVE = "IQM over steps"
 
 
-@styled
 def aggregates(view: View) -> tuple[Figure, str] | None:
     """Draw the IQM over tasks at every evaluation and, a row per method, aggregates of the final scores.
 
@@ -35,7 +34,8 @@ def aggregates(view: View) -> tuple[Figure, str] | None:
     keys = [[CURVE, CURVE], [*STATISTICS[:2]]] if narrow else [[CURVE, *STATISTICS]]
     rows = 0.45 + ROW * max(6, len(found))
     figure, axes = grid(keys, {name: name for name in STATISTICS}, page_width(view, 4), *[1.5] * narrow, rows)
-    _bands(axes[CURVE], view, found)
+    for method, look in view.among(found).items():
+        draw_curve(axes[CURVE], found[method], look, BAND * (look != GREY), gid=method)
     switch_axis(axes[CURVE], study.online_steps)
     axes[CURVE].set_xlabel("environment steps")
     axes[CURVE].set_ylabel("score (0-100)")
@@ -48,7 +48,6 @@ def aggregates(view: View) -> tuple[Figure, str] | None:
     return figure, words + gap + view.greyed(found) + _without(view, found)
 
 
-@styled
 def profile_plot(view: View) -> tuple[Figure, str] | None:
     """Draw the share of runs with a final score above a threshold; None without a method that has all tasks."""
     found = profiles(view.study)
@@ -56,14 +55,14 @@ def profile_plot(view: View) -> tuple[Figure, str] | None:
         return None
     figure, axes = grid([["profiles"]], {}, page_width(view, 1), 2.0)
     axis = axes["profiles"]
-    _bands(axis, view, {method: (100 * x, share, low, high) for method, (x, share, low, high) in found.items()})
+    for method, look in view.among(found).items():
+        draw_curve(axis, found[method], look, BAND * (look != GREY), gid=method)
     axis.set_ylim(-0.02, 1.02)
     finish(figure, "score threshold", "share of runs", view.labels)
     words = f"Performance profile: share of runs with a final score above a threshold, mean over tasks; {BOOTSTRAP}."
     return figure, words + view.greyed(found) + _without(view, found)
 
 
-@styled
 def improvement_plot(view: View) -> tuple[Figure, str] | None:
     """Draw P(reference > other) for every other method; None if the reference or all others lack a task."""
     found = improvements(view.study)
@@ -80,15 +79,6 @@ def improvement_plot(view: View) -> tuple[Figure, str] | None:
     finish(figure, f"← lower    P({view.reference} > other), %    higher →")
     words = f"Probability that a run of {ours} ends higher than another's on the same task, ties one half; {BOOTSTRAP}."
     return figure, words + _without(view, [view.study.main, *found])
-
-
-def _bands(axis: Axes, view: View, found: Mapping[str, Band]) -> None:
-    """A line with its band for every method."""
-    for method, look in view.among(found).items():
-        x, point, low, high = found[method]
-        axis.plot(x, point, color=look.colour, linestyle=look.line, label=look.label, gid=method)
-        if look != GREY:
-            axis.fill_between(x, low, high, color=look.colour, alpha=BAND, linewidth=0, gid=method)
 
 
 def _rows(axis: Axes, values: Mapping[str, Interval], drawn: Mapping[str, Drawn], named: bool) -> None:

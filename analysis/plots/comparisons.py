@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from analysis.io.settings import frozen
 from analysis.plots.aggregates import ROW
 from analysis.plots.looks import COLOURS, DASHES, Drawn
-from analysis.plots.style import block_grid, finish, grid, method_rows, page_width, styled, wrap
+from analysis.plots.style import block_grid, finish, grid, method_rows, page_width, wrap
 from analysis.plots.view import View
 from analysis.stats.compare import cells, difference, most_seeds, pooled
+from analysis.stats.costs import costs
 from analysis.stats.intervals import Interval, t_interval
 from analysis.stats.sweeps import Sweep, sweeps
 from analysis.stats.transfer import summarise
@@ -29,7 +30,6 @@ ALL = "mean over tasks"
 Differences = Mapping[tuple[str, str], Interval | None]  # (method, metric) -> difference
 
 
-@styled
 def forest(view: View) -> tuple[Figure, str] | None:
     """Draw a panel for all tasks, then one per dataset; None where the reference did not run or stands alone."""
     study, drawn = view.study, {method: look for method, look in view.looks.items() if method != view.study.main}
@@ -62,7 +62,6 @@ def forest_caption(view: View) -> str:
     )
 
 
-@styled
 def sweep_plot(view: View) -> tuple[Figure, str] | None:
     """Draw final score and early drop against swept numbers, a block each: means over seeds with 95 % t-intervals.
 
@@ -90,20 +89,16 @@ def sweep_caption(view: View) -> str:
     )
 
 
-@styled
 def cost_plot(view: View) -> tuple[Figure, str] | None:
     """Draw final score beside processor time, a row per method; None where the manifest lacks the runs' times."""
-    study, runs = view.study, summarise(view.study)
-    spent, starts = study.manifest.get("run_cpu_seconds", {}), study.manifest.get("offline_runs", {})
-    if runs.empty or not set(runs["run"]) <= spent.keys():
+    spent, shown = costs(view.study), ["final", "online seconds", "offline seconds"]
+    if spent.empty or spent["online seconds"].isna().any():
         return None
-    runs = runs.assign(
-        online=runs["run"].map(spent) / 60, offline=[spent.get(starts.get(run), 0.0) / 60 for run in runs["run"]]
-    )
-    means = runs.groupby(["method", "dataset"])[["final", "online", "offline"]].mean().groupby("method").mean()
+    runs = spent.assign(final=summarise(view.study)["final"])
+    means = runs.groupby(["method", "dataset"])[shown].mean().groupby("method").mean()
     figure, axes = grid([["score", "cost"]], {}, page_width(view, 2), 0.4 + ROW * max(4, len(means)))
     for row, (method, look) in enumerate(view.looks.items()):
-        final, online, offline = means.loc[method].to_numpy(float)
+        final, online, offline = means.loc[method].to_numpy(float) / (1, 60, 60)  # seconds to minutes
         axes["score"].plot([final], [row], "o", color=look.colour, markersize=4)
         axes["cost"].barh([row], [offline], color="0.75", height=0.6, label="offline stage")
         axes["cost"].barh([row], [online], left=[offline], color="0.4", height=0.6, label="online stage")

@@ -14,10 +14,10 @@ from analysis.io.methods import IMPORTED
 from analysis.io.rows import SCORE, Cells, Results, environment, source
 from analysis.io.stages import Stage, one_stage, stages
 from analysis.plots.looks import Drawn
-from analysis.plots.style import OFFLINE_COLOUR, finish, offline_x, robust_limits, short, styled, switch_axis, task_grid
+from analysis.plots.style import OFFLINE_COLOUR, block_grid, finish, offline_x, robust_limits, short, switch_axis
 from analysis.plots.view import GREY, View
 from analysis.stats.compare import cells, most_seeds
-from analysis.stats.intervals import Array, mean_curve
+from analysis.stats.intervals import Array, Curve, mean_curve
 from moore.base.errors import UserError
 
 COLUMNS = {"steps": "env_steps", "wall": "wall_seconds", "updates": "updates"}  # of rows
@@ -33,7 +33,6 @@ OFFLINE = "offline stage"
 BAND = 0.1  # opacity
 
 
-@styled
 def learning_curves(view: View) -> tuple[Figure, str] | None:
     """Draw a panel per dataset; None for a study without rows of what is asked for."""
     study, metric, column = view.study, METRICS[view.y], COLUMNS[view.x]
@@ -43,8 +42,8 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
     if (scored.empty or scored[column].isna().all()) and apart.empty:
         return None
     scores, theirs, before = Cells(scored), Cells(apart), offline_stages(study, metric)
-    figure, axes = task_grid(view)
-    for dataset, axis in axes.items():
+    figure, blocks = block_grid(view, {"": ""})
+    for dataset, axis in blocks[""].items():
         budget = _budget(scored, dataset, column, study.online_steps)
         offline = draw_offline(axis, before, dataset, budget, view, not view.seeds)
         bands: list[Array] = []
@@ -58,7 +57,7 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
                     for _, own in complete.sort_values("env_steps").groupby("run"):
                         axis.plot(own[column], own["value"], color=look.colour, linewidth=0.5, alpha=0.4, gid=method)
                 band = 0.0 if view.seeds or look == GREY else BAND
-                bands += draw_mean(axis, complete, "env_steps", look, band, at, gid=method)
+                bands += draw_curve(axis, mean_curve(complete, "env_steps"), look, band, at, gid=method)
             for run in mine[~mine["finished"]].to_dict("records"):
                 own = rows[(rows["run"] == run["run"]) & (rows["env_steps"] <= run["last_step"])]
                 _draw_stopped(axis, own, column, look, method)
@@ -69,21 +68,14 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
     return figure, caption(view)
 
 
-def draw_mean(
-    axis: Axes,
-    rows: pd.DataFrame,
-    x: str,
-    look: Drawn,
-    band: float = 0.0,
-    places: pd.Series[float] | None = None,
-    **line: Any,
+def draw_curve(
+    axis: Axes, curve: Curve, look: Drawn, band: float = 0.0, places: pd.Series[float] | None = None, **line: Any
 ) -> list[Array]:
-    """Draw the mean over the runs in `rows` along their column `x`, and its 95 % t band with an opacity of `band`.
+    """Draw a curve, and its band with an opacity of `band`.
 
     places: where every x is drawn, if elsewhere. line: matplotlib's names of a line's properties; its gid, by which a
     page knows whose it is, is the band's too. Returns the edges of the band, none where it is not drawn.
     """
-    curve = mean_curve(rows, x)
     at = curve.x if places is None else places.reindex(curve.x).to_numpy(float)
     grey: dict[str, Any] = {"linewidth": 0.8, "zorder": 1.8} if look.colour == GREY.colour else {}
     axis.plot(at, curve.mean, color=look.colour, linestyle=look.line, label=look.label, **(grey | line))
@@ -127,7 +119,8 @@ def draw_offline(
         look = Drawn(OFFLINE_COLOUR, "-", OFFLINE) if shared or first is None else first._replace(label="")
         complete = stage.rows.groupby("run")["updates"].transform("max") == stage.rows["updates"].max()
         rows = stage.rows.assign(x=offline_x(stage.rows["updates"] + total - stage.updates, total, budget))
-        draw_mean(axis, rows[complete], "x", look, BAND if shared and band else 0.0, linewidth=1.0 if shared else 0.7)
+        opacity = BAND if shared and band else 0.0
+        draw_curve(axis, mean_curve(rows[complete], "x"), look, opacity, linewidth=1.0 if shared else 0.7)
         for _, own in rows[~complete].groupby("run"):
             _draw_stopped(axis, own, "x", look)
         wall = max(wall, float(stage.rows.groupby("run")["wall_seconds"].max().mean()))

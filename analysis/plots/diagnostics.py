@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from analysis.io.methods import listed
 from analysis.io.rows import Cells
 from analysis.io.settings import is_prioritized, rollout_lengths
-from analysis.plots.curves import draw_mean, draw_offline, offline_stages
+from analysis.plots.curves import draw_curve, draw_offline, offline_stages
 from analysis.plots.looks import DASHES, Drawn, shades
-from analysis.plots.style import OFFLINE_COLOUR, block_grid, finish, offline_x, robust_limits, styled, switch_axis
-from analysis.plots.style import task_grid as panels
+from analysis.plots.style import OFFLINE_COLOUR, block_grid, finish, offline_x, robust_limits, switch_axis
 from analysis.plots.view import View
 from analysis.stats import diagnostics as numbers
 from analysis.stats.diagnostics import EDGES, MEDIAN, NOMINAL, RANKS, STEPS, logged, numbered
@@ -35,7 +34,6 @@ LINES = tuple(DASHES[name] for name in ("dotted", "dashed", "solid"))
 OUTER = 0.01  # share of the points beyond either edge of a panel
 
 
-@styled
 def online_share(view: View) -> tuple[Figure, str] | None:
     """Draw the share of online transitions among the sampled ones; None for a study that did not log it."""
     study, rows = view.study, logged(view.study, [*SHARES])
@@ -56,9 +54,10 @@ def online_share(view: View) -> tuple[Figure, str] | None:
             for method in drawn:
                 if (dataset, method) not in blocks[metric] or not is_prioritized(study, method):
                     continue
-                if constants := numbers.schedule(study, method, dataset):
-                    x, y = constants.curve(study.online_steps)
-                    axis.plot(x, y, color="0.5", linestyle=DASHES["dotted"], linewidth=2.2, label=CLOSED, zorder=1.5)
+                if expected := numbers.expected_share(study, method, dataset):
+                    axis.plot(
+                        *expected, color="0.5", linestyle=DASHES["dotted"], linewidth=2.2, label=CLOSED, zorder=1.5
+                    )
                     closed = True
                 else:
                     lacking[f"{view.label(method)} on {view.titles[dataset]}"] = None
@@ -72,7 +71,6 @@ def online_share(view: View) -> tuple[Figure, str] | None:
     return figure, words + (f" None for {', '.join(lacking)}: N_off, S or α is unknown." if lacking else "")  # noqa: RUF001
 
 
-@styled
 def uncertainty(view: View) -> tuple[Figure, str] | None:
     """Draw u over both stages and, below, the density of its change at a retraining: Figure 4.
 
@@ -119,7 +117,6 @@ def uncertainty(view: View) -> tuple[Figure, str] | None:
     return figure, words
 
 
-@styled
 def model_error(view: View) -> tuple[Figure, str] | None:
     """Draw error against open-loop steps, and the rank correlation of uncertainty and error; None without them."""
     study, rows = view.study, numbered(view.study, numbers.OPEN_LOOP, STEPS)
@@ -151,7 +148,6 @@ def model_error(view: View) -> tuple[Figure, str] | None:
     return figure, words + view.greyed(drawn)
 
 
-@styled
 def calibration(view: View) -> tuple[Figure, str] | None:
     """Draw observed against nominal coverage; None for a study that did not log it."""
     study, rows = view.study, numbered(view.study, numbers.COVERAGE, NOMINAL)
@@ -159,8 +155,8 @@ def calibration(view: View) -> tuple[Figure, str] | None:
         return None
     rows["x"] = rows["x"] / 100
     methods = numbers.shown_methods(study, rows)
-    figure, axes = panels(view)
-    for dataset, axis in axes.items():
+    figure, blocks = block_grid(view, {"": ""})
+    for dataset, axis in blocks[""].items():
         axis.plot([0, 1], [0, 1], color="0.3", linewidth=0.8, label="calibrated")
         _draw_thirds(axis, view, rows[rows["dataset"] == dataset], methods)
         axis.set_xlim(0.45, 1.0)
@@ -211,14 +207,16 @@ def _draw_thirds(axis: Axes, view: View, rows: pd.DataFrame, methods: Sequence[s
             own = Drawn(look.colour, LINES[number], f"{look.label}, {name}")
             if len(methods) == 1:
                 own = Drawn(COLOURS[number], LINES[number], name)
-            draw_mean(axis, per_run, "x", own, 0.18 if len(methods) == 1 else 0.0, marker="o", markersize=2)
+            opacity = 0.18 if len(methods) == 1 else 0.0
+            draw_curve(axis, mean_curve(per_run, "x"), own, opacity, marker="o", markersize=2)
 
 
 def _draw_means(axis: Axes, dataset: str, cells: Cells, drawn: Mapping[str, Drawn], banded: str = "") -> None:
     """A line for every method that has rows of this dataset, one of them with its t band."""
     for method, look in drawn.items():
         if (dataset, method) in cells:
-            draw_mean(axis, cells[dataset, method], "env_steps", look, 0.18 if method == banded else 0.0, gid=method)
+            curve = mean_curve(cells[dataset, method], "env_steps")
+            draw_curve(axis, curve, look, 0.18 if method == banded else 0.0, gid=method)
 
 
 def _series(rows: pd.DataFrame, x: str) -> pd.Series[float]:

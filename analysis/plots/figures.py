@@ -13,22 +13,22 @@ from matplotlib.figure import Figure
 
 from analysis.io.rows import Results
 from analysis.plots import aggregates, comparisons, curves, diagnostics
-from analysis.plots.style import styled
+from analysis.plots.style import in_style
 from analysis.plots.view import View, view
 from moore.base.errors import UserError
 
-FIGURES: dict[str, Callable[[View], tuple[Figure, str] | None]] = {
-    "curves": curves.learning_curves,
-    "iqm": aggregates.aggregates,
-    "profiles": aggregates.profile_plot,
-    "improvement": aggregates.improvement_plot,
-    "forest": comparisons.forest,
-    "sweep": comparisons.sweep_plot,
-    "share": diagnostics.online_share,
-    "uncertainty": diagnostics.uncertainty,
-    "calibration": diagnostics.calibration,
-    "model-error": diagnostics.model_error,
-    "cost": comparisons.cost_plot,
+FIGURES: dict[str, tuple[str, Callable[[View], tuple[Figure, str] | None]]] = {  # name -> title and what draws it
+    "curves": ("Learning curves", curves.learning_curves),
+    "iqm": ("Aggregates over tasks", aggregates.aggregates),
+    "profiles": ("Performance profiles", aggregates.profile_plot),
+    "improvement": ("Probability of improvement", aggregates.improvement_plot),
+    "forest": ("Differences to the reference", comparisons.forest),
+    "sweep": ("Swept numbers", comparisons.sweep_plot),
+    "share": ("Online share of batches", diagnostics.online_share),
+    "uncertainty": ("Uncertainty", diagnostics.uncertainty),
+    "calibration": ("Calibration of the ensemble", diagnostics.calibration),
+    "model-error": ("Error of the model", diagnostics.model_error),
+    "cost": ("Cost", comparisons.cost_plot),
 }
 ONLY_CURVES = {"x": "steps", "y": "score", "seeds": None}  # choices that learning curves alone have
 AGAINST = ("forest", "improvement")  # the reference
@@ -52,7 +52,8 @@ def draw(study: Results, figure: str = "curves", **choices: Any) -> tuple[Figure
             raise UserError(f"--{name}: {choices[name]} is of learning curves alone; accepted: --figure curves")
     if figure in AGAINST and choices.get("methods") and study.main in study.methods:
         choices["methods"] = [*choices["methods"], study.main]
-    drawn = FIGURES[figure](view(study, **choices)) if study.online_steps else None
+    with in_style():
+        drawn = FIGURES[figure][1](view(study, **choices)) if study.online_steps else None
     if drawn is None:
         raise UserError(f"study {study.name}: figure {figure}: its rows do not have what this needs")
     return drawn
@@ -67,12 +68,13 @@ def drawings(study: Results) -> Iterator[tuple[str, Figure, str]]:
     if not study.online_steps:
         return
     whole = view(study)
-    for name, figure in FIGURES.items():
-        if (study.pure or name == "curves") and (drawn := figure(whole)):
+    for name in FIGURES if study.pure else ["curves"]:
+        with in_style():
+            drawn = FIGURES[name][1](whole)
+        if drawn:
             yield name, *drawn
 
 
-@styled
 def save(figure: Figure, file: Path) -> None:
     """Write a figure in the format of the file's ending. Raises UserError for another, or if it cannot be written."""
     form = file.suffix.removeprefix(".")
@@ -80,17 +82,18 @@ def save(figure: Figure, file: Path) -> None:
         raise UserError(f"--out: {file}: ending {file.suffix!r} is not accepted; expected .{', .'.join(FORMATS)}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if form == "pdf":  # `savefig` would draw a figure that was laid out twice
-            FigureCanvasPdf(figure).print_pdf(str(file), **FORMATS[form])
-        else:
-            figure.savefig(file, format=form, **FORMATS[form])
+        with in_style():
+            if form == "pdf":  # `savefig` would draw a figure that was laid out twice
+                FigureCanvasPdf(figure).print_pdf(str(file), **FORMATS[form])
+            else:
+                figure.savefig(file, format=form, **FORMATS[form])
     except OSError as error:
         raise UserError(f"--out: cannot write {file} ({error.strerror}); choose another file") from None
 
 
-@styled
 def picture(figure: Figure, dpi: int = 160) -> bytes:
     """Return the figure as PNG, for a page (1080 pixels wide) or a notebook: the same bytes for the same figure."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", **(FORMATS["png"] | {"dpi": dpi}))
+    with in_style():
+        figure.savefig(buffer, format="png", **(FORMATS["png"] | {"dpi": dpi}))
     return buffer.getvalue()

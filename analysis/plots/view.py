@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from analysis.io.labels import task_label
 from analysis.io.methods import listed
-from analysis.io.rows import Results, environment, reject_mixed_sources
+from analysis.io.rows import Results, environment, task_label
 from analysis.plots.looks import Drawn, drawn_as, highlighted
 from analysis.stats.compare import most_seeds
 from moore.base.errors import UserError
@@ -84,7 +83,6 @@ def view(
     by default where there are fewer than `FEW`. A method looks the same whatever is chosen beside it. Raises UserError
     naming the option, and for datasets of several sources.
     """
-    reject_mixed_sources(study)
     looks, titles = drawn_as(study), {name: task_label(name) for name in study.datasets}
     if len(set(titles.values())) < len(titles):
         titles = {name: name for name in titles}

@@ -4,22 +4,21 @@ After Agarwal et al. 2021 (arXiv 2108.13264). They take at least two tasks, and 
 finished and no diverged run on each: other tasks would be another mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.io.methods import ordered
-from analysis.io.rows import SCORE, Results, reject_mixed_sources
+from analysis.io.rows import SCORE, Results
 from analysis.stats import intervals
 from analysis.stats.compare import cells
-from analysis.stats.intervals import DRAWN_REPS, Array, Interval, bootstrap, estimate
+from analysis.stats.intervals import DRAWN_REPS, REPS, Array, Curve, Estimate, Interval, bootstrap, estimate
 from analysis.stats.transfer import score_range
 from moore.base.errors import UserError
-
-Band = tuple[Array, Array, Array, Array]  # x, point, low, high: [P] each
 
 
 @dataclass(frozen=True)
@@ -37,34 +36,53 @@ class Sample:
         """Final scores [n_i] of every stratum."""
         return [runs["final"].to_numpy(float) for runs in self.runs]
 
+    def by_task(self, strata: Sequence[Array]) -> list[Array]:
+        """Find the array of every task's stratum."""
+        return [strata[index] for index in self.tasks]
+
+    def mean(self, values: Sequence[npt.ArrayLike]) -> Estimate | None:
+        """Estimate the mean over tasks of values [n_i] of every stratum."""
+        return estimate(values, [self.tasks.count(index) for index in range(len(self.runs))])
+
+    def resampled(
+        self, statistic: Callable[[Sequence[Array]], Array], reps: int, limits: tuple[npt.ArrayLike, npt.ArrayLike]
+    ) -> tuple[Array, Array, Array]:
+        """Compute the `bootstrap` of a statistic of the final scores of every task."""
+        return bootstrap(self.finals, lambda strata: statistic(self.by_task(strata)), reps, limits)
+
+
+def sample(study: Results, method: str) -> Sample | None:
+    """Collect the runs of a method; None unless it has a finished and no diverged run on every task."""
+    runs = cells(study)
+    places = [runs.place(dataset, method) for dataset in study.datasets]
+    groups = {place: runs[place, method] for place in places}
+    finished = [mine[mine["finished"]] for mine in groups.values()]
+    if not all(len(mine) for mine in finished) or any(mine["diverged"].any() for mine in groups.values()):
+        return None
+    return Sample(finished, [list(groups).index(place) for place in places])
+
 
 @lru_cache(maxsize=2)
 def samples(study: Results) -> dict[str, Sample]:
     """Collect every method that has a finished and no diverged run on all tasks; none in a study of one task."""
-    reject_mixed_sources(study)
-    runs, found = cells(study), {}
-    for method in ordered(study.methods) if len(study.datasets) > 1 and runs else []:
-        places = [runs.place(dataset, method) for dataset in study.datasets]
-        groups = {place: runs[place, method] for place in places}
-        finished = [mine[mine["finished"]] for mine in groups.values()]
-        if all(len(mine) for mine in finished) and not any(mine["diverged"].any() for mine in groups.values()):
-            found[method] = Sample(finished, [list(groups).index(place) for place in places])
-    return found
+    methods = ordered(study.methods) if len(study.datasets) > 1 and cells(study) else []
+    return {method: found for method in methods if (found := sample(study, method))}
 
 
-def iqm_by_step(study: Results) -> dict[str, Band]:
+def iqm_by_step(study: Results) -> dict[str, Curve]:
     """Return each method's IQM over tasks at every evaluation. Raises UserError if its runs were evaluated apart."""
     scores, limits = study.select(SCORE), score_range(study, study.datasets)
     wide = scores.pivot_table(index="run", columns="env_steps", values="value", aggfunc="mean")
     out = {}
-    for method, sample in samples(study).items():
-        strata = [wide.loc[mine["run"]] for mine in sample.runs]
+    for method, found in samples(study).items():
+        strata = [wide.loc[mine["run"]] for mine in found.runs]
         evaluated = pd.concat(strata).dropna(axis=1, how="all")
         if evaluated.isna().to_numpy().any():
             problem = f"runs of {method} were evaluated at different steps"
             raise UserError(f"study {study.name}: column env_steps: {problem}")
         values = [stratum[evaluated.columns].to_numpy(float) for stratum in strata]
-        out[method] = (evaluated.columns.to_numpy(float), *intervals.bootstrap_curve(values, sample.tasks, limits))
+        ends = intervals.bootstrap_curve(values, found.tasks, limits)
+        out[method] = Curve(evaluated.columns.to_numpy(float), *ends)
     return out
 
 
@@ -72,33 +90,26 @@ def iqm_by_step(study: Results) -> dict[str, Band]:
 def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
     """Return IQM, mean and optimality gap of each method's final scores (0-100); the mean's interval is Student's."""
     out, (low, high) = {}, score_range(study, study.datasets)
-    for method, sample in samples(study).items():
-        mean = estimate(sample.finals, [sample.tasks.count(index) for index in range(len(sample.runs))])
-
-        def both(strata: Sequence[Array], tasks: Sequence[int] = sample.tasks) -> Array:
-            scores = [strata[index] for index in tasks]
-            return np.stack([intervals.iqm(scores), intervals.optimality_gap(scores)])
-
-        ends = bootstrap(sample.finals, both, limits=((low, 0.0), (high, 100.0 - low)))
-        count = sum(map(len, sample.runs))
+    for method, found in samples(study).items():
+        ends = found.resampled(
+            lambda tasks: np.stack([intervals.iqm(tasks), intervals.optimality_gap(tasks)]),
+            REPS, ((low, 0.0), (high, 100.0 - low)),
+        )  # fmt: skip
+        count, mean = sum(map(len, found.runs)), found.mean(found.finals)
         iqm, gap = (Interval(float(mid), float(a), float(b), count) for mid, a, b in zip(*ends, strict=True))
         if mean:
             out[method] = {"IQM": iqm, "mean": mean.interval(limits=(low, high)), "optimality gap": gap}
     return out
 
 
-def profiles(study: Results) -> dict[str, Band]:
-    """Return each method's share of runs with a final score (0-1) above each of 101 thresholds over all that occur."""
-    found, out = samples(study), {}
-    finals = [runs / 100 for sample in found.values() for runs in sample.finals]
-    thresholds = np.linspace(min([0.0, *map(np.min, finals)]), max([1.0, *map(np.max, finals)]), 101)
-    for method, sample in found.items():
-
-        def share(strata: Sequence[Array], tasks: Sequence[int] = sample.tasks) -> Array:
-            return intervals.profile([strata[index] / 100 for index in tasks], thresholds)
-
-        out[method] = (thresholds, *bootstrap(sample.finals, share, DRAWN_REPS, (0.0, 1.0)))
-    return out
+def profiles(study: Results) -> dict[str, Curve]:
+    """Return each method's share of runs with a final score above each of 101 thresholds (0-100 and all that occur)."""
+    finals = [runs for found in samples(study).values() for runs in found.finals]
+    x = np.linspace(min([0.0, *map(np.min, finals)]), max([100.0, *map(np.max, finals)]), 101)
+    return {
+        method: Curve(x, *found.resampled(lambda tasks: intervals.profile(tasks, x), DRAWN_REPS, (0.0, 1.0)))
+        for method, found in samples(study).items()
+    }
 
 
 def improvements(study: Results) -> dict[str, Interval]:
@@ -113,8 +124,7 @@ def improvements(study: Results) -> dict[str, Interval]:
 
         def chance(strata: Sequence[Array], theirs: Sample = theirs) -> Array:
             mine, other = strata[: len(ours.runs)], strata[len(ours.runs) :]
-            won = intervals.improvement([mine[i] for i in ours.tasks], [other[i] for i in theirs.tasks])
-            return 100 * np.atleast_2d(won)
+            return 100 * np.atleast_2d(intervals.improvement(ours.by_task(mine), theirs.by_task(other)))
 
         (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance, DRAWN_REPS, (0.0, 100.0))
         out[method] = Interval(point, low, high, sum(map(len, ours.runs)))

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr
 
-from analysis.io.rows import Results, environment
+from analysis.io.rows import Cells, Results, environment
 from analysis.io.settings import WITH_MODEL
 from analysis.stats.compare import cells
 from analysis.stats.intervals import Interval, holm, t_interval
-from analysis.stats.transfer import curves
+from analysis.stats.transfer import curves, summarise
 from moore.base.strict import dotted
 
 SAME, AGREES, DIFFERS, UNTESTED, OTHER = "same", "agrees", "differs", "untested", "other settings"
@@ -40,7 +40,8 @@ class Agreement:
 
 def agreements(ours: Results, theirs: Results) -> dict[Cell, Agreement]:
     """Compare every cell that both studies have; methods with other settings are not compared, but named so."""
-    mine, published = cells(ours), cells(theirs)
+    runs = summarise(theirs)  # of several sources, maybe
+    mine, published = cells(ours), Cells(runs.set_axis(runs["seed"].to_numpy()))
     curves_here, curves_there = curves(ours), curves(theirs)
     found: dict[Cell, Agreement] = {}
     chances: dict[Cell, float] = {}

@@ -1,4 +1,4 @@
-"""Runs of one study compared on one task or over tasks: paired differences, the best methods, means over tasks."""
+"""Runs of one study compared on one task or over tasks: paired differences, means, the best of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from functools import lru_cache
 import pandas as pd
 
 from analysis.io.methods import IMPORTED
-from analysis.io.rows import Cells, Results
+from analysis.io.rows import Cells, Results, reject_mixed_sources
 from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
-from analysis.stats.transfer import summarise
+from analysis.stats.transfer import problems, summarise
+from moore.base.errors import UserError
 
 DELTA = 5.0  # score points that count as a difference, as in the claims
 
 
 @lru_cache(maxsize=2)  # tables and figures of a study all ask
 def cells(study: Results) -> Cells:
-    """Split the runs that `summarise` gives by dataset and method, with their seeds as the index."""
+    """Split the runs that `summarise` gives by dataset and method, with their seeds as the index.
+
+    UserError for datasets of several sources, which every table and figure of runs so refuses.
+    """
+    reject_mixed_sources(study)
     runs = summarise(study)
     return Cells(runs.set_axis(runs["seed"].to_numpy()))
 
@@ -76,3 +81,24 @@ def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
         return "", []
     gaps = {method: t_interval((finals[best] - finals[method]).dropna(), 0.9) for method in finals if method != best}
     return best, [method for method, gap in gaps.items() if gap is not None and gap.known and gap.high < DELTA]
+
+
+def ranked(study: Results) -> pd.DataFrame:
+    """Rank the configurations of a study that tunes one method, by one rule for all; the first row is the one to keep.
+
+    Columns: configuration, final and auc (means over seeds, then tasks), score, their mean, by which it is ranked, and
+    `final <task>` for each task. A configuration that lacks a task, where it equals another one, or has a run that
+    diverged has no score and comes last; of equal ones the first by name stays first. Raises UserError where a run is
+    unfinished.
+    """
+    runs = summarise(study)
+    unfinished = problems(runs[~runs["diverged"]], study.online_steps)
+    if unfinished:
+        raise UserError(f"{study.name}: {'; '.join(unfinished)}; accepted: a study all of whose runs are finished")
+    means = runs.groupby(["method", "dataset"])[["final", "auc"]].agg(lambda values: values.mean(skipna=False))
+    tasks = {metric: means[metric].unstack("dataset") for metric in ("final", "auc")}
+    table = pd.DataFrame({metric: values.mean(axis=1, skipna=False) for metric, values in tasks.items()})
+    table["score"] = table.mean(axis=1, skipna=False)
+    table = table.join(tasks["final"].add_prefix("final "))
+    table = table.sort_values("score", ascending=False, kind="stable", na_position="last")
+    return table.rename_axis("configuration").reset_index()

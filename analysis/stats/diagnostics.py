@@ -7,7 +7,6 @@ offline transitions that never train the ensemble, in the last retraining of an 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,29 +29,6 @@ LEVELS = tuple(range(25, 1000, 50))  # in thousandths: the middles of 20 parts o
 FEW = 2  # methods whose thirds are still told apart in one panel
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """The constants of MOORe's prioritised draw: α, PER's exponent, S, φ (both in steps) and N_off."""
-
-    decay_rate: float
-    exponent: float
-    epoch_steps: int
-    retrain_interval: int
-    offline_size: int
-
-    def curve(self, online_steps: int) -> tuple[Array, Array]:
-        """Return the steps at the end of every epoch [T] and the expected online share of its draws [T].
-
-        The ensemble is trained and rollouts start every φ steps, so an epoch's share is a mean over its retrainings.
-        """
-        ends = np.arange(self.epoch_steps, online_steps + 1, self.epoch_steps)
-        within = np.arange(self.retrain_interval, self.epoch_steps + 1, self.retrain_interval)
-        steps = ends[:, None] - self.epoch_steps + within
-        epochs = np.arange(1, len(ends) + 1)[:, None]
-        share = closed_form(steps, epochs, self.decay_rate, self.offline_size, self.exponent)
-        return ends.astype(float), share.mean(axis=1)
-
-
 def closed_form(
     steps: npt.ArrayLike, epochs: npt.ArrayLike, decay_rate: float, offline_size: int, exponent: float = 1.0
 ) -> Array:
@@ -65,17 +41,20 @@ def closed_form(
     return np.asarray(n / (n + offline_size * priority**exponent))
 
 
-def schedule(study: Results, method: str, dataset: str) -> Schedule | None:
-    """Find the schedule of a method that draws by the paper's priorities; None where the manifest does not state it.
+def expected_share(study: Results, method: str, dataset: str) -> tuple[Array, Array] | None:
+    """Compute the steps at the end of every epoch [T] and the expected online share of its prioritised draws [T].
 
-    α, S and N_off are needed; without φ the share is that of the epoch's end.
+    The ensemble is trained and rollouts start every φ steps, so an epoch's share is a mean over its retrainings, or
+    that of its end without φ. None where the manifest does not state α, S (in steps) and N_off.
     """
-    decay_rate, exponent, epoch_steps, interval = (setting(study, method, dataset, key) for key in SCHEDULE)
+    rate, exponent, epoch_steps, interval = (setting(study, method, dataset, key) for key in SCHEDULE)
     size = study.manifest.get("datasets", {}).get(dataset, {}).get("transitions")
-    if not all(isinstance(value, (int, float)) and value > 0 for value in (decay_rate, epoch_steps, size)):
+    if not all(isinstance(value, (int, float)) and value > 0 for value in (rate, epoch_steps, size)):
         return None
-    every = min(int(interval or epoch_steps), int(epoch_steps))
-    return Schedule(decay_rate, exponent or 1.0, int(epoch_steps), every, int(size or 0))
+    ends, every = np.arange(epoch_steps, study.online_steps + 1, epoch_steps), min(interval or epoch_steps, epoch_steps)
+    steps = ends[:, None] - epoch_steps + np.arange(every, epoch_steps + 1, every)
+    share = closed_form(steps, np.arange(1, len(ends) + 1)[:, None], rate, size, exponent or 1.0)
+    return ends.astype(float), share.mean(axis=1)
 
 
 def logged(study: Results, metrics: Sequence[str]) -> pd.DataFrame:

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.io.labels import SYMBOLS
-from analysis.io.methods import IMPORTED, REFERENCES, ordered
+from analysis.io.methods import IMPORTED, REFERENCES, SYMBOLS, ordered
 from analysis.io.rows import Results
 from analysis.io.settings import ABSENT, IDENTITY, values
 from moore.base.strict import dotted

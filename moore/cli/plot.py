@@ -57,16 +57,8 @@ def plot(
             f"--tasks: missing; {study} has datasets of {len(parts)} sources, of which one is drawn: {found}"
         )
     part = next((part for part in parts if {*tasks} & {*part.datasets}), parts[0])
-    choices = {
-        "methods": methods,
-        "tasks": tasks,
-        "labels": pairs("--labels", labels),
-        "width": width,
-        "x": x,
-        "y": y,
-        "seeds": seeds,
-    }
-    drawn, caption = draw(part, figure, **choices)
+    names = pairs("--labels", labels)
+    drawn, caption = draw(part, figure, methods=methods, tasks=tasks, labels=names, width=width, x=x, y=y, seeds=seeds)
     file = out or Path("build", loaded.name, f"{figure}.pdf")
     save(drawn, file)
     print(f"{file}: {caption}")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from analysis.io.labels import method_label
+from analysis.io.methods import method_label
 
 T = TypeVar("T")
 

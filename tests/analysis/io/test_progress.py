@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.io.progress import load_progress
+from analysis.io.rows import load_progress
 from analysis.output.notes import notes
 from analysis.output.render import to_markdown
 from analysis.output.report import main

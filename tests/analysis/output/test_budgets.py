@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from analysis.output.budgets import budgets_table, scores_at_equal_arithmetic, with_costs
 
 from analysis.io.rows import SCORE, Results
-from analysis.output.budgets import budgets_table, scores_at_equal_arithmetic, with_costs
 from analysis.stats.intervals import Interval
 from analysis.stats.transfer import summarise
 from tests.support.synthetic_studies import small

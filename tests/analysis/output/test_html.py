@@ -8,13 +8,13 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from analysis.output.page_tables import to_html
 
 from analysis.claims.claims import load_claims
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, UNDECIDED, check, conjunction
 from analysis.io.rows import Results, load_study
 from analysis.output.html import page, write_page
 from analysis.output.page_figures import add_seeds, share_styles, to_svg
-from analysis.output.page_tables import to_html
 from analysis.output.report import main, tables
 from analysis.output.tables import main_table, scores_first
 from analysis.plots.figures import draw, drawings

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from rliable import metrics
 
-from analysis.io.labels import method_label
+from analysis.io.methods import method_label
 from analysis.io.rows import SCORE, Cells
 from analysis.plots.aggregates import aggregates, improvement_plot, profile_plot
 from analysis.plots.view import view

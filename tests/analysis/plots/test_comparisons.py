@@ -5,8 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
-from analysis.io.labels import task_label
-from analysis.io.rows import Results
+from analysis.io.rows import Results, task_label
 from analysis.output.notes import notes
 from analysis.plots.comparisons import ALL, METRICS, forest, sweep_plot
 from analysis.plots.view import view

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.io.labels import method_label, task_label
-from analysis.io.rows import SCORE, Results, environment
+from analysis.io.methods import method_label
+from analysis.io.rows import SCORE, Results, environment, task_label
 from analysis.plots.figures import draw
 from analysis.plots.looks import HIGHLIGHTED, highlighted
 from analysis.plots.view import GREY, view

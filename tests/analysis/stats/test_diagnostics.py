@@ -11,7 +11,7 @@ import scipy.stats
 from analysis.output.notes import notes
 from analysis.plots.diagnostics import model_error, uncertainty
 from analysis.plots.view import view
-from analysis.stats.diagnostics import LEVELS, Schedule, centre, closed_form, density, logged, schedule
+from analysis.stats.diagnostics import LEVELS, centre, closed_form, density, expected_share, logged
 from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
 from moore.base.errors import UserError
 from tests.support.drawn import sure
@@ -34,7 +34,8 @@ def test_the_schedule_is_moores_whichever_run_comes_first(tmp_path: Path) -> Non
     runs = [replace(r, sampling=replace(r.sampling, decay_rate=0.5)) if r.method == "moore" else r for r in runs]
     study = as_study(method_rows(runs, from_ends), method_manifest(runs))
     assert study.setting("decay_rate") == 1.0  # of the first run
-    assert schedule(study, "moore", LOW) == Schedule(0.5, 1.0, 100, 50, 4000)
+    ends, share = sure(expected_share(study, "moore", LOW))
+    assert (ends[0], share[0]) == (100, pytest.approx((50 / (50 + 8000) + 100 / (100 + 8000)) / 2))  # φ = 50, α = 0.5
 
 
 def test_the_metrics_are_those_that_a_run_logs() -> None:
