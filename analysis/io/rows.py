@@ -193,10 +193,7 @@ def load_studies(folders: Iterable[str | Path]) -> list[Results]:
 
 
 def load_progress(folder: Path) -> Results:
-    """Read the rows so far of the study in `folder`, such as runs/sampling-mini.
-
-    Raises UserError naming the folder or file and what is expected.
-    """
+    """Read the rows so far of a study that runs or was killed, as runs/sampling-mini; UserError for another folder."""
     files = sorted(folder.glob("runs/*/rows.csv"))
     units = [spec for file in sorted(folder.glob("units/*.json")) if (spec := read_manifest(file)).get("runs")]
     frames = [frame for frame in map(read_rows, files) if len(frame)]
@@ -245,8 +242,7 @@ def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
     """
     owners = rows[[*OWNER, "phase"]].drop_duplicates()
     online = owners[owners["phase"] == "online"]
-    shown = (online if len(online) else owners)[OWNER].drop_duplicates()
-    runs = owners[OWNER].drop_duplicates()
+    shown, runs = (one[OWNER].drop_duplicates() for one in (online if len(online) else owners, owners))
     for one, key, meaning in ((shown, OWNER[:3], "has several runs"), (runs, ["run"], "has several owners")):
         if len(twice := one[one.duplicated(key)]):
             raise UserError(f"{file}: column run: {' '.join(map(str, twice.iloc[0][key]))} {meaning}")

@@ -5,7 +5,7 @@ Everything comes from the manifest: the configs of its runs, and the `defaults` 
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def deviations(study: Results) -> str:
 
     Nothing for a study without configs in its manifest. N_off is what runs had, maybe fewer than were asked for.
     """
-    found, scale = {name: values(study, study.main, key) for name, key in SCALE.items()}, _paper()
+    found, scale = {name: values(study, study.main, key) for name, key in SCALE.items()}, read_yaml(PAPER)
     datasets = study.manifest.get("datasets", {})
     had = {datasets.get(one.get("dataset"), {}).get("transitions") for one in study.configs.get(study.main, [])}
     found["N_off"] = sorted(had - {None}) or found["N_off"]
@@ -151,11 +151,6 @@ def deviations(study: Results) -> str:
     if seeds != len(scale["seeds"]):
         parts.append(f"seeds {seeds} ({len(scale['seeds'])})")
     return f"Not at the paper's scale (its value in brackets): {', '.join(parts)}." if parts else ""
-
-
-@cache
-def _paper() -> Any:
-    return read_yaml(PAPER)
 
 
 def own_settings(study: Results, method: str, reference: str) -> dict[str, str]:

@@ -15,8 +15,7 @@ from analysis.io.settings import UPDATES, UTD, frozen, text, values
 from analysis.output.render import number
 from analysis.output.tables import Cell, Table, main_cell
 from analysis.stats.aggregates import sample
-from analysis.stats.compare import cells, most_seeds
-from analysis.stats.costs import costs, scores_at_equal_arithmetic
+from analysis.stats.compare import cells, costs, most_seeds, scores_at_equal_arithmetic
 from analysis.stats.transfer import score_range, summarise
 from moore.data.d4rl import D4RL_RETURNS
 from moore.data.scores import normalized_score
@@ -62,7 +61,7 @@ def budgets_table(study: Results) -> Table:
     spent["minutes"] = (spent["online seconds"] + spent["offline seconds"]) / 60
     heads = {"offline tflop": "offline TFLOP", "online tflop": "online TFLOP", "minutes": "CPU min"}
     means = spent.groupby("method")[[*heads]].mean().dropna(axis=1, how="all")
-    learning = means["online tflop"][[name for name in means.index if values(study, name, UTD) != [0]]]
+    learning = means["online tflop"].drop(frozen(study))
     apart = bool(learning.max() > APART * learning.min())
     scores = [summarise(study).set_index("run")["final"], *[scores_at_equal_arithmetic(study)] * apart]
     limits = score_range(study, study.datasets)
@@ -87,10 +86,7 @@ def budgets_table(study: Results) -> Table:
 
 
 def published_table(study: Results) -> Table:
-    """Rows: this study's methods, then every published one with its source; columns: the tasks that both have.
-
-    No rows where no task is one of D4RL's.
-    """
+    """Rows: our methods, then all published ones with their source; columns: tasks of D4RL's, without which no rows."""
     sources = load_published()
     theirs = {task for one in sources for task in one.values}
     tasks = {name: task for name in study.datasets if (task := f"{environment(name)}-{quality(name)}") in theirs}

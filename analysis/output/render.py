@@ -137,10 +137,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_rich(table: Table, labels: Mapping[str, str] = NO_LABELS) -> RichTable:
-    """Make a table for a terminal, whose cells wrap where they do not fit; the caption stands below.
-
-    labels: names for people, by id.
-    """
+    """Make a table for a terminal; cells wrap where they do not fit, the caption stands below, labels are by id."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table as RichTable

@@ -118,10 +118,7 @@ def transposed(table: Table, head: str) -> Table:
 
 
 def scores_first(table: Table, online_only: bool = False) -> Table:
-    """Turn a table of scores so that methods are its rows and its first columns the aggregates over tasks.
-
-    online_only: without the offline scores.
-    """
+    """Turn scores: methods are the rows, aggregates the first columns; online_only: without the offline scores."""
     if table.heads == ("dataset",):
         table = transposed(table, "method")
     order = sorted(range(len(table.columns)), key=lambda index: not table.columns[index].startswith(OVER))

@@ -21,10 +21,7 @@ CURVE = "IQM over steps"
 
 
 def aggregates(view: View) -> tuple[Figure, str] | None:
-    """Draw the IQM over tasks at every evaluation and, a row per method, aggregates of the final scores.
-
-    None without a method that has all tasks.
-    """
+    """Draw the IQM over tasks by step and, a row per method, aggregates of final scores; None if none has all tasks."""
     study = view.study
     found, finals = iqm_by_step(study), final_statistics(study)
     if not found:

@@ -13,8 +13,7 @@ from analysis.plots.aggregates import ROW
 from analysis.plots.looks import COLOURS, DASHES, Drawn
 from analysis.plots.style import block_grid, finish, grid, method_rows, page_width, wrap
 from analysis.plots.view import View
-from analysis.stats.compare import cells, difference, most_seeds, pooled
-from analysis.stats.costs import costs
+from analysis.stats.compare import cells, costs, difference, most_seeds, pooled
 from analysis.stats.intervals import Interval, t_interval
 from analysis.stats.sweeps import Sweep, sweeps
 from analysis.stats.transfer import summarise
@@ -63,10 +62,7 @@ def forest_caption(view: View) -> str:
 
 
 def sweep_plot(view: View) -> tuple[Figure, str] | None:
-    """Draw final score and early drop against swept numbers, a block each: means over seeds with 95 % t-intervals.
-
-    None for a study without a sweep.
-    """
+    """Draw final score and early drop against swept numbers, a block each, with t-intervals; None without a sweep."""
     found = {sweep.key: sweep for sweep in sweeps(view.study)}
     if not found:
         return None

@@ -41,10 +41,9 @@ def online_share(view: View) -> tuple[Figure, str] | None:
         return None
     means = rows.pivot_table(index=["method", "dataset", "env_steps"], columns="metric", values="value")
     alike = len(means.columns) == 1 or bool((means.max(axis=1) - means.min(axis=1) < ALIKE).all())
-    blocks = {metric: Cells(rows[rows["metric"] == metric]) for metric in SHARES}
-    if alike:  # one panel for both, for a method that logs one of them too
-        both = rows.groupby(["method", "dataset", "run", "env_steps"])["value"].mean().reset_index()
-        blocks = {"draws": Cells(both.assign(metric=next(iter(SHARES))))}
+    both = rows.groupby(["method", "dataset", "run", "env_steps"])["value"].mean().reset_index()
+    parts = {"draws": both.assign(metric=next(iter(SHARES)))} if alike else dict(iter(rows.groupby("metric")))
+    blocks = {name: Cells(part) for name, part in parts.items()}  # alike: one panel, for who logs one of them too
     drawn = view.among(rows["method"].unique())
     figure, grids = block_grid(view, {name: "online share" if alike else SHARES[name] for name in blocks})
     lacking, closed = dict[str, None](), False

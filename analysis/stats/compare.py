@@ -1,16 +1,19 @@
-"""Runs of one study compared on one task or over tasks: paired differences, means, the best of them."""
+"""Runs of one study compared on one task or over tasks: paired differences, means, the best, costs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from analysis.io.methods import IMPORTED
-from analysis.io.rows import Cells, Results, reject_mixed_sources
+from analysis.io.rows import Cells, Results, environment, reject_mixed_sources
+from analysis.io.settings import frozen
 from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
-from analysis.stats.transfer import problems, summarise
+from analysis.stats.transfer import curves, problems, summarise
 from moore.base.errors import UserError
 
 DELTA = 5.0  # score points that count as a difference, as in the claims
@@ -18,10 +21,7 @@ DELTA = 5.0  # score points that count as a difference, as in the claims
 
 @lru_cache(maxsize=2)  # tables and figures of a study all ask
 def cells(study: Results) -> Cells:
-    """Split the runs that `summarise` gives by dataset and method, with their seeds as the index.
-
-    UserError for datasets of several sources, which every table and figure of runs so refuses.
-    """
+    """Split `summarise`'s runs by dataset and method, seeds as index; UserError for datasets of several sources."""
     reject_mixed_sources(study)
     runs = summarise(study)
     return Cells(runs.set_axis(runs["seed"].to_numpy()))
@@ -102,3 +102,35 @@ def ranked(study: Results) -> pd.DataFrame:
     table = table.join(tasks["final"].add_prefix("final "))
     table = table.sort_values("score", ascending=False, kind="stable", na_position="last")
     return table.rename_axis("configuration").reset_index()
+
+
+def costs(study: Results) -> pd.DataFrame:
+    """Return method, dataset, and TFLOP and CPU seconds of both stages of `summarise`'s runs; NaN where not known.
+
+    Columns of numbers: `offline tflop`, `online tflop`, `offline seconds`, `online seconds`.
+    """
+    runs = summarise(study)
+    spent, stages = runs[["method", "dataset"]].copy(), runs["run"].map(study.manifest.get("offline_runs", {}))
+    for unit, key in (("tflop", "run_tflop"), ("seconds", "run_cpu_seconds")):
+        known = study.manifest.get(key, {})
+        spent[f"offline {unit}"] = stages.map(known).fillna(0.0)
+        spent[f"online {unit}"] = runs["run"].map(known)
+    return spent
+
+
+def scores_at_equal_arithmetic(study: Results) -> pd.Series[float]:
+    """Return each run's score when it has spent the online arithmetic of the cheapest method on its environment.
+
+    A run's arithmetic grows with its environment steps; between two evaluations the score is interpolated. Methods that
+    learn nothing online are not the cheapest. NaN for unfinished runs.
+    """
+    runs, spent, scores = summarise(study), costs(study), curves(study)
+    place, tflop = spent["dataset"].map(environment), spent["online tflop"]
+    learns = ~spent["method"].isin(frozen(study))
+    least = tflop[learns].groupby([place, spent["method"]]).mean().groupby(level=0).min()
+    share = (place.map(least) / tflop).clip(upper=1.0)
+    at = [
+        float(np.interp(part * study.online_steps, *scores[run].T)) if finished else math.nan
+        for run, part, finished in zip(runs["run"], share, runs["finished"], strict=True)
+    ]
+    return pd.Series(at, runs["run"])

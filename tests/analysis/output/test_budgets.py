@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from analysis.output.budgets import budgets_table, scores_at_equal_arithmetic, with_costs
 
 from analysis.io.rows import SCORE, Results
+from analysis.output.facts import budgets_table
+from analysis.stats.compare import scores_at_equal_arithmetic
 from analysis.stats.intervals import Interval
 from analysis.stats.transfer import summarise
 from tests.support.synthetic_studies import small
@@ -29,7 +30,7 @@ def test_scores_at_equal_arithmetic_are_those_of_the_definition() -> None:
     """Breaks if a method that learns nothing is the cheapest, or a run gets more steps than its arithmetic allows."""
     study = known()
     runs = summarise(study)
-    found = scores_at_equal_arithmetic(study, runs, with_costs(study, runs))
+    found = scores_at_equal_arithmetic(study)
     least = 1.05  # AWAC's mean over its two seeds
     for run, score in zip(runs.to_dict("records"), found, strict=True):
         share = min(1.0, least / (ONLINE[run["method"]] * (1 + run["seed"] / 10)))

@@ -8,13 +8,11 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from analysis.output.page_tables import to_html
 
 from analysis.claims.claims import load_claims
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, UNDECIDED, check, conjunction
 from analysis.io.rows import Results, load_study
-from analysis.output.html import page, write_page
-from analysis.output.page_figures import add_seeds, share_styles, to_svg
+from analysis.output.html import add_seeds, page, to_svg, write_page
 from analysis.output.report import main, tables
 from analysis.output.tables import main_table, scores_first
 from analysis.plots.figures import draw, drawings
@@ -64,6 +62,11 @@ def test_every_study_table_figure_and_claim_is_there(built: tuple[str, Path], st
     assert text.count("<svg ") >= sum(1 for study in studies for _ in drawings(study)) > 3
 
 
+def test_rows_hide_with_their_method(built: tuple[str, Path], studies: list[Results]) -> None:
+    (table,) = re.findall(r'id="toy".*?(<table class="numbers">.*?</table>)', built[0], re.DOTALL)
+    assert re.findall(r'<tr data-m="([^"]*)"', table) == list(main_table(studies[0]).columns)
+
+
 def test_names_are_escaped(built: tuple[str, Path]) -> None:
     assert "<b>&" not in built[0]
     assert "&lt;b&gt;&amp;" in built[0]
@@ -92,7 +95,6 @@ def test_scores_have_methods_in_rows_and_aggregates_first() -> None:
     again = {(name, row[0][0]): cell for row in turned.rows for name, cell in zip(turned.columns, row[1], strict=True)}
     assert again == cells
     assert scores_first(turned).rows == turned.rows
-    assert re.findall(r'<tr data-m="([^"]*)"', to_html(turned, {})) == list(table.columns)
 
 
 def test_curves_in_the_page_are_those_of_the_rows_to_a_tenth_of_a_point() -> None:
@@ -100,7 +102,7 @@ def test_curves_in_the_page_are_those_of_the_rows_to_a_tenth_of_a_point() -> Non
     shown = view(study)
     figure, _ = draw(study)
     add_seeds(figure, shown)
-    text = to_svg(figure, 3, study.methods, "curves")
+    text = to_svg(figure, "curves", study.methods, {})
     height = float(re.findall(r'viewBox="0 0 \S+ (\S+)"', text)[0])
     found = re.findall(r'data-m="uniform" data-seed="2"><path d="([^"]*)"', text)
     for axis, points in zip(figure.axes, found, strict=True):
@@ -117,17 +119,15 @@ def test_curves_in_the_page_are_those_of_the_rows_to_a_tenth_of_a_point() -> Non
 
 def test_figures_of_a_page_share_no_id_and_styles_become_classes() -> None:
     study = make_study(full_study(5))
-    texts = [to_svg(draw(study, "profiles")[0], number, study.methods, "profiles") for number in (1, 2)]
+    plain: dict[str, str] = {}
+    texts = [to_svg(draw(study, "profiles")[0], title, study.methods, plain) for title in ("one", "other")]
     ids = [set(re.findall(r' id="([^"]*)"', text)) for text in texts]
     assert ids[0]
     assert not ids[0] & ids[1]
     for text, known in zip(texts, ids, strict=True):
         assert set(re.findall(r'(?:url\(|href=")#([^")]*)', text)) <= known
-    shared, rules = share_styles(f'<i style="a: b"></i>{texts[0]}')
-    assert shared.count('style="') == 2  # the other element's and the width of the figure
-    written = dict(re.findall(r"\.(s\d+)\{(.*)\}", rules))
-    restored = re.sub(r'class="(s\d+)"', lambda match: f'style="{written[match[1]]}"', shared)
-    assert restored == f'<i style="a: b"></i>{texts[0]}'
+        assert text.count('style="') == 1  # the width of the figure
+        assert set(re.findall(r'class="([^"]*)"', text)) == set(plain.values())
 
 
 def test_the_command_writes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,8 +44,8 @@ def test_tasks_evaluated_at_different_steps_have_no_common_curve() -> None:
 
 def test_a_profile_starts_below_the_lowest_score_and_ends_above_the_highest() -> None:
     rows = [*flat("moore", "self:a-low", [-40.0, 10.0]), *flat("moore", "self:b-low", [50.0, 120.0])]
-    thresholds, share, low, high = profiles(make_study(rows))["moore"]
-    assert (thresholds[0], thresholds[-1]) == (-0.4, 1.2)
-    assert (share[0], share[-1]) == (0.75, 0.0)  # strictly above, so without the lowest run
-    assert low.min() >= 0
-    assert high.max() <= 1
+    found = profiles(make_study(rows))["moore"]
+    assert (found.x[0], found.x[-1]) == (-40, 120)
+    assert (found.mean[0], found.mean[-1]) == (0.75, 0.0)  # strictly above, so without the lowest run
+    assert found.low.min() >= 0
+    assert found.high.max() <= 1
