@@ -5,9 +5,7 @@ part in the bold rule, in paired comparisons, in claims or in the number of seed
 """
 
 import hashlib
-import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,9 +18,9 @@ import pandas as pd
 
 from analysis.io.foreign import read_curves
 from analysis.io.methods import IMPORTED
-from analysis.io.rows import SCORE, Results, load_study, validate
+from analysis.io.rows import MANIFEST, SCORE, Results, load_study, validate
 from moore.base.errors import UserError
-from moore.base.files import write_json
+from moore.base.files import replacing, write_json
 from moore.base.rows import COLUMNS
 from moore.data.ids import resolve
 
@@ -65,16 +63,9 @@ def import_curves(
         raise UserError(f"{folder}: exists and is no import of this file; choose another --name or remove it")
     facts = {"study": name, "imported": True, "file": ", ".join(file.name for file in files), "sha256": digest}
     facts |= {"date": time.strftime("%Y-%m-%d"), "aliases": other}
-    half = folder.with_name(f".{name}.{os.getpid()}.tmp")  # the folder appears whole or not at all
-    try:
-        half.mkdir(parents=True)
-        rows.to_parquet(half / "rows.parquet", index=False, compression="zstd")
-        write_json(half / "manifest.json", facts | {"online_steps": max(1, int(rows["env_steps"].max()))})
-        half.rename(folder)
-    except OSError as error:
-        shutil.rmtree(half, ignore_errors=True)
-        reason = f"cannot write results ({error.strerror}); choose another folder with --out"
-        raise UserError(f"{folder}: {reason}") from None
+    with replacing(folder / "rows.parquet", "; choose another folder with --out") as parquet:
+        rows.to_parquet(parquet, index=False, compression="zstd")
+    write_json(folder / MANIFEST, facts | {"online_steps": max(1, int(rows["env_steps"].max()))})
     return folder
 
 

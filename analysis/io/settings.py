@@ -5,7 +5,7 @@ Everything comes from the manifest: the configs of its runs, and the `defaults` 
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ SCALE = {  # what is said of a study's scale -> key of the config
     "hidden layers": "agent.hidden",
 }
 ABSENT = object()
+_read = cache(read_yaml)
 
 
 @lru_cache(maxsize=10_000)
@@ -137,7 +138,7 @@ def deviations(study: Results) -> str:
 
     Nothing for a study without configs in its manifest. N_off is what runs had, maybe fewer than were asked for.
     """
-    found, scale = {name: values(study, study.main, key) for name, key in SCALE.items()}, read_yaml(PAPER)
+    found, scale = {name: values(study, study.main, key) for name, key in SCALE.items()}, _read(PAPER)
     datasets = study.manifest.get("datasets", {})
     had = {datasets.get(one.get("dataset"), {}).get("transitions") for one in study.configs.get(study.main, [])}
     found["N_off"] = sorted(had - {None}) or found["N_off"]

@@ -20,7 +20,7 @@ class Stage:
     rows: pd.DataFrame
 
 
-@lru_cache(maxsize=2)  # every figure with an offline stage asks
+@lru_cache(maxsize=16)  # every figure with an offline stage asks
 def offline_runs(study: Results) -> dict[str, str]:
     """Map online runs to the offline runs that they start from.
 
@@ -41,7 +41,7 @@ def offline_runs(study: Results) -> dict[str, str]:
     return dict(zip(pairs["run"], pairs["run_offline"], strict=True))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def started_by(study: Results) -> dict[str, list[str]]:
     """Map every offline run to the methods whose online runs start from it, in their order."""
     online = study.owners[study.owners["phase"] == "online"]

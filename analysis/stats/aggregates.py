@@ -62,7 +62,7 @@ def sample(study: Results, method: str) -> Sample | None:
     return Sample(finished, [list(groups).index(place) for place in places])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def samples(study: Results) -> dict[str, Sample]:
     """Collect every method that has a finished and no diverged run on all tasks; none in a study of one task."""
     methods = ordered(study.methods) if len(study.datasets) > 1 and cells(study) else []
@@ -86,7 +86,7 @@ def iqm_by_step(study: Results) -> dict[str, Curve]:
     return out
 
 
-@lru_cache(maxsize=2)  # the main table and the figure have the same
+@lru_cache(maxsize=16)  # the main table and the figure have the same
 def final_statistics(study: Results) -> dict[str, dict[str, Interval]]:
     """Return IQM, mean and optimality gap of each method's final scores (0-100); the mean's interval is Student's."""
     out, (low, high) = {}, score_range(study, study.datasets)

@@ -19,7 +19,7 @@ from moore.base.errors import UserError
 DELTA = 5.0  # score points that count as a difference, as in the claims
 
 
-@lru_cache(maxsize=2)  # tables and figures of a study all ask
+@lru_cache(maxsize=16)  # tables and figures of a study all ask
 def cells(study: Results) -> Cells:
     """Split `summarise`'s runs by dataset and method, seeds as index; UserError for datasets of several sources."""
     reject_mixed_sources(study)

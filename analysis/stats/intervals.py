@@ -136,11 +136,9 @@ def iqm(tasks: Sequence[Array]) -> Any:
 
     As rliable's `aggregate_iqm`: a quarter is rounded down to whole runs.
     """
-    pooled = np.concatenate(tasks)
+    pooled = np.sort(np.concatenate(tasks), axis=0)  # `np.partition` takes four times as long for so few
     cut = len(pooled) // 4
-    if not cut:
-        return pooled.mean(axis=0)
-    return np.partition(pooled, (cut, len(pooled) - cut - 1), axis=0)[cut : len(pooled) - cut].mean(axis=0)
+    return pooled[cut : len(pooled) - cut].mean(axis=0)
 
 
 def optimality_gap(tasks: Sequence[Array]) -> Any:
@@ -153,8 +151,7 @@ def optimality_gap(tasks: Sequence[Array]) -> Any:
 
 def profile(tasks: Sequence[Array], thresholds: Array) -> Array:
     """Compute a performance profile [P, ...]: the share of runs above each of `thresholds` [P], averaged over tasks."""
-    above = [(task[..., None] > thresholds).astype(float) for task in tasks]
-    return mean_over_tasks([np.moveaxis(task, -1, 1) for task in above])
+    return np.mean([sum(np.less.outer(thresholds, run) for run in task) / len(task) for task in tasks], axis=0)
 
 
 def improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> Any:

@@ -65,7 +65,7 @@ def transfer_metrics(steps: Array, scores: Array, budget: float) -> dict[str, fl
     return out
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def curves(study: Results) -> dict[str, Array]:
     """Map every run to environment steps and score [E, 2] of its online evaluations, in their order."""
     rows = study.select(SCORE).sort_values(["run", "env_steps"])
@@ -73,7 +73,7 @@ def curves(study: Results) -> dict[str, Array]:
     return dict(zip(names, np.split(rows[["env_steps", "value"]].to_numpy(float), starts[1:]), strict=False))
 
 
-@lru_cache(maxsize=2)  # every table and figure of a study begins with it
+@lru_cache(maxsize=16)  # every table and figure of a study begins with it
 def summarise(study: Results) -> pd.DataFrame:
     """Make one row per online run: its owner, diverged, finished, last_step, evaluations and `METRICS`.
 
@@ -109,7 +109,7 @@ def score_range(study: Results, datasets: Iterable[str]) -> tuple[float, float]:
     return min([0.0, *values]), max([100.0, *values])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _reached(study: Results) -> dict[str, tuple[float, float]]:
     """The lowest and the highest evaluation on every environment."""
     scores = pd.concat([study.select(SCORE, "offline"), study.select(SCORE)])
