@@ -175,7 +175,7 @@ def load_study(folder: str | Path) -> Results:
             raise UserError(f"{file}: no such file; a finished study has rows.parquet and manifest.json")
     manifest = read_manifest(manifest_file)
     try:
-        rows = pd.read_parquet(rows_file)
+        rows = pd.read_parquet(rows_file, read_dictionary=list(TEXT_COLUMNS))
     except (ValueError, OSError) as error:
         raise UserError(f"{rows_file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
     study = Results(str(manifest.get("study", Path(folder).name)), validate(rows, str(rows_file)), manifest)
@@ -223,16 +223,17 @@ def validate(rows: pd.DataFrame, file: str) -> pd.DataFrame:
     for name in TEXT_COLUMNS:
         if rows[name].isna().any():
             raise UserError(f"{file}: column {name}: empty value in row {int(np.argmax(rows[name].isna()))}")
+    kinds = {name: pd.api.types.infer_dtype(rows[name]) for name in TEXT_COLUMNS}
+    other = [name for name, kind in kinds.items() if kind not in ("string", "categorical")]  # few: str is slow
     try:
-        other = [name for name in TEXT_COLUMNS if pd.api.types.infer_dtype(rows[name]) != "string"]  # few: str is slow
         rows = rows.astype(dict.fromkeys(other, str)).astype(dict.fromkeys(NUMBER_COLUMNS, float))
         rows = rows.astype(dict.fromkeys(("seed", "env_steps", "updates"), np.int64))
     except (ValueError, TypeError) as error:  # pandas names the column
         raise UserError(f"{file}: {error}") from None
-    if wrong := sorted(set(rows["phase"]) - set(PHASES)):
+    if wrong := sorted(set(rows["phase"].unique()) - set(PHASES)):
         raise UserError(f"{file}: column phase: {', '.join(wrong)}; accepted are {', '.join(PHASES)}")
-    _reject_ambiguous_runs(rows, file)
-    return rows
+    _reject_ambiguous_runs(rows.astype(dict.fromkeys(TEXT_COLUMNS, "category")), file)  # compares numbers, not texts
+    return rows.astype(dict.fromkeys(TEXT_COLUMNS, object))
 
 
 def _reject_ambiguous_runs(rows: pd.DataFrame, file: str) -> None:
