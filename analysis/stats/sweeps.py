@@ -74,20 +74,16 @@ def _sweep(key: str, points: Mapping[str, Any], base: str) -> Sweep | None:
 
 
 def _settings(study: Results, methods: list[str]) -> dict[str, dict[str, Any]]:
-    """What tells the methods apart: the study's axes if it names them for all, else their configs.
-
-    Of the configs one for each method, on a dataset and seed that all have.
-    """
+    """What tells the methods apart: the study's axes if it names them for all, else their configs of one shared run."""
     axes = study.manifest.get("axes", {})
     if set(methods) <= set(axes):
         return {method: dict(axes[method]) for method in methods}
-    configs = study.manifest.get("configs", {})
-    online = study.owners[(study.owners["phase"] == "online") & study.owners["method"].isin(methods)]
-    runs = online[online["run"].isin(list(configs))]
-    shared = runs.groupby(["dataset", "seed"])["method"].nunique()
-    complete = shared[shared == len(methods)]
-    if complete.empty:
-        return {}
-    chosen = runs.set_index(["dataset", "seed"]).loc[[complete.index[0]]].set_index("method")["run"]
-    flat = {method: dotted(configs[chosen[method]]) for method in methods}
-    return {method: {k: v for k, v in mine.items() if k not in IDENTITY} for method, mine in flat.items()}
+    cells: dict[tuple[Any, Any], dict[str, Any]] = {}  # dataset and seed -> method -> config
+    for method in methods:
+        for config in study.configs.get(method, []):
+            cells.setdefault((config.get("dataset"), config.get("seed")), {})[method] = config
+    whole = next((cell for cell in cells.values() if len(cell) == len(methods)), {})
+    return {
+        name: {key: value for key, value in dotted(config).items() if key not in IDENTITY}
+        for name, config in whole.items()
+    }
