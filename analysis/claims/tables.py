@@ -7,12 +7,13 @@ code is 0 whatever the verdicts.
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from analysis.claims.claims import CLAIMS, FALLS, PaperClaim, load_claims
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, NO_DATA, ROOM, UNDECIDED, Finding, check, conjunction
 from analysis.claims.verdicts import distinct as counted_once
+from analysis.io.methods import grouped
 from analysis.io.rows import RESULTS, Results, load_studies, study_folders
 from analysis.output.render import interval_text, number, to_rich
 from analysis.output.tables import Cell, Table, seeds_clause
@@ -126,7 +127,7 @@ def _judged(finding: Finding) -> tuple[Cell, Cell, Cell]:
 def _verdict_cell(claim: PaperClaim, everywhere: Sequence[Finding], kept: Sequence[Finding]) -> Cell:
     """`sampling-mini: undecided (holds 3, undecided 1)`, studies of the same runs, and what none could check."""
     parts: list[Part] = []
-    by_study = _grouped(kept, lambda finding: finding.study)
+    by_study = grouped(kept, lambda finding: finding.study)
     for study, mine in by_study.items():
         verdicts = [finding.verdict for finding in mine]
         counted = [f"{one} {verdicts.count(one)}" for one in WORDS if one in verdicts]
@@ -134,7 +135,7 @@ def _verdict_cell(claim: PaperClaim, everywhere: Sequence[Finding], kept: Sequen
         parts.append((study, f"{study}: {conjunction(verdicts)} ({details})"))
     repeats = [
         f"{study} ({conjunction(finding.verdict for finding in mine)})"
-        for study, mine in _grouped(everywhere, lambda finding: finding.study).items()
+        for study, mine in grouped(everywhere, lambda finding: finding.study).items()
         if study not in by_study
     ]
     if repeats:
@@ -151,7 +152,7 @@ def _lacking(claim: PaperClaim, findings: Sequence[Finding]) -> list[str]:
 def _effects(findings: Sequence[Finding]) -> list[Part]:
     """One part for every kind of comparison: a single one's interval, or the range of their means."""
     parts: list[Part] = []
-    for kind, mine in _grouped(findings, lambda finding: finding.comparison.kind).items():
+    for kind, mine in grouped(findings, lambda finding: finding.comparison.kind).items():
         intervals, decimals = [one.interval for one in mine if one.interval is not None], _decimals(mine[0])
         means = [number(one, decimals) for one in sorted(interval.mean for interval in intervals)]
         if intervals:
@@ -163,18 +164,11 @@ def _effects(findings: Sequence[Finding]) -> list[Part]:
 def _used(findings: Sequence[Finding]) -> list[Part]:
     """`sampling-mini: 80 runs, 3360 rows`; a run that stands in several comparisons counts once."""
     parts: list[Part] = []
-    for study, mine in _grouped(findings, lambda finding: finding.study).items():
+    for study, mine in grouped(findings, lambda finding: finding.study).items():
         counted = {key: rows for finding in mine for key, rows in finding.used.items()}
         runs = _count(len({run for run, _ in counted}), "run")
         parts.append((study, f"{study}: {runs}, {_count(sum(counted.values()), 'row')}"))
     return parts
-
-
-def _grouped(findings: Iterable[Finding], key: Callable[[Finding], str]) -> dict[str, list[Finding]]:
-    groups: dict[str, list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault(key(finding), []).append(finding)
-    return groups
 
 
 def _decimals(finding: Finding) -> int:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from math import nan
 
 from analysis.claims.claims import FALLS, Hypothesis, PaperClaim
-from analysis.io.methods import REFERENCES, SAMPLING, ordered
+from analysis.io.methods import REFERENCES, SAMPLING, grouped, ordered
 from analysis.io.rows import SCORE, Cells, Results
 from analysis.io.settings import frozen, only_other_numbers, without_stage
 from analysis.stats.compare import DELTA, over_tasks, pair
@@ -150,15 +150,12 @@ def distinct(findings: Iterable[Finding]) -> list[Finding]:
 
     So no run counts twice. Studies with more runs come first, so that a part is left out beside the whole.
     """
-    studies: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        studies.setdefault((finding.comparison.claim.key, finding.study), []).append(finding)
+    studies = grouped(findings, lambda finding: (finding.comparison.claim.key, finding.study))
     kept, seen = list[Finding](), dict[Hypothesis, list[set[int]]]()
     for mine in sorted(studies.values(), key=lambda mine: -len(_runs(mine))):
         kept += [f for f in mine if not any(_runs([f]) <= runs for runs in seen.get(f.comparison.hypothesis, []))]
-        for hypothesis in {one.comparison.hypothesis for one in mine}:
-            compared = _runs(one for one in mine if one.comparison.hypothesis == hypothesis)
-            seen.setdefault(hypothesis, []).append(compared)
+        for hypothesis, several in grouped(mine, lambda one: one.comparison.hypothesis).items():
+            seen.setdefault(hypothesis, []).append(_runs(several))
     return kept
 
 

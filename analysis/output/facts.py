@@ -139,9 +139,8 @@ def costs_table(study: Results) -> Table:
         texts = ("" if seconds is None else f"{seconds:.1f}", f"{steps}", f"{updates}")
         heads = (owner["method"], owner["dataset"], str(owner["seed"]), owner["phase"])
         rows.append((heads, tuple(Cell.said("cost", text) for text in texts)))
-    caption = "A run's share of the processor time of its process; its last recorded environment step and update."
     heads, columns = ("method", "dataset", "seed", "stage"), ("CPU s", "steps", "updates")
-    return Table("costs", heads, columns, tuple(rows), 0, caption)
+    return Table("costs", heads, columns, tuple(rows), 0, "")
 
 
 def behaviours_table() -> Table:

@@ -118,14 +118,14 @@ def improvements(study: Results) -> dict[str, Interval]:
     if study.main not in found:
         return {}
     ours, out = found[study.main], {}
+    count = len(ours.runs)
     for method, theirs in found.items():
-        if method == study.main:
-            continue
 
         def chance(strata: Sequence[Array], theirs: Sample = theirs) -> Array:
-            mine, other = strata[: len(ours.runs)], strata[len(ours.runs) :]
-            return 100 * np.atleast_2d(intervals.improvement(ours.by_task(mine), theirs.by_task(other)))
+            mine, other = ours.by_task(strata[:count]), theirs.by_task(strata[count:])
+            return 100 * np.atleast_2d(intervals.improvement(mine, other))
 
-        (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance, DRAWN_REPS, (0.0, 100.0))
-        out[method] = Interval(point, low, high, sum(map(len, ours.runs)))
+        if method != study.main:
+            (point,), (low,), (high,) = bootstrap([*ours.finals, *theirs.finals], chance, DRAWN_REPS, (0.0, 100.0))
+            out[method] = Interval(point, low, high, sum(map(len, ours.runs)))
     return out

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from analysis.io.methods import IMPORTED
+from analysis.io.methods import IMPORTED, grouped
 from analysis.io.rows import Cells, Results, environment, reject_mixed_sources
 from analysis.io.settings import frozen
 from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
@@ -53,11 +53,9 @@ def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None
 
     Those of one stratum are averaged seed by seed first, otherwise one set of runs would count as several.
     """
-    strata: dict[str, list[pd.Series[float]]] = {}
-    for stratum, values in tasks:
-        strata.setdefault(stratum, []).append(values)
-    means = [sum(several[1:], several[0]).dropna() / len(several) for several in strata.values()]
-    return estimate(means, [len(several) for several in strata.values()])
+    strata = [[values for _, values in several] for several in grouped(tasks, lambda task: task[0]).values()]
+    means = [sum(several[1:], several[0]).dropna() / len(several) for several in strata]
+    return estimate(means, [len(several) for several in strata])
 
 
 def pooled(study: Results, method: str, metric: str) -> Interval | None:

@@ -45,17 +45,6 @@ def test_methods_named_in_the_shipped_file_are_in_the_shipped_studies() -> None:
     assert checked > 5
 
 
-def test_what_a_hypothesis_says_in_numbers() -> None:
-    by_key = {claim.key: claim.hypotheses for claim in load_claims()}
-    assert by_key["better_and_faster"][0].meaning("moore", "X") == "final score of moore - X, above -5"
-    assert by_key["smoother"][0].meaning("moore", "") == "J_0 minus mean early score of moore, below 5"
-    meaning = by_key["robust_to_decay_rate"][0].meaning("X", "decay_rate-1")
-    assert meaning == "final score of X - decay_rate-1, within ±10 by its 90 % interval"
-    assert by_key["robust_to_decay_rate"][0].needs == (
-        "needs `decay_rate-*` and MOORe (the study's reference) in a study `decay_rate-*`"
-    )
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,6 +1,6 @@
 """Names and order of the methods."""
 
-from analysis.io.methods import listed, main_method, ordered
+from analysis.io.methods import main_method, ordered
 from tests.support.method_studies import ALL
 
 
@@ -12,7 +12,3 @@ def test_the_order_is_moore_then_baselines_then_references() -> None:
     assert main_method(ALL) == "moore"
     assert main_method([*ALL, "prioritized"]) == "moore"
     assert main_method(["uniform", "prioritized"]) == "prioritized"
-
-
-def test_lists_read_like_a_sentence() -> None:
-    assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
