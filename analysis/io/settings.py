@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from analysis.io.methods import PRIORITIZED, REFERENCES, listed, ordered
+from analysis.io.methods import PRIORITIZED, REFERENCES, grouped, listed, ordered
 from analysis.io.rows import Results
 from moore.base.strict import dotted, read_yaml
 
@@ -109,22 +109,18 @@ def planned_updates(study: Results, run: str) -> int:
 
 def budgets(study: Results) -> str:
     """Say in one sentence how many updates every method has, where they differ, and what is not as published."""
-    names, by_budget = ordered(study.methods), dict[tuple[str, str], list[str]]()
-    for method in names:
-        offline, online = [0] if method in REFERENCES else values(study, method, UPDATES), values(study, method, UTD)
-        if offline and online:
-            by_budget.setdefault((text(offline), text(online)), []).append(method)
+    names, parts = ordered(study.methods), list[str]()
+    given = {name: (text([0] if name in REFERENCES else values(study, name, UPDATES)), text(values(study, name, UTD)))
+             for name in names}  # fmt: skip
+    by_budget = grouped((name for name in names if all(given[name])), given.__getitem__)
     trained = {budget for budget, methods in by_budget.items() if not set(methods) <= set(REFERENCES)}
-    parts = []
     if len(trained) > 1 or len({online for _, online in by_budget}) > 1:
         each = [f"{offline} + {online} ({', '.join(methods)})" for (offline, online), methods in by_budget.items()]
         parts.append("gradient updates, offline + per online step: " + ", ".join(each))
     for key, published in {"online.first_epoch_factor": 1, **PUBLISHED}.items():
-        deviating: dict[str, list[str]] = {}
-        for method in names:
-            if values(study, method, key) not in ([], [published]):
-                deviating.setdefault(text(values(study, method, key)), []).append(method)
-        for value, methods in deviating.items():
+        told = {name: text(values(study, name, key)) for name in names}
+        deviating = (name for name in names if told[name] not in ("", text([published])))
+        for value, methods in grouped(deviating, told.__getitem__).items():
             parts.append(
                 f"{key} {value}, published {published} ({', '.join(methods)})" if key in PUBLISHED
                 else f"{value} times as many in the first epoch of {listed(methods)}"

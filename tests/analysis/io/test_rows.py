@@ -140,10 +140,11 @@ def test_sources_never_share_a_study() -> None:
 def test_quality_of_an_id() -> None:
     ids = (
         "d4rl:hopper-medium-expert-v2",
-        "self:inverted_double_pendulum-medium-replay",
+        "self:idp-medium-replay",
         "minari:mujoco/hopper/medium-v0",
+        "none:hopper",
     )
-    assert [quality(name) for name in (*ids, "none:hopper")] == ["medium-expert", "medium-replay", "medium", ""]
+    assert [quality(name) for name in ids] == ["medium-expert", "medium-replay", "medium", ""]
 
 
 def test_folders_are_found_by_their_manifest(results: Path) -> None:
