@@ -67,14 +67,14 @@ def budgets_table(study: Results) -> Table:
     limits = score_range(study, study.datasets)
     for name in ordered(study.methods):
         agents, critics = (text(values(study, name, f"agent.{key}")) for key in ("num_agents", "num_critics"))
-        spend = ["" if math.isnan(value) else f"{value:.3g}" for value in means.loc[name]]
+        spend = ["" if math.isnan(value) else f"{value:.3g}" for value in means.loc[name].to_numpy(float)]
         said = (text(values(study, name, UTD)), f"{agents} of {critics}" if agents else critics, *spend)
         cells, found = [Cell.said("setting", one) for one in said], sample(study, name)
         for score in scores:
             mean = found.mean([runs["run"].map(score) for runs in found.runs]) if found else None
             cells.append(replace(Cell.measured("score", mean.interval(limits=limits) if mean else None), seeds=None))
         rows.append(((name,), tuple(cells)))
-    columns = ("updates per step", "critics", *(heads[part] for part in means), "final score")
+    columns = ("updates per step", "critics", *(heads[str(part)] for part in means), "final score")
     columns += ("at equal arithmetic",) * apart
     caption = (
         "Means of one run over tasks and seeds. TFLOP: 10^12 operations in matrix products, without evaluation."

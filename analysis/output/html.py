@@ -170,8 +170,8 @@ def to_svg(figure: Figure, title: str, methods: Collection[str], styles: dict[st
         return f' d="{points if "C" in points else points.replace(" L ", " ")}"'  # further pairs after M are lines
 
     buffer = io.StringIO()
-    for one in (figure, *figure.axes):
-        one.patch.set_visible(False)
+    for patch in (figure.patch, *(axis.patch for axis in figure.axes)):
+        patch.set_visible(False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata=PRIVATE)  # `savefig` would draw it twice
     text = buffer.getvalue()

@@ -43,7 +43,7 @@ def online_share(view: View) -> tuple[Figure, str] | None:
     alike = len(means.columns) == 1 or bool((means.max(axis=1) - means.min(axis=1) < ALIKE).all())
     both = rows.groupby(["method", "dataset", "run", "env_steps"])["value"].mean().reset_index()
     parts = {"draws": both.assign(metric=next(iter(SHARES)))} if alike else dict(iter(rows.groupby("metric")))
-    blocks = {name: Cells(part) for name, part in parts.items()}  # alike: one panel, for who logs one of them too
+    blocks = {str(name): Cells(part) for name, part in parts.items()}  # alike: one panel, for who logs one of them too
     drawn = view.among(rows["method"].unique())
     figure, grids = block_grid(view, {name: "online share" if alike else SHARES[name] for name in blocks})
     lacking, closed = dict[str, None](), False

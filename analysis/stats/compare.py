@@ -93,7 +93,8 @@ def ranked(study: Results) -> pd.DataFrame:
     unfinished = problems(runs[~runs["diverged"]], study.online_steps)
     if unfinished:
         raise UserError(f"{study.name}: {'; '.join(unfinished)}; accepted: a study all of whose runs are finished")
-    means = runs.groupby(["method", "dataset"])[["final", "auc"]].agg(lambda values: values.mean(skipna=False))
+    mean = lambda values: values.mean(skipna=False)  # noqa: E731
+    means = runs.groupby(["method", "dataset"])[["final", "auc"]].agg(mean)
     tasks = {metric: means[metric].unstack("dataset") for metric in ("final", "auc")}
     table = pd.DataFrame({metric: values.mean(axis=1, skipna=False) for metric, values in tasks.items()})
     table["score"] = table.mean(axis=1, skipna=False)
