@@ -58,13 +58,11 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
     present = set(owners.loc[(owners["phase"] == "offline") & (owners["dataset"] == dataset), "run"])
     groups: list[tuple[list[str], list[str]]] = []
     for run, methods in started_by(study).items():
-        if run not in present:
-            continue
-        sharing = [group for group in groups if set(group[0]) & set(methods)]
-        group = sharing[0] if sharing else ([], [])
-        group[0].extend(methods)
-        group[1].append(run)
-        groups += [] if sharing else [group]
+        if run in present:
+            group = next((one for one in groups if set(one[0]) & set(methods)), ([], []))
+            groups += [] if group[0] else [group]
+            group[0].extend(methods)
+            group[1].append(run)
     first = ordered(method for names, _ in groups for method in names).index
     found = []
     for names, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):

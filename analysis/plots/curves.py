@@ -51,7 +51,9 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
             mine, rows = runs[dataset, method], scores[dataset, method]
             complete = rows[rows["run"].isin(mine.loc[mine["finished"], "run"])]
             if len(complete):
-                _same_steps(complete, study.name, dataset, method)
+                if (complete.groupby("env_steps")["run"].nunique() != complete["run"].nunique()).any():
+                    problem = f"runs of {method} on {dataset} were evaluated at different steps"  # of which is no mean
+                    raise UserError(f"study {study.name}: column env_steps: {problem}")
                 at = complete.groupby("env_steps")[column].mean()
                 if view.seeds and look != GREY:
                     for _, own in complete.sort_values("env_steps").groupby("run"):
@@ -152,12 +154,3 @@ def _draw_apart(axis: Axes, rows: pd.DataFrame, look: Drawn) -> None:
             axis.errorbar(wide.index, wide[APART], half, fmt="D", color=look.colour, markersize=3, label=look.label)
         else:
             axis.plot(wide.index, wide[APART], color=look.colour, linestyle=look.line, linewidth=0.8, label=look.label)
-
-
-def _same_steps(rows: pd.DataFrame, study: str, dataset: str, method: str) -> None:
-    """A mean over seeds is only one if every run was evaluated at the same steps."""
-    counts = rows.groupby("env_steps")["run"].nunique()
-    if (counts != rows["run"].nunique()).any():
-        raise UserError(
-            f"study {study}: column env_steps: runs of {method} on {dataset} were evaluated at different steps"
-        )

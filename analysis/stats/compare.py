@@ -38,10 +38,7 @@ def difference(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -
 
 
 def pair(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> tuple[str, pd.Series[float]]:
-    """Find the stratum of one task and `ours - theirs` by common seed, or `ours` without `theirs`.
-
-    Tasks that share a method's runs from scratch are one stratum.
-    """
+    """Find a task's stratum (one for all that share runs from scratch) and `ours - theirs` by seed, or just `ours`."""
     names = [name for name in (ours, theirs) if name]
     values = [runs[dataset, name][metric] for name in names]
     places = [runs.place(dataset, name) for name in names]
@@ -49,10 +46,7 @@ def pair(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> tupl
 
 
 def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None:
-    """Average `pair`s over tasks; None if a task has none.
-
-    Those of one stratum are averaged seed by seed first, otherwise one set of runs would count as several.
-    """
+    """Average `pair`s over tasks, those of one stratum, one set of runs, seed by seed first; None if a task has none."""
     strata = [[values for _, values in several] for several in grouped(tasks, lambda task: task[0]).values()]
     means = [sum(several[1:], several[0]).dropna() / len(several) for several in strata]
     return estimate(means, [len(several) for several in strata])

@@ -132,10 +132,7 @@ def mean_over_tasks(tasks: Sequence[Array]) -> Any:
 
 
 def iqm(tasks: Sequence[Array]) -> Any:
-    """Average what is left of the runs of all tasks, pooled, without their lowest and highest quarter.
-
-    As rliable's `aggregate_iqm`: a quarter is rounded down to whole runs.
-    """
+    """Average all tasks' runs, pooled, without the lowest and highest quarter, rounded down as by rliable's IQM."""
     pooled = np.sort(np.concatenate(tasks), axis=0)  # `np.partition` takes four times as long for so few
     cut = len(pooled) // 4
     return pooled[cut : len(pooled) - cut].mean(axis=0)

@@ -19,15 +19,12 @@ FEWEST = 3  # values of a sweep; two are a comparison
 
 @dataclass(frozen=True)
 class Sweep:
-    """`values`: method -> its value of `key` (a dotted config key or an axis), ascending; `reference` is a method.
+    """One number and the methods that differ in nothing else."""
 
-    `factors`: the values are multiples of what each task has.
-    """
-
-    key: str
-    values: Mapping[str, float]
-    reference: str
-    factors: bool = False
+    key: str  # a dotted key of the config, or an axis
+    values: Mapping[str, float]  # of methods, ascending
+    reference: str  # a method
+    factors: bool = False  # values are multiples of what each task has
 
     @property
     def name(self) -> str:
