@@ -46,7 +46,7 @@ def pair(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> tupl
 
 
 def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None:
-    """Average `pair`s over tasks, those of one stratum, one set of runs, seed by seed first; None if a task has none."""
+    """Average `pair`s over tasks, those of one stratum, one set of runs, seed by seed first; None if one has none."""
     strata = [[values for _, values in several] for several in grouped(tasks, lambda task: task[0]).values()]
     means = [sum(several[1:], several[0]).dropna() / len(several) for several in strata]
     return estimate(means, [len(several) for several in strata])
