@@ -28,11 +28,6 @@ LABELS = {  # names for people
 SYMBOLS = {"decay_rate": "α"}  # noqa: RUF001  the paper's
 
 
-def main_method(methods: Iterable[str]) -> str:
-    """MOORe's own name in a study with these methods: the reference of every paired difference."""
-    return MOORE if MOORE in set(methods) else PRIORITIZED
-
-
 def ordered(methods: Iterable[str]) -> list[str]:
     """Unique methods: those of `ORDER`, others by name and number (0.5 before 10), references last."""
 

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.io.methods import main_method
+from analysis.io.methods import MOORE, PRIORITIZED
 from moore.base.errors import UserError
 from moore.base.manifest import read_manifest
 from moore.base.rows import COLUMNS, NUMBER_COLUMNS, TEXT_COLUMNS, read_rows
-from moore.base.strict import dotted
 
 PHASES = ("offline", "online")
 SCORE = "eval/score"
@@ -86,7 +85,7 @@ class Results:
     def main(self) -> str:
         """Name the reference of every paired difference: the manifest's if it ran, else MOORe's name here."""
         stated = self.manifest.get("reference")
-        return stated if stated in self.methods else main_method(self.methods)
+        return stated if stated in self.methods else MOORE if MOORE in self.methods else PRIORITIZED
 
     @property
     def online_steps(self) -> int:
@@ -105,11 +104,6 @@ class Results:
     def pure(self) -> bool:
         """Tell whether all runs are our own: no import, and none laid over them."""
         return not self.imported and not self.manifest.get("overlays")
-
-    def setting(self, name: str) -> Any:
-        """Return the first value named so, at any depth, in the manifest's config; None without one."""
-        known = dotted(self.manifest.get("config", {}))
-        return next((known[key] for key in known if key.rsplit(".", 1)[-1] == name and known[key] is not None), None)
 
 
 def source(dataset: str) -> str:
@@ -262,19 +256,10 @@ def _reject_unknown_runs(study: Results, key: str) -> None:
             raise UserError(f"{key}: {unknown[0]} has no {phase} rows in rows.parquet")
 
 
-def _sources(study: Results) -> list[str]:
-    return sorted({source(name) for name in study.datasets})
-
-
 def split_by_source(study: Results) -> list[Results]:
     """Split a study by dataset source, since scores of different sources never share a table; each with references."""
-    if len(_sources(study)) < 2:
+    sources = sorted({source(name) for name in study.datasets})
+    if len(sources) < 2:
         return [study]
     of_row, rows = study.rows["dataset"].map(source), study.rows
-    return [replace(study, rows=rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in _sources(study)]
-
-
-def reject_mixed_sources(study: Results) -> None:
-    """Raise UserError for a study of several sources, not yet split: a table or figure shows one."""
-    if len(found := _sources(study)) > 1:
-        raise UserError(f"study {study.name}: datasets of {' and '.join(found)} together; expected one source")
+    return [replace(study, rows=rows[of_row.isin([name, "none"])].reset_index(drop=True)) for name in sources]

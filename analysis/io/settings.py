@@ -87,11 +87,10 @@ def is_prioritized(study: Results, method: str) -> bool:
 
 def setting(study: Results, method: str, dataset: str, key: str) -> Any:
     """Return a method's value of a dotted key on one dataset; without configs the study's own, for its reference."""
-    own = [lookup(one, key) for one in study.configs.get(method, []) if one.get("dataset") == dataset]
-    known = [value for value in own if value is not ABSENT]
-    if own or method != study.main:
-        return known[0] if known else None
-    return study.setting(key.rsplit(".", 1)[-1])
+    own = [one for one in study.configs.get(method, []) if one.get("dataset") == dataset]
+    if not own and method == study.main:
+        own = [study.manifest.get("config", {})]
+    return next((value for one in own if (value := lookup(one, key)) is not ABSENT), None)
 
 
 def rollout_lengths(study: Results, dataset: str, methods: Iterable[str]) -> list[int]:
@@ -99,12 +98,6 @@ def rollout_lengths(study: Results, dataset: str, methods: Iterable[str]) -> lis
     configs = [one for method in methods for one in study.configs.get(method, []) if one.get("dataset") == dataset]
     known = [[lookup(config, key) for key in LENGTHS] for config in configs]
     return sorted({length for lengths in known for length in [n for n in lengths if isinstance(n, int)][:1]})
-
-
-def planned_updates(study: Results, run: str) -> int:
-    """Return the planned length of an offline run in gradient updates; 0 where the manifest does not say."""
-    count = lookup(study.manifest.get("configs", {}).get(run), UPDATES)
-    return count if isinstance(count, int) else 0
 
 
 def budgets(study: Results) -> str:

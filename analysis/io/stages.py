@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.io.methods import IMPORTED, OFFLINE_STAGE, ordered
 from analysis.io.rows import Results
-from analysis.io.settings import planned_updates
+from analysis.io.settings import UPDATES, lookup
 from moore.base.errors import UserError
 
 
@@ -54,7 +54,7 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
 
     Methods that start from the same run of any seed share a stage.
     """
-    rows, owners = study.select(metric, "offline"), study.owners
+    rows, owners, configs = study.select(metric, "offline"), study.owners, study.manifest.get("configs", {})
     present = set(owners.loc[(owners["phase"] == "offline") & (owners["dataset"] == dataset), "run"])
     groups: list[tuple[list[str], list[str]]] = []
     for run, methods in started_by(study).items():
@@ -67,7 +67,8 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
     found = []
     for names, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
         mine = rows[rows["run"].isin(runs)]
-        updates = max([*mine["updates"], *(planned_updates(study, run) for run in runs)])
+        planned = (lookup(configs.get(run), UPDATES) for run in runs)  # a run may have stopped early
+        updates = max([*mine["updates"], *(count for count in planned if isinstance(count, int))])
         if updates and len(mine):
             found.append(Stage(tuple(ordered(names)), int(updates), mine))
     return found

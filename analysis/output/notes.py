@@ -18,7 +18,7 @@ TO_LOOK_AT = "quick"  # the scale of `make quick`
 
 def notes(study: Results) -> list[str]:
     """List the sentences that hold for every table and figure of a study; only those that say something."""
-    runs, episodes = summarise(study), study.setting("eval_episodes")
+    runs, episodes = summarise(study), study.manifest.get("config", {}).get("eval_episodes")
     said = "" if episodes is None else f"; {episodes} episodes in an evaluation, deterministic policy"
     bare, fixed = untrained(study), frozen(study)
     scratch = [m for m in ordered(study.methods) if m in REFERENCES or values(study, m, "dataset") == [None]]

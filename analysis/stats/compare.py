@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.io.methods import IMPORTED, grouped
-from analysis.io.rows import Cells, Results, environment, reject_mixed_sources
+from analysis.io.rows import Cells, Results, environment, source
 from analysis.io.settings import frozen
 from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
 from analysis.stats.transfer import curves, problems, summarise
@@ -22,7 +22,8 @@ DELTA = 5.0  # score points that count as a difference, as in the claims
 @lru_cache(maxsize=16)  # tables and figures of a study all ask
 def cells(study: Results) -> Cells:
     """Split `summarise`'s runs by dataset and method, seeds as index; UserError for datasets of several sources."""
-    reject_mixed_sources(study)
+    if len(sources := sorted({source(name) for name in study.datasets})) > 1:
+        raise UserError(f"study {study.name}: datasets of {' and '.join(sources)} together; expected one source")
     runs = summarise(study)
     return Cells(runs.set_axis(runs["seed"].to_numpy()))
 

@@ -126,11 +126,6 @@ def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
     return Curve(at, mean, np.maximum(mean - half, low), np.minimum(mean + half, high))
 
 
-def mean_over_tasks(tasks: Sequence[Array]) -> Any:
-    """Average the per-task means; a task is an array [n, ...] of its runs, and n may differ."""
-    return np.mean([task.mean(axis=0) for task in tasks], axis=0)
-
-
 def iqm(tasks: Sequence[Array]) -> Any:
     """Average all tasks' runs, pooled, without the lowest and highest quarter, rounded down as by rliable's IQM."""
     pooled = np.sort(np.concatenate(tasks), axis=0)  # `np.partition` takes four times as long for so few
@@ -143,7 +138,7 @@ def optimality_gap(tasks: Sequence[Array]) -> Any:
 
     As rliable's `aggregate_optimality_gap`, but every task weighs the same if their runs are unequal.
     """
-    return 100 - mean_over_tasks([np.minimum(task, 100.0) for task in tasks])
+    return 100 - np.mean([np.minimum(task, 100.0).mean(axis=0) for task in tasks], axis=0)
 
 
 def profile(tasks: Sequence[Array], thresholds: Array) -> Array:

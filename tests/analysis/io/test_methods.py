@@ -1,6 +1,6 @@
 """Names and order of the methods."""
 
-from analysis.io.methods import main_method, ordered
+from analysis.io.methods import ordered
 from tests.support.method_studies import ALL
 
 
@@ -9,6 +9,3 @@ def test_the_order_is_moore_then_baselines_then_references() -> None:
         "moore", "moore_plus", "balanced_replay", "awac", "iql", "cal_ql", "cql_sac", "td3_bc", "rlpd", "wsrl",
         "mbpo_warm", "mopo_naive", "mopo", "sac", "redq", "mbpo", "mbpo_plus",
     ]  # fmt: skip
-    assert main_method(ALL) == "moore"
-    assert main_method([*ALL, "prioritized"]) == "moore"
-    assert main_method(["uniform", "prioritized"]) == "prioritized"

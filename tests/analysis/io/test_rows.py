@@ -32,9 +32,9 @@ def test_loads_what_was_written(tmp_path: Path) -> None:
     assert study.name == "toy"
     assert study.datasets == [LOW, MEDIUM]
     assert study.methods == ["half_half", "mbpo", "prioritized", "pure_online", "sac", "uniform"]
-    assert study.online_steps == 1000
-    assert study.setting("decay_rate") == 1.0
-    assert study.setting("nonsense") is None
+    assert (study.online_steps, study.main) == (1000, "prioritized")
+    both = [*full_study(1), *flat("moore", LOW, [1.0])]
+    assert [make_study(both, reference=name).main for name in ("absent", "uniform")] == ["moore", "uniform"]
 
 
 def test_an_offline_stage_may_share_method_dataset_and_seed_but_no_online_run_may() -> None:

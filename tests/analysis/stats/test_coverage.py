@@ -12,7 +12,7 @@ import pytest
 
 from analysis.claims.verdicts import FAILS, HOLDS, conjunction, judge, p_values
 from analysis.io.rows import RESULTS
-from analysis.stats.intervals import COVERAGE, bootstrap, estimate, iqm, mean_over_tasks, optimality_gap
+from analysis.stats.intervals import COVERAGE, bootstrap, estimate, iqm, optimality_gap
 from tests.support.drawn import sure
 
 Array = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ def coverage(tasks: int, seeds: int, trials: int) -> dict[str, float]:
         interval = found.interval()
         seed = int(rng.integers(1 << 31))
         _, low, high = bootstrap(strata, lambda s: np.stack([of(s) for of in RESAMPLED.values()]), REPS, seed=seed)
-        plain = [mean_over_tasks([s[rng.integers(seeds, size=(seeds, REPS))] for s in strata])]
+        plain = np.mean([s[rng.integers(seeds, size=(seeds, REPS))].mean(axis=0) for s in strata], axis=0)
         edges = {"mean": (interval.low, interval.high), COLUMNS[-1]: tuple(np.quantile(plain, [0.025, 0.975]))}
         edges |= {name: (a, b) for name, a, b in zip(RESAMPLED, low, high, strict=True)}
         for name, (a, b) in edges.items():

@@ -33,7 +33,7 @@ def test_the_schedule_is_moores_whichever_run_comes_first(tmp_path: Path) -> Non
     runs = runs_of(tmp_path, ["awac", "moore"], 1)
     runs = [replace(r, sampling=replace(r.sampling, decay_rate=0.5)) if r.method == "moore" else r for r in runs]
     study = as_study(method_rows(runs, from_ends), method_manifest(runs))
-    assert study.setting("decay_rate") == 1.0  # of the first run
+    assert study.manifest["config"]["sampling"]["decay_rate"] == 1.0  # of the first run
     ends, share = sure(expected_share(study, "moore", LOW))
     assert (ends[0], share[0]) == (100, pytest.approx((50 / (50 + 8000) + 100 / (100 + 8000)) / 2))  # φ = 50, α = 0.5
 
