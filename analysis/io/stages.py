@@ -68,7 +68,7 @@ def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
     for names, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
         mine = rows[rows["run"].isin(runs)]
         planned = (lookup(configs.get(run), UPDATES) for run in runs)  # a run may have stopped early
-        updates = max([*mine["updates"], *(count for count in planned if isinstance(count, int))])
+        updates = max([0, *mine["updates"], *(count for count in planned if isinstance(count, int))])
         if updates and len(mine):
             found.append(Stage(tuple(ordered(names)), int(updates), mine))
     return found
