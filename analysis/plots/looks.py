@@ -3,9 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-from matplotlib import colormaps
-
 from analysis.io.methods import IMPORTED, MOORE, PRIORITIZED, REFERENCES, method_label, ordered
 from analysis.io.rows import Results
 from analysis.stats.sweeps import sweeps
@@ -48,7 +45,9 @@ class Drawn(NamedTuple):
 
 def shades(count: int) -> list[tuple[float, ...]]:
     """Return colours from light to dark, without the palest of viridis."""
-    return [tuple(colour[:3]) for colour in colormaps["viridis_r"](np.linspace(0, 1, count + 3)[2:-1])]
+    import seaborn  # here: it takes a second, and only sweeps ask for it
+
+    return list(seaborn.color_palette("viridis_r", count + 1)[1:])
 
 
 def highlighted(study: Results) -> list[str]:
