@@ -1,7 +1,5 @@
 """What is done about a study's runs: why they failed, trying again, stopping them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from json import dumps

@@ -1,7 +1,5 @@
 """SLURM's own commands as functions. squeue and scontrol are asked, never sacct: it is late, and not everywhere."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

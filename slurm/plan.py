@@ -1,11 +1,8 @@
 """What is left of a study, as arrays of tasks: todo = all - done - owned by a live task - failed too often."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moore.run.failures import read_failure
 from moore.run.folders import is_finished
 from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import run_id
@@ -29,11 +26,9 @@ class Plan:
     todo: int = 0
 
     def units(self) -> list[UnitProcess]:
-        """List all units of the arrays."""
         return [unit for array in self.arrays for task in array for unit in task]
 
     def describe(self, study: Study) -> str:
-        """Say how many runs are where, and what is in the arrays."""
         counts = {"done": self.done, "in live tasks": self.live, "failed too often": self.failed}
         counts["waiting for an offline stage of a live task"] = self.waiting
         said = [f"{len(study.runs)} runs", *(f"{count} {where}" for where, count in counts.items() if count)]
@@ -66,7 +61,7 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
     for unit in sorted(units, key=lambda unit: -unit.cost):
         if unit.finished():
             continue
-        if read_failure(unit).get("final"):
+        if unit.failure().get("final"):
             plan.failed += len(unit.runs)
         elif unit.missing_stages() & queue.missing_stages():
             plan.waiting += len(unit.runs)

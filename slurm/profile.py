@@ -1,10 +1,8 @@
 """What a job of a cluster gets and how it uses it: a YAML file of the user's, see slurm/profiles/ for every key."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -75,8 +73,7 @@ class Profile:
     stalled_requeues: NonNegativeInt = 3
 
     @model_validator(mode="after")
-    def _agree(self) -> Profile:
-        """Raise UserError for keys that contradict each other."""
+    def _agree(self) -> Self:
         if not self.gpus:
             _check(self.gpu_type is None, "gpu_type", self.gpu_type, "null, or gpus: 1 or more")
             _check(self.units_per_gpu == 1, "units_per_gpu", self.units_per_gpu, "1, or gpus: 1 or more")
@@ -114,12 +111,10 @@ class Profile:
 
     @property
     def torch_device(self) -> str:
-        """Where units are trained: cpu or cuda."""
         return "cuda" if self.gpus else "cpu"
 
     @property
     def slot_count(self) -> int:
-        """Units that a task trains at once."""
         return self.slots or (self.gpus * self.units_per_gpu if self.gpus else self.cpus)
 
 

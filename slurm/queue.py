@@ -1,7 +1,5 @@
 """What SLURM has of a study: the tasks of its submissions, and the units and runs that are in them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The code as it is when a study is submitted: jobs that start hours later do not see what is edited meanwhile."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -30,7 +28,15 @@ def snapshot(target: Path, plugins: Iterable[str] = (), checkout: Path = CHECKOU
         target.mkdir(parents=True)
         commit = "unknown"
         if _is_tracked(checkout):
-            commit = _copy_checkout(checkout, target)
+            commit = os.fsdecode(_git(checkout, "rev-parse", "HEAD")).strip()
+            python = [f"{name}/*.py" for name in FOLDERS]
+            new = _git(checkout, "ls-files", "-z", "--others", "--exclude-standard", "--", *python)
+            names = os.fsdecode(_git(checkout, "ls-files", "-z") + new)
+            _copy(checkout, target, names.strip("\0").split("\0"))
+            changes = _git(checkout, "diff", *DIFF, "HEAD", "--", ".")
+            if changes:
+                (target.parent / "diff.patch").write_bytes(changes)
+            commit += "-dirty" if changes or new else ""
         else:
             for name in (name for name in FOLDERS if (checkout / name).is_dir()):
                 shutil.copytree(checkout / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -40,20 +46,6 @@ def snapshot(target: Path, plugins: Iterable[str] = (), checkout: Path = CHECKOU
     except OSError as error:
         raise cannot_write(target, error) from None
     return commit
-
-
-def _copy_checkout(checkout: Path, target: Path) -> str:
-    """Copy what git tracks, and new .py files."""
-    commit = os.fsdecode(_git(checkout, "rev-parse", "HEAD")).strip()
-    new = _git(
-        checkout, "ls-files", "-z", "--others", "--exclude-standard", "--", *(f"{name}/*.py" for name in FOLDERS)
-    )
-    names = os.fsdecode(_git(checkout, "ls-files", "-z") + new)
-    _copy(checkout, target, names.strip("\0").split("\0"))
-    changes = _git(checkout, "diff", *DIFF, "HEAD", "--", ".")
-    if changes:
-        (target.parent / "diff.patch").write_bytes(changes)
-    return f"{commit}-dirty" if changes or new else commit
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:

@@ -6,8 +6,6 @@ Importing torch takes seconds, in which SIGTERM and the warning signal would sim
 take that for the task's own failure. Blocked signals wait, and a program that takes this one's place inherits that.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

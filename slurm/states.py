@@ -1,7 +1,5 @@
 """Where every run of a study is: what its files say, joined with what SLURM has in its queue."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from moore.base.errors import UserError
-from moore.base.files import is_alive
+from moore.base.files import is_alive, read_json
 from moore.base.strict import nearest
-from moore.run.claim import read_claim
-from moore.run.failures import read_failure
 from moore.run.folders import is_finished
 from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import run_id
@@ -57,12 +53,11 @@ class StudyView:
         self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
 
     def unfinished(self, unit: UnitProcess) -> list[str]:
-        """Return the ids of the runs of a unit that are not finished."""
         return [name for name in map(run_id, unit.runs) if name not in self.done]
 
     def failed(self) -> dict[UnitProcess, dict[str, Any]]:
         """Return the units of which an attempt has failed, with the record of that."""
-        records = {unit: read_failure(unit) for unit in self.units if self.unfinished(unit)}
+        records = {unit: unit.failure() for unit in self.units if self.unfinished(unit)}
         return {unit: failure for unit, failure in records.items() if failure}
 
     def check(self, runs: Sequence[str]) -> None:
@@ -74,21 +69,20 @@ class StudyView:
                 raise UserError(f"{run!r} is no run of {self.study.name}; {hint}")
 
     def state(self, unit: UnitProcess) -> UnitState:
-        """Tell where a unit is that is not finished."""
-        failure, claim = read_failure(unit), read_claim(unit.claim_path)
+        failure, claim = unit.failure(), read_json(unit.claim_path)
         attempts = failure.get("attempts", 0)
         again = f"attempt {attempts + 1} after {failure.get('kind')}" if failure else ""
         if failure.get("final"):
             tried = f"{failure['kind']} after {attempts} attempt{'s' * (attempts != 1)}: {failure['reason']}"
             return UnitState("failed", tried, place(failure), failure["task"])
-        if claim is not None and failure.get("time", 0) < claim["since"]:  # else that process has ended
+        if claim and failure.get("time", 0) < claim["since"]:  # else that process has ended
             holder = self._holder(unit, claim)
             if holder is not None:
                 return holder
         queued = sorted(self.tasks.get(unit.name, []), key=lambda task: task.state != "RUNNING")
         if queued:
             return _queued(queued[0], again)
-        if claim is None and not unit.status() and not failure:
+        if not (claim or unit.status() or failure):
             return UnitState("todo", "the next submit takes it" if self.slurm else "nobody has begun it")
         last = claim or failure
         return UnitState("stopped", again or "the next submit goes on", place(last), last.get("task"))

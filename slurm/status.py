@@ -1,7 +1,5 @@
 """`moore study status`: how many runs are where, and a line for each that is not finished."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from contextlib import suppress
@@ -63,7 +61,7 @@ def look(study: Study, root: Path) -> dict[str, Any]:
         if unfinished:
             facts = {"unit": unit.name, "progress": round(unit.progress(), 4), **asdict(view.state(unit))}
             runs += [{"run": run} | facts for run in unfinished]
-    manifests = [read_manifest(view.folder / "runs" / run) or {} for run in view.done]
+    manifests = [read_manifest(view.folder / "runs" / run) for run in view.done]
     states = Counter(run["state"] for run in runs)
     counts = {"all": len(study.runs), "done": len(view.done)}
     counts["diverged"] = sum(bool(manifest.get("diverged")) for manifest in manifests)

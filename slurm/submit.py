@@ -1,7 +1,5 @@
 """`moore study submit`: what is left of a study becomes job arrays, or processes of this machine."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 import sys
@@ -45,7 +43,15 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dr
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
-        plan = _prepare(study, root, profile, cluster.max_array_size(), dry_run)
+        most = cluster.max_array_size()
+        queue = ask_queue(root / study.name) if folder.parent.exists() else Queue()
+        if not dry_run:  # rows of other data, which no live task has, are moved away first
+            live = queue.runs() | {offline_run_id(run) for unit in queue.units for run in unit.runs if run.dataset}
+            idle = [run for run in study.runs if not {run_id(run), offline_run_id(run)} & live]
+            for note in set_aside_other_data(root / study.name, idle, root):
+                print(f"moore: warning: {note}", file=sys.stderr)
+        plan = make_plan(study, root, profile, queue, most)
+        print(plan.describe(study))
         for number, array in enumerate(plan.arrays):
             script = batch_script(folder, study.name, profile, number, plan)
             verdict = cluster.test_only(script)
@@ -180,20 +186,3 @@ def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop:
         with locked(root / study.name / "lock", f"study {study.name}"):
             plan.mark_splits()
         run_study(study, root, slot_environments(profile), profile.torch_device, stop, profile.attempts)
-
-
-def _prepare(study: Study, root: Path, profile: Profile, max_array: int, dry_run: bool) -> Plan:
-    """Plan what is left of a study, and print that.
-
-    Rows of other data, which no live task has, are moved away first.
-    """
-    folder = root / study.name
-    queue = ask_queue(folder) if (folder / "submissions").exists() else Queue()
-    if not dry_run:
-        live = queue.runs() | {offline_run_id(run) for unit in queue.units for run in unit.runs if run.dataset}
-        idle = [run for run in study.runs if not {run_id(run), offline_run_id(run)} & live]
-        for note in set_aside_other_data(folder, idle, root):
-            print(f"moore: warning: {note}", file=sys.stderr)
-    plan = make_plan(study, root, profile, queue, max_array)
-    print(plan.describe(study))
-    return plan

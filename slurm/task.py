@@ -4,8 +4,6 @@ submitit starts it. The facts are in the run folders alone: a task that starts a
 matter which of its predecessors ended how.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -16,14 +14,14 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 
-from moore.base.files import write_json
-from moore.run.claim import read_claim, slurm_task
+from moore.base.files import read_json, write_json
+from moore.run.claim import slurm_task
 from moore.run.display import TaskLog
-from moore.run.failures import read_failure, record_failure
+from moore.run.failures import record_failure
 from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
 from moore.run.worker import Worker
@@ -58,7 +56,7 @@ class ArrayTask:
                 self._requeue(lacking, units, most, "resources")
             slots = slot_environments(profile)
             say(f"{len(units)} units, {len(slots)} at once, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
-            todo = [unit for unit in units if unit.finished() or not read_failure(unit).get("final")]
+            todo = [unit for unit in units if unit.finished() or not unit.failure().get("final")]
             done = Worker(todo, slots, TaskLog(), profile.attempts, manifest["stamp"]).run(stop)
             if stop.signal in (signal.SIGUSR1, signal.SIGUSR2) and any(map(_is_open, units)):
                 self._requeue("the time limit came", units, most)
@@ -74,14 +72,14 @@ class ArrayTask:
         """
         path = Path(self.submission) / "tasks" / f"{self.array}-{self.index}.json"
         now = progress(units)
-        before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"stalled": 0, "progress": []}
+        before = read_json(path) or {"stalled": 0, "progress": []}
         stalled = 0 if now > before["progress"] else before["stalled"] + 1
         write_json(path, {"stalled": stalled, "progress": now})
         if stalled and stalled >= most:
             say(f"{why}; {stalled} requeues have brought nothing on, so this was the last")
             for unit in filter(_is_open, units):  # those that have not had their turn are left to the next submit
-                begun = (read_claim(unit.claim_path) or {}).get("submission") == Path(self.submission).name
-                record_failure(unit, kind, why, read_failure(unit).get("attempts", 0), final=begun)
+                begun = read_json(unit.claim_path).get("submission") == Path(self.submission).name
+                record_failure(unit, kind, why, unit.failure().get("attempts", 0), final=begun)
             sys.exit(1)
         if shutil.which("scontrol") is None:
             say(f"{why}; no scontrol on this node, so a later submit goes on")
@@ -93,8 +91,7 @@ class ArrayTask:
 
 
 def _is_open(unit: UnitProcess) -> bool:
-    """Tell whether anything of a unit is left to do."""
-    return not unit.finished() and not read_failure(unit).get("final")
+    return not unit.finished() and not unit.failure().get("final")
 
 
 def leave() -> NoReturn:

@@ -1,7 +1,5 @@
 """Files that are the old or the new ones, never half, wherever a process or the machine stops."""
 
-from __future__ import annotations
-
 import errno
 import glob
 import json
@@ -26,10 +24,11 @@ def replacing(path: Path, hint: str = "", sync: bool = True) -> Iterator[BinaryI
     Raises Unavailable, ending in `hint`, where the place cannot be written or is full; nothing is left of the attempt.
     A killed process leaves a hidden file, which goes with the next attempt.
     """
-    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
+    prefix = f".{path.name}.{socket.gethostname()}."
+    temporary = path.with_name(f"{prefix}{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _discard_leftovers(path)
+        _discard_leftovers(path.parent, prefix)
         with temporary.open("wb") as file:
             yield file
             if sync:
@@ -61,17 +60,12 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def _discard_leftovers(path: Path) -> None:
-    """Remove half files that dead processes of this machine left for `path`."""
-    prefix = _prefix(path)
-    for file in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+def _discard_leftovers(folder: Path, prefix: str) -> None:
+    """Remove half files that dead processes of this machine left in a folder."""
+    for file in folder.glob(f"{glob.escape(prefix)}*.tmp"):
         pid = file.name[len(prefix) : -len(".tmp")]
         if pid.isdecimal() and not is_alive(int(pid)):
             file.unlink(missing_ok=True)
-
-
-def _prefix(path: Path) -> str:
-    return f".{path.name}.{socket.gethostname()}."
 
 
 def _sync_folder(folder: Path) -> None:
@@ -84,6 +78,14 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the object in a JSON file; an empty one where it is not there or no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
 
 
 def write_json(path: Path, value: Any, sync: bool = True) -> None:

@@ -1,7 +1,5 @@
 """One process at a time: a lock file that names its holder and dies with it."""
 
-from __future__ import annotations
-
 import errno
 import math
 import os

@@ -1,7 +1,5 @@
 """Facts of this machine and this copy of the code: cores, peak memory, commit."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re
@@ -40,7 +38,6 @@ def answer(*command: str) -> str:
 
 
 def processor() -> str:
-    """Return the processor's name."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
     return found[1] if found else platform.processor() or platform.machine()

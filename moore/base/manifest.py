@@ -1,7 +1,5 @@
 """A study's manifest in little space: one whole configuration, and of every run only what differs from it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path

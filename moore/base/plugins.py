@@ -1,7 +1,5 @@
 """Things from outside the repository, named `package.module:name` wherever a study names one of ours."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import os

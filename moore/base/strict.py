@@ -1,7 +1,5 @@
 """One strict way to read a user's YAML: UTF-8, no duplicate or unknown keys, right types; each error is one line."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import json

@@ -1,7 +1,5 @@
 """Numbers as words for people: how long something takes."""
 
-from __future__ import annotations
-
 
 def duration(seconds: float) -> str:
     """Return `45 s`, `12 min`, `3.4 h` or `5.2 days`."""

@@ -1,7 +1,5 @@
 """The commands `moore data ...`."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

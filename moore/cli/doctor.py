@@ -1,7 +1,5 @@
 """`moore doctor` and `moore --version`: what is here, and what is missing would enable."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """`moore config METHOD`: every setting of a method's run at a scale, where it comes from and what it means."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import json

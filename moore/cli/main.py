@@ -2,8 +2,6 @@
 
 # what takes long to import is imported inside the commands: `--help` and a slip of the pen are answered at once
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """The commands `moore study ...`: what is typed; what they do is in moore/cli and slurm/."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable

@@ -38,13 +38,12 @@ def tune(
         workers: processes, with one thread each; 0 is one for each core.
         publish: write to analysis/tuning instead, and the chosen settings into the scale's file, under `tuned`.
     """
+    from moore.base.strict import read_yaml
     from moore.studies.study import ABLATIONS_DIR, find_yaml
 
     count, loaded, out = number_of_workers(workers), find_study(study, scale), HERE if publish else out
     if loaded.tunes is None:
-        raise UserError(
-            f"{study}: has no `tune`; accepted: a study that tunes a method, such as those of ablations/tuning"
-        )
+        raise UserError(f"{study}: has no `tune`; accepted: a study that tunes, such as those of ablations/tuning")
     if publish and not out.is_dir():
         raise UserError(f"{out}: is not here; accepted: --publish in the folder of a checkout")
     for key, folder in (("--root", root), ("--out", out)):
@@ -60,17 +59,18 @@ def tune(
         run_study(loaded, root, [threads("cpu", count)] * count, stop=stop)
     folder = write_rows(loaded, (study, scale), root, out)
     table = ranked(load_rows(folder))
+    chosen = str(table["configuration"].iloc[0])
     text = _text(loaded.tunes, loaded.name, table, sorted({run.seed for run in loaded.runs}))
     (folder / "table.md").write_text(text, encoding="utf-8")
     print(text)
     if publish:
         path = find_yaml(scale, ABLATIONS_DIR / "scales")
-        _write_tuned(path, loaded.tunes, _changes(find_yaml(study, ABLATIONS_DIR), str(table["configuration"].iloc[0])))
-        print(f"{path}: tuned.{loaded.tunes} is {table['configuration'].iloc[0]}")
+        changes = read_yaml(find_yaml(study, ABLATIONS_DIR))["variants"][chosen] or {}
+        _write_tuned(path, loaded.tunes, changes)
+        print(f"{path}: tuned.{loaded.tunes} is {chosen}")
 
 
 def _text(method: str, name: str, table: pd.DataFrame, seeds: list[int]) -> str:
-    """Return the table as Markdown."""
     from analysis.output.render import number, to_markdown
     from analysis.output.tables import Cell, Table
 
@@ -81,14 +81,6 @@ def _text(method: str, name: str, table: pd.DataFrame, seeds: list[int]) -> str:
     return f"# {method} ({name})\n\n" + to_markdown(
         Table(name, ("configuration",), tuple(table.columns[1:]), rows, len(seeds), said)
     )
-
-
-def _changes(study: Path, configuration: str) -> dict[str, Any]:
-    """Return what a configuration of a study's file changes."""
-    from moore.base.strict import read_yaml
-
-    changes = read_yaml(study)["variants"][configuration]
-    return dict(changes or {})
 
 
 def _write_tuned(scale: Path, method: str, changes: dict[str, Any]) -> None:

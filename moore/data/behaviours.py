@@ -10,8 +10,6 @@
           exploration at the start
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -43,7 +41,6 @@ class Behaviours:
 
     @property
     def medium(self) -> int:
-        """Return the index of the snapshot behind medium and medium-replay."""
         return int(self.provenance["medium"])
 
     @property
@@ -54,7 +51,6 @@ class Behaviours:
 
     @property
     def physics(self) -> str:
-        """Name the physics that the policies were trained with."""
         return str(self.provenance["physics"])
 
     @property

@@ -140,7 +140,7 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
     if len(chosen) == 0:
         return None
     errors, reward_errors = [], []
-    for env, part, ids, _ in _at_stored_states(dataset, dataset.qpos, dataset.qvel, chosen, physics):
+    for env, part, ids, _ in _at_stored_states(dataset, chosen, physics):
         action = np.clip(dataset.action[part] / np.float32(env.spec.action_high), -1.0, 1.0)
         next_obs, reward, _, _ = env.step(action, ids)
         errors.append(np.abs(next_obs - after[part + shift]).max(axis=1))
@@ -206,7 +206,7 @@ def foreign_states(dataset: Dataset, rows: int = REPLAY_ROWS) -> np.ndarray | No
     if dataset.qpos is None or dataset.qvel is None:
         return None
     spec, chosen, found = find_spec(dataset.env), _spread(np.arange(len(dataset)), rows), []
-    for _, part, _, obs in _at_stored_states(dataset, dataset.qpos, dataset.qvel, chosen, spec.physics[0]):
+    for _, part, _, obs in _at_stored_states(dataset, chosen, spec.physics[0]):
         gap = np.abs(obs - dataset.obs[part])[:, : spec.state_columns]  # observations are the same in all physics
         found.append(part[(gap > RECORD_TOLERANCE).any(axis=1)])
     return np.concatenate(found)
@@ -218,11 +218,12 @@ def _spread(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _at_stored_states(
-    dataset: Dataset, qpos: np.ndarray, qvel: np.ndarray, rows: np.ndarray, physics: str
+    dataset: Dataset, rows: np.ndarray, physics: str
 ) -> Iterator[tuple[VectorEnv, np.ndarray, np.ndarray, np.ndarray]]:
     """Put simulations at the states of `rows`, some thousand at a time: (env, rows [k], ids [k], obs [k, obs_dim])."""
+    assert dataset.qpos is not None and dataset.qvel is not None  # noqa: PT018
     env = make_env(dataset.env, range(min(len(rows), SIMULATIONS)), physics)
     for begin in range(0, len(rows), SIMULATIONS):
         part = rows[begin : begin + SIMULATIONS]
         ids = np.arange(len(part))
-        yield env, part, ids, env.set_state(qpos[part], qvel[part], ids)
+        yield env, part, ids, env.set_state(dataset.qpos[part], dataset.qvel[part], ids)

@@ -64,10 +64,8 @@ def d4rl_path(dataset_id: str) -> Path:
     """
     path = expected_path(dataset_id)
     if not os.path.isfile(path):  # False, unlike Path.is_file, where the folder cannot be looked into
-        raise UserError(
-            f"{dataset_id}: no file {path}; accepted: fetching it with `moore data download {dataset_id}`,"
-            " or naming another folder in D4RL_DATASET_DIR"
-        )
+        fetching = f"`moore data download {dataset_id}`, or another folder in D4RL_DATASET_DIR"
+        raise UserError(f"{dataset_id}: no file {path}; accepted: {fetching}")
     check_published(dataset_id, path)
     return path
 
@@ -94,16 +92,9 @@ def check_published(dataset_id: str, path: Path) -> None:
     expected = f"sha256 {published.sha256}" if same_size else f"{published.size} bytes"
     if got != expected:
         env = dataset_id.removeprefix("d4rl:").partition("-")[0]
-        raise UserError(
-            f"{dataset_id}: {path} is not D4RL's file: expected {expected}, got {got}; accepted: D4RL's file (move this"
-            f" one away, then `moore data download {dataset_id}`), or local:{env}:{path} to use this one as it is"
-        )
-
-
-def file_stamp(path: Path) -> dict[str, int]:
-    """Read what changes when a file does: size in bytes and time of the last change in ns."""
-    stat = path.stat()
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        found = f"{path} is not D4RL's file: expected {expected}, got {got}"
+        accepted = f"to move it away and `moore data download {dataset_id}`, or local:{env}:{path} for it as it is"
+        raise UserError(f"{dataset_id}: {found}; accepted: {accepted}")
 
 
 def file_sha256(path: Path) -> str:

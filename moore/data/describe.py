@@ -4,7 +4,7 @@ import numpy as np
 
 from moore.data.check import AGREEING_SHARE, STEP_TOLERANCE, Check, episode_bounds
 from moore.data.hdf5 import Dataset
-from moore.data.scores import normalized_score, normalized_std
+from moore.data.scores import normalized_score
 from moore.envs.spec import find_spec
 
 
@@ -31,7 +31,8 @@ def describe(dataset: Dataset, check: Check, title: str) -> str:
     ]
     if len(returns):
         mean, std = float(returns.mean()), float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-        score, score_std = normalized_score(env, mean), normalized_std(env, std)
+        score = normalized_score(env, mean)
+        score_std = normalized_score(env, std) - normalized_score(env, 0.0)  # scaled by the range, not shifted
         lines.append(f"  return        {mean:.1f} ± {std:.1f}, from {returns.min():.1f} to {returns.max():.1f}")
         lines.append(f"  score         {score:.1f} ± {score_std:.1f}, mean ± std over episodes")
     for key, value in sorted(dataset.metadata.items()):

@@ -50,17 +50,13 @@ def download_d4rl(dataset_id: str) -> bool:
             time.sleep(BACKOFF * 2 ** (attempt - 1) if attempt else 0)
             error = _curl(url, str(part))
         else:
-            raise UserError(
-                f"{url}: {error}, {ATTEMPTS} times; {size} of {published.size} bytes are here; accepted: the same"
-                " command later, which goes on from there, or a mirror in D4RL_DATASET_URL"
-            )
+            so_far = f"{error}, {ATTEMPTS} times; {size} of {published.size} bytes are here"
+            raise UserError(f"{url}: {so_far}; accepted: the same command later, or a mirror in D4RL_DATASET_URL")
         digest = file_sha256(part)
         if digest != published.sha256:
             part.unlink()  # another file, or pieces of two
-            raise UserError(
-                f"{url}: what came has sha256 {digest}, expected {published.sha256}; accepted: the same command again,"
-                " which begins anew, or a mirror of D4RL's files in D4RL_DATASET_URL"
-            )
+            came = f"what came has sha256 {digest}, expected {published.sha256}"
+            raise UserError(f"{url}: {came}; accepted: the same command, which begins anew, or D4RL_DATASET_URL")
         os.replace(part, path)
     return True
 

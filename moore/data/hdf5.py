@@ -116,8 +116,6 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
             arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
     except (OSError, RuntimeError, KeyError) as error:  # truncation shows at opening, a damaged chunk at reading
         reason = str(error).splitlines()[0].strip("'\"")
-        if "signature" in reason and _magic(path) == b"\x1f\x8b":
-            reason = "gzip: gunzip it first"
         raise UserError(f"{path}: truncated, damaged or not HDF5 ({reason}); accepted: a complete HDF5 file") from None
     if (arrays["qpos"] is None) != (arrays["qvel"] is None):
         raise UserError(f"{path}: only one of 'infos/qpos' and 'infos/qvel'; accepted: both or none")
@@ -162,12 +160,6 @@ def keys(path: Path) -> list[str]:
             return list(file)
     except OSError as error:
         raise UserError(f"{path}: damaged or not HDF5 ({error}); accepted: a complete HDF5 file") from None
-
-
-def _magic(path: Path) -> bytes:
-    """Read a file's first two bytes."""
-    with path.open("rb") as file:
-        return file.read(2)
 
 
 def _environment(path: Path, metadata: dict[str, MetadataValue], env: str | None) -> EnvSpec:

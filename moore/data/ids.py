@@ -7,7 +7,6 @@ local:PATH                 any file in the D4RL v2 schema whose metadata/env nam
 local:<env>:PATH           the same for a file without metadata; <env> may be gymnasium:<Id> or module:name, too
 """
 
-import difflib
 import os
 import re
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Literal
 
 from moore.base.errors import UserError
 from moore.base.plugins import is_plugin
+from moore.base.strict import nearest
 from moore.data.d4rl import FILES
 from moore.envs.spec import ENVIRONMENTS, GYMNASIUM, find_spec
 
@@ -52,9 +52,7 @@ def resolve(text: str) -> DatasetId:
     if source == "minari" and colon:
         return _minari(text, rest)
     if text not in _valid_ids():
-        close = difflib.get_close_matches(text.lower(), _valid_ids(), n=1, cutoff=0.5)
-        close += [f"{name}:{rest}" for name in difflib.get_close_matches(source, ("local", "minari"), n=1) if rest]
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = nearest(text.lower(), [*_valid_ids(), f"local:{rest}", f"minari:{rest}"])
         raise UserError(f"unknown dataset id {text!r}; {hint}accepted: {ACCEPTED}")
     env, _, quality = rest.partition("-")
     if source == "d4rl":
@@ -71,9 +69,8 @@ def _local(text: str, rest: str) -> DatasetId:
         if another_colon and (two_parts.startswith(GYMNASIUM) or is_plugin(two_parts)):
             env, path = find_spec(two_parts).name, behind
     file = Path(os.path.expanduser(path))  # Path's own would raise for an unknown user's home
-    close = difflib.get_close_matches(first, ENVIRONMENTS, n=1) if colon and env is None else []
-    if not path or (close and not file.exists()):
-        hint = f"did you mean 'local:{close[0]}:{rest.partition(':')[2]}'? " if close else ""
+    hint = nearest(first, list(ENVIRONMENTS)) if colon and env is None else ""
+    if not path or (hint and not file.exists()):
         raise UserError(f"{text!r} names no file; {hint}accepted: local:PATH, local:ENV:PATH")
     return DatasetId(text, "local", env, None, file)
 
@@ -81,9 +78,7 @@ def _local(text: str, rest: str) -> DatasetId:
 def _minari(text: str, name: str) -> DatasetId:
     if not MINARI_NAME.fullmatch(name):
         hint = f"did you mean '{text}-v0'? " if MINARI_NAME.fullmatch(f"{name}-v0") else ""
-        raise UserError(
-            f"{text!r} is no Minari id; {hint}accepted: minari:NAMESPACE/NAME-vN of letters, digits, - and _"
-        )
+        raise UserError(f"{text!r} is no Minari id; {hint}accepted: minari:NAMESPACE/NAME-vN")
     return DatasetId(text, "minari", None, None, None)
 
 

@@ -10,7 +10,7 @@ from moore.base.errors import UserError
 from moore.base.files import DATA_DIR
 from moore.base.lock import locked
 from moore.data.behaviours import BEHAVIOURS_DIR
-from moore.data.d4rl import d4rl_path, expected_path, file_stamp
+from moore.data.d4rl import d4rl_path, expected_path
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.ids import DatasetId, resolve
 from moore.data.make import make_self_dataset, recipe_hash
@@ -76,8 +76,7 @@ def self_path(
 def data_identity(text: str, data_dir: Path, transitions: int | None = None, physics: str | None = None) -> str:
     """Make a text that changes whenever the content of a dataset may have, without reading it.
 
-    It is the recipe of a self-made set, a hash of sizes and times of other files.
-
+    It is the recipe of a self-made set, a hash of sizes (bytes) and times of last change (ns) of other files.
     Raises UserError for an id of which there is no dataset, OSError for a file that is gone.
     """
     dataset = resolve(text)
@@ -86,9 +85,9 @@ def data_identity(text: str, data_dir: Path, transitions: int | None = None, phy
     if dataset.source == "minari":
         folder = store_entry(text)
         files = sorted(path for path in (folder / "data").rglob("*") if path.is_file())
-        stamps = [[path.relative_to(folder).as_posix(), file_stamp(path)] for path in files]
     else:
-        path = expected_path(text) if dataset.source == "d4rl" else dataset.path
-        assert path is not None
-        stamps = [[path.name, file_stamp(path)]]
+        files = [dataset.path or expected_path(text)]
+        folder = files[0].parent
+    stats = [(path.relative_to(folder).as_posix(), path.stat()) for path in files]
+    stamps = [[name, {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}] for name, stat in stats]
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:16]

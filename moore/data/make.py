@@ -222,10 +222,8 @@ def _check_arguments(
     behaviours = load_behaviours(env, behaviours_dir)
     if quality in EXPERT_QUALITIES and behaviours.expert is None:
         existing = ", ".join(other for other in QUALITIES[env] if other not in EXPERT_QUALITIES)
-        raise UserError(
-            f"self:{env}-{quality}: {behaviours_dir / env}.json names no expert snapshot (training has to go on past"
-            f" medium); accepted: {existing}"
-        )
+        lacking = f"{behaviours_dir / env}.json names no expert snapshot, trained past medium"
+        raise UserError(f"self:{env}-{quality}: {lacking}; accepted: {existing}")
     shortest = 2 * spec.max_episode_steps  # an episode is then sure to end in the medium half
     if quality == "medium-expert" and transitions < shortest:
         raise UserError(f"transitions is {transitions}; accepted: {shortest} or more for self:{env}-medium-expert")

@@ -9,15 +9,14 @@ HalfCheetah-v4 equals v5. Hopper-v4 and Walker2d-v4 do not (the alive bonus is a
 Walker2d-v4 has other feet), so their own id is recorded as the physics, which no run has.
 """
 
-import difflib
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymSpec
 
 from moore.base.errors import UserError
+from moore.base.strict import nearest
 from moore.data.collect import Rows, join
 from moore.data.hdf5 import Dataset, MetadataValue, check_arrays
 from moore.envs.env_spec import EnvSpec
@@ -54,10 +53,8 @@ def load_minari(text: str) -> Dataset:
     except UserError:
         raise
     except Exception as error:  # of its readers, each with errors of its own
-        raise UserError(
-            f"{text}: {folder} is damaged or no dataset of a known Minari version ({reason(error)}); accepted: a"
-            " complete dataset, made or downloaded again after deleting that folder"
-        ) from None
+        words = f"{folder} is damaged or of an unknown Minari version ({reason(error)})"
+        raise UserError(f"{text}: {words}; accepted: a complete dataset, after deleting that folder") from None
     metadata: dict[str, MetadataValue] = {"env": spec.name, "gym_id": gym_id, "source": text}
     metadata |= {"minari_version": source.minari_version}
     metadata |= {"physics": gym_id if gym_id in OWN_PHYSICS else "gymnasium"}
@@ -79,23 +76,18 @@ def store_entry(text: str) -> Path:
 
         store, name = storage.get_dataset_path(), _name(text)
     except ImportError as error:
-        raise UserError(
-            f"{text}: needs the package minari ({reason(error)}); install it with pip install -e '.[minari]'"
-        ) from None
+        words = f"needs the package minari ({reason(error)})"
+        raise UserError(f"{text}: {words}; accepted: pip install -e '.[minari]'") from None
     except OSError as error:  # it makes the folder
-        raise UserError(
-            f"{text}: no Minari store in {error.filename!r} ({error.strerror}); accepted: a folder you may write to in"
-            " MINARI_DATASETS_PATH"
-        ) from None
+        words = f"no Minari store in {error.filename!r} ({error.strerror})"
+        raise UserError(f"{text}: {words}; accepted: a folder you may write to in MINARI_DATASETS_PATH") from None
     if not (store / name / "data").is_dir():
         found = (path.parents[1].relative_to(store).as_posix() for path in store.rglob("data/metadata.json"))
         existing = sorted(entry for entry in found if not entry.startswith("."))
-        close = difflib.get_close_matches(name, existing, n=1)
-        hint = f"did you mean 'minari:{close[0]}'? " if close else ""
-        raise UserError(
-            f"{text}: not in Minari's store {store}; {hint}it has: {', '.join(existing) or 'nothing'}; accepted: one of"
-            f" these, another store in MINARI_DATASETS_PATH, or what `minari download {name}` brings"
-        )
+        hint = nearest(text, [f"minari:{entry}" for entry in existing])
+        has = f"{hint}it has: {', '.join(existing) or 'nothing'}"
+        accepted = f"one of these, another MINARI_DATASETS_PATH, or `minari download {name}`"
+        raise UserError(f"{text}: not in Minari's store {store}; {has}; accepted: {accepted}")
     return store / name
 
 
@@ -112,19 +104,9 @@ def _environment(text: str, source: Any) -> EnvSpec:
     changes = [f"{key}={value!r}" for key, value in gym_spec.kwargs.items() if key not in RENDERING]
     changes += [wrapper.name for wrapper in gym_spec.additional_wrappers if wrapper.name not in PASSIVE_WRAPPERS]
     if changes:
-        raise UserError(
-            f"{text}: recorded with {gym_spec.id} changed by {', '.join(changes)}; accepted: the environment as"
-            " gymnasium.make gives it"
-        )
-    spec = find_spec(GYM_IDS[gym_spec.id])
-    for kind, space, size in (
-        ("observation", source.observation_space, spec.obs_dim),
-        ("action", source.action_space, spec.action_dim),
-    ):
-        if not isinstance(space, gymnasium.spaces.Box) or space.shape != (size,):
-            given = " ".join(str(space).split())
-            raise UserError(f"{text}: its {kind} space is {given}; accepted: a Box of shape ({size},) for {spec.name}")
-    return spec
+        changed = f"{gym_spec.id} changed by {', '.join(changes)}"
+        raise UserError(f"{text}: recorded with {changed}; accepted: the environment as gymnasium.make gives it")
+    return find_spec(GYM_IDS[gym_spec.id])
 
 
 def _episode_rows(spec: EnvSpec, episode: Any) -> Rows:

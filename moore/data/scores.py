@@ -12,9 +12,3 @@ def normalized_score(env: str, episode_return: float) -> float:
     if scores is None:
         return episode_return
     return 100.0 * (episode_return - scores.random) / (scores.reference - scores.random)
-
-
-def normalized_std(env: str, return_std: float) -> float:
-    """Return a standard deviation of returns in score units: scaled by the range, not shifted. Raises as above."""
-    scores = find_spec(env).reference_scores
-    return return_std if scores is None else 100.0 * return_std / (scores.reference - scores.random)

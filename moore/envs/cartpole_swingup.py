@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moore.envs.closed_form import ClosedForm
 from moore.envs.env_spec import EnvSpec, ReferenceScores, finite
 
 if TYPE_CHECKING:
@@ -36,26 +37,17 @@ def derivative(state: np.ndarray, force: np.ndarray) -> np.ndarray:
     return np.stack([speed, spin, cart, pole / (POLE_LENGTH * share)], axis=1)
 
 
-class CartpoleSimulator:
-    """`num_sims` cart-poles: `qpos` [num_sims, 2] (x; theta, 0 is upright, never wrapped), `qvel` their velocities."""
-
-    def __init__(self, num_sims: int) -> None:
-        self.qpos, self.qvel = np.zeros((num_sims, 2)), np.zeros((num_sims, 2))
+class CartpoleSimulator(ClosedForm):
+    """Cart-poles: `qpos` [num_sims, 2] (x; theta, 0 is upright, never wrapped), `qvel` their velocities."""
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw one initial (qpos [2], qvel [2])."""
         x, theta, speed, spin = rng.normal([0.0, np.pi, 0.0, 0.0], START_STD)
         return np.array([x, theta]), np.array([speed, spin])
-
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Put `ids` at these positions and velocities; return obs [k, 5]."""
-        self.qpos[ids], self.qvel[ids] = qpos, qvel
-        return self._observe(ids)
 
     def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Step `ids` under a force [k, 1], clipped to +-MAX_FORCE: obs [k, 5], reward [k] in [0, 1], terminated [k]."""
         force = np.clip(action[:, 0], -MAX_FORCE, MAX_FORCE)
-        state, dt = np.concatenate([self.qpos[ids], self.qvel[ids]], axis=1), TIME_STEP
+        state, dt = self.state()[ids], TIME_STEP
         k1 = derivative(state, force)
         k2 = derivative(state + dt / 2 * k1, force)
         k3 = derivative(state + dt / 2 * k2, force)
@@ -65,17 +57,9 @@ class CartpoleSimulator:
         x, theta = state[:, 0], state[:, 1]
         terminated = np.abs(x) > TRACK
         reward = (np.cos(theta) + 1) / 2 * np.cos(np.minimum(np.abs(x) / TRACK, 1.0) * np.pi / 2)
-        return self._observe(ids), reward, terminated
+        return self.observe(ids), reward, terminated
 
-    def state(self) -> np.ndarray:
-        """Copy positions and velocities [num_sims, 4] float64."""
-        return np.concatenate([self.qpos, self.qvel], axis=1)
-
-    def load_state(self, state: np.ndarray) -> None:
-        """Continue from `state`, bit for bit."""
-        self.qpos[...], self.qvel[...] = state[:, :2], state[:, 2:]
-
-    def _observe(self, ids: np.ndarray) -> np.ndarray:
+    def observe(self, ids: np.ndarray) -> np.ndarray:
         """Return x, x', cos theta, sin theta, theta' [k, 5]."""
         x, theta = self.qpos[ids].T
         speed, spin = self.qvel[ids].T
@@ -95,7 +79,7 @@ CARTPOLE_SWINGUP = EnvSpec(
     action_high=MAX_FORCE,
     max_episode_steps=250,
     physics=("closed-form",),
-    simulator=lambda physics, num_sims: CartpoleSimulator(num_sims),
+    simulator=lambda physics, num_sims: CartpoleSimulator(num_sims, 2),
     terminated=off_track,
     # 0: mean of 1000 episodes of uniform actions here (standard error 0.4). 100: the project's SAC at the end of
     # training (moore/data/behaviours): deterministic policy, last 8 snapshots x 100 episodes (1.0)

@@ -1,7 +1,5 @@
 """Any environment of Gymnasium with flat Box observations and Box actions behind the interface of VectorEnv."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,7 +39,6 @@ class GymnasiumEnv(VectorEnv):
         self._box = None if symmetric else (low, high)
 
     def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | None = None) -> np.ndarray:
-        """Start new episodes; return obs [k, obs_dim] float64. With `seeds` the random streams start again."""
         ids = self._all if ids is None else ids
         if seeds is not None:
             for i, seed in zip(ids, seeds, strict=True):
@@ -55,31 +52,24 @@ class GymnasiumEnv(VectorEnv):
     def step(
         self, action: np.ndarray, ids: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Advance the environments `ids` only: obs [k, obs_dim] float64, reward [k] float64, terminated, truncated [k].
-
-        At most one of the two flags is set: a fall at the time limit counts as `terminated`.
-        """
         ids = self._all if ids is None else ids
         action = self._in_box(self._checked(action, ids))
         steps = [self._envs[i].step(row) for i, row in zip(ids, action, strict=True)]
-        obs, reward, terminated, truncated = (np.array(part) for part in list(zip(*steps, strict=True))[:4])
-        terminated, truncated = terminated.astype(bool), truncated.astype(bool)
-        return obs.astype(np.float64), reward.astype(np.float64), terminated, truncated & ~terminated
+        obs, reward, terminated, truncated, _ = zip(*steps, strict=True)
+        ended = np.array(terminated, bool)  # a fall at the time limit, too
+        return np.array(obs, np.float64), np.array(reward, np.float64), ended, np.array(truncated, bool) & ~ended
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a bit-exact continuation needs. Raises UserError where an environment cannot be pickled."""
         try:
             saved = [pickle.dumps([_attributes(layer) for layer in _layers(env)]) for env in self._envs]
         except (TypeError, AttributeError, pickle.PicklingError) as error:
-            raise UserError(
-                f"env: {self.spec.name} cannot be checkpointed ({error}); accepted: an environment whose attributes can"
-                " be pickled"
-            ) from None
+            accepted = "accepted: an environment whose attributes can be pickled"
+            raise UserError(f"env: {self.spec.name} cannot be checkpointed ({error}); {accepted}") from None
         envs = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in saved]
         return {"envs": envs, "seeds": list(self._seeds)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()` of as many environments with the same id."""
         for env, saved in zip(self._envs, state["envs"], strict=True):
             for layer, attributes in zip(_layers(env), pickle.loads(saved.numpy().tobytes()), strict=True):
                 vars(layer).update(attributes)

@@ -36,15 +36,12 @@ class MujocoSimulator:
         return qpos, noise * rng.standard_normal(self._num_velocities)
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Put `ids` at rest-of-state defaults with these positions and velocities; return obs [k, obs_dim]."""
         self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)  # clears time, controls and the solver's warm start
-        self.qpos[ids] = qpos
-        self.qvel[ids] = qvel
+        self.qpos[ids], self.qvel[ids] = qpos, qvel
         self._batch.forward(ids)
         return self.task.observe(self._fields(ids))
 
     def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Make one environment step of `ids`: obs [k, obs_dim], reward [k], terminated [k]."""
         x_before = self.qpos[ids, 0]
         self._ctrl[ids] = action
         self._batch.step(ids, nstep=self.task.frame_skip)
@@ -57,7 +54,6 @@ class MujocoSimulator:
         return self._batch.state.copy()
 
     def load_state(self, state: np.ndarray) -> None:
-        """Continue from `state`, bit for bit."""
         self._batch.state[...] = state
 
     def _fields(self, ids: np.ndarray) -> Fields:

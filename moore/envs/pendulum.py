@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moore.envs.closed_form import ClosedForm
 from moore.envs.env_spec import EnvSpec, ReferenceScores, never
 from moore.envs.tasks import scalar_square
 
@@ -11,23 +12,12 @@ MAX_SPEED, MAX_TORQUE = 8.0, 2.0  # rad/s, N m
 INITIAL_HIGH = np.array([np.pi, 1.0])  # rad, rad/s
 
 
-class PendulumSimulator:
-    """`num_sims` pendulums: angle `qpos` [num_sims, 1] (0 is upright, never wrapped), angular velocity `qvel`."""
-
-    def __init__(self, num_sims: int) -> None:
-        self.qpos = np.zeros((num_sims, 1))
-        self.qvel = np.zeros((num_sims, 1))
+class PendulumSimulator(ClosedForm):
+    """Pendulums: angle `qpos` [num_sims, 1] (0 is upright, never wrapped), angular velocity `qvel`."""
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw one initial (qpos [1], qvel [1])."""
         theta, theta_dot = rng.uniform(-INITIAL_HIGH, INITIAL_HIGH)
         return np.array([theta]), np.array([theta_dot])
-
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Put `ids` at these angles and velocities; return obs [k, 3]."""
-        self.qpos[ids] = qpos
-        self.qvel[ids] = qvel
-        return self._observe(ids)
 
     def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Step `ids` under a torque [k, 1], clipped as in Gymnasium: obs [k, 3], reward [k], terminated [k]."""
@@ -39,18 +29,9 @@ class PendulumSimulator:
         theta_dot = np.clip(theta_dot + acceleration * TIME_STEP, -MAX_SPEED, MAX_SPEED)
         self.qpos[ids, 0] = theta + theta_dot * TIME_STEP
         self.qvel[ids, 0] = theta_dot
-        return self._observe(ids), -cost, np.zeros(len(ids), dtype=bool)
+        return self.observe(ids), -cost, np.zeros(len(ids), dtype=bool)
 
-    def state(self) -> np.ndarray:
-        """Copy angle and angular velocity [num_sims, 2] float64."""
-        return np.concatenate([self.qpos, self.qvel], axis=1)
-
-    def load_state(self, state: np.ndarray) -> None:
-        """Continue from `state`, bit for bit."""
-        self.qpos[...] = state[:, :1]
-        self.qvel[...] = state[:, 1:]
-
-    def _observe(self, ids: np.ndarray) -> np.ndarray:
+    def observe(self, ids: np.ndarray) -> np.ndarray:
         theta = self.qpos[ids]
         obs = np.concatenate([np.cos(theta), np.sin(theta), self.qvel[ids]], axis=1)
         return obs.astype(np.float32).astype(np.float64)  # Gymnasium's observations have float32 precision
@@ -63,7 +44,7 @@ PENDULUM = EnvSpec(
     action_dim=1,
     action_high=MAX_TORQUE,
     max_episode_steps=200,
-    simulator=lambda physics, num_sims: PendulumSimulator(num_sims),
+    simulator=lambda physics, num_sims: PendulumSimulator(num_sims, 1),
     terminated=never,
     # 0: mean of 1000 episodes of uniform actions here (standard error 9.1). 100: the project's SAC at the end of
     # training (moore/data/behaviours/pendulum.json): deterministic policy, last 8 snapshots x 100 episodes (3.1)

@@ -92,10 +92,7 @@ def legacy_masses(model: mujoco.MjModel) -> None:
 
 
 def disable_log_file() -> None:
-    """Keep MuJoCo from writing MUJOCO_LOG.TXT into the working directory; an unstable simulation still warns on stderr.
-
-    The setting belongs to the process, as MuJoCo has no other.
-    """
+    """Keep MuJoCo, in this whole process, from writing MUJOCO_LOG.TXT; an unstable simulation still warns on stderr."""
     config = mujoco.MjLogConfig.get()
     config.logto_file = False
     config.set()

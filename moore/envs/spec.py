@@ -37,15 +37,10 @@ def find_spec(name: str) -> EnvSpec:
     if plugins.is_plugin(name):
         spec: object = plugins.find(name, {}, "env")
         if not isinstance(spec, EnvSpec):
-            raise UserError(
-                f"env: {name!r} is of type {type(spec).__name__}; accepted: an EnvSpec (moore/envs/README.md)"
-            )
+            raise UserError(f"env: {name!r} is of type {type(spec).__name__}; accepted: an EnvSpec")
         return dataclasses.replace(spec, name=name)
-    words = list(ENVIRONMENTS)
-    raise UserError(
-        f"unknown environment {name!r}; {nearest(name, words)}accepted: {', '.join(words)}, gymnasium:ID, or"
-        " package.module:name"
-    )
+    accepted = f"accepted: {', '.join(ENVIRONMENTS)}, gymnasium:ID, package.module:name"
+    raise UserError(f"unknown environment {name!r}; {nearest(name, list(ENVIRONMENTS))}{accepted}")
 
 
 @functools.cache
@@ -114,8 +109,6 @@ def terminated_fn(name: str) -> Callable[[Tensor], Tensor]:
     """
     terminated = find_spec(name).terminated
     if terminated is None:
-        raise UserError(
-            f"env: {name} has no termination function, which a method with a model needs; accepted: a method without a"
-            " model, or an EnvSpec of yours with `terminated`, named package.module:name (moore/envs/README.md)"
-        )
+        accepted = "a method without a model, or an EnvSpec of yours with `terminated` (moore/envs/README.md)"
+        raise UserError(f"env: {name} has no termination function, which a model needs; accepted: {accepted}")
     return terminated

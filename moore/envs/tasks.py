@@ -4,8 +4,6 @@ The arithmetic of the tasks repeats Gymnasium's v5 environments operation by ope
 last bit. Row i of every array belongs to simulation i.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal

@@ -7,8 +7,6 @@ D4RL's medium sets come from a SAC policy stopped early and its medium-replay se
 is the snapshot with the highest score. Interrupted, the same command continues from its checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys
@@ -69,26 +67,20 @@ class BehaviourConfig:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Return the settings in plain JSON types."""
         return json.loads(json.dumps(asdict(self), default=str))
 
     @property
     def own_physics(self) -> str:
-        """Name the physics, by default the environment's."""
         return self.physics or find_spec(self.env).default_physics
-
-    def check(self) -> None:
-        """Raise UserError for a setting that no training can have."""
-        validate(self.plain, BehaviourConfig, prefix="--")
-        check_physics(find_spec(self.env), self.own_physics)
 
 
 class BehaviourTraining(State):
     """SAC with one environment, one update a step, and its ladder of snapshots."""
 
     def __init__(self, config: BehaviourConfig) -> None:
-        config.check()
+        validate(config.plain, BehaviourConfig, prefix="--")
         spec, seeds = find_spec(config.env), [config.seed]
+        check_physics(spec, config.own_physics)
         self.config, self.step, self.wall_seconds = config, 0, 0.0
         self.agent = SAC(config.sac, Setup(spec.obs_dim, spec.action_dim, seeds))
         self.env = make_env(config.env, [derive_seed(config.seed, "environment")], config.own_physics)
@@ -112,7 +104,6 @@ class BehaviourTraining(State):
         return None if self.medium is None or self.medium == len(scores) - 1 else int(np.argmax(scores))
 
     def train_step(self) -> None:
-        """Make one environment step and its updates."""
         config, spec = self.config, self.env.spec
         if self.step < config.exploration_steps:
             action = 2 * self.streams["exploration"].uniform(1, spec.action_dim).float() - 1
@@ -155,7 +146,6 @@ class BehaviourTraining(State):
         return super().state() | {"env": self.env.state_dict(), "settings": fixed}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
         own = {key: value for key, value in state.items() if key != "settings"}
         self.env.load_state_dict(own.pop("env"))
         own["git_commits"] = list(dict.fromkeys([*own["git_commits"], *self.git_commits]))
@@ -198,10 +188,8 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
     def check(saved: dict[str, Any]) -> None:
         for key, here in training.state()["settings"].items():
             if saved["settings"][key] != here:
-                raise UserError(
-                    f"{folder}: {key} is {saved['settings'][key]} there and {here} here; accepted: the same, or another"
-                    " folder in --checkpoint"
-                )
+                there = f"{key} is {saved['settings'][key]} there and {here} here"
+                raise UserError(f"{folder}: {there}; accepted: the same, or another --checkpoint")
 
     with locked(folder.with_suffix(".lock"), f"{folder}"):
         checkpoints = Checkpoints(folder, "cpu", lambda text: print(f"{NAME}: warning: {text}", file=sys.stderr))
@@ -218,9 +206,7 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
         with stop.deferred():
             while training.medium is None or training.step < config.max_steps:
                 if training.step == MAX_STEPS:
-                    raise UserError(
-                        f"{config.env}: no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps"
-                    )
+                    raise UserError(f"no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps")
                 training.train_step()
                 if training.step % config.snapshot_interval == 0:
                     print(training.snapshot(), flush=True)

@@ -1,7 +1,5 @@
 """The checkpoints of one stage: the last two states, the newest of which can be read after any kill."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

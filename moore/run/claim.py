@@ -4,8 +4,6 @@ The lock of a unit keeps two processes apart where file locks work. A claim also
 on a node that has lost its controller but not the file system, say, while another node trains the unit already.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket
@@ -33,24 +31,18 @@ class Claim:
     def check(self) -> None:
         """Raise Stopped if another process has taken the claim, or it was withdrawn."""
         try:
-            holder = read_claim(self.path)
+            holder = json.loads(self.path.read_text())
+        except (FileNotFoundError, ValueError):
+            holder = {}
         except OSError:  # a file server that is not there at the moment says nothing about who holds it
             return
-        if holder is None or holder.get("token") != self._token:
-            by = "nobody" if holder is None else f"process {holder.get('pid')} on {holder.get('host')}"
+        if holder.get("token") != self._token:
+            by = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "nobody"
             raise Stopped(f"the claim {self.path.name} is held by {by} now")
 
     def give_back(self) -> None:
         """Remove the claim: the unit is done."""
         self.path.unlink(missing_ok=True)
-
-
-def read_claim(path: Path) -> dict[str, Any] | None:
-    """Read a unit's claim; None without one."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def whereabouts() -> dict[str, Any]:

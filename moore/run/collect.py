@@ -1,7 +1,5 @@
 """Collects the rows of finished runs into the one file that tables and figures are made of."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -88,10 +86,7 @@ def _check_one_content(manifests: list[dict[str, Any]]) -> None:
     for m in manifests:
         name, data = m["config"]["dataset"], m.get("dataset")
         if data and hashes.setdefault(name, data["sha256"]) != data["sha256"]:
-            raise UserError(
-                f"{name} changed while it was trained on; accepted: the same command again, which starts the runs on"
-                " the old data anew"
-            )
+            raise UserError(f"{name} changed while it was trained on; accepted: the same command again, for all of it")
 
 
 def _mismatches(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:

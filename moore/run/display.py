@@ -1,13 +1,11 @@
 """What a worker shows: the scores so far for a person, or lines with their time for a log."""
 
-from __future__ import annotations
-
 import heapq
 import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -26,7 +24,6 @@ class TaskLog:
     """Every line on stderr with its time, and no table: for a task of a cluster. The methods are `Display`'s."""
 
     def say(self, text: str, routine: bool = False) -> None:
-        """Print the line."""
         print(f"moore: {time.strftime('%Y-%m-%d %H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def show(self, units: Sequence[UnitProcess]) -> None:
@@ -48,7 +45,7 @@ class Display:
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._place: Any = None  # in a notebook's output, which is redrawn
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -136,7 +133,6 @@ class Clock:
         self._before = self._done = 0.0  # cost done at the first look, and at the last
 
     def look(self, units: Sequence[UnitProcess], now: float) -> None:
-        """Note how far the units are."""
         self._done = sum(unit.progress() * unit.cost for unit in units)
         if self._last is None:
             self._before = self._done

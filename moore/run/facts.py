@@ -1,7 +1,5 @@
 """What a manifest says about code and machine."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

@@ -1,12 +1,9 @@
 """Why a unit has failed: the record beside its spec, and what its log and the kernel say."""
 
-from __future__ import annotations
-
-import json
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from moore.base.files import write_json
 from moore.run.claim import whereabouts
@@ -26,26 +23,8 @@ def record_failure(
 
     final: no submission tries the unit again before `moore study retry`. Raises Unavailable where it cannot be written.
     """
-    write_json(
-        unit.failed_path,
-        {
-            "attempts": attempts,
-            "kind": kind,
-            "exit_code": code,
-            "reason": reason,
-            "time": time.time(),
-            "final": final,
-            **whereabouts(),
-        },
-    )
-
-
-def read_failure(unit: UnitProcess) -> dict[str, Any]:
-    """Return the record of a unit's failed attempts; empty without any."""
-    try:
-        return json.loads(unit.failed_path.read_text())
-    except (OSError, ValueError):
-        return {}
+    said = {"attempts": attempts, "kind": kind, "exit_code": code, "reason": reason, "time": time.time()}
+    write_json(unit.failed_path, said | {"final": final} | whereabouts())
 
 
 def tail(path: Path, lines: int, start: int = 0) -> list[str]:
@@ -65,12 +44,9 @@ def oom_kills() -> int:
     except OSError:
         return 0
     count = 0
-    for _, controllers, group in groups:
-        if controllers in ("", "memory"):
-            for pattern in CGROUP_COUNTERS:
-                try:
-                    text = (Path("/sys/fs/cgroup") / pattern.format(group.lstrip("/"))).read_text()
-                except OSError:
-                    continue
-                count += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
+    for group in (group for _, controllers, group in groups if controllers in ("", "memory")):
+        for pattern in CGROUP_COUNTERS:
+            with suppress(OSError):
+                text = Path("/sys/fs/cgroup", pattern.format(group.lstrip("/"))).read_text()
+                count += sum(map(int, re.findall(r"^oom_kill (\d+)", text, re.MULTILINE)))
     return count

@@ -1,28 +1,24 @@
 """Run folders, <root>/<study>/runs/<run id>: which are finished, and on the data that is there now."""
 
-from __future__ import annotations
-
-import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.errors import UserError
-from moore.base.files import write_json
+from moore.base.files import read_json, write_json
 from moore.base.strict import dotted
 from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.load import data_identity, load_dataset
 from moore.studies.identity import offline_config, offline_run_id, run_id
 
 
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Read the manifest of a run, which is written last; None without one."""
-    try:
-        return json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return None
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a run, which is written last; empty without one."""
+    return read_json(folder / "manifest.json")
 
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
@@ -31,7 +27,7 @@ def is_finished(folder: Path, config: RunConfig) -> bool:
     Raises UserError, naming the keys, if they are of another configuration.
     """
     manifest = read_manifest(folder)
-    if manifest is None:
+    if not manifest:
         return False
     check_same(f"{folder}", manifest["config"], to_mapping(config))
     rows = folder / "rows.csv"
@@ -57,33 +53,29 @@ def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Pa
     They go to <study>/other-data/<run id>-<hash of the data>. Returns a sentence for each dataset concerned. Only a
     dataset whose file or recipe looks changed is read. Raises UserError for one that cannot be.
     """
-    moved: dict[str, int] = {}
+    moved = Counter[str]()
     with_data = [run for run in runs if run.dataset is not None]
     folders = {run_id(run): run for run in with_data} | {offline_run_id(run): offline_config(run) for run in with_data}
-    identities: dict[tuple[Any, ...], str] = {}
-    hashes: dict[tuple[Any, ...], str] = {}
+    first: dict[tuple[Any, ...], RunConfig] = {}  # with a dataset of that size and physics
+    identity = cache(lambda run: run_data_identity(run, root))
+    content = cache(lambda run: dataset_hash(run_dataset(run, root)))
     for name, run in folders.items():
         folder = study_folder / "runs" / name
         manifest = read_manifest(folder)
-        if manifest is None or not manifest.get("dataset"):
+        if not manifest.get("dataset"):
             continue
-        key = run.dataset, run.dataset_transitions, run.physics
-        if key not in identities:
-            identities[key] = run_data_identity(run, root)
-        if manifest.get("data_identity") == identities[key]:
+        one = first.setdefault((run.dataset, run.dataset_transitions, run.physics), run)
+        if manifest.get("data_identity") == identity(one):
             continue
-        if key not in hashes:
-            hashes[key] = dataset_hash(run_dataset(run, root))
         old = manifest["dataset"]["sha256"]
-        if old == hashes[key]:  # copied, touched, or made by another recipe: the same numbers
-            write_json(folder / "manifest.json", manifest | {"data_identity": identities[key]})
+        if old == content(one):  # copied, touched, or made by another recipe: the same numbers
+            write_json(folder / "manifest.json", manifest | {"data_identity": identity(one)})
             continue
         target = study_folder / "other-data" / f"{name}-{old[:8]}"
-        if target.exists():
-            shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
-        moved[str(run.dataset)] = moved.get(str(run.dataset), 0) + 1
+        moved[str(run.dataset)] += 1
     return [
         f"{dataset} is not what {count} runs and offline stages were trained on; they start again, their rows are in"
         f" {study_folder / 'other-data'}"
@@ -98,5 +90,4 @@ def run_dataset(config: RunConfig, root: Path) -> Dataset:
 
 
 def run_data_identity(config: RunConfig, root: Path) -> str:
-    """Return `data_identity` of a run's dataset."""
     return data_identity(str(config.dataset), root / "data", config.dataset_transitions, config.physics)

@@ -6,8 +6,6 @@ Without the last part it goes on until its input ends. Names and numbers are tho
 online and updates offline. Training neither waits for it nor knows of it.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os
@@ -18,7 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from moore.base.errors import UserError
 from moore.base.rows import read_rows
@@ -26,16 +24,6 @@ from moore.base.rows import read_rows
 Logger = Literal["wandb", "tensorboard"]
 POLL_SECONDS = 10.0
 LAST_SECONDS = 300.0  # for what is left when training has ended: an upload, say
-
-
-class Curve(Protocol):
-    """Where the points of one run go."""
-
-    def point(self, index: int, x: int, row: Mapping[str, Any], values: Mapping[str, float]) -> None:
-        """Log the run's point number `index`."""
-
-    def close(self, config: Mapping[str, Any]) -> None:
-        """End a run that is finished."""
 
 
 class TensorBoard:
@@ -89,7 +77,7 @@ class FollowedRun:
 
     def __init__(self, path: Path, folder: Path, kind: type[TensorBoard] | type[Wandb]) -> None:
         self._path, self._folder, self._kind = path, folder, kind
-        self._curve: Curve | None = None
+        self._curve: TensorBoard | Wandb | None = None
         self._logged, self._size, self.done = 0, 0, False
 
     def update(self) -> None:

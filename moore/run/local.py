@@ -1,7 +1,5 @@
 """Runs a study on this machine: units side by side, live display, resumable."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path

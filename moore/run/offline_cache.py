@@ -1,7 +1,5 @@
 """Trained offline stages, by a hash of all that determines them: pre-trained once, forked by every run that can."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,7 +47,6 @@ class OfflineCache:
             )
 
     def read(self, key: str, device: str = "cpu") -> dict[str, Any]:
-        """Read what `fill` wrote of a stage."""
         return sealed.load(self._path(key), device)
 
     def fork(self, cohort: Cohort, keys: Sequence[str], device: str) -> None:

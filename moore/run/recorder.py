@@ -1,7 +1,5 @@
 """Result rows: one append-only CSV file and one manifest for each run; tables and figures are made of nothing else."""
 
-from __future__ import annotations
-
 import csv
 import math
 import os
@@ -44,8 +42,7 @@ class Recorder:
         self.ids = [run_id(config) for config in configs] if ids is None else list(ids)
         self.methods = [config.method for config in configs]
         self.diverged = [False] * len(configs)
-        self.wall_seconds, self.cpu_seconds = 0.0, 0.0  # of earlier processes on these runs
-        self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
+        self._begun = _clocks()  # less the seconds of earlier processes on these runs
         self.paths = [root / name / "rows.csv" for name in self.ids]
         self._status: dict[str, Any] = {"label": "", "done": 0, "total": 1, "scores": {}}
         for path in self.paths:
@@ -55,7 +52,7 @@ class Recorder:
 
     def costs(self) -> dict[str, float]:
         """Return each run's share of the seconds spent on these runs, interruptions excluded."""
-        return {"cpu_seconds": self._cpu() / len(self.configs), "wall_seconds": self._wall() / len(self.configs)}
+        return {name: seconds / len(self.configs) for name, seconds in self._seconds().items()}
 
     def evaluation(self, phase: str, env_steps: int, updates: int, returns: np.ndarray) -> None:
         """Write eval/return (raw, mean over episodes) and eval/score (0 to 100) of raw returns [R, episodes].
@@ -82,11 +79,9 @@ class Recorder:
                 self._diverge(run, phase, env_steps, updates)
 
     def stage(self, label: str) -> None:
-        """Tell the display what runs now."""
         self._show(label=label)
 
     def progress(self, phase: str, done: int, total: int) -> None:
-        """Tell the display how far the stage is."""
         self._show(label=f"{phase}: {', '.join(dict.fromkeys(self.methods))}", done=done, total=total)
 
     def state(self) -> dict[str, Any]:
@@ -94,12 +89,8 @@ class Recorder:
         for path in self.paths:
             with _can_write(path), path.open("r+b") as file:
                 os.fsync(file.fileno())
-        return {
-            "sizes": [path.stat().st_size for path in self.paths],
-            "diverged": list(self.diverged),
-            "wall_seconds": self._wall(),
-            "cpu_seconds": self._cpu(),
-        }
+        sizes = [path.stat().st_size for path in self.paths]
+        return {"sizes": sizes, "diverged": list(self.diverged), **self._seconds()}
 
     def rewind(self, state: Mapping[str, Any] | None) -> None:
         """Cut the files back to a checkpoint's positions, or to nothing; a run that goes on is not finished."""
@@ -112,21 +103,16 @@ class Recorder:
                 file.truncate(size)
         if state:
             self.diverged = list(state["diverged"])
-            self.wall_seconds, self.cpu_seconds = state["wall_seconds"], state["cpu_seconds"]
-            self._start_wall, self._start_cpu = time.monotonic(), time.process_time()
+            self._begun = {name: now - state[name] for name, now in _clocks().items()}
 
     def _show(self, **news: Any) -> None:
         self._status |= news
         self.display(self._status)
 
-    def _wall(self) -> float:
-        return self.wall_seconds + time.monotonic() - self._start_wall
-
-    def _cpu(self) -> float:
-        return self.cpu_seconds + time.process_time() - self._start_cpu
+    def _seconds(self) -> dict[str, float]:
+        return {name: now - self._begun[name] for name, now in _clocks().items()}
 
     def _diverge(self, run: int, phase: str, env_steps: int, updates: int) -> None:
-        """Write the last row of a run."""
         self._write(phase, env_steps, updates, {"diverged": [1.0] * len(self.configs)}, only=run)
         self.diverged[run] = True
 
@@ -134,7 +120,7 @@ class Recorder:
         self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]], only: int | None = None
     ) -> None:
         self._check()
-        point = (phase, env_steps, updates, round(self._wall(), 2))
+        point = (phase, env_steps, updates, round(self._seconds()["wall_seconds"], 2))
         for run, (path, config) in enumerate(zip(self.paths, self.configs, strict=True)):
             if self.diverged[run] or only not in (None, run):
                 continue
@@ -143,6 +129,10 @@ class Recorder:
                 csv.writer(file, lineterminator="\n").writerows(
                     (*head, metric, repr(float(values[run]))) for metric, values in metrics.items()
                 )
+
+
+def _clocks() -> dict[str, float]:
+    return {"cpu_seconds": time.process_time(), "wall_seconds": time.monotonic()}
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """States as files whose checksums, those of the zip archives that torch writes, tell what was cut off or changed."""
 
-from __future__ import annotations
-
 import errno
 import zipfile
 from pathlib import Path

@@ -59,12 +59,7 @@ class StopRequest:
         finally:
             self._deferred = False
 
-    def tell(self, number: signal.Signals) -> None:
-        """Stop at the next safe point, as if the signal had come."""
-        self.signal = self.signal or number
-
     def check(self) -> None:
-        """Raise Stopped if a signal has come."""
         if self.signal is not None:
             raise Stopped(self.reason or "")
 
@@ -120,7 +115,6 @@ class SafePoints:
             raise Stopped(reason)
 
     def save(self) -> None:
-        """Write a checkpoint now."""
         begin = time.monotonic()
         self._save()
         end = time.monotonic()

@@ -6,8 +6,6 @@ Exit code 0: done; 75: told to stop, by a signal or because the parent process i
 input; 74: a full disk or a file in use, another attempt may do. Anything else is a failure.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -91,12 +89,15 @@ class Unit:
             if missing:
                 self._offline(stages, missing)
             self._checkpoints("offline").remove()
-            if self._offline_rows.exists():
-                shutil.rmtree(self._offline_rows)
+            shutil.rmtree(self._offline_rows, ignore_errors=True)
             for key, config in stages.items():
                 self._publish_offline_rows(key, config)
             self._stop.check()
-        self._online(online, saved, keys)
+        recorder = Recorder(self._unit.runs_root, self._unit.study, self._configs, self._show, check=self._claim.check)
+        cohort = Cohort(self._configs, self._transitions(), "online", self._device)
+        if keys and not saved:
+            self._cache.fork(cohort, keys, self._device)
+        self._stage(moore, cohort, recorder, online, saved, {}, lambda: self._finish(cohort, recorder))
 
     @property
     def _offline_rows(self) -> Path:
@@ -124,14 +125,6 @@ class Unit:
             self._cache.fill(keys, cohort, recorder, self._facts | {"git_commit": ", ".join(self._commits)})
 
         self._stage(mopo, cohort, recorder, checkpoints, saved, {"keys": keys}, finish)
-
-    def _online(self, checkpoints: Checkpoints, saved: dict[str, Any] | None, keys: list[str]) -> None:
-        """Train all online runs: from a saved state, from the offline stages with these keys, or from scratch."""
-        recorder = Recorder(self._unit.runs_root, self._unit.study, self._configs, self._show, check=self._claim.check)
-        cohort = Cohort(self._configs, self._transitions(), "online", self._device)
-        if keys and not saved:
-            self._cache.fork(cohort, keys, self._device)
-        self._stage(moore, cohort, recorder, checkpoints, saved, {}, lambda: self._finish(cohort, recorder))
 
     def _stage(
         self,
@@ -184,7 +177,7 @@ class Unit:
     def _publish_offline_rows(self, key: str, config: RunConfig) -> None:
         """Copy an offline stage's rows, cached with its checkpoint, beside the runs that start from it."""
         folder = self._unit.runs_root / offline_run_id(config)
-        if is_finished(folder, config) and (read_manifest(folder) or {}).get("cache_key") == key:
+        if is_finished(folder, config) and read_manifest(folder).get("cache_key") == key:
             return
         saved = self._cache.read(key)
         lines = saved["rows"].splitlines()

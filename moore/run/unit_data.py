@@ -1,7 +1,5 @@
 """A dataset as a unit's runs need it, and what manifests and checkpoints say of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +26,6 @@ class UnitData:
     mismatch: PhysicsMismatch | None
 
     def facts(self, env: str) -> dict[str, Any]:
-        """Return what a run's manifest says of its data."""
         return {
             "physics_mismatch": None if self.mismatch is None else asdict(self.mismatch),
             "dataset": {"env": env, "sha256": self.sha256, "transitions": len(self.transitions)},

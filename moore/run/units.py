@@ -13,8 +13,9 @@ from typing import Any
 
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.base.errors import UserError
-from moore.base.files import write_json
+from moore.base.files import read_json, write_json
 from moore.run.folders import is_finished
+from moore.studies.estimate import counts
 from moore.studies.identity import LONGEST, content_hash, offline_config, offline_run_id, run_id
 from moore.studies.study import Study
 
@@ -66,11 +67,10 @@ class UnitProcess:
 
     def _updates(self) -> tuple[float, float]:
         """Return the updates of the offline and of the online stage, each as many of SAC's as it costs."""
-        run = self.runs[0]
-        seeds = len({r.seed for r in self.runs})
-        offline = run.offline.updates * seeds * _update_cost(run, "cql_coef") if run.dataset else 0
-        online = run.online_steps * run.online.utd_ratio * len(self.runs) * _update_cost(run, "online_cql_coef")
-        return offline, online
+        run, happens = self.runs[0], counts(self.runs[0])
+        offline = happens.get(("offline", "policy updates"), 0) * len({r.seed for r in self.runs})
+        online = happens.get(("online", "policy updates"), 0) * len(self.runs)
+        return offline * _update_cost(run, "cql_coef"), online * _update_cost(run, "online_cql_coef")
 
     @property
     def running(self) -> bool:
@@ -97,12 +97,10 @@ class UnitProcess:
         return [folder for folder in folders if folder.name.startswith(f"{self.name}.")]
 
     def checkpoint_count(self) -> int:
-        """Count the checkpoints that the stages under way have written."""
         numbers = [[int(path.stem) for path in folder.glob("*.pt")] for folder in self.checkpoint_folders()]
         return sum(1 + max(of_stage) for of_stage in numbers if of_stage)
 
     def forget_checkpoints(self) -> None:
-        """Delete the checkpoints of its stages."""
         for folder in self.checkpoint_folders():
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -127,7 +125,6 @@ class UnitProcess:
         return [part for half in self.halves() for part in half.parts()]
 
     def write_spec(self) -> None:
-        """Write what its process reads. Raises UserError where it cannot be written."""
         spec = {"study": self.study, "device": self.device, "submission": self.submission, "root": str(self.root)}
         write_json(self.spec_path, spec | {"runs": [to_mapping(run) for run in self.runs]})
 
@@ -149,11 +146,10 @@ class UnitProcess:
             )
 
     def status(self) -> dict[str, Any]:
-        """Read what the process last said about itself."""
-        try:
-            return json.loads(self.progress_path.read_text())
-        except (OSError, ValueError):
-            return {}
+        return read_json(self.progress_path)
+
+    def failure(self) -> dict[str, Any]:
+        return read_json(self.failed_path)
 
     def progress(self) -> float:
         """Return the share of the unit that is done, by the cost of its stages."""

@@ -5,8 +5,6 @@ another with it: it is tried again, goes on as two halves where it ran out of me
 attempts.
 """
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,7 @@ from contextlib import suppress
 
 from moore.base.errors import Unavailable, UserError
 from moore.run.display import Display, TaskLog
-from moore.run.failures import LOG_LINES, OUT_OF_MEMORY, oom_kills, read_failure, record_failure, tail
+from moore.run.failures import LOG_LINES, OUT_OF_MEMORY, oom_kills, record_failure, tail
 from moore.run.stop import SIGNALS, STOPPED, StopRequest
 from moore.run.units import UnitProcess
 
@@ -76,18 +74,17 @@ class Worker:
 
     def raise_for_failures(self) -> None:
         """Raise UserError naming every unit that has failed, how, and its log; after a stop, only those given up."""
-        failed = [unit for unit in self.units if not unit.finished() and read_failure(unit)]
+        failed = [unit for unit in self.units if not unit.finished() and unit.failure()]
         if self._told:
-            failed = [unit for unit in failed if read_failure(unit)["final"]]
+            failed = [unit for unit in failed if unit.failure()["final"]]
         if failed:
             words = [f"{len(failed)} of {len(self.units)} units failed"]
             for unit in failed:
-                failure = read_failure(unit)
+                failure = unit.failure()
                 words.append(f"{unit.name} {failure['kind']}: {failure['reason']} (log: {unit.log_path})")
             raise UserError("; ".join(words))
 
     def _tell(self, stop: StopRequest) -> None:
-        """Tell the running units to stop, and start no more."""
         again = "; a second Ctrl-C stops at once" if stop.signal == signal.SIGINT else ""
         self._view.say(f"{stop.reason}: {len(self.running)} units write a checkpoint{again}")
         self._told = self.left = True
@@ -108,7 +105,6 @@ class Worker:
         return None
 
     def _fill(self) -> None:
-        """Start a unit in every free slot."""
         for slot, environment in enumerate(self._slots):
             unit = self._ready() if slot not in self.running else None
             if unit is None:
@@ -138,7 +134,7 @@ class Worker:
         self._view.say(f"{unit.name}: {reason}; left to a later call")
         self.left = True
         with suppress(Unavailable):
-            record_failure(unit, "failed", reason, read_failure(unit).get("attempts", 0), final=False)
+            record_failure(unit, "failed", reason, unit.failure().get("attempts", 0), final=False)
 
     def _failed(self, unit: UnitProcess, code: int) -> None:
         """Record a failed attempt; try again, halve the unit, or give it up."""
@@ -152,7 +148,7 @@ class Worker:
         if code == Unavailable.exit_code:
             self._leave(unit, reason)
             return
-        attempts = read_failure(unit).get("attempts", 0) + 1
+        attempts = unit.failure().get("attempts", 0) + 1
         if no_memory and len(unit.runs) > 1:
             unit.forget_checkpoints()
             halves = unit.split(f"out of memory: {reason}")

@@ -108,21 +108,17 @@ def spec_with(**changes: Any) -> str:
 
 SCALED = {"name": "RescaleAction", "entry_point": "gymnasium.wrappers:RescaleAction", "kwargs": {}}
 COUNTED = {"name": "RecordEpisodeStatistics", "entry_point": "gymnasium.wrappers:RecordEpisodeStatistics", "kwargs": {}}
-DISCRETE = json.dumps({"type": "MultiDiscrete", "dtype": "int64", "start": [0] * 3, "nvec": [2] * 3})
-WIDE = json.dumps({"type": "Box", "dtype": "float64", "shape": [12], "low": [0.0] * 12, "high": [1.0] * 12})
 
 
 @pytest.mark.parametrize(
     ("changes", "fragments"),
     [
         ({"env_spec": spec_with(id="Acrobot-v1")}, ["recorded with Acrobot-v1", "Hopper-v5", "Pendulum-v1"]),
-        ({"env_spec": spec_with(id="Ant-v5")}, ["space is Box", "(11,)", "shape (105,) for gymnasium:Ant-v5"]),
+        ({"env_spec": spec_with(id="Ant-v5")}, ["'observations' has shape", "105], as many", "for gymnasium:Ant-v5"]),
         ({"env_spec": spec_with(id="Hopper-v2")}, ["recorded with Hopper-v2", "Hopper-v5"]),
         ({"env_spec": None}, ["recorded with no environment", "Hopper-v5"]),
         ({"env_spec": spec_with(kwargs={"healthy_reward": 2.0})}, ["Hopper-v5 changed by healthy_reward=2.0"]),
         ({"env_spec": spec_with(additional_wrappers=[SCALED])}, ["Hopper-v5 changed by RescaleAction"]),
-        ({"action_space": DISCRETE}, ["action space is MultiDiscrete([2 2 2])", "Box of shape (3,)"]),
-        ({"observation_space": WIDE}, ["observation space is Box", "(12,)", "Box of shape (11,)"]),
     ],
 )
 def test_other_environments(

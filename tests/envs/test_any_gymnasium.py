@@ -14,7 +14,7 @@ from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.ids import resolve
-from moore.data.scores import normalized_score, normalized_std
+from moore.data.scores import normalized_score
 from moore.envs.gymnasium_rules import TERMINATED
 from moore.envs.spec import ENVIRONMENTS, find_spec, gymnasium_spec, terminated_fn
 from moore.envs.vector_env import VectorEnv, make_env
@@ -174,8 +174,7 @@ def test_facts_of_a_users_environment(own: str) -> None:
     assert all(ours.label == name for name, ours in ENVIRONMENTS.items())
     assert (spec.obs_dim, spec.action_dim, spec.action_high, spec.max_episode_steps) == (2, 1, 1.0, 999)
     assert normalized_score(spec.name, 20.0) == 50.0
-    assert normalized_std(spec.name, 14.0) == 10.0
-    assert normalized_score(plain.name, 20.0) == normalized_std(plain.name, 20.0) == 20.0  # no references: the return
+    assert normalized_score(plain.name, 20.0) == 20.0  # no references: the return
     assert terminated_fn(spec.name)(torch.tensor([[0.4, 0.0], [0.5, 0.0]])).tolist() == [True, False]
     assert gymnasium_spec("Pendulum-v1").action_high == 2.0
 

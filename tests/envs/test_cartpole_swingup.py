@@ -26,7 +26,7 @@ def lagrange(state: np.ndarray, force: float, friction: float) -> np.ndarray:
 def test_steps_are_those_of_lagrange() -> None:
     """Breaks if a sign, a constant or the integration is wrong; forces beyond the bounds are clipped."""
     rng = np.random.default_rng(0)
-    simulator, ids = cartpole.CartpoleSimulator(20), np.arange(20)
+    simulator, ids = cartpole.CartpoleSimulator(20, 2), np.arange(20)
     start, action = rng.uniform(-2, 2, (20, 4)) * [1, np.pi / 2, 1, 3], rng.uniform(-15, 15, (20, 1))
     simulator.set_state(start[:, :2], start[:, 2:], ids)
     obs, reward, terminated = simulator.advance(action, ids)
@@ -46,7 +46,7 @@ def test_steps_are_those_of_lagrange() -> None:
 
 def test_energy_is_conserved_without_friction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cartpole, "FRICTION", 0.0)
-    simulator, ids = cartpole.CartpoleSimulator(1), np.arange(1)
+    simulator, ids = cartpole.CartpoleSimulator(1, 2), np.arange(1)
     simulator.set_state(np.array([[0.0, 2.0]]), np.array([[0.5, 1.0]]), ids)
 
     def energy() -> float:

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 import moore.run.unit
-from moore.run.claim import Claim, read_claim
+from moore.base.files import read_json
+from moore.run.claim import Claim
 from moore.run.stop import Stopped
 from moore.run.unit import Unit
 from tests.support.resume_units import StopAt, rows, run_to_end, run_until, write_spec
@@ -21,7 +22,7 @@ def test_the_last_to_take_it_is_the_owner(tmp_path: Path) -> None:
     with pytest.raises(Stopped) as stopped:
         first.check()
     assert stopped.value.reason.startswith("the claim u.claim.json is held by process")
-    claim = read_claim(tmp_path / "u.claim.json")
+    claim = read_json(tmp_path / "u.claim.json")
     assert claim["submission"] == "stamp"
     second.give_back()
     with pytest.raises(Stopped) as stopped:
@@ -55,4 +56,4 @@ def test_a_process_that_was_cut_off_writes_no_more(tmp_path: Path, monkeypatch: 
     assert files() == stop.before
     run_to_end(path)
     pd.testing.assert_frame_equal(rows(tmp_path / "cut"), rows(whole), check_exact=True)
-    assert read_claim(path.with_name("unit.claim.json")) is None
+    assert not path.with_name("unit.claim.json").exists()

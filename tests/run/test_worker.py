@@ -14,7 +14,6 @@ import moore.run.failures
 import moore.run.worker
 from moore.algorithm.config import from_mapping
 from moore.run.display import TaskLog
-from moore.run.failures import read_failure
 from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
 from moore.run.worker import Worker
@@ -80,7 +79,7 @@ def test_a_failing_unit_hurts_nobody(tmp_path: Path, starts: list[tuple[str, str
     assert worker([bad, once, *good]).run(StopRequest())
     assert [u.finished() for u in (bad, once, *good)] == [False, *[True] * 5]
     assert [name for name, _ in starts].count(bad.name) == 2
-    failure = read_failure(bad)
+    failure = bad.failure()
     assert (failure["attempts"], failure["final"], failure["kind"], failure["exit_code"]) == (2, True, "failed", 1)
     assert failure["reason"] == "ValueError: nan"
     assert not once.failed_path.exists()
@@ -92,10 +91,10 @@ def test_bad_input_is_final_and_a_full_disk_is_not(tmp_path: Path, starts: list[
     full = unit(tmp_path, starts, [1], "import sys; sys.exit(74)")
     assert not worker([wrong, full]).run(StopRequest())
     assert (wrong.finished(), full.finished()) == (False, False)
-    assert (read_failure(full)["attempts"], read_failure(full)["final"]) == (0, False)  # the next submit tries it
+    assert (full.failure()["attempts"], full.failure()["final"]) == (0, False)  # the next submit tries it
     assert worker([full]).run(StopRequest())
     assert not full.failed_path.exists()
-    failure = read_failure(wrong)
+    failure = wrong.failure()
     assert (failure["kind"], failure["attempts"], failure["final"]) == ("bad input", 1, True)
     assert failure["reason"] == "x: not accepted"
 
@@ -118,14 +117,14 @@ def test_memory(tmp_path: Path, starts: list[tuple[str, str]], how: str, monkeyp
     if how == "text":
         single = unit(tmp_path, starts, [9], *[act] * 5)
         assert worker([single]).run(StopRequest())
-        assert read_failure(single)["kind"] == "out of memory"
+        assert single.failure()["kind"] == "out of memory"
         assert not single.split_path.exists()
 
 
 def test_a_kill_is_not_memory(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
     killed = unit(tmp_path, starts, [0, 1], "import os; os.kill(os.getpid(), 9)", "import os; os.kill(os.getpid(), 9)")
     assert worker([killed]).run(StopRequest())
-    failure = read_failure(killed)
+    failure = killed.failure()
     assert (failure["kind"], failure["exit_code"]) == ("failed", -9)
     assert failure["reason"].startswith("killed by SIGKILL")
 
@@ -141,7 +140,7 @@ def test_stop_waits_for_checkpoints(tmp_path: Path, starts: list[tuple[str, str]
         fill()
         while not running.log_path.exists() or not running.log_path.read_text():
             time.sleep(0.01)
-        stop.tell(signal.SIGTERM)
+        stop.signal = signal.SIGTERM
 
     work._fill = fill_and_stop  # type: ignore[method-assign]
     assert not work.run(stop)
@@ -164,6 +163,6 @@ def test_units_that_share_a_stage_do_not_train_it_twice(tmp_path: Path, starts: 
     while not first.log_path.read_text():
         time.sleep(0.01)
     stop = StopRequest()
-    stop.tell(signal.SIGTERM)
+    stop.signal = signal.SIGTERM
     assert not work.run(stop)
     assert work.running == {}

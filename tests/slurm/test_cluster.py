@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from moore.base.errors import UserError
 from slurm import cluster
 from slurm.cluster import QueuedTask
+from tests.support import slurm_lab
+from tests.support.slurm_lab import STAMP
 
-STAMP = "20261123-014512-3f2a"
 Fake = Callable[[str, str], Path]  # name of a command, body of a shell script -> the file that gets its arguments
 
 # squeue's words, 22.05.8: arrays of which one element was requeued and one is held, and jobs that are not ours
@@ -32,17 +34,8 @@ y|z
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Puts a command on PATH, before those that the machine may have."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
-
-    def make(name: str, body: str) -> Path:
-        calls = tmp_path / f"{name}.calls"
-        (folder / name).write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{body}\n')
-        (folder / name).chmod(0o755)
-        return calls
-
-    return make
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    return partial(slurm_lab.fake, tmp_path)
 
 
 def says(text: str) -> str:
@@ -82,12 +75,12 @@ def test_a_queue_that_cannot_be_read(fake: Fake, body: str, part: str, monkeypat
         cluster.our_tasks()
 
 
-def test_no_slurm(tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_slurm(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a machine without squeue is taken for an empty queue, or one that cannot submit for a cluster."""
     fake("squeue", says(QUEUE))
     fake("sbatch", "")
     assert cluster.has_slurm()
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
     assert not cluster.has_slurm()
     with pytest.raises(UserError, match=r"squeue cannot be asked: cannot be started here"):
         cluster.our_tasks()

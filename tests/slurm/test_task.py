@@ -10,7 +10,7 @@ import pytest
 import slurm.task
 from moore.base.files import write_json
 from moore.run.claim import Claim
-from moore.run.failures import read_failure, record_failure
+from moore.run.failures import record_failure
 from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
 from slurm.profile import Profile
@@ -100,10 +100,10 @@ def test_requeues_that_bring_nothing_on_end(task: ArrayTask, tmp_path: Path, mon
     assert requeues(tmp_path) == ["requeue 7_0"] * 4
     assert not made.failed_path.exists()
     assert exit_code(task) == 1
-    assert not read_failure(made)["final"]  # it has not had its turn
+    assert not made.failure()["final"]  # it has not had its turn
     Claim(made.claim_path, "stamp").take()
     exit_code(task)
-    failure = read_failure(made)
+    failure = made.failure()
     assert (failure["kind"], failure["final"], failure["reason"]) == ("no progress", True, "the time limit came")
     assert len(requeues(tmp_path)) == 4
 
@@ -116,7 +116,7 @@ def test_what_has_failed_for_good_stays_so(task: ArrayTask, tmp_path: Path, monk
     task()
     for _ in range(3):
         exit_code(lambda: task._requeue("the time limit came", [made], 1))
-    assert read_failure(made)["kind"] == "bad input"
+    assert made.failure()["kind"] == "bad input"
 
 
 def test_nothing_left_is_not_requeued(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,15 @@ from tests.support.resume_units import RUN
 STAMP = "20261123-014512-3f2a"
 
 
+def fake(folder: Path, name: str, body: str) -> Path:
+    """A command of SLURM, in a folder on PATH; its arguments go to the file that this returns."""
+    calls = folder / f"{name}.calls"
+    calls.unlink(missing_ok=True)
+    (folder / name).write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{body}\n')
+    (folder / name).chmod(0o755)
+    return calls
+
+
 class Lab:
     """Variants a, b, ... of a study, each a unit of its own on two seeds; with a dataset they share offline stages."""
 
@@ -48,12 +57,7 @@ class Lab:
         return [str(self.files[0]), "--scale", str(self.files[1]), "--root", str(self.root)]
 
     def fake(self, name: str, body: str) -> Path:
-        """A command of SLURM; its arguments go to the file that this returns."""
-        calls = self.bin / f"{name}.calls"
-        calls.unlink(missing_ok=True)
-        (self.bin / name).write_text(f'#!/bin/sh\necho "$@" >> {calls}\n{body}\n')
-        (self.bin / name).chmod(0o755)
-        return calls
+        return fake(self.bin, name, body)
 
     def without_slurm(self) -> None:
         """A machine that has no SLURM."""
@@ -85,11 +89,9 @@ class Lab:
         unit.write_spec()
         write_json(unit.claim_path, claim | host | {"since": time.time() - 3600, "submission": STAMP} | more)
 
-    def told(self, unit: UnitProcess, done: int, total: int = 100, ago: float = 0.0, label: str = "online: a") -> None:
-        """How far a unit said that it is, `ago` seconds before now."""
-        path = unit.folder / f"{unit.name}.progress.json"
-        write_json(path, {"label": label, "done": done, "total": total, "time": time.time() - ago})
-        os.utime(path, (time.time() - ago,) * 2)
+    def told(self, unit: UnitProcess, percent: int, label: str = "online: a") -> None:
+        """How far a unit says that it is."""
+        write_json(unit.progress_path, {"label": label, "done": percent, "total": 100, "time": time.time()})
 
     def fail(self, unit: UnitProcess, final: bool = True, **more: Any) -> None:
         """A failed attempt, after the claim."""
@@ -100,13 +102,10 @@ class Lab:
     def finish(self, runs: Sequence[RunConfig], diverged: bool = False) -> None:
         """Finished runs."""
         for run in runs:
-            self._manifest(run_id(run), run, diverged)
-
-    def _manifest(self, name: str, config: RunConfig, diverged: bool) -> None:
-        folder = self.folder / "runs" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "rows.csv").write_text("")
-        write_json(folder / "manifest.json", {"config": to_mapping(config), "diverged": diverged})
+            folder = self.folder / "runs" / run_id(run)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "rows.csv").write_text("")
+            write_json(folder / "manifest.json", {"config": to_mapping(run), "diverged": diverged})
 
     def run_ids(self, *units: UnitProcess) -> list[str]:
         """Of all runs of these units."""
