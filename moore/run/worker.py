@@ -74,15 +74,14 @@ class Worker:
 
     def raise_for_failures(self) -> None:
         """Raise UserError naming every unit that has failed, how, and its log; after a stop, only those given up."""
-        failed = [unit for unit in self.units if not unit.finished() and unit.failure()]
-        if self._told:
-            failed = [unit for unit in failed if unit.failure()["final"]]
-        if failed:
-            words = [f"{len(failed)} of {len(self.units)} units failed"]
-            for unit in failed:
-                failure = unit.failure()
-                words.append(f"{unit.name} {failure['kind']}: {failure['reason']} (log: {unit.log_path})")
-            raise UserError("; ".join(words))
+        failures = [(unit, unit.failure()) for unit in self.units if not unit.finished()]
+        said = [
+            f"{unit.name} {failure['kind']}: {failure['reason']} (log: {unit.log_path})"
+            for unit, failure in failures
+            if failure and (failure["final"] or not self._told)
+        ]
+        if said:
+            raise UserError("; ".join([f"{len(said)} of {len(self.units)} units failed", *said]))
 
     def _tell(self, stop: StopRequest) -> None:
         again = "; a second Ctrl-C stops at once" if stop.signal == signal.SIGINT else ""
