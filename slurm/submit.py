@@ -39,7 +39,7 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dr
     refuses, a dataset is missing, or another process trains the study.
     """
     root = root.absolute()
-    check_datasets(study, root)
+    check_datasets(study)
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):

@@ -33,9 +33,12 @@ def data_make(
     """
     from moore.data.hdf5 import dataset_hash
     from moore.data.ids import resolve
-    from moore.data.load import load_dataset, self_path
+    from moore.data.load import load_dataset
+    from moore.data.make import find_recipe
 
-    path = self_path(resolve(id), data_dir, transitions, seed, physics)
+    if (named := resolve(id)).source != "self":
+        raise UserError(f"{id} is not made here; accepted: self:ENV-QUALITY")
+    path = data_dir / find_recipe(str(named.env), str(named.quality), transitions, seed, physics).file_name
     cached, begin = path.is_file(), time.monotonic()
     dataset = load_dataset(id, data_dir, transitions=transitions, seed=seed, physics=physics)
     how = "cached" if cached else f"made in {time.monotonic() - begin:.1f} s"

@@ -15,6 +15,7 @@ low            (pendulum, cart-pole) uniform actions from hanging starts, an epi
 import hashlib
 import itertools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,111 +52,139 @@ Segment = tuple[int | None, int]
 """Rows that follow each other: (index of the snapshot that acts, None for uniform actions; number of rows)."""
 
 
-def recipe_hash(
-    env: str, quality: str, transitions: int, seed: int, physics: str, behaviours_dir: Path = BEHAVIOURS_DIR
-) -> str:
-    """Hash (sha256, hex) all that determines a self-made set. Raises as `make_self_dataset` does."""
-    behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
-    recipe: dict[str, Any] = {
-        "recipe_version": RECIPE_VERSION,
-        "env": env,
-        "quality": quality,
-        "transitions": transitions,
-        "seed": seed,
-        "physics": physics,
-        "behaviours": behaviours.sha256 if behaviours else None,
-        "mujoco": mujoco.__version__,
-    }
-    if quality in EXPERT_QUALITIES:  # which snapshot is the expert is not in the policies' hash
-        recipe["segments"] = recipe_segments(quality, behaviours, transitions)
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+@dataclass(frozen=True)
+class Recipe:
+    """All that determines a self-made set, checked by `find_recipe`; behaviours: the policies it needs, if any."""
+
+    env: str
+    quality: str
+    transitions: int
+    seed: int
+    physics: str
+    behaviours: Behaviours | None
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """Return what was asked for, and the version of the recipes."""
+        asked = {key: getattr(self, key) for key in ("env", "quality", "transitions", "seed", "physics")}
+        return asked | {"recipe_version": RECIPE_VERSION}
+
+    @property
+    def sha256(self) -> str:
+        """Hash (hex) all that determines the rows."""
+        recipe: dict[str, Any] = self.facts | {"mujoco": mujoco.__version__}
+        recipe["behaviours"] = self.behaviours.sha256 if self.behaviours else None
+        if self.quality in EXPERT_QUALITIES:  # which snapshot is the expert is not in the policies' hash
+            recipe["segments"] = self.segments
+        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def file_name(self) -> str:
+        """Name the file that the set is cached in."""
+        return f"{self.env}-{self.quality}-{self.sha256[:16]}.hdf5"
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Tell who makes which rows, in order; their numbers sum to `transitions`."""
+        behaviours, transitions = self.behaviours, self.transitions
+        if behaviours is None:
+            return [(None, transitions)]
+        acting = {"medium": behaviours.medium, "expert": behaviours.expert}
+        if self.quality in acting:
+            return [(acting[self.quality], transitions)]
+        if self.quality == "medium-expert":
+            half = transitions // 2
+            return [(behaviours.medium, half), (behaviours.expert, transitions - half)]
+        last = behaviours.medium if self.quality == "medium-replay" else len(behaviours.env_steps) - 1
+        return replay_segments(behaviours, last, transitions)
+
+    def make(self) -> Dataset:
+        """Simulate the rows; the same recipe gives the same numbers."""
+        spec, behaviours, segments = find_spec(self.env), self.behaviours, self.segments
+        parts: list[Rows] = []
+        for index, (snapshot, rows) in enumerate(segments):
+            # no more simulations than episodes needed: those started beyond are thrown away
+            num_sims = min(NUM_SIMS, -(-rows // spec.max_episode_steps))
+            *env_seeds, policy_seed = np.random.SeedSequence([self.seed, index]).generate_state(num_sims + 1).tolist()
+            sims = make_env(self.env, env_seeds, self.physics)
+            if snapshot is not None and behaviours is not None:
+                actor = actor_network(spec, behaviours.hidden)
+                policy = gaussian_policy(actor, behaviours.params[snapshot], policy_seed)
+            else:
+                policy = uniform_policy(spec.action_dim, policy_seed)
+            with one_torch_thread():
+                if self.quality == "low":
+                    parts.append(_collect_low(sims, policy, rows, policy_seed))
+                else:
+                    parts.append(collect(sims, policy, rows))
+        if self.quality == "medium-expert":
+            parts[0] = whole_episodes(parts[0])
+            segments[0] = (segments[0][0], len(parts[0]["obs"]))
+        for part in parts[:-1]:  # the next row belongs to another episode
+            part["truncated"][-1] = not part["terminated"][-1]
+
+        options = " ".join(f"--{key} {getattr(self, key)}" for key in ("transitions", "seed", "physics"))
+        metadata: dict[str, MetadataValue] = {
+            **self.facts,
+            "algorithm": "SAC" if behaviours else "uniform actions",
+            "gym_id": spec.gym_id,
+            "command": f"moore data make self:{self.env}-{self.quality} {options}",
+            "recipe_hash": self.sha256,
+            "git_commit": commit(),
+            "mujoco_version": mujoco.__version__,
+            "torch_version": str(torch.__version__),
+            "numpy_version": np.__version__,
+        }
+        if behaviours is not None:  # which policies made the rows, in order; uniform exploration is not among them
+            used = [snapshot for snapshot, _ in segments if snapshot is not None]
+            metadata |= {
+                "behaviour_sha256": behaviours.sha256,
+                "behaviour_git_commit": str(behaviours.provenance["git_commit"]),
+                "behaviour_physics": behaviours.physics,
+                "behaviour_env_steps": behaviours.env_steps[used],
+                "behaviour_returns": behaviours.returns[used],
+                "behaviour_scores": behaviours.scores[used],
+                "behaviour_rows": np.array([rows for snapshot, rows in segments if snapshot is not None]),
+                "random_rows": sum(rows for snapshot, rows in segments if snapshot is None),
+            }
+        return Dataset(env=self.env, metadata=metadata, **join(parts))
 
 
-def make_self_dataset(
+def find_recipe(
     env: str,
     quality: str,
     transitions: int | None = None,
     seed: int = 0,
     physics: str | None = None,
     behaviours_dir: Path = BEHAVIOURS_DIR,
-) -> Dataset:
-    """Simulate `transitions` steps of `self:<env>-<quality>`; the same arguments give the same numbers.
+) -> Recipe:
+    """Return the recipe of `self:<env>-<quality>`, with the environment's default_transitions and default_physics.
 
-    Defaults: the environment's default_transitions and default_physics. Raises UserError for an unknown environment,
-    quality or physics, a size below 1 (medium-expert: below two episodes), a negative seed, and where the behaviour
-    policies that the quality needs do not exist.
+    Raises UserError for an unknown environment, quality or physics, a size below 1 (medium-expert: below two episodes),
+    a negative seed, and where the behaviour policies that the quality needs do not exist.
     """
     spec = find_spec(env)
     transitions = spec.default_transitions if transitions is None else transitions
     physics = physics or spec.default_physics
-    behaviours = _check_arguments(env, quality, transitions, seed, physics, behaviours_dir)
-    segments = recipe_segments(quality, behaviours, transitions)
-    parts: list[Rows] = []
-    for index, (snapshot, rows) in enumerate(segments):
-        # no more simulations than episodes needed: those started beyond are thrown away
-        num_sims = min(NUM_SIMS, -(-rows // spec.max_episode_steps))
-        *env_seeds, policy_seed = np.random.SeedSequence([seed, index]).generate_state(num_sims + 1).tolist()
-        sims = make_env(env, env_seeds, physics)
-        if snapshot is not None and behaviours is not None:
-            actor = actor_network(spec, behaviours.hidden)
-            policy = gaussian_policy(actor, behaviours.params[snapshot], policy_seed)
-        else:
-            policy = uniform_policy(spec.action_dim, policy_seed)
-        with one_torch_thread():
-            if quality == "low":
-                parts.append(_collect_low(sims, policy, rows, policy_seed))
-            else:
-                parts.append(collect(sims, policy, rows))
-    if quality == "medium-expert":
-        parts[0] = whole_episodes(parts[0])
-        segments[0] = (segments[0][0], len(parts[0]["obs"]))
-    for part in parts[:-1]:  # the next row belongs to another episode
-        part["truncated"][-1] = not part["terminated"][-1]
-
-    command = f"moore data make self:{env}-{quality} --transitions {transitions} --seed {seed} --physics {physics}"
-    metadata: dict[str, MetadataValue] = {
-        "algorithm": "SAC" if behaviours else "uniform actions",
-        "env": env,
-        "gym_id": spec.gym_id,
-        "quality": quality,
-        "physics": physics,
-        "seed": seed,
-        "transitions": transitions,
-        "command": command,
-        "recipe_version": RECIPE_VERSION,
-        "recipe_hash": recipe_hash(env, quality, transitions, seed, physics, behaviours_dir),
-        "git_commit": commit(),
-        "mujoco_version": mujoco.__version__,
-        "torch_version": str(torch.__version__),
-        "numpy_version": np.__version__,
-    }
-    if behaviours is not None:  # which policies made the rows, in order; uniform exploration is not among them
-        used = [snapshot for snapshot, _ in segments if snapshot is not None]
-        metadata |= {
-            "behaviour_sha256": behaviours.sha256,
-            "behaviour_git_commit": str(behaviours.provenance["git_commit"]),
-            "behaviour_physics": behaviours.physics,
-            "behaviour_env_steps": behaviours.env_steps[used],
-            "behaviour_returns": behaviours.returns[used],
-            "behaviour_scores": behaviours.scores[used],
-            "behaviour_rows": np.array([rows for snapshot, rows in segments if snapshot is not None]),
-            "random_rows": sum(rows for snapshot, rows in segments if snapshot is None),
-        }
-    return Dataset(env=env, metadata=metadata, **join(parts))
-
-
-def recipe_segments(quality: str, behaviours: Behaviours | None, transitions: int) -> list[Segment]:
-    """Tell who makes which rows, in order; their numbers sum to `transitions`. `behaviours`: see `_check_arguments`."""
-    if behaviours is None:
-        return [(None, transitions)]
-    acting = {"medium": behaviours.medium, "expert": behaviours.expert}
-    if quality in acting:
-        return [(acting[quality], transitions)]
-    if quality == "medium-expert":
-        half = transitions // 2
-        return [(behaviours.medium, half), (behaviours.expert, transitions - half)]
-    last = behaviours.medium if quality == "medium-replay" else len(behaviours.env_steps) - 1
-    return replay_segments(behaviours, last, transitions)
+    qualities = QUALITIES.get(env, ())
+    if quality not in qualities:
+        raise UserError(f"no quality {quality!r} of self:{env}; accepted: {', '.join(qualities) or 'none'}")
+    check_physics(spec, physics)
+    if transitions < 1:
+        raise UserError(f"transitions is {transitions}; accepted: 1 or more")
+    if seed < 0:
+        raise UserError(f"seed is {seed}; accepted: 0 or more")
+    if quality not in D4RL_QUALITIES or quality == "random":
+        return Recipe(env, quality, transitions, seed, physics, None)
+    behaviours = load_behaviours(env, behaviours_dir)
+    if quality in EXPERT_QUALITIES and behaviours.expert is None:
+        existing = ", ".join(other for other in QUALITIES[env] if other not in EXPERT_QUALITIES)
+        lacking = f"{behaviours_dir / env}.json names no expert snapshot, trained past medium"
+        raise UserError(f"self:{env}-{quality}: {lacking}; accepted: {existing}")
+    shortest = 2 * spec.max_episode_steps  # an episode is then sure to end in the medium half
+    if quality == "medium-expert" and transitions < shortest:
+        raise UserError(f"transitions is {transitions}; accepted: {shortest} or more for self:{env}-medium-expert")
+    return Recipe(env, quality, transitions, seed, physics, behaviours)
 
 
 def replay_segments(behaviours: Behaviours, last: int, transitions: int) -> list[Segment]:
@@ -199,32 +228,3 @@ def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int) -> Rows:
 
     start = hang if sims.spec.name == "pendulum" else None
     return collect(sims, policy, rows, start=start, cut=above_horizontal)
-
-
-def _check_arguments(
-    env: str, quality: str, transitions: int, seed: int, physics: str, behaviours_dir: Path
-) -> Behaviours | None:
-    """Load the behaviour policies that the recipe needs, if any, once the arguments are known to be good.
-
-    Those of EXPERT_QUALITIES are sure to have an expert snapshot.
-    """
-    spec = find_spec(env)
-    qualities = QUALITIES.get(env, ())
-    if quality not in qualities:
-        raise UserError(f"no quality {quality!r} of self:{env}; accepted: {', '.join(qualities) or 'none'}")
-    check_physics(spec, physics)
-    if transitions < 1:
-        raise UserError(f"transitions is {transitions}; accepted: 1 or more")
-    if seed < 0:
-        raise UserError(f"seed is {seed}; accepted: 0 or more")
-    if quality not in D4RL_QUALITIES or quality == "random":
-        return None
-    behaviours = load_behaviours(env, behaviours_dir)
-    if quality in EXPERT_QUALITIES and behaviours.expert is None:
-        existing = ", ".join(other for other in QUALITIES[env] if other not in EXPERT_QUALITIES)
-        lacking = f"{behaviours_dir / env}.json names no expert snapshot, trained past medium"
-        raise UserError(f"self:{env}-{quality}: {lacking}; accepted: {existing}")
-    shortest = 2 * spec.max_episode_steps  # an episode is then sure to end in the medium half
-    if quality == "medium-expert" and transitions < shortest:
-        raise UserError(f"transitions is {transitions}; accepted: {shortest} or more for self:{env}-medium-expert")
-    return behaviours

@@ -57,7 +57,7 @@ def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Pa
     with_data = [run for run in runs if run.dataset is not None]
     folders = {run_id(run): run for run in with_data} | {offline_run_id(run): offline_config(run) for run in with_data}
     first: dict[tuple[Any, ...], RunConfig] = {}  # with a dataset of that size and physics
-    identity = cache(lambda run: run_data_identity(run, root))
+    identity = cache(run_data_identity)
     content = cache(lambda run: dataset_hash(run_dataset(run, root)))
     for name, run in folders.items():
         folder = study_folder / "runs" / name
@@ -89,5 +89,5 @@ def run_dataset(config: RunConfig, root: Path) -> Dataset:
     return load_dataset(str(config.dataset), root / "data", transitions=size, physics=physics)
 
 
-def run_data_identity(config: RunConfig, root: Path) -> str:
-    return data_identity(str(config.dataset), root / "data", config.dataset_transitions, config.physics)
+def run_data_identity(config: RunConfig) -> str:
+    return data_identity(str(config.dataset), config.dataset_transitions, config.physics)

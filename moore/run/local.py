@@ -17,7 +17,7 @@ from moore.run.worker import ATTEMPTS, Worker
 from moore.studies.study import Study
 
 
-def check_datasets(study: Study, root: Path) -> None:
+def check_datasets(study: Study) -> None:
     """Raise UserError, before anything is trained, if a dataset of the study cannot be made, found or read as asked."""
     ids: dict[str, str] = {}  # identity of the data -> its id
     for run in {run.dataset: run for run in study.runs}.values():
@@ -29,7 +29,7 @@ def check_datasets(study: Study, root: Path) -> None:
         elif dataset.path is not None and not dataset.path.is_file():
             raise UserError(f"{run.dataset}: {dataset.path} is not a file; accepted: a file in the D4RL v2 HDF5 schema")
         else:
-            twin = ids.setdefault(run_data_identity(run, root), run.dataset)
+            twin = ids.setdefault(run_data_identity(run), run.dataset)
             if twin != run.dataset:
                 raise UserError(f"{run.dataset}: is {twin} again, and would count as another task; accepted: one id")
         if dataset.path is not None and run.keep_timeouts and "next_observations" not in keys(dataset.path):
@@ -65,7 +65,7 @@ def run_study(
     this study; finished runs are kept and the same call goes on with the others. Raises Stopped, once all units have
     reached a checkpoint, when `stop` was told or somebody else has stopped a unit.
     """
-    check_datasets(study, root)
+    check_datasets(study)
     stop = stop or StopRequest()
     with locked(root / study.name / "lock", f"study {study.name}"):
         for note in set_aside_other_data(root / study.name, study.runs, root):

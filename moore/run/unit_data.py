@@ -35,7 +35,7 @@ class UnitData:
 
 def load_unit_data(config: RunConfig, root: Path, warn: Callable[[str], None]) -> UnitData:
     """Read, or make, what a run with a dataset needs. Raises UserError as `load_dataset` does."""
-    identity = run_data_identity(config, root)  # before reading: a later change is seen next time
+    identity = run_data_identity(config)  # before reading: a later change is seen next time
     dataset = run_dataset(config, root)
     if dataset.env != config.env:
         raise UserError(f"{config.dataset} holds transitions of {dataset.env}, the run's env is {config.env}")

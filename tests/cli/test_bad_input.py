@@ -86,7 +86,7 @@ def test_two_ids_of_one_file_are_one_task(tmp_path: Path, monkeypatch: pytest.Mo
     twice = '- {env: pendulum, dataset: "local:own.hdf5"}\n  - {env: pendulum, dataset: "local:pendulum:own.hdf5"}'
     words = files(tmp_path, scale=SCALE.replace(task, twice))
     with pytest.raises(UserError, match=r"local:pendulum:own\.hdf5: is local:own\.hdf5 again"):
-        check_datasets(load_study(Path(words[0]), Path(words[2])), tmp_path / "runs")
+        check_datasets(load_study(Path(words[0]), Path(words[2])))
 
 
 @pytest.mark.parametrize("place", [["{study}"], ["--study", "{study}"], ["--study={study}"]])

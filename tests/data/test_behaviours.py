@@ -17,9 +17,7 @@ from moore.data.collect import Rows, actor_network
 from moore.data.ids import D4RL_QUALITIES
 from moore.data.make import (
     EXPERT_QUALITIES,
-    make_self_dataset,
-    recipe_hash,
-    recipe_segments,
+    find_recipe,
     replay_segments,
     whole_episodes,
 )
@@ -96,7 +94,7 @@ def test_stitch_rule(first: list[str], second: list[str]) -> None:
 
 def test_medium_expert_is_stitched_from_both(tmp_path: Path) -> None:
     push_ladder(tmp_path, expert=3)
-    dataset = make_self_dataset("pendulum", "medium-expert", 1001, seed=4, behaviours_dir=tmp_path)
+    dataset = find_recipe("pendulum", "medium-expert", 1001, seed=4, behaviours_dir=tmp_path).make()
     # episodes last 200 steps: of the 500 medium rows, two whole ones count; the expert's 501 follow as they are
     assert len(dataset) == 400 + 501
     np.testing.assert_allclose(dataset.action[:400] / 2, PUSHES[1], atol=1e-3)
@@ -105,16 +103,16 @@ def test_medium_expert_is_stitched_from_both(tmp_path: Path) -> None:
     assert np.asarray(dataset.metadata["behaviour_rows"]).tolist() == [400, 501]
     assert dataset.metadata["transitions"] == 1001
     # file 1 of the stitch is the medium set of half the size
-    medium = make_self_dataset("pendulum", "medium", 500, seed=4, behaviours_dir=tmp_path)
+    medium = find_recipe("pendulum", "medium", 500, seed=4, behaviours_dir=tmp_path).make()
     for name in ("obs", "action", "reward", "next_obs", "qpos", "qvel"):
         np.testing.assert_array_equal(getattr(dataset, name)[:400], getattr(medium, name)[:400], err_msg=name)
 
 
 def test_full_replay_goes_to_the_end_of_training(tmp_path: Path) -> None:
-    behaviours = push_ladder(tmp_path, expert=3, random_steps=50)
+    push_ladder(tmp_path, expert=3, random_steps=50)
     segments = [(None, 50), (0, 100), (1, 150), (2, 300), (3, 300), (4, 100)]  # a row for each of 1000 training steps
-    assert recipe_segments("full-replay", behaviours, 1000) == segments
-    dataset = make_self_dataset("pendulum", "full-replay", 1000, behaviours_dir=tmp_path)
+    assert find_recipe("pendulum", "full-replay", 1000, behaviours_dir=tmp_path).segments == segments
+    dataset = find_recipe("pendulum", "full-replay", 1000, behaviours_dir=tmp_path).make()
     assert dataset.action[:50].std() / 2 == pytest.approx(1 / np.sqrt(3), abs=0.15)  # uniform
     begin = 50
     for push, (_, rows) in zip(PUSHES, segments[1:], strict=True):
@@ -123,7 +121,8 @@ def test_full_replay_goes_to_the_end_of_training(tmp_path: Path) -> None:
         assert begin == 1000 or dataset.truncated[begin - 1]
     assert dataset.metadata["random_rows"] == 50
     # medium-replay is the same construction over the part of the training up to medium
-    assert recipe_segments("medium-replay", behaviours, 200) == [(None, 50), (0, 100), (1, 50)]
+    medium = find_recipe("pendulum", "medium-replay", 200, behaviours_dir=tmp_path)
+    assert medium.segments == [(None, 50), (0, 100), (1, 50)]
 
 
 @st.composite
@@ -161,16 +160,15 @@ def test_every_replay_row_belongs_to_the_nearest_snapshot(ladder: tuple[Behaviou
 @pytest.mark.parametrize("quality", EXPERT_QUALITIES)
 def test_ladder_that_ends_at_medium(quality: str, tmp_path: Path) -> None:
     push_ladder(tmp_path)
-    for call in (make_self_dataset, recipe_hash):
-        with pytest.raises(UserError, match=rf"self:pendulum-{quality}: .*pendulum.json.*medium, medium-replay, low$"):
-            call("pendulum", quality, 1000, 0, "gymnasium", behaviours_dir=tmp_path)
+    with pytest.raises(UserError, match=rf"self:pendulum-{quality}: .*pendulum.json.*medium, medium-replay, low$"):
+        find_recipe("pendulum", quality, 1000, 0, "gymnasium", tmp_path)
 
 
 def test_medium_expert_needs_room_for_an_episode(tmp_path: Path) -> None:
     push_ladder(tmp_path, expert=3)
     with pytest.raises(UserError, match=r"transitions is 399; accepted: 400 or more for self:pendulum-medium-expert"):
-        make_self_dataset("pendulum", "medium-expert", 399, behaviours_dir=tmp_path)
-    assert len(make_self_dataset("pendulum", "medium-expert", 400, behaviours_dir=tmp_path)) == 400
+        find_recipe("pendulum", "medium-expert", 399, behaviours_dir=tmp_path).make()
+    assert len(find_recipe("pendulum", "medium-expert", 400, behaviours_dir=tmp_path).make()) == 400
 
 
 def test_an_expert_leaves_the_other_hashes_alone(tmp_path: Path) -> None:
@@ -181,7 +179,7 @@ def test_an_expert_leaves_the_other_hashes_alone(tmp_path: Path) -> None:
     push_ladder(fourth, expert=3)
 
     def hashes(quality: str, *directories: Path) -> set[str]:
-        return {recipe_hash("pendulum", quality, 1000, 0, "gymnasium", directory) for directory in directories}
+        return {find_recipe("pendulum", quality, 1000, 0, "gymnasium", directory).sha256 for directory in directories}
 
     for quality in ("random", "low", "medium", "medium-replay"):
         assert len(hashes(quality, without, third, fourth)) == 1
@@ -196,7 +194,7 @@ def test_recipe_hashes_are_stable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(make.mujoco, "__version__", "4.0.0")
     push_ladder(tmp_path, expert=3)
     found = {
-        quality: recipe_hash("pendulum", quality, 1000, 0, "gymnasium", tmp_path)[:16]
+        quality: find_recipe("pendulum", quality, 1000, 0, "gymnasium", tmp_path).sha256[:16]
         for quality in ("random", "low", "medium", "medium-replay")
     }
     assert found == {
@@ -211,6 +209,6 @@ def test_recipe_hashes_are_stable(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_shipped_behaviours_have_all_six_qualities(env: str) -> None:
     """Breaks if a shipped ladder cannot make one of D4RL's qualities, or its expert is no better than its medium."""
     for quality in ("random", "medium", "medium-replay", "medium-expert", "expert", "full-replay"):
-        assert len(recipe_hash(env, quality, 3000, 0, "d4rl")) == 64
+        assert len(find_recipe(env, quality, 3000, 0, "d4rl").sha256) == 64
     shipped = load_behaviours(env)
     assert shipped.scores[shipped.expert] > shipped.scores[shipped.medium] + 10

@@ -191,10 +191,10 @@ def test_a_study_is_refused_before_it_starts(path: Path, tmp_path: Path) -> None
         f"  - {{env: hopper, dataset: {HOPPER!r}, dataset_transitions: null, physics: d4rl}}\n"
     )
     study = load_study(ABLATIONS_DIR / "sampling.yaml", scale)
-    check_datasets(study, tmp_path)
+    check_datasets(study)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match="is not D4RL's file"):
-        check_datasets(study, tmp_path)
+        check_datasets(study)
     path.unlink()
     with pytest.raises(UserError, match=f"moore data download {HOPPER}"):
-        check_datasets(study, tmp_path)
+        check_datasets(study)

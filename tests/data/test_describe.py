@@ -7,7 +7,7 @@ import numpy as np
 from moore.data.check import check_dataset
 from moore.data.describe import describe
 from moore.data.hdf5 import Dataset
-from moore.data.make import make_self_dataset
+from moore.data.make import find_recipe
 from moore.data.scores import normalized_score
 from tests.support.datasets import NONE, TERMINAL, random_dataset
 
@@ -36,7 +36,7 @@ def test_sizes_returns_and_scores_are_of_whole_episodes() -> None:
 
 
 def test_a_file_is_tried_with_all_physics() -> None:
-    dataset = make_self_dataset("walker2d", "random", 400)
+    dataset = find_recipe("walker2d", "random", 400).make()
     text = describe(dataset, check_dataset(dataset), "title")
     assert text.count("replay        physics d4rl, 400 rows") == 1
     assert text.count("replay        physics") == 2

@@ -11,7 +11,7 @@ from analysis.io.rows import load_study as load_rows
 from analysis.output.notes import notes
 from moore.data.check import physics_mismatch, replay_error
 from moore.data.hdf5 import Dataset, write_dataset
-from moore.data.make import make_self_dataset
+from moore.data.make import find_recipe
 from moore.run.collect import collect
 from moore.studies.axes import merge
 from moore.studies.study import Study, load_study
@@ -27,7 +27,7 @@ SCALE = {
 
 
 def recorded(physics: str) -> Dataset:
-    return make_self_dataset("hopper", "random", 200, physics=physics)
+    return find_recipe("hopper", "random", 200, physics=physics).make()
 
 
 def stateless(dataset: Dataset) -> Dataset:

@@ -15,7 +15,7 @@ from moore.data.collect import actor_network, collect, uniform_policy
 from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
 from moore.data.ids import QUALITIES
 from moore.data.load import load_dataset
-from moore.data.make import make_self_dataset
+from moore.data.make import find_recipe
 from moore.envs.spec import ENVIRONMENTS
 from moore.envs.vector_env import make_env
 
@@ -44,7 +44,7 @@ def behaviours_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe(env: str, quality: str, behaviours_dir: Path, tmp_path: Path) -> None:
     limit = ENVIRONMENTS[env].max_episode_steps
     n = 2 * limit if quality == "medium-expert" else 700
-    dataset = make_self_dataset(env, quality, n, behaviours_dir=behaviours_dir)
+    dataset = find_recipe(env, quality, n, behaviours_dir=behaviours_dir).make()
     assert len(dataset) == n or (quality == "medium-expert" and n - limit < len(dataset) < n)
     assert not (dataset.terminated & dataset.truncated).any()
     # rows follow each other inside an episode, so that D4RL's reading (the next row) is right
@@ -64,7 +64,7 @@ def test_every_recipe(env: str, quality: str, behaviours_dir: Path, tmp_path: Pa
 
 def test_same_arguments_same_bytes(behaviours_dir: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        dataset = make_self_dataset("hopper", "medium-replay", 500, seed, behaviours_dir=behaviours_dir)
+        dataset = find_recipe("hopper", "medium-replay", 500, seed, behaviours_dir=behaviours_dir).make()
         write_dataset(tmp_path / name, dataset)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     first, other = read_dataset(tmp_path / "a"), read_dataset(tmp_path / "c")
@@ -73,11 +73,11 @@ def test_same_arguments_same_bytes(behaviours_dir: Path, tmp_path: Path) -> None
 
 
 def test_number_of_threads_does_not_matter(behaviours_dir: Path) -> None:
-    one = make_self_dataset("hopper", "medium", 300, behaviours_dir=behaviours_dir)
+    one = find_recipe("hopper", "medium", 300, behaviours_dir=behaviours_dir).make()
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert dataset_hash(make_self_dataset("hopper", "medium", 300, behaviours_dir=behaviours_dir)) == dataset_hash(
+        assert dataset_hash(find_recipe("hopper", "medium", 300, behaviours_dir=behaviours_dir).make()) == dataset_hash(
             one
         )
         assert torch.get_num_threads() == 2
@@ -103,18 +103,18 @@ def test_episodes_are_in_the_order_in_which_they_began() -> None:
 
 
 def test_whole_trajectories_then_a_cut(behaviours_dir: Path) -> None:
-    long = make_self_dataset("halfcheetah", "random", 2500)
+    long = find_recipe("halfcheetah", "random", 2500).make()
     starts, ends = episode_bounds(long)
     assert (ends - starts).tolist() == [1000, 1000, 500]
     assert long.truncated.sum() == 2
     assert not long.truncated[-1]  # the cut is the end of the file, not of an episode, as in D4RL
-    short = make_self_dataset("hopper", "medium", 400, behaviours_dir=behaviours_dir)
+    short = find_recipe("hopper", "medium", 400, behaviours_dir=behaviours_dir).make()
     starts, ends = episode_bounds(short)
     assert short.terminated[ends[:-1] - 1].all()
 
 
 def test_medium_acts_with_the_medium_snapshot(behaviours_dir: Path) -> None:
-    dataset = make_self_dataset("hopper", "medium", 1500, behaviours_dir=behaviours_dir)
+    dataset = find_recipe("hopper", "medium", 1500, behaviours_dir=behaviours_dir).make()
     behaviours = load_behaviours("hopper", behaviours_dir)
     head = actor_network(ENVIRONMENTS["hopper"], HIDDEN)(
         torch.from_numpy(behaviours.params[2])[None], torch.from_numpy(dataset.obs)[None]
@@ -127,7 +127,7 @@ def test_medium_acts_with_the_medium_snapshot(behaviours_dir: Path) -> None:
 
 
 def test_pendulum_low_never_starts_above_horizontal() -> None:
-    dataset = make_self_dataset("pendulum", "low", 10_000)
+    dataset = find_recipe("pendulum", "low", 10_000).make()
     assert (dataset.obs[:, 0] <= 0).all()
     starts, ends = episode_bounds(dataset)
     assert (dataset.obs[starts, 0] < np.cos(np.pi - 0.11)).all()
@@ -150,7 +150,7 @@ def test_pendulum_low_never_starts_above_horizontal() -> None:
 def test_bad_arguments(arguments: dict[str, Any], fragment: str) -> None:
     good: dict[str, Any] = {"env": "hopper", "quality": "random", "transitions": 10}
     with pytest.raises(UserError) as caught:
-        make_self_dataset(**(good | arguments))
+        find_recipe(**(good | arguments)).make()
     assert fragment in str(caught.value)
 
 
@@ -163,7 +163,7 @@ def test_cache(behaviours_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     first = load()
     with monkeypatch.context() as patched:
-        patched.setattr("moore.data.load.make_self_dataset", None)  # read, not made
+        patched.setattr("moore.data.make.Recipe.make", None)  # read, not made
         assert dataset_hash(load()) == dataset_hash(first)
     load(seed=1)
     load(transitions=51)
@@ -188,7 +188,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_cartpole_low_never_swings_up() -> None:
     """Breaks if a row starts above horizontal, starts are not the environment's, or nothing is cut."""
-    dataset = make_self_dataset("cartpole_swingup", "low", 4000)
+    dataset = find_recipe("cartpole_swingup", "low", 4000).make()
     assert (dataset.obs[:, 2] <= 0).all()
     starts, ends = episode_bounds(dataset)
     assert np.abs(dataset.obs[starts, 0]).max() > 0.2  # its spread, which a pendulum's start has not

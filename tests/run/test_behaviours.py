@@ -17,7 +17,7 @@ from moore.agents.sac import SACConfig
 from moore.base.errors import UserError
 from moore.base.lock import locked
 from moore.data.behaviours import kept_snapshots, load_behaviours
-from moore.data.make import make_self_dataset
+from moore.data.make import find_recipe
 from moore.run.behaviours import BehaviourConfig, BehaviourTraining, main, train
 from moore.run.stop import Stopped
 from tests.support.resume_units import StopAt
@@ -66,7 +66,7 @@ def test_a_ladder_with_all_qualities(whole: Path) -> None:
     assert behaviours.medium == 0
     assert behaviours.expert == np.argmax(behaviours.scores)
     for quality in ("medium", "expert", "medium-expert", "full-replay"):
-        assert len(make_self_dataset("pendulum", quality, 400, behaviours_dir=whole)) == 400
+        assert len(find_recipe("pendulum", quality, 400, behaviours_dir=whole).make()) == 400
 
 
 def test_training_in_pieces(tmp_path: Path, whole: Path) -> None:

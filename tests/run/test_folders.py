@@ -10,7 +10,7 @@ import pytest
 import moore.run.folders
 from moore.base.errors import UserError
 from moore.data.hdf5 import write_dataset
-from moore.data.make import make_self_dataset
+from moore.data.make import find_recipe
 from moore.run.collect import collect
 from moore.run.folders import is_finished, read_manifest, set_aside_other_data
 from moore.run.local import run_study
@@ -41,7 +41,7 @@ def test_an_edited_study_has_no_rows_of_the_old_one(tmp_path: Path) -> None:
 def test_other_data_under_finished_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if rows of other data stand for the data that is there, are lost, or all data is read each time."""
     file, root = tmp_path / "own.hdf5", tmp_path / "runs"
-    write_dataset(file, make_self_dataset("pendulum", "random", 400))
+    write_dataset(file, find_recipe("pendulum", "random", 400).make())
     study = write_study(tmp_path, f"local:{file}")
     train(study, root)
     folder = root / study.name
@@ -58,7 +58,7 @@ def test_other_data_under_finished_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert aside(reads=True) == []
     assert aside(reads=False) == []
 
-    write_dataset(file, make_self_dataset("pendulum", "random", 400, seed=1))
+    write_dataset(file, find_recipe("pendulum", "random", 400, seed=1).make())
     kept = {path.name: (path / "rows.csv").read_bytes() for path in (folder / "runs").iterdir()}
     (note,) = aside(reads=True)
     assert note.startswith(f"local:{file} is not what 4 runs and offline stages were trained on; they start again")

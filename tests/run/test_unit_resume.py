@@ -14,7 +14,7 @@ import pytest
 import moore.run.unit
 from moore.base.errors import UserError
 from moore.data.hdf5 import write_dataset
-from moore.data.make import make_self_dataset
+from moore.data.make import find_recipe
 from moore.run.offline_cache import OfflineCache
 from moore.run.stop import STOPPED
 from moore.run.unit import main
@@ -173,10 +173,10 @@ def test_other_data_under_a_checkpoint(tmp_path: Path) -> None:
     file, paths = tmp_path / "own.hdf5", {}
     for name, point in (("offline", 40), ("online", OFFLINE_POINTS + 20), ("whole", 0)):
         paths[name] = write_spec(tmp_path / name, dataset=f"local:{file}")
-        write_dataset(file, make_self_dataset("pendulum", "random", 400))
+        write_dataset(file, find_recipe("pendulum", "random", 400).make())
         if point:
             run_until(paths[name], point)
-    write_dataset(file, make_self_dataset("pendulum", "random", 400, seed=1))
+    write_dataset(file, find_recipe("pendulum", "random", 400, seed=1).make())
     run_to_end(paths["whole"])
     for name, reason in (("offline", "it is of other data or other stages"), ("online", "its dataset has changed")):
         (text,) = ends_like(tmp_path / "whole", paths[name])

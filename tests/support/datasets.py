@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from moore.data.hdf5 import Dataset
-from moore.data.make import make_self_dataset
+from moore.data.make import find_recipe
 from moore.envs.spec import ENVIRONMENTS
 
 Flags = list[tuple[bool, bool]]
@@ -61,4 +61,4 @@ def random_dataset(env: str, flags: Flags) -> Dataset:
 @functools.cache
 def recorded(env: str, physics: str, rows: int = 600) -> Dataset:
     """Uniform actions in the simulator; not to be changed in place."""
-    return make_self_dataset(env, "random", rows, physics=physics)
+    return find_recipe(env, "random", rows, physics=physics).make()
