@@ -72,10 +72,7 @@ def _task(line: str) -> QueuedTask:
 
 
 def max_array_size() -> int:
-    """Return how many elements an array may have.
-
-    Raises UserError if scontrol cannot be asked, or arrays are switched off.
-    """
+    """Return how many elements an array may have. UserError: scontrol does not answer, or arrays are off."""
     answer = _run("scontrol", "show", "config").stdout
     limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", answer, re.MULTILINE)
     sizes = [int(size or tasks) for size, tasks in limits]
@@ -85,10 +82,7 @@ def max_array_size() -> int:
 
 
 def test_only(script: str) -> str:
-    """Return what `sbatch --test-only` says of a script: where and when it could start.
-
-    Raises UserError if it is refused.
-    """
+    """Return where and when a script could start, by `sbatch --test-only`. Raises UserError if it is refused."""
     done = _sbatch(script, "--test-only")
     return " ".join((done.stdout + done.stderr).split())
 

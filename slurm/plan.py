@@ -48,10 +48,7 @@ class Plan:
 
 
 def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_array: int) -> Plan:
-    """Plan what is left; queue: what tasks of SLURM have already. Nothing is written.
-
-    Raises UserError where finished runs are of another configuration.
-    """
+    """Plan what is left beside what the queue has; writes nothing. UserError: finished runs of other settings."""
     plan, live, ids = Plan(), queue.runs(), set(map(run_id, study.runs))
     whole = study_units(study, root, profile.torch_device, live)
     units = [part for unit in whole for part in _split(unit, profile.unit_runs, plan)]
@@ -86,9 +83,7 @@ def _groups(units: list[UnitProcess]) -> list[Task]:
 
 
 def _pack(groups: list[Task], size: int) -> list[Task]:
-    """Deal groups out to tasks of `size` units, or more where a group has more; long ones first, so that the last to
-    start are short.
-    """
+    """Deal groups out to tasks of `size` units, more for a larger group; long ones first, so that the last are short."""
     tasks: list[Task] = [[] for _ in range(-(-sum(map(len, groups)) // size))]
     for group in sorted(groups, key=lambda group: -sum(unit.cost for unit in group)):
         min(tasks, key=len).extend(sorted(group, key=lambda unit: -unit.cost))

@@ -29,10 +29,7 @@ class Queue:
 
 
 def ask_queue(folder: Path) -> Queue:
-    """Ask for the queue of the study in this folder.
-
-    Raises UserError if SLURM does not say, or a record cannot be read.
-    """
+    """Ask for the queue of the study in this folder. UserError: SLURM, or a submission's record, does not say."""
     tasks: dict[str, list[QueuedTask]] = {}
     units: dict[str, UnitProcess] = {}
     for task in cluster.our_tasks():

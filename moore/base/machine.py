@@ -44,10 +44,7 @@ def processor() -> str:
 
 
 def peak_bytes() -> int:
-    """Return the most memory since the process began its program, in bytes.
-
-    What getrusage says may be its parent's, from before (Linux).
-    """
+    """Return the most memory, in bytes, of this process's program; on Linux getrusage may say its parent's."""
     status = Path("/proc/self/status")
     if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
         return int(found[1]) * 1024

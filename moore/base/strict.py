@@ -36,10 +36,7 @@ ModelOnly = Annotated[T, MODEL_ONLY]  # read by algorithms with a dynamics model
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and reads numbers as YAML 1.2: 3e-4 is one; 1:30 and 010 are texts.
-
-    2026-01-31 is a text, too.
-    """
+    """SafeLoader without duplicate keys; numbers as in YAML 1.2: 3e-4 is one, 1:30, 010 and 2026-01-31 are texts."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -62,10 +59,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping with texts as keys; an empty file is an empty mapping.
-
-    Raises UserError naming the file and the line.
-    """
+    """Read a YAML file, a mapping with texts as keys, or nothing. Raises UserError naming the file and the line."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:

@@ -199,10 +199,7 @@ def wrong_ends(dataset: Dataset) -> np.ndarray:
 
 
 def foreign_states(dataset: Dataset, rows: int = REPLAY_ROWS) -> np.ndarray | None:
-    """Find the rows [k], of up to `rows` evenly spread, whose observation is not that of the stored state.
-
-    None where no states are stored.
-    """
+    """Find the rows [k], of up to `rows` evenly spread, whose obs is not the stored state's; None without states."""
     if dataset.qpos is None or dataset.qvel is None:
         return None
     spec, chosen, found = find_spec(dataset.env), _spread(np.arange(len(dataset)), rows), []

@@ -9,10 +9,7 @@ from moore.envs.spec import find_spec
 
 
 def whole_returns(dataset: Dataset) -> np.ndarray:
-    """Sum the rewards float64 [E] of the episodes that terminated or reached the time limit.
-
-    Other episodes were cut by whoever wrote the file.
-    """
+    """Sum the rewards float64 [E] of episodes that terminated or reached the time limit; others were cut off."""
     starts, ends = episode_bounds(dataset)
     limit = find_spec(dataset.env).max_episode_steps
     whole = dataset.terminated[ends - 1] | (dataset.truncated[ends - 1] & (ends - starts >= limit))

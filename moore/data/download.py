@@ -20,10 +20,7 @@ BACKOFF = 1.0  # seconds before the second attempt, doubled before each one afte
 
 
 def file_url(dataset_id: str) -> str:
-    """Name the URL that the file is fetched from: D4RL's host, or the mirror whose base URL is in D4RL_DATASET_URL.
-
-    Raises UserError for a base URL that is not http or https.
-    """
+    """Name the file's URL at D4RL's host, or below D4RL_DATASET_URL. UserError for a base that is not http(s)."""
     base = os.environ.get("D4RL_DATASET_URL") or BASE_URL
     if not base.startswith(("http://", "https://")):
         raise UserError(f"D4RL_DATASET_URL: {base!r} is no base URL; accepted: http(s)://HOST/FOLDER")
@@ -62,10 +59,7 @@ def download_d4rl(dataset_id: str) -> bool:
 
 
 def _curl(url: str, part: str) -> str:
-    """Append to the part what one connection brings; returns why it ended early, if it did.
-
-    Raises UserError where there is no curl.
-    """
+    """Append to the part what one connection brings; returns why it ended early, if it did. UserError: no curl."""
     command = ["curl", "--fail", "--location", "--show-error", "--no-buffer", "--continue-at", "-", "--output", part]
     command += ["--connect-timeout", str(TIMEOUT), "--speed-time", str(TIMEOUT), "--speed-limit", "1"]
     bar = ["--progress-bar"] if sys.stderr.isatty() else ["--silent"]

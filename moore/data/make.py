@@ -213,10 +213,7 @@ def whole_episodes(rows: Rows) -> Rows:
 
 
 def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int) -> Rows:
-    """Simulate poles that start hanging, and never show a row from above horizontal.
-
-    Cart-poles start as they always do, pendulums hanging still up to noise.
-    """
+    """Simulate poles without rows from above horizontal; pendulums start hanging still up to noise."""
     rng = np.random.default_rng([seed, 1])
 
     def hang(ids: np.ndarray) -> np.ndarray:

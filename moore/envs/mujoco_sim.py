@@ -10,10 +10,7 @@ from moore.envs.tasks import Fields, Task
 
 
 class MujocoSimulator:
-    """`num_sims` independent simulations, bit-equal to as many single ones, on any number of threads.
-
-    legacy: with the dynamics of MuJoCo 2.1.0.
-    """
+    """`num_sims` simulations, bit-equal to single ones on any number of threads; legacy: MuJoCo 2.1.0's dynamics."""
 
     def __init__(self, task: Task, legacy: bool, num_sims: int) -> None:
         disable_log_file()

@@ -24,10 +24,7 @@ class Checkpoints:
         self._number += 1
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
-        """Return the newest state that can be used; None: the stage has to start.
-
-        check raises Damaged for a state that does not fit what else is there.
-        """
+        """Return the newest usable state, None: the stage starts; check raises Damaged for one that does not fit."""
         rejected: list[Path] = []
         troubles: list[str] = []
         for path in sorted(self.folder.glob("[0-9]*.pt"), key=lambda path: -int(path.stem)):

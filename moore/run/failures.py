@@ -19,10 +19,7 @@ CGROUP_COUNTERS = ("memory/{0}/memory.oom_control", "{0}/memory.events")  # vers
 def record_failure(
     unit: UnitProcess, kind: str, reason: str, attempts: int, code: int | None = None, final: bool = True
 ) -> None:
-    """Write <unit>.failed.json.
-
-    final: no submission tries the unit again before `moore study retry`. Raises Unavailable where it cannot be written.
-    """
+    """Write <unit>.failed.json; final: not tried again before `moore study retry`. Raises Unavailable."""
     said = {"attempts": attempts, "kind": kind, "exit_code": code, "reason": reason, "time": time.time()}
     write_json(unit.failed_path, said | {"final": final} | whereabouts())
 

@@ -22,10 +22,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def is_finished(folder: Path, config: RunConfig) -> bool:
-    """Tell whether a folder has the manifest of this run and the rows that belong to it.
-
-    Raises UserError, naming the keys, if they are of another configuration.
-    """
+    """Tell whether a folder has this run's manifest and rows. UserError, naming the keys: it is of another run."""
     manifest = read_manifest(folder)
     if not manifest:
         return False

@@ -114,10 +114,7 @@ def follow(study: Path, logger: Logger) -> None:
 
 @contextmanager
 def followed(study: Path, logger: Logger | None) -> Iterator[None]:
-    """Follow the study in a folder while the block runs, in a process whose end is no more than a warning.
-
-    Raises UserError, before the block, where the logger's package is not installed.
-    """
+    """Follow a study while the block runs; its failing is a warning. UserError, before it: no such package."""
     if logger is None:
         yield
         return

@@ -18,10 +18,7 @@ class Damaged(Exception):
 
 
 def save(path: Path, state: Any) -> None:
-    """Write tensors, numbers, texts and containers of them; at any moment `path` is the old or the whole new file.
-
-    Raises UserError where there is no room or no right to write.
-    """
+    """Write tensors, numbers, texts and containers of them, whole or not at all. UserError: no room or no right."""
     with replacing(path, GOES_ON) as file:
         try:
             torch.save(state, file)
@@ -30,10 +27,7 @@ def save(path: Path, state: Any) -> None:
 
 
 def check(path: Path) -> None:
-    """Read a file and compare it with its checksums.
-
-    Raises Damaged for a file that is lost, cut off or changed; UserError for one that may not be read now.
-    """
+    """Compare a file with its checksums. Raises Damaged: lost, cut off or changed; UserError: not readable now."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             file.seek(0)

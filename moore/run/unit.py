@@ -203,7 +203,7 @@ class Unit:
             )
 
     def _manifest(self, folder: Path, config: RunConfig, method: str, costs: dict[str, float], **more: Any) -> None:
-        data = NO_FACTS if config.dataset is None else self._data[config.dataset].facts(config.env)
+        data = NO_FACTS if config.dataset is None else self._data[config.dataset].facts
         facts = {
             "run": folder.name,
             "method": method,

@@ -9,7 +9,6 @@ from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from moore.data.check import physics_mismatch
 from moore.data.hdf5 import dataset_hash
-from moore.data.mismatch import PhysicsMismatch
 from moore.data.transitions import Transitions, to_transitions
 from moore.run.folders import run_data_identity, run_dataset
 
@@ -18,19 +17,11 @@ NO_FACTS = {"physics_mismatch": None, "dataset": None, "data_identity": None}  #
 
 @dataclass(frozen=True)
 class UnitData:
-    """The transitions of a dataset, the hash of its content, and what would change with it (`data_identity`)."""
+    """The transitions of a dataset, the hash of its content, and what a run's manifest says of it."""
 
     transitions: Transitions
     sha256: str
-    identity: str
-    mismatch: PhysicsMismatch | None
-
-    def facts(self, env: str) -> dict[str, Any]:
-        return {
-            "physics_mismatch": None if self.mismatch is None else asdict(self.mismatch),
-            "dataset": {"env": env, "sha256": self.sha256, "transitions": len(self.transitions)},
-            "data_identity": self.identity,
-        }
+    facts: dict[str, Any]
 
 
 def load_unit_data(config: RunConfig, root: Path, warn: Callable[[str], None]) -> UnitData:
@@ -49,4 +40,10 @@ def load_unit_data(config: RunConfig, root: Path, warn: Callable[[str], None]) -
             config.check_holdout(len(transitions))
     except UserError as error:
         raise UserError(f"{config.dataset}: {error}") from None
-    return UnitData(transitions, dataset_hash(dataset), identity, mismatch)
+    sha256 = dataset_hash(dataset)
+    facts = {
+        "physics_mismatch": None if mismatch is None else asdict(mismatch),
+        "dataset": {"env": config.env, "sha256": sha256, "transitions": len(transitions)},
+        "data_identity": identity,
+    }
+    return UnitData(transitions, sha256, facts)
