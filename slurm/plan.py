@@ -83,7 +83,7 @@ def _groups(units: list[UnitProcess]) -> list[Task]:
 
 
 def _pack(groups: list[Task], size: int) -> list[Task]:
-    """Deal groups out to tasks of `size` units, more for a larger group; long ones first, so that the last are short."""
+    """Deal groups out to tasks of `size` units, more for a larger group; long first, so that the last are short."""
     tasks: list[Task] = [[] for _ in range(-(-sum(map(len, groups)) // size))]
     for group in sorted(groups, key=lambda group: -sum(unit.cost for unit in group)):
         min(tasks, key=len).extend(sorted(group, key=lambda unit: -unit.cost))
