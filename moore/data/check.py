@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from moore.base.errors import UserError
-from moore.data.hdf5 import ACTION_TOLERANCE, Dataset
+from moore.data.hdf5 import Dataset
 from moore.data.mismatch import REPLAY_ROWS, UNKNOWN, PhysicsMismatch
 from moore.envs.spec import check_physics, find_spec, terminated_fn
 from moore.envs.vector_env import VectorEnv, make_env
@@ -71,8 +71,6 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
         check_physics(spec, physics)
     if rows < 1:
         raise UserError(f"--rows: {rows} is not accepted; expected 1 or more")
-    high = spec.action_high
-    wide = (np.abs(dataset.action) > high * (1 + ACTION_TOLERANCE)).any(axis=1)
     invariants = {
         "inside an episode the next observation is the next row's": broken_rows(dataset),
         "terminated where the environment's rule says so, and only there": (
@@ -80,7 +78,6 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
         ),
         "not both terminated and truncated": np.flatnonzero(dataset.terminated & dataset.truncated),
         f"no episode is longer than {spec.max_episode_steps} steps": long_episodes(dataset),
-        f"actions are in [-{high:g}, {high:g}]": np.flatnonzero(wide),
         "observations are those of the stored states": foreign_states(dataset, rows),
     }
     faults = [
@@ -106,7 +103,6 @@ def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPL
 
 
 def recorded_physics(dataset: Dataset) -> str:
-    """Name the physics that the dataset says it was recorded with, or UNKNOWN."""
     return str(dataset.metadata.get("physics", UNKNOWN))
 
 

@@ -80,9 +80,12 @@ def to_transitions(
     ends[-1] = True
     first = np.append(True, ends[:-1])
     returns = np.add.reduceat(dataset.reward.astype(np.float64), np.flatnonzero(first))
-    floor = None if gamma is None else worst_return(float(dataset.reward.min()), gamma)
+    floor: float | None = None
     returns_after = None
-    if gamma is not None and floor is not None:
+    if gamma is not None:
+        floor = min(0.0, float(dataset.reward.min()))
+        if floor < 0:  # the worst reward for ever; else an episode that ends at once
+            floor = floor / (1.0 - gamma) if gamma < 1 else -np.inf
         returns_after = returns_to_go(dataset.reward, ends, np.where(dataset.terminated, 0.0, floor), gamma)[rows]
     return Transitions(
         obs=dataset.obs[rows],
@@ -95,13 +98,6 @@ def to_transitions(
         return_floor=floor,
         episode_return=returns[np.cumsum(first) - 1][rows].astype(np.float32),
     )
-
-
-def worst_return(reward: float, gamma: float) -> float:
-    """Compute the return of `reward` for ever, if that is below 0, the return of an episode that ends at once."""
-    if reward >= 0:
-        return 0.0
-    return reward / (1.0 - gamma) if gamma < 1 else -np.inf
 
 
 def returns_to_go(reward: np.ndarray, ends: np.ndarray, tail: np.ndarray, gamma: float) -> np.ndarray:

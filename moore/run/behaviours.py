@@ -37,6 +37,7 @@ from moore.networks.random import Streams, derive_seed, scale_to_index
 from moore.networks.state import State
 from moore.run.checkpoints import Checkpoints
 from moore.run.facts import environment_facts
+from moore.run.folders import check_same
 from moore.run.stop import SafePoints, StopRequest, exit_code
 
 NAME = "moore.run.behaviours"
@@ -186,10 +187,7 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
     folder = config.checkpoint / f"{config.env}-seed{config.seed}"
 
     def check(saved: dict[str, Any]) -> None:
-        for key, here in training.state()["settings"].items():
-            if saved["settings"][key] != here:
-                there = f"{key} is {saved['settings'][key]} there and {here} here"
-                raise UserError(f"{folder}: {there}; accepted: the same, or another --checkpoint")
+        check_same(f"{folder}", saved["settings"], training.state()["settings"])
 
     with locked(folder.with_suffix(".lock"), f"{folder}"):
         checkpoints = Checkpoints(folder, "cpu", lambda text: print(f"{NAME}: warning: {text}", file=sys.stderr))

@@ -41,7 +41,7 @@ def check_same(where: str, there: Mapping[str, Any], here: Mapping[str, Any]) ->
         f"{key} is {old[key]!r} there and {new[key]!r} here" for key in old if key in new and old[key] != new[key]
     ]
     if changes:
-        raise UserError(f"{where}: is of another run: {', '.join(changes)}; accepted: the same, or another --root")
+        raise UserError(f"{where}: is of another run: {', '.join(changes)}; accepted: the same, or another folder")
 
 
 def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Path) -> list[str]:

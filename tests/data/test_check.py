@@ -222,10 +222,6 @@ FAULTS: dict[str, tuple[Callable[[], Dataset], list[str]]] = {
         lambda: replace(hopper(), qpos=np.roll(hopper().qpos, 1, axis=0), next_obs=None),
         ["stored states: not so in 600 rows", "do not agree with physics d4rl"],
     ),
-    "too wide actions": (
-        lambda: changed(hopper(), "action", 3, 1.5),
-        ["actions are in [-1, 1]: not so in 1 rows, first in row 3"],
-    ),
 }
 
 

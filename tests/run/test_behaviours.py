@@ -97,7 +97,7 @@ def test_a_checkpoint_keeps_its_settings(tmp_path: Path, capsys: pytest.CaptureF
     assert main(words(tmp_path, "--sac.batch-size=4")) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "state") in line
-    assert "'batch_size': 8" in line
+    assert "sac.batch_size is 8 there and 4 here" in line
     assert not (tmp_path / "out").exists()
     assert main(words(tmp_path)) == 0
 
