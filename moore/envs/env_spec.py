@@ -23,25 +23,21 @@ class ReferenceScores(NamedTuple):
 
 
 class Simulator(Protocol):
-    """The dynamics under a VectorEnv; `ids` [k] says which simulations a call is about."""
+    """The dynamics under a VectorEnv; `ids` [k] says which simulations a call is about.
+
+    draw: one initial (qpos, qvel). set_state: write the state, return obs [k, obs_dim]. advance: one environment step,
+    obs [k, obs_dim], reward [k], terminated [k]. state: a copy of all that the next step depends on, from which
+    load_state goes on, bit for bit.
+    """
 
     qpos: np.ndarray
     qvel: np.ndarray
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw one initial (qpos, qvel)."""
-
-    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """Write the state, return obs [k, obs_dim]."""
-
-    def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Make one environment step: obs [k, obs_dim], reward [k], terminated [k]."""
-
-    def state(self) -> np.ndarray:
-        """Copy all that the next step depends on."""
-
-    def load_state(self, state: np.ndarray) -> None:
-        """Continue from what `state` returned, bit for bit."""
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]: ...
+    def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray) -> np.ndarray: ...
+    def advance(self, action: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+    def state(self) -> np.ndarray: ...
+    def load_state(self, state: np.ndarray) -> None: ...
 
 
 @dataclass(frozen=True)

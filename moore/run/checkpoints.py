@@ -25,24 +25,22 @@ class Checkpoints:
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
         """Return the newest usable state, None: the stage starts; check raises Damaged for one that does not fit."""
-        rejected: list[Path] = []
-        troubles: list[str] = []
+        troubles: dict[Path, str] = {}
         for path in sorted(self.folder.glob("[0-9]*.pt"), key=lambda path: -int(path.stem)):
             try:
                 state: dict[str, Any] = sealed.load(path, self._device)
                 check(state)
             except Damaged as error:
-                rejected.append(path)
-                troubles.append(f"{path}: {error}")
+                troubles[path] = f"{path}: {error}"
                 continue
             if troubles:
-                self._tell(f"{'; '.join(troubles)}; goes on from the checkpoint before, {path.name}")
-            for other in rejected:  # it must never be taken later, beside files that were written since
+                self._tell(f"{'; '.join(troubles.values())}; goes on from the checkpoint before, {path.name}")
+            for other in troubles:  # it must never be taken later, beside files that were written since
                 other.unlink()
             self._number = int(path.stem) + 1
             return state
         if troubles:
-            self._tell(f"{'; '.join(troubles)}; that stage starts again")
+            self._tell(f"{'; '.join(troubles.values())}; that stage starts again")
         self.remove()
         return None
 

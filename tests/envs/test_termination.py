@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from moore.base.errors import UserError
 from moore.envs.spec import ENVIRONMENTS, terminated_fn
 from moore.envs.vector_env import make_env
 
@@ -81,8 +80,3 @@ def test_leading_axes_and_precision(name: str) -> None:
     assert result.shape == (2, 3, 5)
     assert result.dtype == torch.bool
     assert not result.any()
-
-
-def test_unknown_name() -> None:
-    with pytest.raises(UserError, match="did you mean 'walker2d'"):
-        terminated_fn("walker2")
