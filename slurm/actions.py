@@ -13,9 +13,9 @@ from slurm.states import StudyView, place
 
 
 def failures(study: Study, root: Path, json: bool = False) -> None:
-    """Print how each failed unit ended: its runs, attempts, exit code, node, last log lines, and where to read more.
+    """Print how each failed unit ended, and the nodes on which more than one did, with their number.
 
-    json: one object {study, failures, nodes}; nodes are those on which more than one unit failed, with their number.
+    json: one object {study, failures, nodes} instead.
     """
     view = StudyView(study, root, ask=False)
     found = [
@@ -47,10 +47,7 @@ def failures(study: Study, root: Path, json: bool = False) -> None:
 
 
 def retry(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
-    """Let failed runs, all or those named, be tried again by the next submit; their checkpoints stay.
-
-    Raises UserError for an unknown run or one that has not failed; then nothing is changed.
-    """
+    """Forget the failures of runs, by default of all. UserError, and no change: a run unknown or not failed."""
     view = StudyView(study, root, ask=False)
     view.check(runs)
     failed = {unit: view.unfinished(unit) for unit in view.failed()}
@@ -69,10 +66,7 @@ def retry(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
 
 
 def cancel(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
-    """End the tasks of SLURM that train or would train these runs, or all of the study; says what else stops with them.
-
-    Raises UserError for an unknown run, and if SLURM cannot be asked.
-    """
+    """End the tasks that have these runs, by default all. UserError: an unknown run, or SLURM cannot be asked."""
     view = StudyView(study, root)
     view.check(runs)
     if not view.slurm:

@@ -173,10 +173,7 @@ def batch_script(folder: Path, study: str, profile: Profile, array: int, plan: P
 
 
 def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop: StopRequest) -> None:
-    """Train what is left in processes of this machine, in as many slots and as small units as the profile says.
-
-    Raises UserError where the machine has not what the profile promises, and as `run_study` does.
-    """
+    """Train what is left here, as the profile says. UserError: a promise of it is not kept; also as `run_study`."""
     lacking = missing_resources(profile)
     if lacking:
         raise UserError(f"{lacking}; accepted: a profile that this machine can keep, or --local without one")

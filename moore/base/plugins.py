@@ -1,8 +1,8 @@
 """Things from outside the repository, named `package.module:name` wherever a study names one of ours."""
 
 import hashlib
-import importlib
 import os
+import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,11 +30,10 @@ def find(name: str, ours: Mapping[str, T], key: str) -> T:
     if not is_plugin(name):
         accepted = f"{nearest(name, list(ours))}accepted: {', '.join(ours)}, or package.module:name"
         raise UserError(f"{key}: {name!r} is not accepted; {accepted}")
-    module, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # last: it replaces nothing of ours or of what is installed
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, SyntaxError) as error:
         raise UserError(f"{key}: {name!r} cannot be imported ({error}); accepted: package.module:name") from None
 

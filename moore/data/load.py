@@ -8,7 +8,6 @@ from pathlib import Path
 
 from moore.base.files import DATA_DIR
 from moore.base.lock import locked
-from moore.data.behaviours import BEHAVIOURS_DIR
 from moore.data.d4rl import d4rl_path, expected_path
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.ids import resolve
@@ -23,7 +22,6 @@ def load_dataset(
     transitions: int | None = None,
     seed: int = 0,
     physics: str | None = None,
-    behaviours_dir: Path = BEHAVIOURS_DIR,
 ) -> Dataset:
     """Load the dataset with id `text`.
 
@@ -34,7 +32,7 @@ def load_dataset(
     """
     dataset_id = resolve(text)
     if dataset_id.source == "self":
-        recipe = find_recipe(str(dataset_id.env), str(dataset_id.quality), transitions, seed, physics, behaviours_dir)
+        recipe = find_recipe(str(dataset_id.env), str(dataset_id.quality), transitions, seed, physics)
         path = data_dir / recipe.file_name
         if not path.is_file():
             with locked(path.with_name(f".{path.name}.lock"), text, math.inf):  # many processes may need it at once

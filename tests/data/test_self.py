@@ -1,5 +1,6 @@
 """Self-made datasets: reproducible, in D4RL's order, true to the simulator, cached by content, printed."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +157,10 @@ def test_bad_arguments(arguments: dict[str, Any], fragment: str) -> None:
 
 def test_cache(behaviours_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = tmp_path / "data"
+    monkeypatch.setattr("moore.data.load.find_recipe", partial(find_recipe, behaviours_dir=behaviours_dir))
 
     def load(**changes: Any) -> Dataset:
-        options: dict[str, Any] = {"transitions": 50, "behaviours_dir": behaviours_dir} | changes
-        return load_dataset("self:hopper-medium", data_dir, **options)
+        return load_dataset("self:hopper-medium", data_dir, **({"transitions": 50} | changes))
 
     first = load()
     with monkeypatch.context() as patched:
