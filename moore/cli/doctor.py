@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from moore.base.machine import available_cores, commit, short
 
 PACKAGES = ("torch", "gymnasium", "mujoco", "numpy", "pandas", "scipy", "submitit")
-D4RL_DIR = ("D4RL_DATASET_DIR", "~/.d4rl/datasets")
-MINARI_DIR = ("MINARI_DATASETS_PATH", "~/.minari/datasets")
+FOLDERS = {"d4rl": "D4RL_DATASET_DIR", "minari": "MINARI_DATASETS_PATH"}  # by default ~/.<name>/datasets
 
 
 def version() -> str:
@@ -38,8 +37,8 @@ def _findings() -> Iterator[tuple[str, str, str]]:
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "gpu", ", ".join(gpus), "--device cuda (a CUDA build of torch and a driver)"
     yield "compiler", shutil.which(compiler()) or "", "compiled updates, faster in long stages (g++, or $CXX)"
-    for name, (variable, default) in {"d4rl": D4RL_DIR, "minari": MINARI_DIR}.items():
-        folder = named_folder(variable, default)
+    for name, variable in FOLDERS.items():
+        folder = named_folder(variable, f"~/.{name}/datasets")
         files = len(list(folder.rglob("*.hdf5"))) if folder.is_dir() else 0
         enables = f"{name}: datasets (moore/data/README.md; {variable} names the folder)"
         yield name, f"{files} files in {folder}" if files else "", enables
