@@ -5,17 +5,10 @@ appendix C.2), integrated by RK4 with the force held for a time step. Reward, tr
 estool (custom_envs/cartpole_swingup.py, used by Freeman et al., arXiv 1910.13038), whose steps are four times as short.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from moore.envs.closed_form import ClosedForm
-from moore.envs.env_spec import EnvSpec, ReferenceScores, finite
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from moore.envs.env_spec import EnvSpec, ReferenceScores, Tensor, finite
 
 GRAVITY, CART_MASS, POLE_MASS, POLE_LENGTH = 9.82, 0.5, 0.5, 0.6  # m/s², kg, kg, m
 FRICTION = 0.1  # between cart and track, N s/m

@@ -1,16 +1,9 @@
 """InvertedDoublePendulum-v5: keep two poles on a cart upright."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from moore.envs.env_spec import EnvSpec, ReferenceScores, finite
+from moore.envs.env_spec import EnvSpec, ReferenceScores, Tensor, finite
 from moore.envs.tasks import Fields, Task, scalar_square
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 POLE_LENGTH = 0.6  # m, both poles
 VELOCITY_CLIP = 10.0  # of the observations

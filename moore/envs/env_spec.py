@@ -1,11 +1,9 @@
 """`EnvSpec`: all facts of one environment, readable without building a simulation."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,6 +11,8 @@ from moore.envs.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+else:
+    Tensor = Any  # facts of environments load no torch
 
 
 class ReferenceScores(NamedTuple):

@@ -3,15 +3,9 @@
 gymnasium/envs/mujoco/*_v5.py with the arguments that `gymnasium.make` gives them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from moore.envs.env_spec import finite, never
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from moore.envs.env_spec import Tensor, finite, never
 
 
 def ant_terminated(next_obs: Tensor) -> Tensor:

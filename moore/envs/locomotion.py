@@ -1,19 +1,13 @@
 """Hopper, HalfCheetah and Walker2d: Gymnasium's v5 tasks, or D4RL's older *-v2 ones with physics "d4rl"."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moore.envs.env_spec import EnvSpec, ReferenceScores, finite, never
+from moore.envs.env_spec import EnvSpec, ReferenceScores, Tensor, finite, never
 from moore.envs.tasks import Fields, Task
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 VELOCITY_CLIP = 10.0  # of the observations of Hopper and Walker2d
 

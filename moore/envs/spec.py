@@ -1,24 +1,18 @@
 """Environments by name: ours, `gymnasium:<Id>` for any of Gymnasium's, `package.module:name` for a user's own."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from moore.base import plugins
 from moore.base.errors import UserError
 from moore.base.strict import nearest
 from moore.envs.cartpole_swingup import CARTPOLE_SWINGUP
 from moore.envs.double_pendulum import INVERTED_DOUBLE_PENDULUM
-from moore.envs.env_spec import EnvSpec, ReferenceScores
+from moore.envs.env_spec import EnvSpec, ReferenceScores, Tensor
 from moore.envs.gymnasium_rules import TERMINATED
 from moore.envs.locomotion import HALFCHEETAH, HOPPER, WALKER2D
 from moore.envs.pendulum import PENDULUM
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 GYMNASIUM = "gymnasium:"
 
