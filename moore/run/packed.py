@@ -1,7 +1,5 @@
 """Finished runs as one file: from a machine that is lent for minutes to the one that collects the study."""
 
-from __future__ import annotations
-
 import json
 import re
 import tarfile

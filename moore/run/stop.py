@@ -59,6 +59,10 @@ class StopRequest:
         finally:
             self._deferred = False
 
+    def tell(self, number: signal.Signals) -> None:
+        """Stop at the next safe point, as if the signal had come."""
+        self.signal = self.signal or number
+
     def check(self) -> None:
         if self.signal is not None:
             raise Stopped(self.reason or "")

@@ -78,7 +78,7 @@ def test_told_to_stop(orphan: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if orphan:
         monkeypatch.setattr(os, "getppid", lambda: 1)
     else:
-        stop.signal = signal.SIGUSR1
+        stop.tell(signal.SIGUSR1)
     with pytest.raises(Stopped) as stopped:
         safe_point()
     assert stopped.value.reason == ("the parent process is gone" if orphan else "told to stop by SIGUSR1")

@@ -140,7 +140,7 @@ def test_stop_waits_for_checkpoints(tmp_path: Path, starts: list[tuple[str, str]
         fill()
         while not running.log_path.exists() or not running.log_path.read_text():
             time.sleep(0.01)
-        stop.signal = signal.SIGTERM
+        stop.tell(signal.SIGTERM)
 
     work._fill = fill_and_stop  # type: ignore[method-assign]
     assert not work.run(stop)
@@ -163,6 +163,6 @@ def test_units_that_share_a_stage_do_not_train_it_twice(tmp_path: Path, starts: 
     while not first.log_path.read_text():
         time.sleep(0.01)
     stop = StopRequest()
-    stop.signal = signal.SIGTERM
+    stop.tell(signal.SIGTERM)
     assert not work.run(stop)
     assert work.running == {}
