@@ -116,6 +116,9 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
             arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
     except (OSError, RuntimeError, KeyError) as error:  # truncation shows at opening, a damaged chunk at reading
         reason = str(error).splitlines()[0].strip("'\"")
+        if "signature" in reason:
+            with path.open("rb") as other:
+                reason = "gzip: gunzip it first" if other.read(2) == b"\x1f\x8b" else reason
         raise UserError(f"{path}: truncated, damaged or not HDF5 ({reason}); accepted: a complete HDF5 file") from None
     if (arrays["qpos"] is None) != (arrays["qvel"] is None):
         raise UserError(f"{path}: only one of 'infos/qpos' and 'infos/qvel'; accepted: both or none")

@@ -91,7 +91,7 @@ def model_sides(runs: int, hidden: Sequence[int], batch: int, env: str) -> tuple
     one = Ensemble(config.dynamics, *dims, [0])
     mine, holdout = (Batch(*(x[:1, :size] for x in data)) for size in (rows, 2))
     every = Batch(*(x[:, :2] for x in data))
-    sides = {
+    sides: dict[str, Callable[[], object]] = {
         "PyTorch": lambda: plain_fit(one, 0, lambda count: mine, holdout, FIT),
         "plain": lambda: ours.fit(lambda count: data, every, FIT),
     }

@@ -184,6 +184,11 @@ def test_doubles_and_columns_are_read(path: Path) -> None:
     assert dataset_hash(read_dataset(path)) == dataset_hash(expected)
 
 
+def test_a_gzipped_file_is_named(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert "(gzip: gunzip it first)" in refused(f"local:{path}", capsys)
+
+
 def test_file_of_another_environment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "'metadata/env' is 'hopper', not 'pendulum'" in refused(f"local:pendulum:{path}", capsys)
     write_dataset(path, replace(DATASET, metadata={}))
@@ -193,7 +198,7 @@ def test_file_of_another_environment(path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_no_hdf5_file_at_all(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for content in (b"", gzip.compress(path.read_bytes()), b"version https://git-lfs.github.com/spec/v1\n" * 40):
+    for content in (b"", b"PK\x03\x04 a zip file", b"version https://git-lfs.github.com/spec/v1\n" * 40):
         path.write_bytes(content)
         assert f"{path}: truncated, damaged or not HDF5" in refused(f"local:{path}", capsys)
     assert f"{path.parent}: no such file" in refused(f"local:{path.parent}", capsys)
