@@ -55,7 +55,7 @@ test-slow: $(READY) ## kill -9 at 50 random moments and 2000 mutations of a stud
 test-slurm: $(READY) ## the launcher on a real Slurm, started on this machine and ended again (tests/cluster/install.sh installs it)
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/cluster
 
-bench: $(READY)  ## speed and memory against R; WHAT=slice: 20 runs at the paper's scale (DEVICE=cpu|cuda)
+bench: $(READY)  ## speed and memory against R; WHAT=peers: beside plain PyTorch; WHAT=slice: 20 runs at the paper's scale (DEVICE=cpu|cuda)
 	$(BIN)/python -m tests.benchmarks $(WHAT) --out $(BENCH_OUT) --device $(DEVICE) $(ARGS)
 
 reproduce-table: $(READY) ## train what is missing, print the table; rows and figures go to build/ (STUDY=paper-methods|all-methods|..., SCALE=mini|laptop|paper)

@@ -16,6 +16,7 @@ from moore.agents.registry import METHODS
 from moore.algorithm.cohort import step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import Ensemble
+from moore.base.errors import UserError
 from moore.base.strict import read_yaml
 from moore.networks.batch import Batch
 from moore.networks.calls import caller, plain
@@ -167,6 +168,8 @@ def main(out: Path | None = None, device: str = "cpu", seconds: float = 0.5) -> 
 
     seconds: of each timing, of which there are three a side.
     """
+    if device != "cpu":
+        raise UserError(f"--device: {device!r} is not accepted; expected cpu")
     torch.set_num_threads(1)
     load, start = os.getloadavg()[0], time.monotonic()
     peaks = chip_peak(seconds)
