@@ -13,7 +13,7 @@ from analysis.io.methods import IMPORTED, grouped
 from analysis.io.rows import Cells, Results, environment, source
 from analysis.io.settings import frozen
 from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
-from analysis.stats.transfer import curves, problems, summarise
+from analysis.stats.transfer import curves, summarise
 from moore.base.errors import UserError
 
 DELTA = 5.0  # score points that count as a difference, as in the claims
@@ -74,28 +74,6 @@ def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
         return "", []
     gaps = {method: t_interval((finals[best] - finals[method]).dropna(), 0.9) for method in finals if method != best}
     return best, [method for method, gap in gaps.items() if gap is not None and gap.known and gap.high < DELTA]
-
-
-def ranked(study: Results) -> pd.DataFrame:
-    """Rank the configurations of a study that tunes one method, by one rule for all; the first row is the one to keep.
-
-    Columns: configuration, final and auc (means over seeds, then tasks), score, their mean, by which it is ranked, and
-    `final <task>` for each task. A configuration that lacks a task, where it equals another one, or has a run that
-    diverged has no score and comes last; of equal ones the first by name stays first. Raises UserError where a run is
-    unfinished.
-    """
-    runs = summarise(study)
-    unfinished = problems(runs[~runs["diverged"]], study.online_steps)
-    if unfinished:
-        raise UserError(f"{study.name}: {'; '.join(unfinished)}; accepted: a study all of whose runs are finished")
-    mean = lambda values: values.mean(skipna=False)  # noqa: E731
-    means = runs.groupby(["method", "dataset"])[["final", "auc"]].agg(mean)
-    tasks = {metric: means[metric].unstack("dataset") for metric in ("final", "auc")}
-    table = pd.DataFrame({metric: values.mean(axis=1, skipna=False) for metric, values in tasks.items()})
-    table["score"] = table.mean(axis=1, skipna=False)
-    table = table.join(tasks["final"].add_prefix("final "))
-    table = table.sort_values("score", ascending=False, kind="stable", na_position="last")
-    return table.rename_axis("configuration").reset_index()
 
 
 def costs(study: Results) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def tune(
         check_writable(key, folder)
 
     from analysis.io.rows import load_study as load_rows
-    from analysis.stats.compare import ranked
+    from analysis.stats.tuning import ranked
     from moore.cli.report import write_rows
     from moore.run.local import run_study
     from moore.run.stop import StopRequest

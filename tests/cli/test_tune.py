@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.stats.compare import ranked
+from analysis.stats.tuning import ranked
 from moore.cli.main import main
 from moore.studies.axes import merge
 from moore.studies.identity import offline_run_id
