@@ -1,7 +1,5 @@
 """What the actor-critic methods share: networks, targets and optimisers of R agents, and one gradient step of each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 

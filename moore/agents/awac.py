@@ -1,7 +1,5 @@
 """AWAC (Nair et al., arXiv 2006.09359): the critics evaluate the policy, the actor regresses onto good data actions."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -5,8 +5,6 @@ Offline: independent CQL agents. Online: one policy, the Gaussian with the momen
 losses with each agent's own pair of critics.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar

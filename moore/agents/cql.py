@@ -4,8 +4,6 @@ Offline the critics also minimise how far they value actions of the policy and r
 `cql_sac` and `wsrl` drop that term, `cal_ql` keeps it; Cal-QL's critics are held to the return of the data.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import ClassVar

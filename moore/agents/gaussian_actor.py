@@ -5,8 +5,6 @@ is squashed, the Gaussian around it is not, and sampled actions are clipped (iko
 tanh_squash_distribution=False; corl-team/CORL finetune/awac.py).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

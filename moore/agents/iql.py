@@ -1,7 +1,5 @@
 """IQL (Kostrikov et al., arXiv 2110.06169): expectile values that never query actions outside the data."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """The agent of MOPO, MOORe and MBPO: SAC whose batches are drawn from imagined transitions, but for a real share."""
 
-from __future__ import annotations
-
 from moore.agents.registry import register
 from moore.agents.sac import SAC
 

@@ -1,7 +1,5 @@
 """Soft actor-critic for R runs at once (Haarnoja et al., arXiv 1812.05905): critics, automatic temperature."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """TD3+BC (Fujimoto and Gu, arXiv 2106.06860), fine-tuned with the same loss on offline and online data."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

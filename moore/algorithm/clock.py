@@ -1,7 +1,5 @@
 """The cursor that Algorithm 1 is written with: a loop that was cut off anywhere goes on there."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 from moore.networks.state import State

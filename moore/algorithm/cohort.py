@@ -1,7 +1,5 @@
 """A cohort: R runs of the same shape that one process trains, and the moves that both stages are made of."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The configuration of one run: frozen dataclasses whose annotations say what is accepted."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import field

@@ -4,8 +4,6 @@ A network w(s, a) estimates the density ratio of online to offline data; transit
 tempered w. New online transitions enter with the largest priority there has been.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

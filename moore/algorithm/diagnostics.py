@@ -1,7 +1,5 @@
 """What the ensemble knows of real transitions that it has not seen, and how retraining changes its uncertainty."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How rows of D_off ∪ D_on are drawn: by each run's strategies, and by the weights that some of them learn."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple

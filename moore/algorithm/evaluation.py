@@ -1,7 +1,5 @@
 """The evaluation protocol, written once: episodes of its own environments and seeds, beside the training streams."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

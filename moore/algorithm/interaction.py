@@ -1,7 +1,5 @@
 """R runs act in environments of their own, one step at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

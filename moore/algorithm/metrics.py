@@ -1,7 +1,5 @@
 """Running means of what training reports."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor

@@ -15,8 +15,6 @@
 Baselines run through the same loop; without a model they do its other steps. R runs go through it at once.
 """
 
-from __future__ import annotations
-
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig

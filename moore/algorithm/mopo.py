@@ -3,8 +3,6 @@
 Every online run on the same dataset and seed with the same offline settings starts from it.
 """
 
-from __future__ import annotations
-
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.log import Log, evaluate

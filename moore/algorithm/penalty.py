@@ -1,7 +1,5 @@
 """Ensemble uncertainty u(s, a) and the schedule of its coefficient in the reward (MOPO, arXiv 2005.13239)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Literal
 

@@ -4,8 +4,6 @@ A transition is one row [obs, action, reward, next_obs, terminated] of a float32
 mixture of sources is a single gather.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

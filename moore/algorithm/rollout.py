@@ -1,7 +1,5 @@
 """Branched model rollouts: H imagined steps from real states, with penalised rewards, into D_model."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple

@@ -4,8 +4,6 @@ Such a strategy is a function of `Rows` with the mark `by_row`. It returns weigh
 then online; or [N_off], of the offline ones alone, and then the source is chosen by the paper's priority.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar

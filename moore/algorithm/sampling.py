@@ -4,8 +4,6 @@ Any priority that depends on the source only is drawn exactly in two steps: the 
 transition uniformly inside it. A strategy may also weight single transitions inside a source.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

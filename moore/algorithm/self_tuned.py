@@ -5,8 +5,6 @@ error on transitions that it was not trained on: online the ones since the last 
 q_MOORe is the share of the paper's priorities, from which q starts and below which it never falls.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The command `moore plot`: what is typed; what it draws is in analysis/plots."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

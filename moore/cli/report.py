@@ -1,7 +1,5 @@
 """Rows of finished runs, and the tables and figures of them: the one place of the command that calls analysis."""
 
-from __future__ import annotations
-
 import shlex
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`moore study show`: what a study consists of, and what it would cost here."""
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Adam over the run axis: one fused step for all runs, with a step count and an on/off switch per run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Transitions as a typed tuple, and packed as rows of one table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """How a step of training, a function of tensors and of the objects whose state it changes, is called."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -5,8 +5,6 @@ compiler fuses them. A library is kept between processes, and serves any number 
 differs from the plain path, the reference, by rounding only.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

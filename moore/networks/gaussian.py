@@ -1,7 +1,5 @@
 """The tanh-squashed Gaussian policy of SAC."""
 
-from __future__ import annotations
-
 import math
 
 import torch.nn.functional as F

@@ -3,8 +3,6 @@
 Off unless MOORE_CUDA_GRAPHS is 1: calling the functions themselves is the reference that graphs are compared with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 

@@ -5,8 +5,6 @@ that knows where each layer lies in it. One batched matmul per layer serves all 
 averaging or freezing runs is plain indexing of one tensor.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A cohort of R runs draws [R, ...] tensors whose row r comes from run r's generat
 numbers alone, in a cohort, or in a fork, and evaluation never disturbs training.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """State of training, collected by walking objects: no class keeps a list of what it saves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The variants of a study: named changes to a base, or the product of axes; factors of what the base has."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import re

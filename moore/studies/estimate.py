@@ -1,7 +1,5 @@
 """What a study would cost on this machine: how often each part happens, times what it takes when run for a moment."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import Counter

@@ -4,8 +4,6 @@ The networks compute plain formulas under autograd meanwhile: a gradient that is
 Products are proportional to rows and runs, so a few rows of one run are enough.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache

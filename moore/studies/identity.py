@@ -1,7 +1,5 @@
 """The identity of a run, and of the offline stage that it starts from: a hash of what differs from the defaults."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Studies: a YAML of variants over a scale's tasks and seeds, packed into cohorts."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import re

@@ -1,7 +1,5 @@
 """Downloads from a server on this machine that breaks off, stalls and lies: the right file in the end, or none."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from pathlib import Path
