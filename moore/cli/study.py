@@ -102,8 +102,8 @@ def study_train(
     from moore.run.local import run_study
     from moore.run.stop import STOPPED, Stopped, StopRequest
 
-    if not minutes > 0:
-        raise UserError(f"--minutes: {minutes} is not accepted; expected more than 0")
+    if not 0 < 60 * minutes <= threading.TIMEOUT_MAX:
+        raise UserError(f"--minutes: {minutes} is not accepted; expected more than 0, and a finite number")
     check_device(device)
     check_writable("--pack", pack.parent)
     loaded, count = find_study(study, scale), number_of_workers(workers, device)
