@@ -107,7 +107,6 @@ def study_train(
     check_device(device)
     check_writable("--pack", pack.parent)
     loaded, count = find_study(study, scale), number_of_workers(workers, device)
-    code = None
     with StopRequest().listening() as stop:
         clock = threading.Timer(60 * minutes, stop.tell, [signal.SIGUSR1])
         clock.daemon = True  # an error ends the command, not the clock
@@ -115,12 +114,12 @@ def study_train(
         try:
             run_study(loaded, root, [threads(device, count)] * count, device, stop)
         except Stopped:
-            code = STOPPED
+            pass  # what is left says so
         finally:
             clock.cancel()
             done = packed.pack(loaded, root, pack)
             print(f"{pack}: {done} of {len(loaded.runs)} runs are finished")
-    return code
+    return STOPPED if done < len(loaded.runs) else None
 
 
 def study_import(

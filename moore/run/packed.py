@@ -53,8 +53,8 @@ def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
     for (_, run), files in found.items():
         if not _is_whole(run, files):
             raise UserError(f"{path}: the rows of {run} are not whole; accepted: the file as it was packed")
-    came, there = Counter[str](), Counter[str]()
-    for study in dict.fromkeys(study for study, _ in found):
+    studies, came, there = dict.fromkeys(study for study, _ in found), Counter[str](), Counter[str]()
+    for study in studies:
         with locked(root / study / "lock", f"study {study}"):
             for run in (run for name, run in found if name == study):
                 folder = root / study / "runs" / run
@@ -65,7 +65,7 @@ def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
                     with replacing(folder / part) as file:
                         file.write(found[study, run][part])
                 came[study] += 1
-    return {study: (came[study], there[study]) for study in dict.fromkeys(study for study, _ in found)}
+    return {study: (came[study], there[study]) for study in studies}
 
 
 def _is_whole(run: str, files: dict[str, bytes]) -> bool:

@@ -68,7 +68,7 @@ class UnitProcess:
     def _updates(self) -> tuple[float, float]:
         """Return the updates of the offline and of the online stage, each as many of SAC's as it costs."""
         run, happens = self.runs[0], counts(self.runs[0])
-        offline = happens.get(("offline", "policy updates"), 0) * len({r.seed for r in self.runs})
+        offline = happens.get(("offline", "policy updates"), 0) * len({(r.dataset, r.seed) for r in self.runs})
         online = happens.get(("online", "policy updates"), 0) * len(self.runs)
         return offline * _update_cost(run, "cql_coef"), online * _update_cost(run, "online_cql_coef")
 
@@ -187,7 +187,8 @@ def _name(runs: list[RunConfig]) -> str:
     """Return a readable name that is unique for what is trained."""
     methods = list(dict.fromkeys(run.method for run in runs))
     which = "+".join(methods) if len(methods) < 4 else f"{len(methods)}-methods"
-    label = f"{runs[0].dataset or runs[0].env}-{which}".replace(":", "-").replace("/", "-")
+    of_one = len({run.dataset for run in runs}) == 1
+    label = f"{(of_one and runs[0].dataset) or runs[0].env}-{which}".replace(":", "-").replace("/", "-")
     return f"{label[:LONGEST]}-{content_hash([to_mapping(run) for run in runs])[:8]}"
 
 

@@ -1,9 +1,9 @@
 """What is timed: the calls that the suite's training is made of, with random numbers of halfcheetah's shapes."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -63,11 +63,9 @@ class Case:
     @property
     def config(self) -> RunConfig:
         """The method's own settings at paper scale, with networks of this width."""
-        known = read_yaml(METHODS)["moore" if self.group in ("ensemble training", "rollouts") else self.what]
-        values = {key: value for key, value in known.items() if key not in ("online", "offline", "dataset")}
+        method = "moore" if self.group in ("ensemble training", "rollouts") else self.what
         agent = {"hidden": [self.width] * 2, "batch_size": BATCH}
-        task = {"env": ENV, "dataset": "local:some.hdf5", "precision": self.precision, "agent": agent}
-        return from_mapping(merge(values, task), self.what)
+        return method_config(method, {"env": ENV, "precision": self.precision, "agent": agent})
 
     @property
     def unit(self) -> str:
@@ -78,6 +76,13 @@ class Case:
     def flops(self) -> float:
         """Matrix products of one call of an update."""
         return self.runs * update_flops(self.config, self.stage)
+
+
+def method_config(method: str, changes: Mapping[str, Any]) -> RunConfig:
+    """The method's own settings at paper scale, with a dataset, and changes laid over them."""
+    known = read_yaml(METHODS)[method]
+    values = {key: value for key, value in known.items() if key not in ("online", "offline", "dataset")}
+    return from_mapping(merge(values, {"dataset": "local:some.hdf5", **changes}), method)
 
 
 class Prepared(NamedTuple):

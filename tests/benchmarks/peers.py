@@ -12,16 +12,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from moore.agents.registry import METHODS
 from moore.algorithm.cohort import step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import Ensemble
 from moore.base.errors import UserError
-from moore.base.strict import read_yaml
 from moore.networks.batch import Batch
 from moore.networks.calls import caller, plain
-from moore.studies.axes import merge
 from moore.studies.flops import make_agent, model_flops, random_batch, update_flops, update_inputs
+from tests.benchmarks.cases import LONG, method_config
 from tests.benchmarks.report import report_facts, table, where, write_report
 from tests.benchmarks.timing import measure, peak
 from tests.parity.__main__ import PLAIN
@@ -29,7 +27,6 @@ from tests.support.dynamics import plain_fit
 from tests.support.plain import OneSAC
 
 ROUNDS = 3  # each side is timed so often, in turns: a shared machine drifts
-LONG = 1_000_000  # updates of a stage that is worth compiling
 FIT = 10  # updates of the ensemble in one call
 SIZE = 1024  # rows of the products whose speed is the chip's, which fit its caches
 
@@ -46,11 +43,7 @@ class Peer(NamedTuple):
     @property
     def config(self) -> RunConfig:
         """The method's own settings at this size."""
-        known = read_yaml(METHODS)[self.method]
-        values = {key: value for key, value in known.items() if key not in ("online", "offline", "dataset")}
-        return from_mapping(
-            merge(values, {"env": self.env, "dataset": "local:some.hdf5", "agent": self.agent}), self.method
-        )
+        return method_config(self.method, {"env": self.env, "agent": self.agent})
 
 
 MINI = {"hidden": [64, 64], "batch_size": 128, "critic_layer_norm": True}

@@ -56,6 +56,9 @@ class Size:
     precision: str = "float32"
 
 
+TINY = Size(2, 300, 8, 8, 10, 3, 6, 8, 2, 4, 2, 2, 1)  # seconds on a CPU, for tests and dry runs
+
+
 def configurations(size: Size) -> list[RunConfig]:
     """The slice's runs: the strategies of the study `sampling`, each on its own random dataset."""
     runs = [run for run in find_study("sampling", "paper").runs if run.dataset == DATASET]

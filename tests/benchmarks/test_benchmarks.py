@@ -12,10 +12,9 @@ from moore.studies.estimate import random_transitions
 from tests.benchmarks import bench, slice, stages, timing
 from tests.benchmarks.cases import UNITS, all_cases
 from tests.benchmarks.projection import column, projection
-from tests.benchmarks.slice import Size, configurations, limit
+from tests.benchmarks.slice import TINY, configurations, limit
 from tests.benchmarks.stages import Clock, train
 
-TINY = Size(2, 300, 8, 8, 10, 3, 6, 8, 2, 4, 2, 2, 1)
 COUNTED = {
     ("offline", "ensemble updates"): 3,
     ("offline", "evaluation steps"): 1000,

@@ -27,8 +27,6 @@ from tests.benchmarks import bench, slice
 from tests.gpu.checks import LeftOut, all_checks
 from tests.support.resume_units import write_study
 
-SMALL = slice.Size(2, 300, 8, 8, 10, 3, 6, 8, 2, 4, 2, 2, 1)  # of the dry run on a CPU
-
 
 def main(
     out: Path = Path("build/gpu"),
@@ -61,7 +59,7 @@ def main(
         failed, graphs = bool(wrong), not any(name.startswith("recorded") for name in wrong)
         if dry:
             bench.main(out, device, seconds=0.01, runs=(1,), widths=(8,), precisions=("float32",), minutes=0.02)
-            slice.main(SMALL, out, device, minutes=0.1)
+            slice.main(slice.TINY, out, device, minutes=0.1)
         else:
             bench.main(out, device, seconds=0.2, runs=(1, 8, 32, 64), widths=(256,), minutes=0.8)
             slice.main(replace(slice.Size(), precision="tf32"), out, device, minutes=0.8)

@@ -88,8 +88,10 @@ def test_a_gpu_takes_the_datasets_of_an_environment_together(tmp_path: Path) -> 
         for seed in (0, 1)
     ]
     study = Study("tiny", "tiny", runs)
-    assert [len(unit.runs) for unit in study_units(study, tmp_path, "cuda")] == [4]
+    (together,) = study_units(study, tmp_path, "cuda")
+    assert len(together.runs) == 4
     apart = study_units(study, tmp_path / "apart", "cpu")
+    assert together.cost == sum(unit.cost for unit in apart)  # by which time left is told
     assert [len(unit.runs) for unit in apart] == [2, 2]
     run_to_end(write_unit(tmp_path / "together", runs))
     for unit in apart:
