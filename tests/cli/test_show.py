@@ -83,7 +83,7 @@ def test_cost_is_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seconds(got, "offline") == pytest.approx(3 * (12_000 * 2.0 + 3000 * 0.5 + 48 * 10.0 + 9 * steps))
     # 40 retrainings; 8 evaluations in the first tenth, then one each epoch; J_0
     evaluations = 1 + 8 + 18
-    online = 2 * (5000 - 124) * 2.0 + 40 * (50 * 0.5 + 10.0) + 5000 * 0.01 + evaluations * steps
+    online = run.online.utd_ratio * (5000 - 124) * 2.0 + 40 * (50 * 0.5 + 10.0) + 5000 * 0.01 + evaluations * steps
     assert seconds(got, "online") == pytest.approx(6 * online)
     frozen = dataclasses.replace(run, online=dataclasses.replace(run.online, utd_ratio=0))
     assert seconds(estimate([frozen]), "online") == pytest.approx(5000 * 0.01 + evaluations * steps)

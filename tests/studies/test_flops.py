@@ -13,8 +13,9 @@ def test_a_stage_counts_what_happens_in_it() -> None:
     """Breaks if evaluation counts, a rollout's steps or idle first steps do not, or a mean counts once."""
     runs = {run.method: run for run in find_study("all-methods", "mini").runs if run.env == "pendulum"}
     part, offline = part_flops(runs["moore"], "online"), part_flops(runs["moore"], "offline")
-    # 5,000 steps, 40 trainings and rollouts, two updates a step once D_model has rows, from step 125 on
-    by_hand = 5000 * part["environment steps"] + 40 * part["rollouts"] + 2 * (5000 - 124) * part["policy updates"]
+    # 5,000 steps, 40 trainings and rollouts, updates once D_model has rows, from step 125 on
+    updates = runs["moore"].online.utd_ratio * (5000 - 124)
+    by_hand = 5000 * part["environment steps"] + 40 * part["rollouts"] + updates * part["policy updates"]
     assert stage_tflop(runs["moore"], "online", {}) == pytest.approx(by_hand / 1e12)
     trained = by_hand + (2 * 30 + 2 * 50) * part["ensemble updates"]  # two trainings in each epoch
     assert stage_tflop(runs["moore"], "online", {250: 30, 500: 50}) == pytest.approx(trained / 1e12)
@@ -22,8 +23,9 @@ def test_a_stage_counts_what_happens_in_it() -> None:
     by_hand = runs["moore"].offline.updates * offline["policy updates"] + imagined * offline["rollouts"]
     by_hand += 2500 * offline["ensemble updates"]
     assert stage_tflop(runs["moore"], "offline", {0: 2500}) == pytest.approx(by_hand / 1e12)
-    scratch = stage_tflop(runs["mbpo"], "online", {500: 3000, 750: 50}) - stage_tflop(runs["mbpo"], "online", {})
-    assert scratch == pytest.approx((3000 + 2 * 50) * part["ensemble updates"] / 1e12)  # explores for 500 steps
+    mbpo = replace(runs["mbpo"], online=replace(runs["mbpo"].online, exploration_steps=500))
+    scratch = stage_tflop(mbpo, "online", {500: 3000, 750: 50}) - stage_tflop(mbpo, "online", {})
+    assert scratch == pytest.approx((3000 + 2 * 50) * part["ensemble updates"] / 1e12)
     acting = part["environment steps"]
     assert stage_tflop(runs["mopo"], "online", {}) == pytest.approx(5000 * acting / 1e12)  # frozen: it only acts
 
