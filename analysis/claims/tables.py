@@ -13,13 +13,13 @@ from pathlib import Path
 from analysis.claims.claims import CLAIMS, FALLS, PaperClaim, load_claims
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, NO_DATA, ROOM, UNDECIDED, Finding, check, conjunction
 from analysis.claims.verdicts import distinct as counted_once
-from analysis.io.methods import grouped
 from analysis.io.rows import RESULTS, Results, load_studies, study_folders
 from analysis.output.render import interval_text, number, to_rich
 from analysis.output.tables import Cell, Table, seeds_clause
 from analysis.stats.compare import most_seeds
 from analysis.stats.intervals import Interval
 from moore.base.errors import UserError
+from moore.base.groups import grouped
 
 RULE = (
     f'A comparison is of the mean over tasks, of seeds paired within tasks. It "{HOLDS}" or "{FAILS}" by a one-sided '

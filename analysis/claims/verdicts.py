@@ -20,13 +20,14 @@ from functools import lru_cache
 from math import nan
 
 from analysis.claims.claims import FALLS, Hypothesis, PaperClaim
-from analysis.io.methods import REFERENCES, SAMPLING, grouped, ordered
+from analysis.io.methods import REFERENCES, SAMPLING, ordered
 from analysis.io.rows import SCORE, Cells, Results
 from analysis.io.settings import frozen, only_other_numbers, without_stage
 from analysis.stats.compare import DELTA, over_tasks, pair
 from analysis.stats.diagnostics import PENALTY, uncertainty_falls
 from analysis.stats.intervals import Estimate, Interval, estimate, holm
 from analysis.stats.transfer import curves, score_range, summarise
+from moore.base.groups import grouped
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 CANNOT, NO_DATA = "cannot be tested", "not enough data"
@@ -172,8 +173,8 @@ def _tested(study: Results, runs: Cells, comparison: Comparison) -> tuple[Findin
         groups = [runs[dataset, method] for method in methods]
         diverged += sum(int(mine["diverged"].sum()) for mine in groups)
         stratum, values = pair(runs, dataset, comparison.ours, comparison.theirs, metric)
-        compared |= {run for mine in groups for run in mine["run"].to_numpy()[mine.index.isin(values.index)]}
-        found = estimate([values])
+        compared |= {run for mine in groups for seed, run in mine["run"].items() if seed in values}
+        found = estimate([[*values.values()]])
         if found is not None and found.n > 1:
             by_task[dataset] = found
             starts, (floor, ceiling) = [mine["j0"].mean() for mine in groups], score_range(study, [dataset])

@@ -1,14 +1,10 @@
 """Names and order of the methods, the same in every table and figure, and what people call them."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
 
-T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
 MOORE = "moore"  # in a study of methods
 PRIORITIZED = "prioritized"  # the same method in a study of sampling strategies
-OFFLINE_STAGE = "mopo"  # method column of MOPO's offline rows; online rows of that name are MOPO frozen
 # Trained from scratch: no offline stage and no dataset, so shown beside every dataset of their environment.
 REFERENCES = ("sac", "redq", "mbpo", "mbpo_plus")
 SAMPLING = ("uniform", "half_half", "pure_online")  # MOORe with other sampling strategies
@@ -39,14 +35,6 @@ def ordered(methods: Iterable[str]) -> list[str]:
         return (0, [(0, float(ORDER.index(method)), "")]) if method in ORDER else (1, natural)
 
     return sorted(set(methods), key=key)
-
-
-def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Collect items by their key, both in the order of the items."""
-    groups: dict[K, list[T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
 
 
 def listed(names: Sequence[str]) -> str:

@@ -60,8 +60,8 @@ class Results:
 
     @cached_property
     def owners(self) -> pd.DataFrame:
-        """Tell whose rows there are: method, dataset, seed, run and phase, once each."""
-        return self.rows[[*OWNER, "phase"]].drop_duplicates()
+        """Tell whose rows there are: method, dataset, seed, run and phase, once each; a run has one owner."""
+        return self.rows[[*OWNER, "phase"]].drop_duplicates(["run", "phase"])
 
     @cached_property
     def configs(self) -> dict[str, list[Any]]:
@@ -74,12 +74,12 @@ class Results:
         return found
 
     @cached_property
-    def _parts(self) -> dict[Any, pd.DataFrame]:
-        return dict(iter(self.rows.groupby(["metric", "phase"], sort=False)))
+    def _places(self) -> dict[Any, Any]:
+        return self.rows.groupby(["metric", "phase"], sort=False).indices
 
     def select(self, metric: str, phase: str = "online") -> pd.DataFrame:
         """Select the rows of one metric in one phase."""
-        return self._parts.get((metric, phase), self.rows[:0])
+        return self.rows.take(self._places.get((metric, phase), []))
 
     @property
     def main(self) -> str:

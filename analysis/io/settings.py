@@ -9,8 +9,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from analysis.io.methods import PRIORITIZED, REFERENCES, grouped, listed, ordered
+from analysis.io.methods import PRIORITIZED, REFERENCES, listed, ordered
 from analysis.io.rows import Results
+from moore.base.groups import grouped
 from moore.base.strict import dotted, read_yaml
 
 UPDATES, UTD = "offline.updates", "online.utd_ratio"

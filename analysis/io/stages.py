@@ -5,10 +5,9 @@ from functools import lru_cache
 
 import pandas as pd
 
-from analysis.io.methods import IMPORTED, OFFLINE_STAGE, ordered
+from analysis.io.methods import ordered
 from analysis.io.rows import Results
 from analysis.io.settings import UPDATES, lookup
-from moore.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -20,32 +19,11 @@ class Stage:
     rows: pd.DataFrame
 
 
-@lru_cache(maxsize=16)  # every figure with an offline stage asks
-def offline_runs(study: Results) -> dict[str, str]:
-    """Map online runs to the offline runs that they start from.
-
-    A manifest without `offline_runs` is of a study whose variants share MOPO's stage of their dataset and seed.
-    Raises UserError if it has several such stages, so that nothing tells who started where.
-    """
-    if "offline_runs" in study.manifest:
-        return dict(study.manifest["offline_runs"])
-    key, owners = ["dataset", "seed"], study.owners
-    shared = owners[(owners["phase"] == "offline") & (owners["method"] == OFFLINE_STAGE)]
-    for twice in shared[shared.duplicated(key)].to_dict("records"):
-        raise UserError(
-            f"study {study.name}: {twice['dataset']} seed {twice['seed']} has several offline stages; expected "
-            "offline_runs in manifest.json, which tells them apart"
-        )
-    ours = owners[(owners["phase"] == "online") & ~owners["method"].str.endswith(IMPORTED)]
-    pairs = ours.merge(shared, on=key, suffixes=("", "_offline"))
-    return dict(zip(pairs["run"], pairs["run_offline"], strict=True))
-
-
 @lru_cache(maxsize=16)
 def started_by(study: Results) -> dict[str, list[str]]:
     """Map every offline run to the methods whose online runs start from it, in their order."""
     online = study.owners[study.owners["phase"] == "online"]
-    before = online["run"].map(offline_runs(study))  # runs from scratch have no stage and drop out
+    before = online["run"].map(study.manifest.get("offline_runs", {}))  # runs from scratch have no stage and drop out
     return {str(stage): ordered(methods) for stage, methods in online.groupby(before)["method"]}
 
 

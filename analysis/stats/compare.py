@@ -9,12 +9,13 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from analysis.io.methods import IMPORTED, grouped
+from analysis.io.methods import IMPORTED
 from analysis.io.rows import Cells, Results, environment, source
 from analysis.io.settings import frozen
 from analysis.stats.intervals import Estimate, Interval, estimate, t_interval
 from analysis.stats.transfer import curves, summarise
 from moore.base.errors import UserError
+from moore.base.groups import grouped
 
 DELTA = 5.0  # score points that count as a difference, as in the claims
 
@@ -35,21 +36,26 @@ def most_seeds(study: Results) -> int:
 
 def difference(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> Interval | None:
     """Compare `ours - theirs` of one metric on one dataset, paired over common seeds."""
-    return t_interval(pair(runs, dataset, ours, theirs, metric)[1])
+    return t_interval([*pair(runs, dataset, ours, theirs, metric)[1].values()])
 
 
-def pair(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> tuple[str, pd.Series[float]]:
+def pair(runs: Cells, dataset: str, ours: str, theirs: str, metric: str) -> tuple[str, dict[int, float]]:
     """Find a task's stratum (one for all that share runs from scratch) and `ours - theirs` by seed, or just `ours`."""
-    names = [name for name in (ours, theirs) if name]
-    values = [runs[dataset, name][metric] for name in names]
-    places = [runs.place(dataset, name) for name in names]
-    return next((p for p in places if p != dataset), dataset), (values[0] - values[1] if theirs else values[0]).dropna()
+    cells = [runs[dataset, name] for name in (ours, theirs) if name]
+    mine, *other = (dict(zip(cell.index, cell[metric], strict=True)) for cell in cells)
+    values = {seed: value - other[0].get(seed, math.nan) if theirs else value for seed, value in mine.items()}
+    places = (runs.place(dataset, name) for name in (ours, theirs) if name)
+    stratum = next((place for place in places if place != dataset), dataset)
+    return stratum, {seed: value for seed, value in values.items() if not math.isnan(value)}
 
 
-def over_tasks(tasks: Iterable[tuple[str, pd.Series[float]]]) -> Estimate | None:
+def over_tasks(tasks: Iterable[tuple[str, Mapping[int, float]]]) -> Estimate | None:
     """Average `pair`s over tasks, those of one stratum, one set of runs, seed by seed first; None if one has none."""
     strata = [[values for _, values in several] for several in grouped(tasks, lambda task: task[0]).values()]
-    means = [sum(several[1:], several[0]).dropna() / len(several) for several in strata]
+    means = []
+    for several in strata:
+        seeds = [seed for seed in several[0] if all(seed in values for values in several)]
+        means.append([sum(values[seed] for values in several) / len(several) for seed in seeds])
     return estimate(means, [len(several) for several in strata])
 
 

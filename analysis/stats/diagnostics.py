@@ -15,7 +15,6 @@ import pandas as pd
 from analysis.io.methods import REFERENCES, ordered
 from analysis.io.rows import PHASES, Results
 from analysis.io.settings import SCHEDULE, setting
-from analysis.io.stages import offline_runs
 from analysis.stats.intervals import Array
 from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
@@ -94,7 +93,7 @@ def uncertainty_falls(study: Results) -> pd.DataFrame:
             ends,
         )
     )
-    before = last.index.to_series().map(offline_runs(study)).map(before)
+    before = last.index.to_series().map(study.manifest.get("offline_runs", {})).map(before)
     falls = {"uncertainty_fall": first, "uncertainty_fall_offline": before}
     return pd.DataFrame({name: 1 - last / level.where(level > 0) for name, level in falls.items()})
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from moore.base.machine import peak_bytes, threads
 from moore.base.words import duration
 from moore.cli.report import finished_runs
-from moore.studies.estimate import study_costs
+from moore.studies import estimate
 from moore.studies.identity import dataset_label, offline_run_id
 from moore.studies.study import Study
 
@@ -37,17 +37,21 @@ def show(study: Study, workers: int, device: str) -> None:
     for column in ("unit", "methods", "runs", "offline stages", "offline", "online"):
         table.add_column(column, justify="left" if column in ("unit", "methods") else "right")
     units = study.cohorts(device)
-    seconds = []
-    for cost in study_costs(units, device):
-        offline, online = cost.seconds("offline"), cost.seconds("online")
+    seconds, paid = [], set[str]()
+    for runs in units:
+        stages = {offline_run_id(run) for run in runs if run.dataset is not None and run.offline.updates}
+        lines = estimate.estimate(runs, device)
+        offline, online = (sum(line.total for line in lines if line.stage == stage) for stage in ("offline", "online"))
+        offline = 0.0 if stages <= paid else offline  # the first unit that needs a stage pays it
+        paid |= stages
         seconds.append(offline + online)
-        methods = list(dict.fromkeys(run.method for run in cost.runs))
-        datasets = list(dict.fromkeys(map(dataset_label, cost.runs)))
+        methods = list(dict.fromkeys(run.method for run in runs))
+        datasets = list(dict.fromkeys(map(dataset_label, runs)))
         table.add_row(
             datasets[0] if len(datasets) == 1 else f"{len(datasets)} datasets",
             ", ".join(methods) if len(methods) < 5 else f"{len(methods)} methods",
-            str(len(cost.runs)),
-            f"{cost.stages} shared" if cost.stages and not offline else str(cost.stages),
+            str(len(runs)),
+            f"{len(stages)} shared" if stages and not offline else str(len(stages)),
             duration(offline) if offline else "",
             duration(online),
         )

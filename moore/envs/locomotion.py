@@ -1,8 +1,10 @@
 """Hopper, HalfCheetah and Walker2d: Gymnasium's v5 tasks, or D4RL's older *-v2 ones with physics "d4rl"."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from moore.envs.env_spec import EnvSpec, ReferenceScores, Tensor, finite, never
 from moore.envs.tasks import Fields, Task
 
 VELOCITY_CLIP = 10.0  # of the observations of Hopper and Walker2d
+Healthy = Callable[[Any, Any, Any], Any]
+"""Height [...], angle [...] and [..., n] angle, joints and velocities, arrays or tensors -> bool [...]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +25,7 @@ class Locomotion(Task):
 
     control_cost: float
     velocity_clip: float
-    healthy: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None  # None: the robot cannot fall
+    healthy: Healthy | None = None  # None: the robot cannot fall
     alive_on_terminal: bool = False
 
     def observe(self, fields: Fields) -> np.ndarray:
@@ -34,43 +38,33 @@ class Locomotion(Task):
         reward = (fields["qpos"][:, 0] - x_before) / dt
         terminated = np.zeros(len(reward), dtype=bool)
         if self.healthy is not None:
-            terminated = ~self.healthy(fields["qpos"], fields["qvel"])
+            qpos = fields["qpos"]
+            rest = np.concatenate([qpos[:, 2:], fields["qvel"]], axis=1)
+            terminated = ~self.healthy(qpos[:, 1], qpos[:, 2], rest)
             reward = reward + (1.0 if self.alive_on_terminal else ~terminated * 1.0)
         # in the action's own precision, as Gymnasium does: float32 actions have a float32 cost
         return reward - self.control_cost * np.sum(np.square(action), axis=1), terminated
 
 
-def _hopper_healthy(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    z, angle = qpos[:, 1], qpos[:, 2]
-    state = np.concatenate([qpos[:, 2:], qvel], axis=1)
-    bounded = np.all(np.abs(state) < 100.0, axis=1)
-    return bounded & (z > 0.7) & (z < np.inf) & (np.abs(angle) < 0.2)
+def hopper_healthy(height: Any, angle: Any, rest: Any) -> Any:
+    """Tell where the robot stands and its state has not exploded."""
+    return (height > 0.7) & (height < math.inf) & (abs(angle) < 0.2) & (abs(rest) < 100.0).all(-1)
 
 
-def _walker2d_healthy(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
-    z, angle = qpos[:, 1], qpos[:, 2]
-    return (z > 0.8) & (z < 2.0) & (np.abs(angle) < 1.0)
+def walker2d_healthy(height: Any, angle: Any, rest: Any) -> Any:
+    """Tell where the robot stands."""
+    return (height > 0.8) & (height < 2.0) & (abs(angle) < 1.0)
+
+
+def ends_unless(healthy: Healthy) -> Callable[[Tensor], Tensor]:
+    """Make the rule by which imagined episodes end, next_obs [..., obs_dim] -> bool [...], of that of simulated ones.
+
+    A simulation sees velocities that the observation has clipped to 10.
+    """
+    return lambda next_obs: ~(finite(next_obs) & healthy(next_obs[..., 0], next_obs[..., 1], next_obs[..., 1:]))
 
 
 _faller = partial(Locomotion, control_cost=1e-3, velocity_clip=VELOCITY_CLIP)
-
-
-def hopper_terminated(next_obs: Tensor) -> Tensor:
-    """Tell from next_obs [..., 11] whether the robot fell or its state exploded: bool [...].
-
-    The simulation's |state| < 100 sees velocities that the observation has clipped to 10.
-    """
-    height, angle = next_obs[..., 0], next_obs[..., 1]
-    bounded = (next_obs[..., 1:].abs() < 100.0).all(-1)
-    return ~(finite(next_obs) & bounded & (height > 0.7) & (angle.abs() < 0.2))
-
-
-def walker2d_terminated(next_obs: Tensor) -> Tensor:
-    """Tell from next_obs [..., 17] whether the robot fell: bool [...]."""
-    height, angle = next_obs[..., 0], next_obs[..., 1]
-    return ~(finite(next_obs) & (height > 0.8) & (height < 2.0) & (angle.abs() < 1.0))
-
-
 _robot = partial(
     EnvSpec,
     action_high=1.0,
@@ -86,9 +80,9 @@ HOPPER = _robot(
     obs_dim=11,
     action_dim=3,
     task=lambda physics: _faller(
-        "hopper.xml", 4, 5e-3, "uniform", healthy=_hopper_healthy, alive_on_terminal=physics == "d4rl"
+        "hopper.xml", 4, 5e-3, "uniform", healthy=hopper_healthy, alive_on_terminal=physics == "d4rl"
     ),
-    terminated=hopper_terminated,
+    terminated=ends_unless(hopper_healthy),
     reference_scores=ReferenceScores(-20.272305, 3234.3),
     state_dim=6,
     velocity_clip=VELOCITY_CLIP,
@@ -113,10 +107,10 @@ WALKER2D = _robot(
         # v5 gave both feet the friction 1.9; the older file has 0.9 on the right one
         "walker2d.xml" if physics == "d4rl" else "walker2d_v5.xml",
         *(4, 5e-3, "uniform"),
-        healthy=_walker2d_healthy,
+        healthy=walker2d_healthy,
         alive_on_terminal=physics == "d4rl",
     ),
-    terminated=walker2d_terminated,
+    terminated=ends_unless(walker2d_healthy),
     reference_scores=ReferenceScores(1.629008, 4592.3),
     state_dim=9,
     velocity_clip=VELOCITY_CLIP,

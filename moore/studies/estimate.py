@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -52,29 +52,6 @@ class Line:
     def total(self) -> float:
         """Seconds of all runs together, in one process."""
         return self.runs * self.count * self.seconds
-
-
-@dataclass(frozen=True)
-class UnitCost:
-    """What a study pays for a unit: nothing for offline stages that units before it pay."""
-
-    runs: Sequence[RunConfig]
-    stages: int  # offline stages that the runs start from
-    lines: Sequence[Line]
-
-    def seconds(self, stage: str) -> float:
-        """Add up a stage, "offline" or "online", in one process."""
-        return sum(line.total for line in self.lines if line.stage == stage)
-
-
-def study_costs(units: Sequence[Sequence[RunConfig]], device: str = "cpu") -> Iterator[UnitCost]:
-    """Yield every unit's cost; a stage that several units need is paid by the one that comes first."""
-    paid: set[str] = set()
-    for runs in units:
-        stages = {offline_run_id(run) for run in runs if run.dataset is not None and run.offline.updates}
-        lines = [line for line in estimate(runs, device) if line.stage == "online" or not stages <= paid]
-        paid |= stages
-        yield UnitCost(runs, len(stages), lines)
 
 
 def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> list[Line]:

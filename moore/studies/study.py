@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from moore.agents.registry import METHODS
 from moore.algorithm.config import RunConfig, cohort_key, from_mapping, has_key, keys_of, to_mapping
 from moore.base.errors import UserError
+from moore.base.groups import grouped
 from moore.base.strict import FORBID, NonNegativeInt, choose, dotted, load_yaml, nearest, nested, read_yaml, validate
 from moore.data.ids import resolve
 from moore.studies.axes import expand, merge, multiplied
@@ -85,10 +86,8 @@ class Study:
 
         A GPU takes the datasets together: one process with many runs fills it.
         """
-        groups: dict[Any, list[RunConfig]] = {}
-        for run in self.runs:
-            groups.setdefault((cohort_key(run), run.dataset if device.startswith("cpu") else None), []).append(run)
-        return list(groups.values())
+        by_dataset = device.startswith("cpu")
+        return list(grouped(self.runs, lambda run: (cohort_key(run), run.dataset if by_dataset else None)).values())
 
 
 def load_study(study: Path, scale: Path) -> Study:

@@ -89,7 +89,12 @@ def manifest(name: str = "toy", **changes: Any) -> dict[str, Any]:
 
 
 def make_study(rows: list[Row], **changes: Any) -> Results:
-    return Results("toy", validate(pd.DataFrame(rows, columns=ORDER), "toy"), manifest(**changes))
+    """A study whose online runs start from MOPO's stage of their dataset and seed, where there is one."""
+    stages = {r["run"] for r in rows if r["phase"] == "offline"}
+    runs = {r["run"]: f"mopo/{r['dataset']}/{r['seed']}" for r in rows if r["phase"] == "online"}
+    starts = {run: stage for run, stage in runs.items() if stage in stages}
+    made = manifest(**{"offline_runs": starts} | changes)
+    return Results("toy", validate(pd.DataFrame(rows, columns=ORDER), "toy"), made)
 
 
 def write_study(folder: Path, rows: list[Row], **changes: Any) -> Path:

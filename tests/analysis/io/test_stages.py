@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
-from analysis.io.stages import one_stage, stages, started_by
-from analysis.plots.figures import draw
-from moore.base.errors import UserError
+from analysis.io.stages import one_stage, stages
 from moore.studies.identity import run_id
 from tests.support.method_studies import (
     ENDS,
@@ -18,7 +14,7 @@ from tests.support.method_studies import (
     method_study,
     runs_of,
 )
-from tests.support.studies import LOW, MEDIUM, flat, full_study, make_study, row
+from tests.support.studies import LOW, MEDIUM
 
 
 def test_stages_follow_the_manifest_not_the_method_column(tmp_path: Path) -> None:
@@ -45,23 +41,3 @@ def test_a_method_that_lacks_a_seed_keeps_its_stage(tmp_path: Path) -> None:
     study = as_study(method_rows([run for run in runs if run_id(run) not in lost], from_ends), method_manifest(runs))
     assert [stage.methods for stage in stages(study, LOW, "eval/score")] == [("moore", "mopo"), ("awac",)]
     assert stages(study, LOW, "eval/score")[0].rows["seed"].nunique() == 2
-
-
-def test_an_older_manifest_has_one_stage_for_all_variants() -> None:
-    study = make_study(full_study(2))
-    (stage,) = stages(study, LOW, "eval/score")
-    assert stage.methods == ("prioritized", "uniform", "half_half", "pure_online")
-    assert (stage.updates, stage.rows["run"].nunique()) == (3000, 2)
-    assert set(started_by(study)) == set(study.select("eval/score", "offline")["run"])
-    frozen = [{**r, "run": f"frozen/{r['run']}"} for r in flat("mopo", LOW, [60.0, 61.0])]
-    other = row("awac", LOW, 0, "offline", 100, "eval/score", 5.0)
-    mixed = make_study([*full_study(2), *frozen, other])  # neither an online `mopo` nor another method's stage counts
-    assert [s.rows["run"].tolist() for s in stages(mixed, LOW, "eval/score")] == [stage.rows["run"].tolist()]
-
-
-def test_several_stages_that_nothing_tells_apart_are_an_error() -> None:
-    rows = [row("mopo", LOW, 0, "offline", 100, "eval/score", 5.0), *flat("uniform", LOW, [60.0])]
-    assert one_stage(make_study(rows), "eval/score")
-    study = make_study([*rows, {**rows[0], "run": "mopo with another penalty"}])
-    with pytest.raises(UserError, match=f"study toy: {LOW} seed 0 has several offline stages; expected offline_runs"):
-        draw(study)
