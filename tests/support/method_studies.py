@@ -4,36 +4,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
-from analysis.io.rows import Results, validate
+from analysis.io.rows import Results
 from moore.algorithm.config import RunConfig, to_mapping
-from moore.base.rows import COLUMNS
 from moore.studies.identity import dataset_label, offline_config, offline_method, offline_run_id, run_id
 from moore.studies.study import METHODS, load_study
-from tests.support.studies import GRID, LOW, MEDIUM, Row, manifest
+from tests.support.studies import GRID, LOW, MEDIUM, Row, make_study, row, run_rows
 
 # A budget of 1000 online steps; methods that would explore for longer than that get less.
-SCALE = """
+SCALE: dict[str, Any] = yaml.safe_load("""
 scale: toy
-seeds: [{seeds}]
 defaults:
   dataset_transitions: 4000
   real_ratio: 0.25
-  agent: {{hidden: [32, 32], num_actions: 4, num_agents: 3}}
-  offline: {{updates: 3000}}
-  online: {{epochs: 10, epoch_steps: 100, retrain_interval: 50, utd_ratio: 2}}
-tasks:
-{tasks}
-methods:
-  sac: {{online: {{exploration_steps: 50}}}}
-  mbpo: {{online: {{exploration_steps: 50}}}}
-  mbpo_plus: {{online: {{exploration_steps: 50}}}}
-  redq: {{online: {{exploration_steps: 50}}}}
-  rlpd: {{online: {{exploration_steps: 50}}}}
-  wsrl: {{online: {{warmup_steps: 50}}}}
-"""
+  agent: {hidden: [32, 32], num_actions: 4, num_agents: 3}
+  offline: {updates: 3000}
+  online: {epochs: 10, epoch_steps: 100, retrain_interval: 50, utd_ratio: 2}
+""")
+EXPLORING = {name: {"online": {"exploration_steps": 50}} for name in ("sac", "mbpo", "mbpo_plus", "redq", "rlpd")}
+SCALE["methods"] = EXPLORING | {"wsrl": {"online": {"warmup_steps": 50}}}
 ALL = list(yaml.safe_load(METHODS.read_text(encoding="utf-8")))
 SHARED = ["moore", "mbpo_warm", "mopo_naive", "mopo"]  # MOPO's stage
 ENDS = {"awac": 40.0, "cql_sac": 45.0, "cal_ql": 50.0, "wsrl": 55.0, "rlpd": 1.0, "mbpo": 0.0}
@@ -58,26 +48,23 @@ def runs_of(
     """The runs of a study of these methods of moore/agents/methods.yaml."""
     folder.mkdir(parents=True, exist_ok=True)
     study, scale = folder / "study.yaml", folder / "scale.yaml"
-    study.write_text(f"study: toy\nmethods: [{', '.join(methods)}]\n", encoding="utf-8")
     envs = {name: name.split(":")[1].split("-")[0] for name in datasets}
-    tasks = [f'  - {{env: {envs[d]}, dataset: "{d}", penalty: {{coef: {PENALTIES.get(d, 1.5)}}}}}' for d in datasets]
-    text = SCALE.format(seeds=", ".join(map(str, range(seeds))), tasks="\n".join(tasks))
-    scale.write_text(text, encoding="utf-8")
+    tasks = [{"env": envs[d], "dataset": d, "penalty": {"coef": PENALTIES.get(d, 1.5)}} for d in datasets]
+    study.write_text(yaml.safe_dump({"study": "toy", "methods": list(methods)}), encoding="utf-8")
+    scale.write_text(yaml.safe_dump(SCALE | {"seeds": list(range(seeds)), "tasks": tasks}), encoding="utf-8")
     return load_study(study, scale).runs
 
 
 def online_rows(run: RunConfig, scores: Sequence[float]) -> list[Row]:
     """Evaluations at the first len(scores) steps of `GRID`."""
-    points = zip(GRID, scores, strict=False)
-    return [_row(run, run_id(run), run.method, "online", x, 2 * x, y) for x, y in points]
+    return [{**one, "run": run_id(run)} for one in run_rows(run.method, dataset_label(run), run.seed, scores)]
 
 
 def offline_rows(run: RunConfig, end: float) -> list[Row]:
     """The offline stage that a run starts from: from 0 up to `end`; one evaluation if there are no updates."""
-    stage, total = offline_config(run), run.offline.updates
-    steps = [total * k // 6 for k in range(7)] if total else [0]
-    points = [(u, end * u / total if total else end) for u in steps]
-    return [_row(stage, offline_run_id(run), offline_method(run), "offline", 0, u, y) for u, y in points]
+    owner, total = (offline_method(run), dataset_label(run), run.seed), run.offline.updates
+    points = [(total * k // 6, end * k / 6) for k in range(7)] if total else [(0, end)]
+    return [{**row(*owner, "offline", u, "eval/score", y), "run": offline_run_id(run)} for u, y in points]
 
 
 def method_manifest(runs: Sequence[RunConfig]) -> dict[str, Any]:
@@ -87,27 +74,18 @@ def method_manifest(runs: Sequence[RunConfig]) -> dict[str, Any]:
     configs |= {offline_run_id(run): to_mapping(offline_config(run)) for run in staged}
     offline_runs = {run_id(run): offline_run_id(run) for run in staged}
     defaults = {run.algorithm: to_mapping(RunConfig(run.env, algorithm=run.algorithm)) for run in runs}
-    return manifest(config=to_mapping(runs[0]), configs=configs, defaults=defaults, offline_runs=offline_runs)
+    return {"config": to_mapping(runs[0]), "configs": configs, "defaults": defaults, "offline_runs": offline_runs}
 
 
 def method_rows(runs: Sequence[RunConfig], scores: Scores) -> list[Row]:
     """Online rows of all runs and the rows of their offline stages, each stage once."""
-    rows = [row for run in runs for row in online_rows(run, scores(run))]
+    rows = [one for run in runs for one in online_rows(run, scores(run))]
     stages = {offline_run_id(run): run for run in runs if run.dataset is not None}
-    return rows + [row for run in stages.values() for row in offline_rows(run, scores(run)[0])]
+    return rows + [one for run in stages.values() for one in offline_rows(run, scores(run)[0])]
 
 
 def method_study(
     folder: Path, methods: Sequence[str], seeds: int, scores: Scores, datasets: Sequence[str] = (LOW, MEDIUM)
 ) -> Results:
     runs = runs_of(folder, methods, seeds, datasets)
-    return as_study(method_rows(runs, scores), method_manifest(runs))
-
-
-def as_study(rows: list[Row], manifest: dict[str, Any]) -> Results:
-    return Results("toy", validate(pd.DataFrame(rows, columns=list(COLUMNS)), "toy"), manifest)
-
-
-def _row(run: RunConfig, name: str, method: str, phase: str, env_steps: int, updates: int, score: float) -> Row:
-    head = ("toy", method, dataset_label(run), run.seed, name, phase, env_steps, updates, 0.5)
-    return dict(zip(COLUMNS, (*head, "eval/score", score), strict=True))
+    return make_study(method_rows(runs, scores), **method_manifest(runs))

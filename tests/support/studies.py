@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.io.rows import Results, validate
+from analysis.output.render import to_markdown
 from analysis.output.tables import Table
+from moore.base.rows import COLUMNS
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 LEVELS = [50.0, 51.0, 49.0, 50.5, 49.5]  # finals of five seeds that no claim tells apart
 GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
-ORDER = [
-    "study", "method", "dataset", "seed", "run", "phase", "env_steps", "updates", "wall_seconds", "metric", "value",
-]  # fmt: skip
+ORDER = list(COLUMNS)
 Row = dict[str, Any]
 
 
@@ -55,27 +55,18 @@ def full_study(seeds: int = 5) -> list[Row]:
     }
     for seed in range(seeds):
         for dataset in (LOW, MEDIUM):
-            rows += [
-                row("mopo", dataset, seed, "offline", u, "eval/score", u / 50 + rng.normal())
-                for u in range(0, 3001, 500)
-            ]
+            for u in range(0, 3001, 500):
+                rows.append(row("mopo", dataset, seed, "offline", u, "eval/score", u / 50 + rng.normal()))
             for method, shape in shapes.items():
                 rows += run_rows(method, dataset, seed, list(shape + rng.normal(0, 2, len(GRID))))
                 for t in range(1, 11):
                     u = 2 * np.exp(-t / 10) + rng.normal(0, 0.02)
-                    named = {
-                        "penalty/mean": u,
-                        "penalty/q20": 0.5 * u,
-                        "penalty/q80": 1.5 * u,
-                        "sampling/model_batches_online_share": t / 10,
-                    }
-                    rows += [
-                        row(method, dataset, seed, "online", 100 * t, name, value) for name, value in named.items()
-                    ]
+                    named = {"penalty/mean": u, "penalty/q20": 0.5 * u, "penalty/q80": 1.5 * u}
+                    for name, value in (named | {"sampling/model_batches_online_share": t / 10}).items():
+                        rows.append(row(method, dataset, seed, "online", 100 * t, name, value))
         for method, top in (("sac", 95), ("mbpo", 40)):
-            rows += run_rows(
-                method, "none:pendulum", seed, list(top * (1 - np.exp(-5 * x)) + rng.normal(0, 2, len(GRID)))
-            )
+            scores = top * (1 - np.exp(-5 * x)) + rng.normal(0, 2, len(GRID))
+            rows += run_rows(method, "none:pendulum", seed, list(scores))
     return rows
 
 
@@ -109,6 +100,12 @@ def named(rows: list[Row], name: str, reference: str = "") -> Results:
     """A study of another name, with the reference that its manifest gives."""
     changes = {"reference": reference} if reference else {}
     return dataclasses.replace(make_study(rows, **changes), name=name)
+
+
+def markdown(table: Table, *heads: str) -> dict[str, str]:
+    """The Markdown cells of one row, by column."""
+    (line,) = [line for line in to_markdown(table).splitlines() if line.startswith(f"| {' | '.join(heads)} |")]
+    return dict(zip(table.columns, line.strip("| ").split(" | ")[len(heads) :], strict=True))
 
 
 def column(table: Table, claim: str, index: int) -> list[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.io.methods import MOORE, REFERENCES
 from analysis.io.rows import Results, environment, validate
 from moore.base.rows import COLUMNS
+from moore.base.strict import dotted, nested
 
 Array = npt.NDArray[np.float64]
 ENVIRONMENTS = ("halfcheetah", "hopper", "walker2d")
@@ -24,6 +25,7 @@ METHODS = (
     *REFERENCES,
 )  # fmt: skip
 RATES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
+NAMES = [f"decay_rate-{rate:g}" for rate in RATES]  # the variants of `sweep`
 EPOCHS = 10
 LEVELS = tuple(range(25, 1000, 50))
 COVERAGES = (50, 80, 90, 95)
@@ -45,7 +47,7 @@ def study(
 
     `settings`: dotted config keys of a method; `diagnosed`: the methods with rows of every epoch besides the scores.
     """
-    own, runs, offline = settings or {}, [], []
+    own, runs = settings or {}, []
     scratch = list(dict.fromkeys(f"none:{environment(name)}" for name in datasets))
     for method in methods:
         for dataset in scratch if method in REFERENCES else datasets:
@@ -167,17 +169,11 @@ def _frame(runs: Sequence[tuple[Any, ...]], phase: str, x: Array, metrics: Mappi
 def _config(run: tuple[Any, ...], own: Mapping[str, Any], steps: int, epochs: int) -> dict[str, Any]:
     """The part of a run's config that figures read, with the method's own keys."""
     method, dataset, seed, _ = run
-    config: dict[str, Any] = {
+    config = {
         "env": environment(dataset), "dataset": dataset, "seed": seed, "method": method, "algorithm": "moore",
         "real_ratio": 0.05, "eval_episodes": 10,
         "sampling": {"model_batches": "prioritized", "start_states": "prioritized", "decay_rate": 1.0},
         "rollout": {"length": 5}, "offline": {"updates": OFFLINE_UPDATES},
         "online": {"utd_ratio": 20, "epoch_steps": steps // max(epochs, 1), "epochs": epochs},
     }  # fmt: skip
-    for key, value in own.items():
-        *sections, name = key.split(".")
-        section = config
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[name] = value
-    return config
+    return nested({**dotted(config), **own})

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import scipy.stats
 
 from analysis.claims.claims import load_claims
 from analysis.claims.verdicts import FAILS, HOLDS, NO_DATA, UNDECIDED, Finding, check, comparisons
@@ -12,10 +13,6 @@ from moore.algorithm.config import RunConfig
 from tests.support.drawn import sure
 from tests.support.method_studies import method_study
 from tests.support.studies import GRID, LOW, flat, make_study
-
-T_TWO = 4.302653  # 97.5 % quantile of Student's t with 2 degrees of freedom
-ROOT_THREE = 3.0**0.5
-
 
 # finals of three seeds; the paired differences of moore to awac are 10, 8 and 12: mean 10, standard deviation 2
 LEVELS = {
@@ -83,7 +80,7 @@ def test_every_claim_and_verdict(study: Results) -> None:
 )
 def test_the_numbers_by_hand(study: Results, claim: str, mean: float, std: float) -> None:
     interval = sure(on_low(study)[claim].interval)
-    half = T_TWO * std / ROOT_THREE
+    half = scipy.stats.t.ppf(0.975, 2) * std / 3**0.5
     assert (interval.mean, interval.low, interval.high) == pytest.approx((mean, mean - half, mean + half), abs=1e-4)
     assert interval.n == 3
 
@@ -106,9 +103,8 @@ def test_sampling_strategies_beside_other_methods_have_the_claims_about_sampling
     assert len(set(found)) == len(found)
     assert "half_half drops at the switch" in found
     assert "uniform is smooth" in found
-    assert {one.name: one.meaning for one in made}[
-        "uniform adapts slower"
-    ] == "AUC above J_0 of moore - uniform, above 0"
+    meanings = {one.name: one.meaning for one in made}
+    assert meanings["uniform adapts slower"] == "AUC above J_0 of moore - uniform, above 0"
     assert [name for name in found if "faster" in name] == ["moore adapts faster than awac"]
     assert [name for name in found if "no worse" in name] == [
         f"moore ends no worse than {name}" for name in ("awac", "uniform", "half_half")

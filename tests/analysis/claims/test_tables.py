@@ -8,6 +8,7 @@ from analysis.claims.claims import load_claims
 from analysis.claims.tables import comparisons_table, main, verdicts_table
 from analysis.claims.verdicts import check
 from analysis.stats.transfer import summarise
+from tests.support.drawn import sure
 from tests.support.studies import LEVELS, LOW, column, flat, full_study, make_study, named, write_study
 
 
@@ -17,20 +18,15 @@ def test_there_is_one_verdict_for_every_claim_and_study() -> None:
     table = verdicts_table([good, flat_lines])
     assert column(table, "3.", 0) == ["toy: holds (2 comparisons)", "other: does not hold (1 comparison)"]
     assert column(table, "3.", 2) == ["toy: 20 runs, 280 rows", "other: 5 runs, 70 rows"]
-    assert column(table, "5.", 0) == [
-        "not enough data: needs `decay_rate-*` and MOORe (the study's reference) in a study `decay_rate-*`"
-    ]
+    (lacking,) = column(table, "5.", 0)
+    assert lacking.startswith("not enough data: needs `decay_rate-*` and MOORe")
     (effect,) = column(table, "4.", 1)[:1]
-    (smooth,) = [f.interval for f in check(good, load_claims()) if f.comparison.name == "uniform is smooth"]
-    assert smooth is not None
+    smooth = sure(*(f.interval for f in check(good, load_claims()) if f.comparison.name == "uniform is smooth"))
     assert effect == f"uniform is smooth: {smooth.mean:.1f} [{smooth.low:.1f}, {smooth.high:.1f}]"
     runs = summarise(good)
     means = runs[runs["method"] == "uniform"].groupby("dataset")["early_drop"].mean()
     assert smooth.mean == pytest.approx(means.mean())
     assert any("not enough data" in note for note in table.notes)
-    falls = column(table, "6.", 1)[0]
-    assert falls.startswith("uncertainty falls online: 0.")
-    assert len(falls.split()[-1]) == len("0.12]")
 
 
 def test_every_comparison_has_a_line_with_its_rows() -> None:

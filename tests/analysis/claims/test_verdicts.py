@@ -33,7 +33,6 @@ from tests.support.drawn import sure
 from tests.support.studies import LEVELS, LOW, MEDIUM, column, flat, full_study, make_study, named, row, run_rows
 
 MARGIN = 5.0
-p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 
 def verdicts(study: Results) -> dict[str, str]:
@@ -45,12 +44,6 @@ def finding(study: Results, name: str) -> Finding:
     return found
 
 
-def alone(found: Estimate, bound: str, level: float = 0.025) -> str:
-    """The verdict of a claim with one comparison."""
-    ((_, verdict),) = judge([p_values(found, bound, MARGIN)], [level])
-    return verdict
-
-
 def sweep(shifts: dict[str, float], rng: np.random.Generator) -> Results:
     """A sweep of the decay rate: 5 seeds, finals around 80, each value shifted by as much."""
     rows = []
@@ -60,17 +53,9 @@ def sweep(shifts: dict[str, float], rng: np.random.Generator) -> Results:
 
 
 def test_constructed_effects_are_found() -> None:
-    assert verdicts(make_study(full_study(5))) == {
-        "half_half drops at the switch": HOLDS,
-        "pure_online drops at the switch": HOLDS,
-        "uniform is smooth": HOLDS,
-        "uniform adapts slower": HOLDS,
-        "prioritized ends no worse than uniform": HOLDS,
-        "prioritized ends no worse than half_half": HOLDS,
-        "prioritized ends no worse than pure_online": HOLDS,
-        "uncertainty falls online": HOLDS,
-        "uncertainty falls below its offline level": NO_DATA,  # the offline stage logs none in these rows
-    }
+    found = verdicts(make_study(full_study(5)))
+    assert found.pop("uncertainty falls below its offline level") == NO_DATA  # the offline stage logs none
+    assert list(found.values()) == [HOLDS] * 8
 
 
 @given(st.floats(-50, 50), st.floats(0.01, 50), st.integers(1, 30), st.sampled_from(["above", "below", "within"]))
@@ -84,19 +69,18 @@ def test_one_comparison_is_judged_by_its_interval(mean: float, error: float, fre
     within = HOLDS if inside else FAILS if outside else UNDECIDED
     below = {HOLDS: FAILS, FAILS: HOLDS}.get(above, above)
     if min(abs(abs(edge) - MARGIN) for edge in (low, high)) > 1e-6:
-        expected = {"above": above, "below": below, "within": within}[bound]
-        assert alone(Estimate(mean, error, freedom, 5), bound, level) == expected
+        ((_, verdict),) = judge([p_values(Estimate(mean, error, freedom, 5), bound, MARGIN)], [level])
+        assert verdict == {"above": above, "below": below, "within": within}[bound]
 
 
-@given(p_lists)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_most_tasks_are_more_than_half_and_the_opposite_is_the_rest(values: list[float]) -> None:
     """At least u of n effects: p-value (n - u + 1) p_(u). Enough wrong ones leave at most half that are right."""
     n, wrong = len(values), [1 - p for p in values]
     more_than_half = next(u for u in range(1, n + 1) if 2 * u > n)
     leaves_half = next(u for u in range(1, n + 1) if 2 * (n - u) <= n)
-    expected = [
-        min(1, (n - u + 1) * sorted(p)[u - 1]) for p, u in ((values, more_than_half), (wrong, leaves_half))
-    ]  # fmt: skip
+    sides = (values, more_than_half), (wrong, leaves_half)
+    expected = [min(1, (n - u + 1) * sorted(p)[u - 1]) for p, u in sides]
     assert on_most(list(zip(values, wrong, strict=True))) == pytest.approx(tuple(expected))
 
 
@@ -116,8 +100,7 @@ def test_a_policy_at_the_floor_cannot_drop_and_one_at_the_ceiling_cannot_gain() 
     both = make_study(low + flat("uniform", MEDIUM, [60.0, 61.0, 62.0], j0=60.0))
     found = finding(both, "uniform is smooth")
     assert (found.verdict, found.untestable) == (HOLDS, (LOW,))
-    assert found.interval is not None
-    assert found.interval.mean == pytest.approx(-1.0)
+    assert sure(found.interval).mean == pytest.approx(-1.0)
     assert "-0.1 [-0.3, 0.1], left out" in to_markdown(claims_table(both))
     high = flat("uniform", LOW, [97.0, 97.5, 98.0], j0=97.0) + flat("prioritized", LOW, [98.0, 98.5, 98.7], j0=97.0)
     assert verdicts(make_study(high))["uniform adapts slower"] == CANNOT
@@ -133,30 +116,24 @@ def test_the_fall_below_the_offline_level_is_of_the_run_s_own_stage() -> None:
         rows += [row("moore", LOW, seed, "online", x, "penalty/mean", y) for x, y in ((50, 4.0), (1000, last))]
         rows += [row("mopo", LOW, seed, "offline", u, "penalty/mean", y) for u, y in ((1500, 9.0), (3000, 2.0))]
     study = make_study(rows)
-    intervals = {
-        name: finding(study, f"uncertainty falls {name}").interval for name in ("online", "below its offline level")
-    }
-    assert [round(one.mean, 6) for one in intervals.values() if one] == [1 - 0.8 / 4, 1 - 0.8 / 2]
+    falls = ("uncertainty falls online", "uncertainty falls below its offline level")
+    means = [sure(finding(study, name).interval).mean for name in falls]
+    assert means == pytest.approx([1 - 0.8 / 4, 1 - 0.8 / 2])
 
 
 def test_the_same_runs_under_another_name_are_compared_once() -> None:
     """A part of a study, with another name for the study, the method and the runs."""
     whole = make_study(full_study(5))
     rows = whole.rows[(whole.rows["method"] == "prioritized") & (whole.rows["dataset"] == LOW)]
-    part = dataclasses.replace(
-        make_study([]), name="part", rows=rows.assign(method="moore", run="other/" + rows["run"])
-    )
+    other = rows.assign(method="moore", run="other/" + rows["run"])
+    part = dataclasses.replace(make_study([]), name="part", rows=other)
     findings = [one for study in (part, whole) for one in check(study, load_claims())]
     fall = [one.study for one in findings if one.comparison.name == "uncertainty falls online"]
     assert fall == ["part", "toy"]
-    assert {one.study for one in distinct(findings)} == {"toy", "part"}
-    assert [one.comparison.name for one in distinct(findings) if one.study == "part"] == [
-        "moore is smooth at the switch"
-    ]
-    assert (
-        column(verdicts_table([part, whole]), "6.", 0)[1]
-        == "of the same runs, not counted again: part (not enough data)"
-    )
+    kept = [one.comparison.name for one in distinct(findings) if one.study == "part"]
+    assert kept == ["moore is smooth at the switch"]
+    counted = column(verdicts_table([part, whole]), "6.", 0)
+    assert counted[1] == "of the same runs, not counted again: part (not enough data)"
 
 
 def test_divergence_leaves_a_claim_open_and_one_seed_is_not_enough() -> None:
@@ -192,9 +169,8 @@ def test_a_sweep_of_the_decay_rate_is_judged_by_equivalence() -> None:
     finals = {m: runs[runs["method"] == m].set_index("seed")["final"] for m in ("decay_rate-10", "decay_rate-1")}
     expected = sure(estimate([finals["decay_rate-10"] - finals["decay_rate-1"]]))
     assert far.interval == expected.interval(0.9)
-    assert column(verdicts_table([study]), "5.", 0) == [
-        "decay_rate-mini: does not hold (holds 1, does not hold 1, undecided 1)"
-    ]
+    (said,) = column(verdicts_table([study]), "5.", 0)
+    assert said == "decay_rate-mini: does not hold (holds 1, does not hold 1, undecided 1)"
     elsewhere = verdicts(dataclasses.replace(study, name="other-mini"))
     assert [name for name in elsewhere if "ends like" in name] == []
     flat_sweep = sweep({"decay_rate-0.1": 3.0}, np.random.default_rng(0))

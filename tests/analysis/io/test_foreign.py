@@ -24,31 +24,27 @@ def read(file: Path, form: str, **choices: Any) -> pd.DataFrame:
     return read_curves(file, form, choices.get("columns", {}), {"task": "hopper-medium-v2"} | choices.get("given", {}))
 
 
-def points(found: pd.DataFrame) -> list[tuple[Any, ...]]:
-    return list(found[["method", "seed", "step", "score"]].itertuples(index=False, name=None))
+def curves(found: pd.DataFrame) -> dict[Any, dict[int, float]]:
+    """(method, seed) -> step -> score."""
+    return {run: dict(zip(rows["step"], rows["score"], strict=True)) for run, rows in found.groupby(["method", "seed"])}
 
 
 def test_wandb(tmp_path: Path) -> None:
     file = tmp_path / "wandb_export_2026-01-02T10_11_12.000+01_00.csv"
     file.write_text(WANDB, encoding="utf-8")
-    expected = [
-        ("awac", 0, 0, 40.5),
-        ("awac", 0, 250, 50),
-        ("awac", 0, 500, 60.25),
-        ("awac", 1, 0, 41),
-        ("awac", 1, 500, 61),
-    ]
-    assert points(read(file, "wandb")) == expected
+    expected = {("awac", 0): {0: 40.5, 250: 50, 500: 60.25}, ("awac", 1): {0: 41, 500: 61}}
+    assert curves(read(file, "wandb")) == expected
     file.write_text(WANDB.replace("awac-s1 - eval/score", "awac-s1 - loss"), encoding="utf-8")
     with pytest.raises(UserError, match="--map score=METRIC of several"):
         read(file, "wandb")
-    assert points(read(file, "wandb", columns={"score": "eval/score"})) == expected[:3]
+    del expected["awac", 1]
+    assert curves(read(file, "wandb", columns={"score": "eval/score"})) == expected
 
 
 def test_a_scalar_of_tensorboard(tmp_path: Path) -> None:
     for name, method, seed in (("run-iql_seed=3-tag-eval_score.csv", "iql", 3), ("plain.csv", "plain", 0)):
         (tmp_path / name).write_text(SCALARS, encoding="utf-8")
-        assert points(read(tmp_path / name, "tensorboard")) == [(method, seed, 0, 40.5), (method, seed, 250, 50.0)]
+        assert curves(read(tmp_path / name, "tensorboard")) == {(method, seed): {0: 40.5, 250: 50.0}}
     (tmp_path / "plain.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(UserError, match="columns a, b; accepted: Wall time, Step, Value"):
         read(tmp_path / "plain.csv", "tensorboard")
@@ -72,8 +68,8 @@ def test_event_files_of_tensorboard(tmp_path: Path) -> None:
         writer.close()
     with pytest.raises(UserError, match="accepted: --map score=TAG"):
         read(tmp_path, "tensorboard")
-    found = points(read(tmp_path, "tensorboard", columns={"score": "score"}))
-    assert found == [("awac", 0, 0, 0), ("awac", 0, 250, 25), ("awac", 1, 0, 1), ("awac", 1, 250, 26)]
+    found = curves(read(tmp_path, "tensorboard", columns={"score": "score"}))
+    assert found == {("awac", 0): {0: 0, 250: 25}, ("awac", 1): {0: 1, 250: 26}}
 
 
 def test_corl(tmp_path: Path) -> None:
@@ -82,29 +78,10 @@ def test_corl(tmp_path: Path) -> None:
     file = tmp_path / "finetune_scores.pickle"
     file.write_bytes(pickle.dumps({"IQL": {"antmaze-umaze-v2": runs}, "CQL": {"antmaze-umaze-v2": []}}))
     found = read_curves(file, "corl", {}, {})
-    assert points(found) == [
-        ("IQL", 0, 0, 2.5),
-        ("IQL", 0, 5000, 3),
-        ("IQL", 0, 10000, 4),
-        ("IQL", 1, 0, 7),
-        ("IQL", 1, 5000, 8),
-    ]
+    assert curves(found) == {("IQL", 0): {0: 2.5, 5000: 3, 10000: 4}, ("IQL", 1): {0: 7, 5000: 8}}
     assert set(found["task"]) == {"antmaze-umaze-v2"}
-    file.write_bytes(pickle.dumps({"IQL": [1.0]}))
-    with pytest.raises(UserError, match=r"accepted: CORL's finetune_scores\.pickle"):
-        read_curves(file, "corl", {}, {})
-
-
-def test_a_pickle_calls_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "finetune_scores.pickle"
-    file.write_bytes(pickle.dumps(Path("x")))
-    with pytest.raises(UserError, match="it holds pathlib"):
-        read_curves(file, "corl", {}, {})
-
-
-def test_a_run_of_corl_as_wandb_shows_its_history(tmp_path: Path) -> None:
-    file = tmp_path / "history.csv"
-    file.write_text("_step,eval/d4rl_normalized_score,loss\n0,10,1\n5000,20,\n", encoding="utf-8")
-    columns = {"step": "_step", "score": "eval/d4rl_normalized_score"}
-    found = read(file, "csv", columns=columns, given={"method": "iql"})
-    assert points(found) == [("iql", 0, 0, 10), ("iql", 0, 5000, 20)]
+    bad = (({"IQL": [1.0]}, r"accepted: CORL's finetune_scores\.pickle"), (Path("x"), "it holds pathlib"))
+    for content, message in bad:
+        file.write_bytes(pickle.dumps(content))  # reading it calls nothing
+        with pytest.raises(UserError, match=message):
+            read_curves(file, "corl", {}, {})

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from analysis.io.published import load_published
-from moore.base.errors import UserError
+from tests.support.errors import one_line
 
 QUALITIES = ("medium-expert", "medium-replay", "medium", "random")
 TWELVE = {f"{env}-{quality}" for env in ("halfcheetah", "hopper", "walker2d") for quality in QUALITIES}
@@ -38,7 +38,7 @@ def test_the_shipped_numbers_add_up_to_the_printed_totals() -> None:
     ("change", "message"),
     [
         ({"values": {"hopper-medium": ["1.0"]}}, "Two: hopper-medium: 1 values for 2 methods"),
-        ({"values": {"hopper-medium": ["1.0", "2 +- 3"]}}, "hopper-medium\\[1\\]: '2 \\+- 3' is not accepted"),
+        ({"values": {"hopper-medium": ["1.0", "2 +- 3"]}}, "hopper-medium[1]: '2 +- 3' is not accepted"),
     ],
 )
 def test_mistakes_in_the_file_are_one_line_errors(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -49,7 +49,4 @@ def test_mistakes_in_the_file_are_one_line_errors(tmp_path: Path, change: dict[s
     assert len(load_published(file)) == 1
     other = tmp_path / "other.yaml"
     other.write_text(yaml.safe_dump({"sources": [entry | change]}), encoding="utf-8")
-    with pytest.raises(UserError, match=message) as error:
-        load_published(other)
-    assert str(error.value).startswith(f"{other}: ")
-    assert "\n" not in str(error.value)
+    assert one_line(lambda: load_published(other), message).startswith(f"{other}: ")

@@ -7,7 +7,6 @@ from moore.studies.identity import run_id
 from tests.support.method_studies import (
     ENDS,
     SHARED,
-    as_study,
     from_ends,
     method_manifest,
     method_rows,
@@ -38,6 +37,7 @@ def test_a_method_that_lacks_a_seed_keeps_its_stage(tmp_path: Path) -> None:
     """MOORe lost seed 0 on one dataset: the frozen policy's run still makes both seeds one stage."""
     runs = runs_of(tmp_path, ["moore", "mopo", "awac"], 2)
     lost = {run_id(run) for run in runs if (run.method, run.seed, run.dataset) == ("moore", 0, LOW)}
-    study = as_study(method_rows([run for run in runs if run_id(run) not in lost], from_ends), method_manifest(runs))
+    rows = method_rows([run for run in runs if run_id(run) not in lost], from_ends)
+    study = make_study(rows, **method_manifest(runs))
     assert [stage.methods for stage in stages(study, LOW, "eval/score")] == [("moore", "mopo"), ("awac",)]
     assert stages(study, LOW, "eval/score")[0].rows["seed"].nunique() == 2

@@ -1,10 +1,7 @@
 """What a reader should know of a study."""
 
-from pathlib import Path
-
 from analysis.output.notes import notes
 from analysis.output.tables import main_table
-from tests.support.method_studies import flat_scores, method_study
 from tests.support.studies import LOW, flat, full_study, make_study
 
 
@@ -16,14 +13,6 @@ def test_notes_state_scale_date_cost_episodes_commit_and_command() -> None:
     assert "0.50 CPU h on 4 cores, commit 0123456789-dirty" in notes(dirty)[0]
     bare = make_study(full_study(5), **dict.fromkeys(("scale", "date", "cpu_seconds", "git_commit", "command")))
     assert "None" not in " ".join(notes(bare))
-
-
-def test_notes_tell_who_is_frozen_untrained_or_from_scratch(tmp_path: Path) -> None:
-    names = ["moore", "mopo", "rlpd", "mbpo"]
-    said = " ".join(notes(method_study(tmp_path, names, 2, flat_scores({name: [60.0, 61.0] for name in names}))))
-    assert "mbpo learns from scratch" in said
-    assert "rlpd starts with the dataset but untrained" in said
-    assert "mopo keeps the offline policy" in said
 
 
 def test_notes_state_what_was_done_not_what_was_asked() -> None:

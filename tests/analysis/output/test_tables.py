@@ -7,22 +7,19 @@ import numpy as np
 import pytest
 
 from analysis.claims.tables import claims_table
-from analysis.io.rows import Results, split_by_source
+from analysis.io.rows import Results
 from analysis.output import tables
 from analysis.output.facts import published_table
-from analysis.output.notes import notes
 from analysis.output.render import MISSING, to_latex, to_markdown
 from analysis.output.tables import Cell, Table, differences_table, main_table, transfer_table
+from analysis.plots.figures import draw
 from analysis.stats.intervals import Interval, bootstrap, iqm, t_interval
-from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from tests.support.drawn import sure
 from tests.support.method_studies import ALL, flat_scores, method_study
-from tests.support.studies import GRID, LOW, MEDIUM, Row, flat, make_study, row, run_rows
+from tests.support.studies import LOW, MEDIUM, Row, flat, make_study, markdown, row, run_rows
 
-TABLES: list[Callable[[Results], Table]] = [
-    main_table, transfer_table, differences_table, claims_table, published_table,
-]  # fmt: skip
+BUILT = (main_table, transfer_table, differences_table, claims_table, published_table, draw)
 
 
 def cell(table: Table, head: str, column: str) -> Cell:
@@ -30,34 +27,11 @@ def cell(table: Table, head: str, column: str) -> Cell:
     return cells[table.columns.index(column)]
 
 
-def text(table: Table, head: str, column: str) -> str:
-    """The Markdown text of one cell."""
-    lines = [line for line in to_markdown(table).splitlines() if line.startswith(f"| {head} ")]
-    return lines[0].strip("| ").split(" | ")[1 + table.columns.index(column)]
-
-
-def rising(run: RunConfig) -> list[float]:
-    """A level of its own for every method and task, apart by a few points and noisy in the seed."""
-    level = 20.0 + 4 * ALL.index(run.method) + 3 * (run.dataset == LOW) + 2 * ((run.seed * 7) % 3)
-    return [10.0, *[level] * (len(GRID) - 1)]
-
-
-@pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return method_study(tmp_path_factory.mktemp("all"), ALL, 3, rising)
-
-
-def row_of(study: Results, method: str) -> list[str]:
-    """The Markdown cells of a method's row in a wide table, without marks."""
-    (line,) = [line for line in to_markdown(main_table(study)).splitlines() if line.startswith(f"| {method} |")]
-    return line.replace("**", "").replace("†", "").strip("| ").split(" | ")[1:]
-
-
 def test_a_cell_is_offline_to_online_with_t_half_widths() -> None:
     levels = [60.0, 64.0, 71.0, 66.0, 58.0]
     table = main_table(make_study(flat("prioritized", LOW, levels, j0=40.0)))
     expected = sure(t_interval(levels))
-    assert text(table, LOW, "prioritized") == f"40.0 ± 0.0 → **63.8 ± {expected.half_width:.1f}**"
+    assert markdown(table, LOW)["prioritized"] == f"40.0 ± 0.0 → **63.8 ± {expected.half_width:.1f}**"
 
 
 def test_references_stand_beside_every_dataset_of_their_environment_without_offline_part() -> None:
@@ -65,31 +39,27 @@ def test_references_stand_beside_every_dataset_of_their_environment_without_offl
     table = main_table(make_study(rows + flat("sac", "none:pendulum", [20.0, 20.0], j0=1.0)))
     assert table.columns == ("uniform", "sac")
     assert [heads for heads, _ in table.rows][:3] == [("self:hopper-low",), (LOW,), (MEDIUM,)]
-    assert text(table, LOW, "sac") == text(table, MEDIUM, "sac") == "20.0 ± 0.0"
-    assert text(table, "self:hopper-low", "sac") == MISSING
-    assert text(table, "mean over 3 tasks", "sac") == MISSING
+    assert markdown(table, LOW)["sac"] == markdown(table, MEDIUM)["sac"] == "20.0 ± 0.0"
+    assert markdown(table, "self:hopper-low")["sac"] == MISSING
+    assert markdown(table, "mean over 3 tasks")["sac"] == MISSING
 
 
-def test_fewer_seeds_are_marked_and_a_lost_run_is_named() -> None:
+def test_fewer_seeds_are_marked() -> None:
     rows = flat("prioritized", LOW, [60.0, 61.0, 62.0]) + flat("uniform", LOW, [50.0, 51.0])
     rows += run_rows("uniform", LOW, 2, [50.0] * 5)
-    study = make_study(rows)
-    table = main_table(study)
+    table = main_table(make_study(rows))
     assert table.seeds == 3
-    assert text(table, LOW, "uniform").endswith("<sup>n=2</sup>")
-    assert "n=" not in text(table, LOW, "prioritized")
-    assert "uniform self:pendulum-low seed 2 unfinished" in " ".join(notes(study))
+    assert markdown(table, LOW)["uniform"].endswith("<sup>n=2</sup>")
+    assert "n=" not in markdown(table, LOW)["prioritized"]
     assert "3 seeds, fewer than the 5" in table.caption
 
 
 def test_divergence_is_shown_not_averaged_away() -> None:
     rows = flat("prioritized", LOW, [10.0, 11.0]) + flat("uniform", LOW, [90.0])
     rows += run_rows("uniform", LOW, 1, [50.0] * 14, diverged_at=500)
-    study = make_study(rows)
-    table = main_table(study)
-    assert text(table, LOW, "uniform") == "50.0 ± 0.0 → diverged (1/2)"
+    table = main_table(make_study(rows))
+    assert markdown(table, LOW)["uniform"] == "50.0 ± 0.0 → diverged (1/2)"
     assert cell(table, LOW, "prioritized").bold
-    assert "uniform self:pendulum-low seed 1 diverged after step 400" in " ".join(notes(study))
 
 
 def test_bold_is_the_best_and_a_dagger_those_that_are_surely_not_much_worse() -> None:
@@ -101,14 +71,14 @@ def test_bold_is_the_best_and_a_dagger_those_that_are_surely_not_much_worse() ->
     table = main_table(make_study(rows))
     marks = [(cell(table, LOW, name).bold, cell(table, LOW, name).close) for name in table.columns]
     assert marks == [(True, False), (False, True), (False, False)]
-    assert text(table, LOW, "uniform").endswith("†")
+    assert markdown(table, LOW)["uniform"].endswith("†")
     assert r"\textsuperscript{\dag}" in to_latex(table)
 
 
 def test_runs_at_the_ceiling_have_no_half_width() -> None:
     table = main_table(make_study(flat("prioritized", LOW, [100.0, 99.99, 100.01]) + flat("uniform", LOW, [60.0] * 3)))
-    assert text(table, LOW, "prioritized") == "50.0 ± 0.0 → **100.0**"
-    assert text(table, LOW, "uniform") == "50.0 ± 0.0 → 60.0 ± 0.0"
+    assert markdown(table, LOW)["prioritized"] == "50.0 ± 0.0 → **100.0**"
+    assert markdown(table, LOW)["uniform"] == "50.0 ± 0.0 → 60.0 ± 0.0"
 
 
 def test_nothing_is_bold_with_one_seed() -> None:
@@ -122,8 +92,8 @@ def test_last_rows_are_mean_and_iqm_over_tasks() -> None:
     strata = [np.array(low), np.array(medium)]
     _, (lowest,), (highest,) = bootstrap(strata, lambda tasks: np.stack([iqm(tasks)]))
     assert (30 + 50 + 55 + 60) / 4 == 48.75
-    assert text(table, "IQM over 2 tasks", "uniform") == f"48.8 [{lowest:.1f}, {highest:.1f}]"
-    assert text(table, "mean over 2 tasks", "uniform").startswith("45.0 [")
+    assert markdown(table, "IQM over 2 tasks")["uniform"] == f"48.8 [{lowest:.1f}, {highest:.1f}]"
+    assert markdown(table, "mean over 2 tasks")["uniform"].startswith("45.0 [")
     assert main_table(make_study(flat("uniform", LOW, low))).aggregates == 0
 
 
@@ -132,7 +102,7 @@ def test_a_study_without_online_stage_shows_its_last_five_offline_evaluations() 
     for seed, level in enumerate((10.0, 14.0)):
         rows += [row("mopo", LOW, seed, "offline", 100 * k, "eval/score", level if k > 2 else 99.0) for k in range(8)]
     table = main_table(make_study(rows))
-    assert text(table, LOW, "mopo") == "12.0 ± 25.4"
+    assert markdown(table, LOW)["mopo"] == "12.0 ± 25.4"
 
 
 def test_transfer_table_counts_the_runs_that_gained_and_the_time_of_those_that_did_not() -> None:
@@ -149,19 +119,19 @@ def test_transfer_table_counts_the_runs_that_gained_and_the_time_of_those_that_d
     assert [bool(one.parts) for one in by_method["sac"]] == [False, True, False, False]  # AUC only
 
 
-def test_two_sources_are_in_no_table_together() -> None:
+@pytest.mark.parametrize("build", BUILT)
+def test_two_sources_are_in_no_table_or_figure_together(build: Callable[[Results], object]) -> None:
     both = make_study(flat("moore", "self:hopper-medium", [1.0]) + flat("moore", "d4rl:hopper-medium-v2", [2.0]))
-    for build in TABLES:
-        with pytest.raises(UserError, match="study toy: datasets of d4rl and self together; expected one source"):
-            build(both)
-    for part in split_by_source(both):
-        assert main_table(part).rows
+    with pytest.raises(UserError, match="study toy: datasets of d4rl and self together; expected one source"):
+        build(both)
 
 
-def test_a_wide_table_is_the_same_table_turned_round(everything: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = main_table(everything)
+def test_a_wide_table_is_the_same_table_turned_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = {name: [20.0 + 4 * place, 22.0 + 4 * place, 24.0 + 4 * place] for place, name in enumerate(ALL)}
+    study = method_study(tmp_path, ALL, 3, flat_scores(levels))
+    wide = main_table(study)
     monkeypatch.setattr(tables, "WIDE", len(ALL))
-    narrow = main_table(everything)
+    narrow = main_table(study)
     assert wide.heads == ("method",)
     assert tuple(heads for heads, _ in wide.rows) == tuple((name,) for name in narrow.columns)
     assert wide.columns == (LOW, MEDIUM, "mean over 2 tasks", "IQM over 2 tasks")
@@ -176,9 +146,9 @@ def test_frozen_untrained_and_scratch_methods_have_the_parts_that_mean_something
     names = ["moore", "awac", "iql", "td3_bc", "rlpd", "mopo", "sac"]
     levels = {name: [60.0, 60.0] for name in names} | {"mopo": [50.0, 50.0]}
     study = method_study(tmp_path, names, 2, flat_scores(levels), [LOW])
-    assert row_of(study, "mopo") == ["50.0 ± 0.0 → 50.0 ± 0.0"]
-    assert row_of(study, "rlpd") == ["50.0 ± 0.0 → 60.0 ± 0.0"]
-    assert row_of(study, "sac") == ["60.0 ± 0.0"]
+    shown = {name: markdown(main_table(study), name)[LOW] for name in ("mopo", "rlpd", "sac")}
+    unmarked = {name: text.replace("**", "").replace("†", "") for name, text in shown.items()}
+    assert unmarked == {"mopo": "50.0 ± 0.0 → 50.0 ± 0.0", "rlpd": "50.0 ± 0.0 → 60.0 ± 0.0", "sac": "60.0 ± 0.0"}
     parts = {heads: [bool(cell.parts) for cell in cells] for heads, cells in transfer_table(study).rows}
     assert parts[LOW, "awac"] == [True, True, True, True]
     assert parts[LOW, "rlpd"] == parts[LOW, "sac"] == [False, True, False, False]  # AUC only: there is no switch

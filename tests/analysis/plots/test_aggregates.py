@@ -1,31 +1,19 @@
 """Aggregates over tasks as drawn, against rliable."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from matplotlib.figure import Figure
 from rliable import metrics
 
-from analysis.io.methods import method_label
 from analysis.io.rows import SCORE, Cells
 from analysis.plots.aggregates import aggregates, improvement_plot, profile_plot
 from analysis.plots.view import view
 from analysis.stats.intervals import improvement
 from analysis.stats.transfer import summarise
-from tests.support.drawn import sure
+from tests.support.drawn import line, sure
 from tests.support.studies import flat, make_study
 from tests.support.synthetic_studies import scores_only
 
-Array = npt.NDArray[np.float64]
 PLOTS = (aggregates, profile_plot, improvement_plot)
-
-
-def lines(figure: Figure) -> dict[str, tuple[Array, Array]]:
-    found = {}
-    for line in figure.axes[0].get_lines():
-        if not str(line.get_label()).startswith("_"):
-            found[str(line.get_label())] = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
-    return found
 
 
 def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
@@ -33,7 +21,7 @@ def test_the_curves_are_iqms_of_all_runs_at_every_evaluation() -> None:
     drawn = sure(aggregates(view(made)))
     rows = made.rows[(made.rows["metric"] == SCORE) & (made.rows["phase"] == "online")]
     for method in ("moore", "sac"):
-        x, y = lines(drawn[0])[method_label(method)]
+        x, y = line(drawn[0].axes[0], method)
         tasks = [Cells(rows)[dataset, method] for dataset in made.datasets]
         for step, value in zip(x, y, strict=True):
             at_step = [task.loc[task["env_steps"] == step, "value"].to_numpy(float) for task in tasks]
@@ -56,14 +44,11 @@ def test_the_intervals_are_on_the_scale_of_the_curves() -> None:
 
 def test_profiles_and_improvement_are_what_the_scores_say() -> None:
     made = scores_only(0, 1, 4, 5)
-    runs, drawn, versus = summarise(made), profile_plot(view(made)), improvement_plot(view(made))
-    assert drawn is not None
-    assert versus is not None
-    x, y = lines(drawn[0])["MOORe"]
+    runs, drawn, versus = summarise(made), sure(profile_plot(view(made))), sure(improvement_plot(view(made)))
+    x, y = line(drawn[0].axes[0], "moore")
     finals = runs.loc[runs["method"] == "moore", "final"].to_numpy()
     np.testing.assert_allclose(y, [(finals > t).mean() for t in x], atol=1e-12)
-    assert x[-1] >= 100
-    assert x[-1] >= finals.max()
+    assert x[-1] >= max(100, finals.max())
     assert [text.get_text() for text in versus[0].axes[0].get_yticklabels()] == ["AWAC", "SAC"]
     tasks = [
         [runs.loc[(runs["method"] == m) & (runs["dataset"] == d), "final"].to_numpy() for d in made.datasets]

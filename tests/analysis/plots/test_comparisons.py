@@ -5,8 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
-from analysis.io.rows import Results, task_label
-from analysis.output.notes import notes
+from analysis.io.rows import task_label
 from analysis.plots.comparisons import ALL, METRICS, forest, sweep_plot
 from analysis.plots.view import view
 from analysis.stats.compare import cells, difference, pooled
@@ -14,9 +13,7 @@ from analysis.stats.intervals import t_interval
 from analysis.stats.transfer import summarise
 from tests.support.drawn import sure
 from tests.support.studies import flat, make_study
-from tests.support.synthetic_studies import RATES, TWELVE, scores_only, study, sweep
-
-NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
+from tests.support.synthetic_studies import NAMES, RATES, TWELVE, scores_only, study, sweep, with_rows
 
 
 def intervals(axis: Axes) -> list[list[float]]:
@@ -36,8 +33,7 @@ def points(axis: Axes, label: str) -> tuple[list[float], list[float], list[float
 
 def test_every_panel_shows_the_paired_differences() -> None:
     made = scores_only(0, 1, 2)
-    drawn = sure(forest(view(made)))
-    figure, caption = drawn
+    figure, _ = sure(forest(view(made)))
     assert [axis.get_title() for axis in figure.axes] == [ALL, *map(task_label, made.datasets)]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["AWAC", "SAC"]
     assert [entry.get_text() for entry in figure.legends[0].get_texts()] == ["final score", "AUC"]
@@ -47,7 +43,6 @@ def test_every_panel_shows_the_paired_differences() -> None:
         np.testing.assert_allclose(intervals(axis), [[i.low, i.mean, i.high] for i in expected if i])
     expected = [pooled(made, method, metric) for method, metric in wanted]
     np.testing.assert_allclose(intervals(figure.axes[0]), [[i.low, i.mean, i.high] for i in expected if i])
-    assert "Difference to MOORe" in caption
 
 
 def test_a_method_without_a_common_seed_is_marked_not_forgotten() -> None:
@@ -65,7 +60,7 @@ def test_no_reference_or_nobody_else_is_no_figure() -> None:
 
 def test_a_sweep_shows_means_and_t_intervals_at_the_values() -> None:
     made = sweep(epochs=0, diagnosed=(), seeds=4)
-    figure, caption = sure(sweep_plot(view(made)))
+    figure, _ = sure(sweep_plot(view(made)))
     runs = summarise(made)
     assert len(figure.axes) == 2
     for axis, dataset in zip(figure.axes, made.datasets, strict=True):
@@ -78,7 +73,6 @@ def test_a_sweep_shows_means_and_t_intervals_at_the_values() -> None:
             assert x == list(RATES)
             np.testing.assert_allclose(y, [i.mean for i in intervals if i], rtol=1e-9)
             np.testing.assert_allclose(halves, [i.half_width for i in intervals if i], rtol=1e-6)
-    assert "`sampling.decay_rate`" in caption
 
 
 def test_a_sweep_shows_the_early_drop_of_a_frozen_policy_as_noise() -> None:
@@ -100,11 +94,9 @@ def test_a_sweep_with_zero_keeps_it_on_the_axis_and_a_stopped_run_is_named() -> 
     made = sweep("penalty.coef", (0.0, 0.5, 1.0, 2.0), epochs=0, diagnosed=(), seeds=2)
     rows = made.rows
     lost = (rows["method"] == "coef-2") & (rows["seed"] == 1) & (rows["env_steps"] > 300)
-    short = Results(made.name, rows[~lost].reset_index(drop=True), made.manifest)
-    figure, _ = sure(sweep_plot(view(short)))
+    figure, _ = sure(sweep_plot(view(with_rows(made, rows[~lost]))))
     axis = figure.axes[0]
     low, high = axis.get_xlim()
     assert axis.get_xscale() == "symlog"
     assert low < 0 < 2 < high
     assert [text.get_text() for text in axis.texts] == ["1 of 2\nstopped"]
-    assert "coef-2 d4rl:halfcheetah-medium-expert-v2 seed 1 unfinished" in " ".join(notes(short))

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from analysis.io.rows import split_by_source
 from analysis.io.stages import offline_problems, one_stage
 from analysis.output.notes import notes
 from analysis.plots.diagnostics import online_share, uncertainty
@@ -16,12 +15,10 @@ from analysis.plots.figures import draw
 from analysis.plots.looks import looks
 from analysis.plots.style import OFFLINE_COLOUR, OFFLINE_WIDTH, offline_x
 from analysis.plots.view import view
-from moore.base.errors import UserError
 from tests.support.drawn import labels, line, sure
 from tests.support.method_studies import (
     ENDS,
     SHARED,
-    as_study,
     from_ends,
     method_manifest,
     method_rows,
@@ -51,15 +48,13 @@ def test_lines_are_means_over_seeds_and_offline_ends_at_the_switch() -> None:
 
 def test_a_diverged_run_is_its_own_line_and_not_in_the_mean() -> None:
     rows = flat("uniform", LOW, [60.0, 62.0]) + run_rows("uniform", LOW, 2, [0.0] * 14, diverged_at=500)
-    made = make_study(rows)
-    figure, _ = draw(made)
+    figure, _ = draw(make_study(rows))
     curves = [line for line in figure.axes[0].get_lines() if len(np.atleast_1d(line.get_xdata())) != 2]
     mean, own, cross = (line for line in curves if line.get_linewidth() != 0.5)  # without the seeds of the mean
     assert np.asarray(mean.get_ydata(), dtype=float)[-1] == 61.0
     assert len(np.asarray(mean.get_xdata())) == 14
     assert np.asarray(own.get_xdata(), dtype=float)[-1] == 400
     assert cross.get_marker() == "x"
-    assert "uniform self:pendulum-low seed 2 diverged after step 400" in " ".join(notes(made))
 
 
 def test_no_figure_is_cut_to_the_shortest_run() -> None:
@@ -70,13 +65,6 @@ def test_no_figure_is_cut_to_the_shortest_run() -> None:
     for figure, _ in (draw(study), sure(online_share(view(study))), sure(uncertainty(view(study)))):
         assert line(figure.axes[0], "uniform")[0][-1] == 1000
     assert line(draw(study)[0].axes[0], "offline stage")[0][-1] == 0
-
-
-def test_runs_evaluated_at_different_steps_are_an_error() -> None:
-    rows = flat("uniform", LOW, [60.0, 62.0])
-    del rows[5]
-    with pytest.raises(UserError, match="evaluated at different steps"):
-        draw(make_study(rows))
 
 
 def test_a_wild_band_does_not_flatten_the_lines() -> None:
@@ -93,14 +81,6 @@ def test_a_method_without_runs_on_a_dataset_is_named_not_forgotten() -> None:
     missing = f"uniform on self:pendulum-medium (0 of 2), awac on {LOW} (0 of 2), awac on self:pendulum-medium (1 of 2)"
     assert f"Fewer runs than seeds: {missing}." in notes(made)
     assert labels(figure) == ["uniform", "AWAC"]
-
-
-def test_sources_never_share_a_figure() -> None:
-    both = make_study(flat("uniform", LOW, [1.0, 2.0]) + flat("uniform", "d4rl:hopper-medium-v2", [2.0, 3.0]))
-    with pytest.raises(UserError, match="datasets of d4rl and self"):
-        draw(both)
-    for part in split_by_source(both):
-        assert len(draw(part)[0].axes) == 1
 
 
 def test_model_based_methods_share_one_stage(tmp_path: Path) -> None:
@@ -133,7 +113,7 @@ def test_a_stage_that_diverged_is_named_with_its_methods_and_ends_where_it_did(t
     rows = method_rows(runs, from_ends)
     rows = [r for r in rows if r["method"] != "awac" or r["phase"] == "online" or r["updates"] <= 1000]
     lost = next(r for r in rows if (r["method"], r["phase"], r["seed"]) == ("awac", "offline", 1))
-    study = as_study([*rows, {**lost, "updates": 1500, "metric": "diverged", "value": 1.0}], method_manifest(runs))
+    study = make_study([*rows, {**lost, "updates": 1500, "metric": "diverged", "value": 1.0}], **method_manifest(runs))
     assert offline_problems(study) == [f"{LOW} seed 1 (awac)"]
     assert f"Offline stage diverged: {LOW} seed 1 (awac)." in notes(study)
     _, awac = left_of_the_switch(draw(study)[0].axes[0])

@@ -1,7 +1,6 @@
 """What the ensemble knew: uncertainty over both stages, its change, open-loop error, coverage, ranking of errors."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,12 +13,9 @@ from analysis.output.tables import main_table
 from analysis.plots.diagnostics import THIRDS, calibration, model_error, online_share, uncertainty
 from analysis.plots.style import OFFLINE_WIDTH
 from analysis.plots.view import view
-from analysis.stats.diagnostics import PENALTY, density
+from analysis.stats.diagnostics import density
 from analysis.stats.intervals import t_interval
-from moore.algorithm.config import RunConfig
 from tests.support.drawn import labels, line, sure
-from tests.support.method_studies import SHARED, as_study, from_ends, method_manifest, method_rows, runs_of
-from tests.support.studies import LOW, Row
 from tests.support.synthetic_studies import OFFLINE_UPDATES, TWELVE, small, sweep, with_rows
 
 
@@ -34,36 +30,24 @@ def polygons(axis: Axes) -> list[np.ndarray]:
     return [np.asarray(c.get_paths()[0].vertices) for c in axis.collections if isinstance(c, PolyCollection)]
 
 
-def diagnostics_rows(runs: list[RunConfig]) -> list[Row]:
-    """Penalties of both stages of the model-based methods, and their shares; naive MOPO never trains its model."""
-    rows = method_rows(runs, from_ends)
-    extra: list[Row] = []
-    for scored in rows:
-        step = scored["env_steps"] if scored["phase"] == "online" else scored["updates"]
-        if not step or scored["method"] not in SHARED or (scored["phase"], scored["method"]) == ("online", "mopo"):
-            continue
-        extra.append({**scored, "metric": PENALTY, "value": 1.0})
-        if scored["phase"] == "online":
-            consumers = ["start_states"] if scored["method"] == "mopo_naive" else ["model_batches", "start_states"]
-            extra += [{**scored, "metric": f"sampling/{c}_online_share", "value": 0.5} for c in consumers]
-    return rows + extra
-
-
-def test_open_loop_errors_are_means_over_a_third_of_the_epochs_of_every_run() -> None:
+def test_thirds_are_means_over_their_epochs_of_every_run() -> None:
     made = small()
-    drawn = sure(model_error(view(made)))
-    axis = drawn[0].axes[0]
-    for number, name in enumerate(THIRDS):
-        x, y = line(axis, name)
-        assert x == list(range(1, 11))
-        np.testing.assert_allclose(y, [third_of(made, f"model/open_loop_error_{h:g}", number).mean() for h in x])
+    (figure, _), (calibrated, _) = sure(model_error(view(made))), sure(calibration(view(made)))
+    axis = figure.axes[0]
+    errors = {f"model/open_loop_error_{h}": float(h) for h in range(1, 11)}
+    coverages = {f"model/coverage_{percent}": percent / 100 for percent in (50, 80, 90, 95)}
+    for shown, at in ((axis, errors), (calibrated.axes[0], coverages)):
+        for number, name in enumerate(THIRDS):
+            x, y = line(shown, name)
+            assert x == list(at.values())
+            np.testing.assert_allclose(y, [third_of(made, metric, number).mean() for metric in at])
     interval = sure(t_interval(third_of(made, "model/open_loop_error_1", 0)))
-    band = next(c for c in axis.collections if isinstance(c, PolyCollection)).get_paths()[0].vertices
-    edges = np.asarray(band)[np.asarray(band)[:, 0] == 1, 1]
+    band = polygons(axis)[0]
+    edges = band[band[:, 0] == 1, 1]
     assert [edges.min(), edges.max()] == pytest.approx([interval.low, interval.high])
     assert line(axis, "rollout length H")[0] == [5, 5]
-    assert axis.get_ylabel() == "error (std)"
-    assert labels(drawn[0]) == ["rollout length H", *THIRDS, "MOORe"]
+    assert line(calibrated.axes[0], "calibrated") == ([0, 1], [0, 1])
+    assert labels(figure) == ["rollout length H", *THIRDS, "MOORe"]
 
 
 def test_the_rollout_length_is_that_of_the_online_stage_and_of_the_dataset() -> None:
@@ -75,16 +59,6 @@ def test_the_rollout_length_is_that_of_the_online_stage_and_of_the_dataset() -> 
         for axis in drawn[0].axes[:2]
     ]
     assert marks == [[3, 8], [8]]  # the first panel is of TWELVE[1]: ids in order
-
-
-def test_calibration_shows_observed_against_nominal_mass() -> None:
-    made = small()
-    drawn = sure(calibration(view(made)))
-    axis = drawn[0].axes[0]
-    assert line(axis, "calibrated") == ([0, 1], [0, 1])
-    x, y = line(axis, THIRDS[0])
-    assert x == [0.5, 0.8, 0.9, 0.95]
-    np.testing.assert_allclose(y, [third_of(made, f"model/coverage_{p}", 0).mean() for p in (50, 80, 90, 95)])
 
 
 def test_rank_correlation_is_a_mean_over_seeds_at_every_epoch() -> None:
@@ -99,9 +73,7 @@ def test_rank_correlation_is_a_mean_over_seeds_at_every_epoch() -> None:
 
 def test_the_density_is_that_of_the_pooled_quantiles() -> None:
     made = small()
-    drawn = sure(uncertainty(view(made)))
-    figure, caption = drawn
-    assert "our definition" in caption
+    figure, _ = sure(uncertainty(view(made)))
     rows = made.rows[made.rows["metric"].str.startswith("penalty/relative_change_q")]
     mine = rows[(rows["dataset"] == made.datasets[0]) & (rows["env_steps"] <= 1000 / 3)]["value"].to_numpy()
     assert len(mine) == 3 * 3 * 20  # seeds, epochs, levels
@@ -148,13 +120,10 @@ def test_every_prioritised_variant_has_its_own_closed_form() -> None:
 
 def test_the_closed_form_is_a_mean_over_the_retrainings_of_an_epoch() -> None:
     """φ = 50 of S = 100: the ensemble is trained with 50 and with 100 transitions in the first epoch."""
-    drawn = sure(
-        online_share(
-            view(small(settings={"moore": {"online.retrain_interval": 50, "sampling.priority_exponent": 2.0}}))
-        )
-    )
+    settings = {"moore": {"online.retrain_interval": 50, "sampling.priority_exponent": 2.0}}
+    figure, _ = sure(online_share(view(small(settings=settings))))
     share = [n / (n + 1000 / t**2) for n, t in ((50, 1), (100, 1), (150, 2), (200, 2))]
-    y = line(drawn[0].axes[0], "closed form")[1]
+    y = line(figure.axes[0], "closed form")[1]
     assert y[:2] == pytest.approx([(share[0] + share[1]) / 2, (share[2] + share[3]) / 2])
 
 
@@ -166,17 +135,14 @@ def test_a_value_that_is_missing_in_one_run_is_a_gap() -> None:
     assert np.isnan(line(figure.axes[0], "moore")[1]).tolist() == [step == 500 for step in range(100, 1001, 100)]
 
 
-def test_a_dataset_on_which_every_moore_run_diverged_is_still_drawn(tmp_path: Path) -> None:
-    runs = runs_of(tmp_path, ["moore", "mbpo_warm"], 2)
-    rows = diagnostics_rows(runs)
-    rows += [
-        {**r, "metric": "diverged", "value": 1.0}
-        for r in rows
-        if (r["method"], r["dataset"], r["env_steps"], r["metric"]) == ("moore", LOW, 500, "eval/score")
-    ]
-    study = as_study(rows, method_manifest(runs))
+def test_a_dataset_on_which_every_moore_run_diverged_is_still_drawn() -> None:
+    methods = ("moore", "mbpo_warm")
+    made = small(methods=methods, diagnosed=methods)
+    first = made.rows.query("method == 'moore' and dataset == @made.datasets[0] and metric == 'eval/score'")
+    lost = first[first["env_steps"] == 500].assign(metric="diverged", value=1.0)
+    study = with_rows(made, pd.concat([made.rows, lost]))
+    names = {"MOORe", "warm MBPO"}
     for figure, _ in (sure(uncertainty(view(study))), sure(online_share(view(study)))):
-        names = {"MOORe", "warm MBPO"}
-        lines = [{line.get_label() for line in axis.get_lines()} & names for axis in figure.axes]
+        lines = [{line.get_label() for line in axis.get_lines()} & names for axis in figure.axes[:2]]
         assert lines == [{"warm MBPO"}, names]
-    assert "diverged (2/2)" in str(main_table(study).rows[0])
+    assert "diverged (3/3)" in str(main_table(study).rows[0])

@@ -16,12 +16,9 @@ from analysis.output.notes import notes
 from analysis.plots.looks import DASHES, HIGHLIGHTED, LOOKS, drawn_as, looks
 from analysis.plots.view import GREY, view
 from tests.support.method_studies import ALL
-from tests.support.synthetic_studies import RATES, sweep, variants
+from tests.support.synthetic_studies import NAMES, sweep, variants
 
 TO_XYZ = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]]
-NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
-
-
 # Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB
 DEFICIENCIES = {
     "none": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
@@ -49,10 +46,6 @@ def difference(one: Any, other: Any, deficiency: str) -> float:
 def seen(methods: Iterable[str], first: str = "") -> dict[str, tuple[object, object]]:
     """Colour and line of every method."""
     return {name: (look.colour, look.line) for name, look in looks(methods, first).items()}
-
-
-def lightness(colour: tuple[float, float, float]) -> float:
-    return float(np.dot(colour, (0.299, 0.587, 0.114)))
 
 
 def test_every_method_that_ships_has_a_place_and_a_look() -> None:
@@ -107,7 +100,7 @@ def test_a_sweeps_curves_go_from_light_to_dark_and_are_named_by_value() -> None:
     made = sweep(epochs=0, diagnosed=())
     looks = drawn_as(made)
     assert list(looks) == NAMES
-    shades = [lightness(look.colour) for look in looks.values()]
+    shades = [np.dot(look.colour, (0.299, 0.587, 0.114)) for look in looks.values()]  # luma
     assert all(a > b + 0.01 for a, b in pairwise(shades))
     labels = ["α = 0.1", "α = 0.25", "α = 0.5", "α = 1 (MOORe)", "α = 2", "α = 4", "α = 10"]  # noqa: RUF001
     assert [look.label for look in looks.values()] == labels

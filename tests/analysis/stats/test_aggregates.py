@@ -4,14 +4,13 @@ import math
 
 import pytest
 
-from analysis.io.rows import Results
 from analysis.plots.aggregates import aggregates
 from analysis.plots.view import view
 from analysis.stats.aggregates import profiles, samples
 from moore.base.errors import UserError
 from tests.support.drawn import sure
 from tests.support.studies import flat, make_study
-from tests.support.synthetic_studies import TWELVE, scores_only
+from tests.support.synthetic_studies import TWELVE, scores_only, with_rows
 
 
 def test_a_reference_is_one_stratum_of_its_environment() -> None:
@@ -26,7 +25,7 @@ def test_a_diverged_run_takes_its_method_out_and_an_unfinished_one_only_itself()
     last = rows["env_steps"] == 1000
     rows.loc[last & (rows["run"] == f"awac/{TWELVE[0]}/1"), "value"] = math.nan
     rows = rows[~(last & (rows["run"] == f"moore/{TWELVE[0]}/1"))]
-    broken = Results("toy", rows.reset_index(drop=True), made.manifest)
+    broken = with_rows(made, rows)
     found = samples(broken)
     assert set(found) == {"moore", "sac"}
     assert [len(runs) for runs in found["moore"].runs] == [3, 2, 3, 3]  # in the order of their names
@@ -39,7 +38,7 @@ def test_tasks_evaluated_at_different_steps_have_no_common_curve() -> None:
     rows = made.rows
     gone = (rows["method"] == "awac") & (rows["dataset"] == TWELVE[1]) & (rows["env_steps"] == 500)
     with pytest.raises(UserError, match="column env_steps: runs of awac were evaluated at different steps"):
-        aggregates(view(Results("toy", rows[~gone].reset_index(drop=True), made.manifest)))
+        aggregates(view(with_rows(made, rows[~gone])))
 
 
 def test_a_profile_starts_below_the_lowest_score_and_ends_above_the_highest() -> None:

@@ -32,9 +32,7 @@ def test_tasks_that_share_runs_from_scratch_are_one_stratum() -> None:
     made = scores_only(0, 1, seeds=4)
     runs = summarise(made).set_index(["method", "dataset", "seed"])["final"]
     pairs = [[runs["sac", "none:halfcheetah", s] - runs["moore", d, s] for s in range(4)] for d in made.datasets]
-    expected, apart = estimate([np.mean(pairs, axis=0)]), estimate([np.array(pair) for pair in pairs])
-    assert expected is not None
-    assert apart is not None
+    expected, apart = sure(estimate([np.mean(pairs, axis=0)])), sure(estimate([np.array(pair) for pair in pairs]))
     found = sure(pooled(made, "sac", "final"))
     assert [found.mean, found.half_width] == pytest.approx([expected.mean, expected.interval().half_width])
     assert apart.error != pytest.approx(expected.error)

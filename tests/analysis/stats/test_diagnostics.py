@@ -11,12 +11,12 @@ import scipy.stats
 from analysis.output.notes import notes
 from analysis.plots.diagnostics import model_error, uncertainty
 from analysis.plots.view import view
-from analysis.stats.diagnostics import LEVELS, centre, closed_form, density, expected_share, logged
+from analysis.stats.diagnostics import LEVELS, NOMINAL, STEPS, centre, closed_form, density, expected_share, logged
 from moore.algorithm.diagnostics import CHANGE_LEVELS, COVERAGES, MAX_STEPS
 from moore.base.errors import UserError
 from tests.support.drawn import sure
-from tests.support.method_studies import as_study, from_ends, method_manifest, method_rows, runs_of
-from tests.support.studies import LOW
+from tests.support.method_studies import from_ends, method_manifest, method_rows, runs_of
+from tests.support.studies import LOW, make_study
 from tests.support.synthetic_studies import small, with_rows
 
 
@@ -32,15 +32,13 @@ def test_the_closed_form_is_the_papers_table() -> None:
 def test_the_schedule_is_moores_whichever_run_comes_first(tmp_path: Path) -> None:
     runs = runs_of(tmp_path, ["awac", "moore"], 1)
     runs = [replace(r, sampling=replace(r.sampling, decay_rate=0.5)) if r.method == "moore" else r for r in runs]
-    study = as_study(method_rows(runs, from_ends), method_manifest(runs))
+    study = make_study(method_rows(runs, from_ends), **method_manifest(runs))
     assert study.manifest["config"]["sampling"]["decay_rate"] == 1.0  # of the first run
     ends, share = sure(expected_share(study, "moore", LOW))
     assert (ends[0], share[0]) == (100, pytest.approx((50 / (50 + 8000) + 100 / (100 + 8000)) / 2))  # φ = 50, α = 0.5
 
 
 def test_the_metrics_are_those_that_a_run_logs() -> None:
-    from analysis.stats.diagnostics import NOMINAL, STEPS
-
     assert (LEVELS, NOMINAL, max(STEPS)) == (CHANGE_LEVELS, COVERAGES, MAX_STEPS)
 
 

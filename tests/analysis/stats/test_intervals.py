@@ -48,8 +48,7 @@ def test_one_value_has_a_mean_and_no_interval_and_none_has_nothing() -> None:
 def test_a_stratified_estimate_is_welchs_for_two_strata() -> None:
     """The mean of a and -b is half of Welch's difference; one stratum of two tasks weighs twice."""
     a, b = np.array([61.0, 70.5, 55.2, 80.1, 66.6]), np.array([20.0, 24.0, 21.0])
-    found, welch = estimate([a, -b]), scipy.stats.ttest_ind(a, b, equal_var=False, alternative="greater")
-    assert found is not None
+    found, welch = sure(estimate([a, -b])), scipy.stats.ttest_ind(a, b, equal_var=False, alternative="greater")
     assert (found.freedom, found.n) == (pytest.approx(welch.df), 8)
     assert found.p_above(0) == pytest.approx(welch.pvalue)
     interval, theirs = found.interval(), scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)

@@ -5,9 +5,7 @@ from typing import Any
 from analysis.io.rows import Results
 from analysis.plots.figures import draw
 from analysis.stats.sweeps import sweeps
-from tests.support.synthetic_studies import RATES, TWELVE, sweep, variants
-
-NAMES = [f"decay_rate-{rate:g}" for rate in RATES]
+from tests.support.synthetic_studies import NAMES, RATES, TWELVE, sweep, variants
 
 
 def test_a_sweep_is_found_from_configs_and_from_axes_alike() -> None:

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.stats.transfer import METRICS, problems, score_range, summarise, transfer_metrics
-from tests.support.studies import LOW, make_study, run_rows
+from tests.support.studies import GRID, LOW, make_study, run_rows
 
 BUDGET = 1000
-GRID = (0, 25, 50, 75, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 scores = st.lists(st.floats(-20, 120), min_size=len(GRID), max_size=len(GRID))
 
 
