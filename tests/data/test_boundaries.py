@@ -1,4 +1,4 @@
-"""Where episodes end: any pattern of the two flags, against loops that a reader can check by eye."""
+"""Where episodes end: any pattern of the two flags, against loops that a reader can check by eye, and flipped flags."""
 
 from dataclasses import replace
 
@@ -8,48 +8,34 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from moore.base.errors import UserError
-from moore.data.check import broken_rows, episode_bounds, long_episodes
+from moore.data.check import broken_rows, episode_bounds, long_episodes, wrong_ends
 from moore.data.describe import whole_returns
 from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.transitions import to_transitions
 from moore.envs.spec import ENVIRONMENTS
-from tests.support.datasets import BOTH, NONE, TERMINAL, TIMEOUT, Flags, laid_out
+from tests.support.datasets import BOTH, NONE, TERMINAL, TIMEOUT, Flags, laid_out, recorded
 
 ENDS = st.sampled_from([NONE, NONE, NONE, TERMINAL, TIMEOUT, BOTH])
 LAYOUTS = st.lists(ENDS, min_size=1, max_size=4) | st.lists(ENDS, min_size=1, max_size=30)  # the edges are short ones
 
 
-def literal_transitions(dataset: Dataset, keep_timeouts: bool) -> list[tuple[list[float], list[float], float, bool]]:
-    """(obs, next_obs, reward, terminated) by the words of the two rules, row by row."""
-    kept = []
-    for i in range(len(dataset)):
-        if keep_timeouts:  # every row, with the observation that the file stores for it
-            next_obs = dataset.next_obs[i]
-        elif i == len(dataset) - 1 or dataset.truncated[i]:  # d4rl.qlearning_dataset skips both
-            continue
-        else:
-            next_obs = dataset.obs[i + 1]
-        kept.append((dataset.obs[i].tolist(), next_obs.tolist(), float(dataset.reward[i]), bool(dataset.terminated[i])))
-    return kept
+@settings(max_examples=200, deadline=None)
+@given(flags=LAYOUTS)
+def test_with_timeouts_every_row_counts_with_its_own_next_observation(flags: Flags) -> None:
+    """The other rule is d4rl's: test_d4rl.py."""
+    dataset, untouched = laid_out(flags), laid_out(flags)
+    made = to_transitions(dataset, keep_timeouts=True)
+    assert dataset_hash(dataset) == dataset_hash(untouched)  # the arrays may be views of the file's
+    for name in ("obs", "next_obs", "reward", "terminated"):
+        np.testing.assert_array_equal(getattr(made, name), getattr(untouched, name), err_msg=name)
 
 
 @settings(max_examples=200, deadline=None)
-@given(flags=LAYOUTS, keep_timeouts=st.booleans())
-def test_transitions_equal_the_literal_rules(flags: Flags, keep_timeouts: bool) -> None:
-    dataset, untouched = laid_out(flags), laid_out(flags)
-    expected = literal_transitions(dataset, keep_timeouts)
-    if not expected:
-        with pytest.raises(UserError, match="no transition in"):
-            to_transitions(dataset, keep_timeouts)
-        return
-    made = to_transitions(dataset, keep_timeouts)
-    assert dataset_hash(dataset) == dataset_hash(untouched)  # the arrays may be views of the file's
-    columns = (made.obs, made.next_obs, made.reward, made.terminated)
-    assert [tuple(column[i].tolist() for column in columns) for i in range(len(made))] == expected
-    # whatever the rule: what bootstraps continues its own episode, one step on
+@given(flags=LAYOUTS.filter(lambda flags: not all(truncated for _, truncated in flags[:-1])))
+def test_what_bootstraps_without_timeouts_continues_its_own_episode(flags: Flags) -> None:
+    made = to_transitions(laid_out(flags))
     for obs, next_obs, terminated in zip(made.obs, made.next_obs, made.terminated, strict=True):
-        if not terminated:
-            assert (next_obs[0], next_obs[1]) == (obs[0], obs[1] + 1)
+        assert terminated or (next_obs[0], next_obs[1]) == (obs[0], obs[1] + 1)
 
 
 def literal_episodes(flags: Flags) -> list[list[int]]:
@@ -98,32 +84,14 @@ def test_broken_rows_are_those_inside_episodes(flags: Flags, spoilt: set[int]) -
     assert broken_rows(replace(dataset, next_obs=None)) is None
 
 
-@settings(max_examples=150, deadline=None)
-@given(flags=LAYOUTS, keep_timeouts=st.booleans(), limit=st.none() | st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
-def test_episode_return(flags: Flags, keep_timeouts: bool, limit: int | None, seed: int) -> None:
-    """Breaks if a row has another episode's return, only the kept rows count, or a subset loses its order."""
-    reward = np.random.default_rng(seed).normal(size=len(flags)).astype(np.float32)
-    dataset = replace(laid_out(flags), reward=reward)
-    try:
-        result = to_transitions(dataset, keep_timeouts, limit)
-    except UserError:
-        assert not keep_timeouts
-        return
-    returns: dict[float, float] = {}
-    for row in range(len(dataset)):  # of the whole file, dropped rows too
-        episode = float(dataset.obs[row, 0])
-        returns[episode] = returns.get(episode, 0.0) + float(reward[row])
-    assert result.episode_return.dtype == np.float32
-    assert len(result) == min(len(to_transitions(dataset, keep_timeouts)), limit or len(dataset))
-    np.testing.assert_allclose(result.episode_return, [returns[float(e)] for e in result.obs[:, 0]], rtol=1e-5)
-
-
-def test_types_and_action_scale() -> None:
-    result = to_transitions(laid_out([NONE] * 4 + [TIMEOUT]), keep_timeouts=True)
-    for name in ("obs", "action", "reward", "next_obs"):
+def test_types_action_scale_and_limit() -> None:
+    dataset = laid_out([NONE] * 4 + [TIMEOUT])
+    result = to_transitions(dataset, keep_timeouts=True)
+    for name in ("obs", "action", "reward", "next_obs", "episode_return"):
         assert getattr(result, name).dtype == np.float32, name
     assert result.terminated.dtype == bool
     np.testing.assert_allclose(result.action[:, 0], np.linspace(-1, 1, 5), rtol=1e-6)  # torques of +-2 in the file
+    assert [len(to_transitions(dataset, True, limit)) for limit in (1, 4, 9)] == [1, 4, 5]
 
 
 def test_keep_timeouts_needs_stored_next_observations() -> None:
@@ -131,3 +99,59 @@ def test_keep_timeouts_needs_stored_next_observations() -> None:
     assert len(to_transitions(bare)) == 2
     with pytest.raises(UserError, match="next_observations"):
         to_transitions(bare, keep_timeouts=True)
+
+
+def at_the_edge(env: str, next_obs: np.ndarray) -> bool:
+    """Whether a next observation is so near to a threshold of its environment that its end need not be told."""
+    if env == "inverted_double_pendulum":
+        sin1, sin2, cos1, cos2 = next_obs[1:5]
+        return bool(abs(0.6 * (cos1 + cos1 * cos2 - sin1 * sin2) - 1.0) < 6e-3)
+    heights, angle = ((0.7,), 0.2) if env == "hopper" else ((0.8, 2.0), 1.0)
+    gaps = [abs(next_obs[0] - height) for height in heights] + [abs(abs(next_obs[1]) - angle)]
+    clipped = env == "hopper" and bool((np.abs(next_obs) >= 10).any())
+    return bool(min(gaps) < 1.1e-5) or clipped
+
+
+@settings(max_examples=25, deadline=None)
+@given(flips=st.sets(st.integers(0, 599)), env=st.sampled_from(["hopper", "walker2d", "inverted_double_pendulum"]))
+def test_wrong_ends_are_exactly_the_flipped_rows(flips: set[int], env: str) -> None:
+    dataset = recorded(env, ENVIRONMENTS[env].physics[0])
+    flipped = dataset.terminated.copy()
+    flipped[list(flips)] ^= True
+    found = set(wrong_ends(replace(dataset, terminated=flipped)).tolist())
+    clear = {row for row in range(600) if not at_the_edge(env, dataset.next_obs[row])}
+    assert len(clear) >= 590
+    assert flips & clear <= found <= flips
+
+
+def at(env: str, terminated: bool, **components: float) -> Dataset:
+    """One step of `env` that ends in a healthy observation with some components replaced."""
+    dataset = recorded(env, "gymnasium")
+    next_obs = dataset.obs[:1].copy()
+    for index, value in components.items():
+        next_obs[0, int(index[1:])] = value
+    ends, no = np.array([terminated]), np.zeros(1, bool)
+    return Dataset(env, dataset.obs[:1], dataset.action[:1], dataset.reward[:1], ends, no, next_obs)
+
+
+STRAIGHT = {"c1": 0.5, "c2": 0.0, "c4": 1.0}  # the tip of the double pendulum is at 1.2 m times c3
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (at("hopper", True, c0=0.7 + 1e-6), 0),  # at Hopper's edge
+        (at("hopper", True, c0=0.7 + 1e-4), 1),
+        (at("hopper", False, c0=0.7 - 1e-6), 0),
+        (at("hopper", False, c0=0.7 - 1e-4), 1),
+        (at("hopper", True, c8=-10.0), 0),  # clipped: the true velocity may be beyond the 100 of the rule
+        (at("walker2d", True, c10=-10.0), 1),  # which has no such rule
+        (at("inverted_double_pendulum", True, c3=1.0005 / 1.2, **STRAIGHT), 0),  # the simulator looks a little earlier
+        (at("inverted_double_pendulum", True, c3=1.01 / 1.2, **STRAIGHT), 1),
+        (at("walker2d", False, c0=0.5), 1),
+        # on the last step D4RL records the time limit alone
+        (replace(at("walker2d", False, c0=0.5), truncated=np.ones(1, bool)), 0),
+    ],
+)
+def test_an_end_that_cannot_be_told_is_no_fault(step: Dataset, told: int) -> None:
+    assert len(wrong_ends(step)) == told

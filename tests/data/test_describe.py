@@ -7,7 +7,6 @@ import numpy as np
 from moore.data.check import check_dataset
 from moore.data.describe import describe
 from moore.data.hdf5 import Dataset
-from moore.data.make import find_recipe
 from moore.data.scores import normalized_score
 from tests.support.datasets import NONE, TERMINAL, random_dataset
 
@@ -33,11 +32,3 @@ def test_sizes_returns_and_scores_are_of_whole_episodes() -> None:
     assert lines["score"].startswith(f"score         {normalized_score('hopper', 30.0):.1f} ± 0.4, mean ± std")
     assert lines_of(hopper_set([10]))["return"] == "return        20.0 ± 0.0, from 20.0 to 20.0"
     assert not {"return", "score"} & set(lines_of(hopper_set([])))
-
-
-def test_a_file_is_tried_with_all_physics() -> None:
-    dataset = find_recipe("walker2d", "random", 400).make()
-    text = describe(dataset, check_dataset(dataset), "title")
-    assert text.count("replay        physics d4rl, 400 rows") == 1
-    assert text.count("replay        physics") == 2
-    assert "agrees with   d4rl (" in text

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moore.base.errors import UserError
 from moore.data.ids import resolve
 from moore.data.scores import normalized_score
 from moore.envs.spec import ENVIRONMENTS
 from moore.envs.vector_env import make_env
+from tests.support.errors import one_line
 
 
 def test_resolve() -> None:
@@ -53,18 +53,14 @@ def test_resolve() -> None:
     ],
 )
 def test_bad_ids(text: str, fragment: str) -> None:
-    with pytest.raises(UserError) as caught:
-        resolve(text)
-    assert fragment in str(caught.value)
-    assert "\n" not in str(caught.value)
+    one_line(lambda: resolve(text), fragment)
 
 
 def test_scores() -> None:
     assert normalized_score("hopper", -20.272305) == 0.0
     assert normalized_score("hopper", 3234.3) == pytest.approx(100.0)
     assert normalized_score("walker2d", 2852.0) == pytest.approx(62.1, abs=0.05)  # D4RL's walker2d-medium-v2
-    with pytest.raises(UserError, match="did you mean 'hopper'"):
-        normalized_score("hoper", 1.0)
+    one_line(lambda: normalized_score("hoper", 1.0), "did you mean 'hopper'")
 
 
 def test_facts_load_no_torch() -> None:

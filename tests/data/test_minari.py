@@ -2,24 +2,45 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import h5py
 import minari
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec as GymSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minari.data_collector import EpisodeBuffer
 
 from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS
 from moore.envs.spec import ENVIRONMENTS, find_spec
-from tests.support.minari_store import ARRAYS, ID, NAME, Episode, create, data_folder, roll_out
+from tests.support.errors import one_line
+from tests.support.minari_store import ARRAYS, ID, NAME, Episode, create, edit_metadata, roll_out
 
-pytestmark = pytest.mark.usefixtures("store")
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Minari store, and a working directory of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+@pytest.fixture(scope="module")
+def hopper() -> list[Episode]:
+    """Three falls, and an episode cut after five steps."""
+    return roll_out("Hopper-v5", [1000, 1000, 1000, 5])
+
+
+@pytest.fixture
+def entry(hopper: list[Episode], store: Path) -> Path:
+    create(NAME, "Hopper-v5", [episode.buffer() for episode in hopper], algorithm_name="uniform")
+    return store / NAME
 
 
 @pytest.mark.parametrize(
@@ -91,17 +112,10 @@ def test_flags(flags: list[list[tuple[bool, bool]]]) -> None:
     for episode in flags:
         steps = len(episode)
         terminations, truncations = (np.array(column) for column in zip(*episode, strict=True))
-        zeros = {"observations": np.zeros((steps + 1, 3), np.float32), "actions": np.zeros((steps, 1), np.float32)}
-        buffers.append(
-            EpisodeBuffer(
-                **zeros, rewards=[0.0] * steps, terminations=list(terminations), truncations=list(truncations), infos={}
-            )
-        )
+        obs, action = np.zeros((steps + 1, 3), np.float32), np.zeros((steps, 1), np.float32)
+        buffers.append(Episode(obs, action, np.zeros(steps), terminations, truncations).buffer())
         for t, (terminated, truncated) in enumerate(episode):
-            if terminated:
-                expected.append((True, False))
-            else:
-                expected.append((False, truncated or t == steps - 1))
+            expected.append((terminated, not terminated and (truncated or t == steps - 1)))
     create(name, "Pendulum-v1", buffers)
     read = load_dataset(f"minari:{name}", Path("data"))
     assert list(zip(read.terminated.tolist(), read.truncated.tolist(), strict=True)) == expected
@@ -120,7 +134,111 @@ def test_older_environments(hopper: list[Episode], gym_id: str, physics: str, tm
         observations=np.zeros((steps + 1, spec.obs_dim)), actions=np.zeros((steps, spec.action_dim), np.float32)
     )
     create("old-v0", None, [buffer], **spaces)
-    path = data_folder(tmp_path / "store", "old-v0") / "metadata.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"env_spec": gymnasium.spec(gym_id).to_json()}))
+    edit_metadata(tmp_path / "store", "old-v0", env_spec=gymnasium.spec(gym_id).to_json())
     read = load_dataset("minari:old-v0", tmp_path)
     assert (read.env, read.metadata["gym_id"], read.metadata["physics"]) == (spec.name, gym_id, physics)
+
+
+def refused(id: str, *fragments: str) -> None:
+    """The dataset is answered with one line, and nothing half-good is kept."""
+    said = one_line(lambda: load_dataset(id, Path("data")), *fragments)
+    assert "accepted" in said or "install" in said
+    assert not Path("data").exists()
+
+
+def test_id_that_the_store_lacks(store: Path, hopper: list[Episode]) -> None:
+    refused(ID, str(store), "it has: nothing", "minari download")
+    create(NAME, "Hopper-v5", [hopper[0].buffer()])
+    create("other-v1", "Hopper-v5", [hopper[0].buffer()])
+    refused("minari:test/hoper/few-v0", f"did you mean '{ID}'?", f"it has: other-v1, {NAME}")
+    create("folder-v0/set-v0", "Hopper-v5", [hopper[0].buffer()])
+    refused("minari:folder-v0", "minari:folder-v0: not in Minari's store")
+    assert not (store / "test" / "hoper").exists()
+
+
+def test_minari_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "minari", None)
+    refused(ID, "needs the package minari", "pip install -e '.[minari]'")
+
+
+def cut(folder: Path) -> None:
+    path = folder / "main_data.hdf5"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "cut file": cut,
+    "no file": lambda folder: (folder / "main_data.hdf5").unlink(),
+    "metadata is not JSON": lambda folder: (folder / "metadata.json").write_text("{"),
+    "future version": lambda folder: edit_metadata(folder.parents[3], minari_version="99.0"),
+    "more episodes than there are": lambda folder: edit_metadata(folder.parents[3], total_episodes=9),
+    "no episodes": lambda folder: edit_metadata(folder.parents[3], total_episodes=0, total_steps=0),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_entry(entry: Path, case: str) -> None:
+    DAMAGE[case](entry / "data")
+    refused(ID, ID, str(entry), "is damaged")
+    assert entry.is_dir()
+
+
+def put_nan(episode: h5py.Group) -> None:
+    episode["observations"][2, 4] = np.nan
+
+
+def replaced(key: str, values: Any) -> Callable[[h5py.Group], None]:
+    def edit(episode: h5py.Group) -> None:
+        del episode[key]
+        if values is not None:
+            episode[key] = values
+
+    return edit
+
+
+BAD_EPISODES: dict[str, tuple[Callable[[h5py.Group], None], list[str]]] = {
+    "NaN observation": (put_nan, ["'observations' is NaN", "row {begin};"]),
+    "no first observation": (replaced("observations", np.zeros((5, 11))), ["is damaged", "episode 3 has 5 rewards"]),
+    "text": (replaced("rewards", np.array([b"a"] * 5)), ["is damaged"]),
+    "a missing array": (replaced("actions", None), ["is damaged", "actions"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_EPISODES)
+def test_bad_episode(entry: Path, hopper: list[Episode], case: str) -> None:
+    edit, fragments = BAD_EPISODES[case]
+    begin = sum(len(episode.reward) for episode in hopper[:3])
+    with h5py.File(entry / "data" / "main_data.hdf5", "a") as file:
+        edit(file["episode_3"])
+    refused(ID, ID, *(part.format(begin=begin + 2) for part in fragments))
+
+
+def spec_with(**changes: Any) -> str:
+    spec: GymSpec = gymnasium.spec("Hopper-v5")
+    return json.dumps(json.loads(spec.to_json()) | changes)
+
+
+SCALED = {"name": "RescaleAction", "entry_point": "gymnasium.wrappers:RescaleAction", "kwargs": {}}
+COUNTED = {"name": "RecordEpisodeStatistics", "entry_point": "gymnasium.wrappers:RecordEpisodeStatistics", "kwargs": {}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragments"),
+    [
+        ({"env_spec": spec_with(id="Acrobot-v1")}, ["recorded with Acrobot-v1", "Hopper-v5", "Pendulum-v1"]),
+        ({"env_spec": spec_with(id="Ant-v5")}, ["'observations' has shape", "105], as many", "for gymnasium:Ant-v5"]),
+        ({"env_spec": spec_with(id="Hopper-v2")}, ["recorded with Hopper-v2", "Hopper-v5"]),
+        ({"env_spec": None}, ["recorded with no environment", "Hopper-v5"]),
+        ({"env_spec": spec_with(kwargs={"healthy_reward": 2.0})}, ["Hopper-v5 changed by healthy_reward=2.0"]),
+        ({"env_spec": spec_with(additional_wrappers=[SCALED])}, ["Hopper-v5 changed by RescaleAction"]),
+    ],
+)
+def test_other_environments(entry: Path, store: Path, changes: dict[str, Any], fragments: list[str]) -> None:
+    edit_metadata(store, **changes)
+    refused(ID, ID, *fragments)
+
+
+def test_what_changes_no_number_is_accepted(entry: Path, store: Path) -> None:
+    spec = spec_with(kwargs={"render_mode": "rgb_array", "width": 64}, additional_wrappers=[COUNTED])
+    edit_metadata(store, env_spec=spec)
+    assert load_dataset(ID, Path("data")).env == "hopper"

@@ -3,7 +3,6 @@
 import random
 import re
 import socket
-import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,16 +59,6 @@ def stall(at: int) -> Reply:
     def reply(connection: socket.socket, asked: str | None) -> None:
         STALLED.append(connection)
         send(until=at)(connection, asked)
-
-    return reply
-
-
-def reset(at: int) -> Reply:
-    """Breaks off as `send` does, but without the handshake that ends a connection."""
-
-    def reply(connection: socket.socket, asked: str | None) -> None:
-        send(until=at)(connection, asked)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     return reply
 

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,7 @@ from typing import Any
 import gymnasium
 import minari
 import numpy as np
-import pytest
 from minari.data_collector import EpisodeBuffer
-
-from moore.base.errors import UserError
 
 NAME = "test/hopper/few-v0"
 ID = f"minari:{NAME}"
@@ -74,22 +70,7 @@ def create(name: str, env: Any, buffers: list[EpisodeBuffer], **options: Any) ->
         minari.create_dataset_from_buffers(name, buffers, env=env, **options)
 
 
-def data_folder(store: Path, name: str = NAME) -> Path:
-    return store / name / "data"
-
-
-def edit_metadata(store: Path, **changes: Any) -> None:
-    path = data_folder(store) / "metadata.json"
+def edit_metadata(store: Path, name: str = NAME, **changes: Any) -> None:
+    path = store / name / "data" / "metadata.json"
     kept = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
-
-
-def one_line(call: Callable[[], object], *fragments: str) -> str:
-    """The message of the UserError that `call` raises; it must be one line that has every fragment."""
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for fragment in ("accepted" if "install" not in message else "install", *fragments):
-        assert fragment in message, message
-    return message
