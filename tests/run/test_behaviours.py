@@ -52,14 +52,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def same_ladder(folder: Path, whole: Path) -> None:
-    first, second = load_behaviours("pendulum", whole), load_behaviours("pendulum", folder)
-    np.testing.assert_array_equal(first.params, second.params)
-    np.testing.assert_array_equal(first.scores, second.scores)
-    assert first.provenance["curve"] == second.provenance["curve"]
-    assert (first.medium, first.expert) == (second.medium, second.expert)
-
-
 def test_a_ladder_with_all_qualities(whole: Path) -> None:
     behaviours = load_behaviours("pendulum", whole)
     assert behaviours.env_steps.tolist() == [40, 80, 120]
@@ -80,7 +72,11 @@ def test_training_in_pieces(tmp_path: Path, whole: Path) -> None:
         with pytest.raises(Stopped):
             train(config(tmp_path), StopAt(point))
     train(config(tmp_path)).export("")
-    same_ladder(tmp_path / "out", whole)
+    first, second = load_behaviours("pendulum", whole), load_behaviours("pendulum", tmp_path / "out")
+    np.testing.assert_array_equal(first.params, second.params)
+    np.testing.assert_array_equal(first.scores, second.scores)
+    assert first.provenance["curve"] == second.provenance["curve"]
+    assert (first.medium, first.expert) == (second.medium, second.expert)
 
 
 def test_two_trainings_of_one_ladder(tmp_path: Path) -> None:

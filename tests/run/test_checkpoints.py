@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moore.base.errors import UserError
 from moore.run.checkpoints import Checkpoints
 from moore.run.sealed import Damaged, load, save
-from tests.support.harm import flip, no_room
+from tests.support.harm import flip
 
 STATE: dict[str, Any] = {"x": torch.arange(1000.0), "n": 3, "none": None, "deep": [{"flag": True, "text": "µ"}]}
 
@@ -20,15 +20,6 @@ def same(state: dict[str, Any]) -> bool:
     """Whether it is STATE."""
     rest = {key: value for key, value in STATE.items() if key != "x"}
     return torch.equal(state["x"], STATE["x"]) and {key: state[key] for key in rest} == rest
-
-
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "a.pt"
-    save(path, STATE)
-    assert same(load(path))
-    save(path, {"other": 1})
-    assert load(path) == {"other": 1}
-    assert [entry.name for entry in path.parent.iterdir()] == ["a.pt"]
 
 
 @pytest.fixture(scope="module")
@@ -54,20 +45,6 @@ def test_damage_is_noticed(draw: st.DataObject, saved: bytes, tmp_path_factory: 
     except Damaged:
         return
     assert same(state)  # a byte that means nothing, such as the time of the archive
-
-
-def test_no_room_and_no_right(tmp_path: Path) -> None:
-    """Breaks if a full disk costs the old file, leaves half of the new one, or ends in torch's words."""
-    path = tmp_path / "a.pt"
-    save(path, {"old": 1})
-    with no_room(3000), pytest.raises(UserError, match=r"a\.pt: cannot be written \(File too large\)") as error:
-        save(path, STATE)
-    assert "the same command goes on" in str(error.value)
-    assert load(path) == {"old": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pt"]
-    (tmp_path / "taken").write_text("a file where a folder should be")
-    with pytest.raises(UserError, match=r"taken/b\.pt: cannot be written \(File exists\)"):
-        save(tmp_path / "taken" / "b.pt", STATE)
 
 
 def make(folder: Path, saves: int = 0) -> tuple[Checkpoints, list[str]]:

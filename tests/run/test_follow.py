@@ -36,10 +36,6 @@ def write(path: Path, count: int, phase: str = "online") -> None:
         file.write("s,moore,self:pend" if count < len(POINTS) else "")
 
 
-def finish(path: Path) -> None:
-    path.with_name("manifest.json").write_text(json.dumps({"config": {"seed": 3}}))
-
-
 class Noted:
     """A logger that keeps its points in memory, by metric and step."""
 
@@ -83,7 +79,7 @@ def test_curves_are_the_rows(kind: Any, phase: str, tmp_path: Path) -> None:
     for count in (4, 13, len(POINTS)):
         write(rows, count, phase)
         second.update()
-    finish(rows)
+    rows.with_name("manifest.json").write_text(json.dumps({"config": {"seed": 3}}))
     second.update()
     assert second.done
     found = second._curve.curves if isinstance(second._curve, Noted) else tensorboard(logs)

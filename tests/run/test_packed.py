@@ -2,7 +2,6 @@
 
 import io
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,18 @@ import pytest
 from moore.algorithm.config import from_mapping
 from moore.base.errors import UserError
 from moore.cli.main import main
-from moore.run.packed import pack, unpack
+from moore.run.packed import unpack
 from moore.run.stop import STOPPED
 from moore.run.units import study_units
 from moore.studies.axes import merge
 from moore.studies.study import Study
-from tests.support.resume_units import RUN, rows, run_to_end, table_of, train, write_study, write_unit
+from tests.support.resume_units import RUN, rows, run_to_end, table_of, write_study, write_unit
 
 LOW, MEDIUM = "self:pendulum-low", "self:pendulum-medium"
 
 
 def test_what_one_machine_trains_another_collects(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Breaks if a run or an offline stage is lost on the way, or comes twice; or if time that is up is a failure."""
+    """Breaks if a run or a stage is lost on the way, comes twice or is half there, or time that is up is a failure."""
     study = write_study(tmp_path, uniform={"sampling": {"start_states": "uniform"}})
     words = [str(tmp_path / "study.yaml"), "--scale", str(tmp_path / "scale.yaml")]
     there, here, file = tmp_path / "there", tmp_path / "here", tmp_path / "rows.tgz"
@@ -36,45 +35,25 @@ def test_what_one_machine_trains_another_collects(tmp_path: Path, capfd: pytest.
     assert main(["study", "import", str(file), "--root", str(here)]) == 0
     assert f"{study.name}: 0 runs and offline stages imported, 4" in capfd.readouterr().out
     pd.testing.assert_frame_equal(table_of(study, here), table_of(study, there))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"rows\.tgz: "):
+        unpack(file, tmp_path / "half")
+    assert not (tmp_path / "half").exists()
 
 
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
-    """A study of two finished runs, and its file."""
-    folder = tmp_path_factory.mktemp("packed")
-    study = write_study(folder)
-    train(study, folder)
-    assert pack(study, folder, folder / "rows.tgz") == 2
-    return study, folder / "rows.tgz"
-
-
-def cut(content: bytes) -> bytes:
-    """The first half."""
-    return content[: len(content) // 2]
-
-
-def holding(name: str) -> Callable[[bytes], bytes]:
+def holding(name: str) -> bytes:
     """An archive of one empty file of this name."""
-
-    def made(_: bytes) -> bytes:
-        file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w:gz") as archive:
-            archive.addfile(tarfile.TarInfo(name))
-        return file.getvalue()
-
-    return made
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return file.getvalue()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [cut, lambda _: b"", lambda _: b"no archive", holding("../runs/x/rows.csv"), holding("s/runs/x/rows.csv")],
-)
-def test_a_damaged_file_is_refused_whole(
-    change: Callable[[bytes], bytes], packed: tuple[Study, Path], tmp_path: Path
-) -> None:
-    """Breaks if half a file is taken for finished runs, or one can write outside of the root."""
+@pytest.mark.parametrize("content", [b"", b"no archive", holding("../runs/x/rows.csv"), holding("s/runs/x/rows.csv")])
+def test_what_is_no_file_of_runs_is_refused(content: bytes, tmp_path: Path) -> None:
+    """Breaks if rows without a manifest are taken for a run, or one can write outside of the root."""
     file = tmp_path / "rows.tgz"
-    file.write_bytes(change(packed[1].read_bytes()))
+    file.write_bytes(content)
     with pytest.raises(UserError, match=r"rows\.tgz: "):
         unpack(file, tmp_path / "root")
     assert not (tmp_path / "root").exists()

@@ -76,13 +76,6 @@ def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value.clone() if isinstance(value, Tensor) else value
 
 
-def safe_points(stage: Stage, recorder: Recorder) -> list[bool]:
-    """Of every safe point of a stage, whether a round of updates is under way."""
-    inside: list[bool] = []
-    stage.run(recorder, lambda: inside.append(stage.cohort.clock.left > 0))
-    return inside
-
-
 def run_in_pieces(kind: str, runs: list[RunConfig], root: Path, cuts: list[int]) -> tuple[Stage, Recorder]:
     """End a stage at each of these safe points, with a new one from the files each time."""
     recorder = make_recorder(runs, root / "rows")
@@ -126,7 +119,8 @@ def test_pieces_are_the_whole(name: str, kind: str, tmp_path: Path) -> None:
     """Breaks if a state misses anything that rows or later states depend on, at any safe point of a stage."""
     runs = RUNS[name]
     whole, recorder = start(kind, runs), make_recorder(runs, tmp_path / "whole")
-    points = safe_points(whole, recorder)
+    points: list[bool] = []  # of every safe point, whether a round of updates is under way
+    whole.run(recorder, lambda: points.append(whole.cohort.clock.left > 0))
     draw = random.Random(f"{name} {kind}")
     cuts = sorted({*draw.sample(range(1, len(points) + 1), CUTS), *([points.index(True) + 1] if any(points) else [])})
     pieces, recorder_of_pieces = run_in_pieces(kind, runs, tmp_path, cuts)

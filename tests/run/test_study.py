@@ -20,8 +20,21 @@ import moore.run.unit
 import moore.run.units
 from moore.base.lock import locked
 from moore.cli.main import main
+from moore.run.recorder import Recorder
 from moore.run.stop import STOPPED
-from tests.support.resume_units import FORKS, gate_of, speak_into, table_of, train, wait_at_gate, wait_for, write_study
+from tests.support.resume_units import FORKS, speak_into, table_of, train, wait_for, write_study
+
+
+def wait_at_gate(gate: Path) -> None:
+    """While this file holds the beginning of a label, this process waits where it has told of such a label."""
+    progress = Recorder.progress
+
+    def wait(recorder: Recorder, phase: str, done: int, total: int) -> None:
+        progress(recorder, phase, done, total)
+        while gate.exists() and f"{phase}: {recorder.methods[0]}".startswith(gate.read_text()):
+            time.sleep(0.005)
+
+    Recorder.progress = wait  # type: ignore[method-assign, assignment]
 
 
 class Forked:
@@ -35,7 +48,7 @@ class Forked:
             os.environ.update(env)
             for stream in (1, 2):
                 os.dup2(stdout.fileno(), stream)
-            wait_at_gate(Path(command[3]))
+            wait_at_gate(Path(command[3]).with_name("gate"))
             os._exit(moore.run.unit.main(Path(command[3])))
 
     def poll(self) -> int | None:
@@ -55,15 +68,11 @@ class Forked:
 def _parent(folder: Path) -> None:
     """`moore reproduce` without tables and figures."""
     moore.run.units.subprocess = SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
-    moore.cli.report.write_report = _nothing  # type: ignore[assignment]
+    moore.cli.report.write_report = lambda *_: None
     speak_into(folder / "log")
     os.chdir(folder)
     places = ["--root", "runs", "--out", "results", "--figures", "out", "--workers", "1"]
     sys.exit(main(["reproduce", "--study", "study.yaml", "--scale", "scale.yaml", *places]))
-
-
-def _nothing(*_: Any) -> None:
-    """Stands for what needs no training."""
 
 
 def reproduce(folder: Path) -> BaseProcess:
@@ -79,7 +88,7 @@ class Running:
     def __init__(self, folder: Path) -> None:
         self.units, self.log = folder / "runs" / "s-tiny" / "units", folder / "log"
         self.units.mkdir(parents=True, exist_ok=True)
-        self.gate, begin = gate_of(self.units / "any"), time.time()
+        self.gate, begin = self.units / "gate", time.time()
         self.gate.write_text("offline: mopo")
         self.process = reproduce(folder)
         at = lambda: self.status().get("time", 0) > begin and self.status()["label"] == "offline: mopo"  # noqa: E731

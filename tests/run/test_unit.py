@@ -3,14 +3,13 @@
 import gc
 import weakref
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.config import RunConfig, from_mapping
+from moore.algorithm.config import from_mapping
 from moore.data.hdf5 import dataset_hash
 from moore.data.load import load_dataset
 from moore.run.stop import SafePoints, StopRequest
@@ -21,20 +20,15 @@ from tests.support.resume_units import RUN, rows, run_to_end, write_unit
 from tests.support.state import tensors
 
 
-def short(**changes: Any) -> RunConfig:
-    """A run of four epochs after 60 offline updates."""
-    rescaled = {"uncertainty": "ensemble_std", "rescale": True}
-    base = {"offline": {"updates": 60}, "online": {"epochs": 4}, "penalty": rescaled}
-    return from_mapping(merge(RUN, merge(base, changes)), "test")
-
-
 def write(root: Path) -> Path:
-    """The spec of a unit of two strategies on two seeds."""
+    """The spec of a unit of two strategies on two seeds: four epochs after 60 offline updates."""
+    longer = {"offline": {"updates": 60}, "online": {"epochs": 4}}
+    base = merge(RUN, longer | {"penalty": {"uncertainty": "ensemble_std", "rescale": True}})
     variants = {"prioritized": {}, "uniform": {"model_batches": "uniform", "start_states": "uniform"}}
     changes = [
         {"method": name, "seed": seed, "sampling": sampling} for name, sampling in variants.items() for seed in (0, 1)
     ]
-    return write_unit(root, [short(**change) for change in changes])
+    return write_unit(root, [from_mapping(merge(base, change), "test") for change in changes])
 
 
 @pytest.fixture(scope="module")

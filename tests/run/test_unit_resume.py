@@ -1,10 +1,7 @@
 """A unit that is stopped, or finds its files harmed, ends with the rows of an uninterrupted one, or says why not."""
 
 import json
-import os
-import signal
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,9 @@ from moore.base.errors import UserError
 from moore.data.hdf5 import write_dataset
 from moore.data.make import find_recipe
 from moore.run.offline_cache import OfflineCache
-from moore.run.stop import STOPPED
 from moore.run.unit import main
 from tests.support.harm import flip, no_room
-from tests.support.resume_units import fork, gate_of, rows, run_to_end, run_until, status, wait_for, write_spec
+from tests.support.resume_units import rows, run_to_end, run_until, status, write_spec
 
 OFFLINE_POINTS = 61  # safe points of the offline stage: 20 ensemble updates, their end, 40 policy updates
 
@@ -52,28 +48,6 @@ def checkpoints(path: Path, stage: str) -> list[Path]:
     """The checkpoints of a stage, the newest first."""
     files = (path.parents[1] / "checkpoints" / f"unit.{stage}").glob("*.pt")
     return sorted(files, key=lambda file: int(file.stem), reverse=True)
-
-
-def at(path: Path, label: str, begin: float) -> bool:
-    """Whether a unit that was started then is at a label."""
-    now = status(path.parents[2])
-    return now.get("time", 0.0) >= begin and str(now.get("label", "")).startswith(label)
-
-
-def test_signals(path: Path, whole: Path) -> None:
-    """Breaks if a signal does not end the unit with a checkpoint and exit code 75, or costs a row."""
-    for label, number in (("offline: mopo", signal.SIGTERM), ("online: moore", signal.SIGUSR2)):
-        gate_of(path).write_text(label)
-        process = fork(path, 3600.0)
-        assert wait_for(partial(at, path, label, time.time()), process)
-        os.kill(process.pid, number)
-        gate_of(path).unlink()
-        process.join()
-        assert process.exitcode == STOPPED
-        last = path.with_suffix(".log").read_text().splitlines()[-1]
-        assert last == f"moore: told to stop by {number.name}; the same command goes on"
-        assert checkpoints(path, label.partition(":")[0])
-    assert ends_like(whole, path) == []
 
 
 @pytest.mark.parametrize("point", [1, 20, 21, 41, OFFLINE_POINTS, OFFLINE_POINTS + 1])
@@ -160,12 +134,14 @@ def test_disk_full(limit: int, path: Path, whole: Path, capsys: pytest.CaptureFi
     ends_like(whole, path)
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_spec(tmp_path)
-    (tmp_path / "tiny" / "runs").write_text("a file where a folder should be")
+@pytest.mark.parametrize("place", ["runs", "checkpoints"])
+def test_a_place_that_cannot_be_written(place: str, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Breaks if a file where a folder should be is a traceback."""
+    taken = path.parents[1] / place
+    taken.write_text("")
     assert main(path) == 74
     (line,) = capsys.readouterr().err.splitlines()
-    assert str(tmp_path / "tiny" / "runs") in line
+    assert str(taken) in line
 
 
 def test_other_data_under_a_checkpoint(tmp_path: Path) -> None:

@@ -86,8 +86,8 @@ def test_a_failing_unit_hurts_nobody(tmp_path: Path, starts: list[tuple[str, str
 
 
 def test_bad_input_is_final_and_a_full_disk_is_not(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
-    wrong = unit(tmp_path, starts, [0], "import sys; sys.exit('moore: x: not accepted')", FINISH)
-    wrong.acts[0] = "import sys; print('moore: x: not accepted', file=sys.stderr); sys.exit(2)"
+    refuse = "import sys; print('moore: x: not accepted', file=sys.stderr); sys.exit(2)"
+    wrong = unit(tmp_path, starts, [0], refuse, FINISH)
     full = unit(tmp_path, starts, [1], "import sys; sys.exit(74)")
     assert not worker([wrong, full]).run(StopRequest())
     assert (wrong.finished(), full.finished()) == (False, False)
@@ -108,9 +108,7 @@ def test_memory(tmp_path: Path, starts: list[tuple[str, str]], how: str, monkeyp
     act = {"text": "raise MemoryError", "kernel": "import os; os.kill(os.getpid(), 9)"}[how]
     large = unit(tmp_path, starts, [0, 1, 2, 3], act)
     assert worker([large], slots=1).run(StopRequest())
-    assert all(
-        json.loads((tmp_path / f"plan-tiny/runs/{run_id(config)}/manifest.json").read_text()) for config in large.runs
-    )
+    assert all((tmp_path / f"plan-tiny/runs/{run_id(config)}/manifest.json").exists() for config in large.runs)
     assert [name for name, _ in starts] == [large.name, *(half.name for half in large.halves())]
     assert "out of memory" in json.loads(large.split_path.read_text())["reason"]
     assert not large.failed_path.exists()
@@ -122,7 +120,7 @@ def test_memory(tmp_path: Path, starts: list[tuple[str, str]], how: str, monkeyp
 
 
 def test_a_kill_is_not_memory(tmp_path: Path, starts: list[tuple[str, str]]) -> None:
-    killed = unit(tmp_path, starts, [0, 1], "import os; os.kill(os.getpid(), 9)", "import os; os.kill(os.getpid(), 9)")
+    killed = unit(tmp_path, starts, [0, 1], *["import os; os.kill(os.getpid(), 9)"] * 2)
     assert worker([killed]).run(StopRequest())
     failure = killed.failure()
     assert (failure["kind"], failure["exit_code"]) == ("failed", -9)

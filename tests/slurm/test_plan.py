@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from moore.algorithm.config import RunConfig, from_mapping, to_mapping
-from moore.base.files import write_json
+from moore.algorithm.config import RunConfig, from_mapping
 from moore.run.failures import record_failure
 from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import offline_config, offline_run_id, run_id
@@ -17,6 +16,7 @@ from slurm.plan import Plan, _groups, make_plan
 from slurm.profile import Profile
 from slurm.queue import Queue
 from tests.support.resume_units import RUN
+from tests.support.slurm_lab import finish
 
 PROFILE = Profile(time="60")
 
@@ -40,19 +40,12 @@ def two_cohorts() -> Study:
     )
 
 
-def finish(root: Path, name: str, config: RunConfig) -> None:
-    folder = root / "plan-tiny" / "runs" / name
-    folder.mkdir(parents=True)
-    (folder / "rows.csv").write_text("x")
-    write_json(folder / "manifest.json", {"config": to_mapping(config), "rows_bytes": 1})
-
-
 def finish_run(root: Path, config: RunConfig) -> None:
-    finish(root, run_id(config), config)
+    finish(root / "plan-tiny", run_id(config), config)
 
 
 def finish_stage(root: Path, config: RunConfig) -> None:
-    finish(root, offline_run_id(config), offline_config(config))
+    finish(root / "plan-tiny", offline_run_id(config), offline_config(config))
 
 
 def plan(root: Path, what: Study, profile: Profile = PROFILE, live: Sequence[UnitProcess] = (), most: int = 99) -> Plan:
@@ -128,8 +121,7 @@ def test_a_stage_that_is_being_trained_is_waited_for(tmp_path: Path) -> None:
 def test_tasks_and_arrays_are_cut_to_size(tmp_path: Path) -> None:
     what = study(*(run("a", 0, online={**RUN["online"], "epochs": epochs}) for epochs in range(1, 12)))
     for config in what.runs:
-        if not (tmp_path / "plan-tiny" / "runs" / offline_run_id(config)).exists():
-            finish_stage(tmp_path, config)
+        finish_stage(tmp_path, config)
     assert [len(array) for array in plan(tmp_path, what, most=5).arrays] == [5, 5, 1]
     made = plan(tmp_path, what, replace(PROFILE, units_per_task=4), most=2)
     assert [[len(task) for task in array] for array in made.arrays] == [[4, 4], [3]]
@@ -176,7 +168,7 @@ def test_a_larger_study_keeps_what_is_finished(tmp_path: Path) -> None:
 
 def test_finished_runs_of_other_settings_are_refused(tmp_path: Path) -> None:
     config = run("a", 0)
-    finish(tmp_path, run_id(config), replace(config, eval_episodes=7))
+    finish(tmp_path / "plan-tiny", run_id(config), replace(config, eval_episodes=7))
     with pytest.raises(Exception, match="eval_episodes is 7 there and 2 here"):
         plan(tmp_path, study(config))
 

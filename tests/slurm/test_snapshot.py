@@ -19,11 +19,10 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def write(folder: Path, files: dict[str, str | bytes]) -> None:
+def write(folder: Path, files: dict[str, bytes]) -> None:
     for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -32,15 +31,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != COMMIT_FILE}
 
 
-FILES: dict[str, str | bytes] = {
-    "README.md": "words\n",
-    ".gitignore": "__pycache__/\n/runs/\n",
-    "moore/__init__.py": "",
+FILES = {
+    "README.md": b"words\n",
+    ".gitignore": b"__pycache__/\n/runs/\n",
+    "moore/__init__.py": b"",
     "moore/data/set.bin": bytes(range(256)),
-    "moore/data/name with space é.py": "x = 1\n",
-    "slurm/__init__.py": "",
-    "analysis/__init__.py": "",
-    "ablations/study.yaml": "study: a\n",
+    "moore/data/name with space é.py": b"x = 1\n",
+    "slurm/__init__.py": b"",
+    "analysis/__init__.py": b"",
+    "ablations/study.yaml": b"study: a\n",
 }
 
 
@@ -59,28 +58,26 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_clean_checkout(checkout: Path, tmp_path: Path) -> None:
-    write(checkout, {"runs/big.bin": "x", "moore/__pycache__/a.py": "x", "notes.txt": "untracked", "tools/a.py": "x"})
+    ignored = ("runs/big.bin", "moore/__pycache__/a.py", "notes.txt", "tools/a.py")
+    write(checkout, dict.fromkeys(ignored, b"x"))
     target = tmp_path / "submission" / "code"
     head = git(checkout, "rev-parse", "HEAD")
     assert snapshot(target, checkout=checkout) == head
     assert (target / COMMIT_FILE).read_text() == f"{head}\n"
-    assert contents(target) == {
-        name: content if isinstance(content, bytes) else content.encode()
-        for name, content in {**FILES, "run.sh": "true\n", "link": "words\n"}.items()
-    }
+    assert contents(target) == FILES | {"run.sh": b"true\n", "link": b"words\n"}
     assert (target / "link").is_symlink()
     assert (target / "run.sh").stat().st_mode & stat.S_IXUSR
     assert os.listdir(tmp_path / "submission") == ["code"], "a patch of no changes"
 
 
-CHANGES: dict[str, str | bytes | None] = {
-    "moore/new.py": "a = 1\n",
-    "slurm/deep/er/new one.py": "b = 1\n",
-    "analysis/empty.py": "",
+CHANGES: dict[str, bytes | None] = {
+    "moore/new.py": b"a = 1\n",
+    "slurm/deep/er/new one.py": b"b = 1\n",
+    "analysis/empty.py": b"",
     "slurm/__init__.py": None,  # deleted
     "link": None,
     "moore/data/set.bin": b"\0\1",
-    "README.md": "other words, no newline",
+    "README.md": b"other words, no newline",
 }
 
 
@@ -109,19 +106,18 @@ def test_the_commit_and_the_patch_are_the_copy(staged: bool, checkout: Path, tmp
 
 def test_plugins_of_the_working_directory(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a task would import a plugin as it is edited after the submission, or code of ours is replaced."""
-    own = {"own/deep/strategy.py": "a = 1\n", "own/__init__.py": "", "single.py": "b = 1\n"}
-    write(tmp_path, {**own, "moore/data/set.bin": "theirs"})
+    own = {"own/deep/strategy.py": b"a = 1\n", "own/__init__.py": b"", "single.py": b"b = 1\n"}
+    write(tmp_path, {**own, "moore/data/set.bin": b"theirs"})
     monkeypatch.chdir(tmp_path)
     plugins = ["own.deep.strategy:draw", "single:penalty", "moore.x:y", "installed.elsewhere:z"]
     assert snapshot(tmp_path / "code", plugins, checkout) == git(checkout, "rev-parse", "HEAD")
-    code = {name: content.encode() for name, content in own.items()}
-    assert contents(tmp_path / "code") == contents(checkout) | code
+    assert contents(tmp_path / "code") == contents(checkout) | own
 
 
 def test_code_that_is_no_checkout(checkout: Path, tmp_path: Path) -> None:
     shutil.rmtree(checkout / ".git")
     git(tmp_path, "init", "-q")  # installed inside some repository, whose commit is not its own
-    write(checkout, {"moore/__pycache__/a.pyc": "x", "runs/big.bin": "x"})
+    write(checkout, {"moore/__pycache__/a.pyc": b"x", "runs/big.bin": b"x"})
     assert snapshot(tmp_path / "code", checkout=checkout) == "unknown"
     copied = contents(tmp_path / "code")
     assert sorted(copied) == sorted(name for name in FILES if name.startswith(("moore", "slurm", "analysis", "abl")))

@@ -16,6 +16,7 @@ from slurm.status import look
 from tests.support.slurm_lab import STAMP, Lab, read
 
 MakeLab = Callable[..., Lab]
+RUNNING = "1|0|RUNNING|None|n1|0"
 DEAD = 2**22 + 1  # beyond the largest number of a process
 
 
@@ -38,20 +39,16 @@ def running(lab: Lab, **claim: Any) -> None:
     [
         ("1|0|PENDING|Priority||0", None, ("pending", None)),
         ("1|0|PENDING|PartitionTimeLimit||0", None, ("pending", None)),
-        ("1|0|RUNNING|None|n1|0", None, ("pending", "n1")),  # its turn comes in its task
+        (RUNNING, None, ("pending", "n1")),  # its turn comes in its task
         ("1|0|PENDING|JobHeldUser||1", {}, ("pending", None)),
         ("1|0|RUNNING|None|n1|1", {}, ("pending", "n1")),  # requeued since the claim
-        ("1|0|RUNNING|None|n1|0", {}, ("running", "n1")),
+        (RUNNING, {}, ("running", "n1")),
         ("1|0|RUNNING|None|n1|N/A", {"restart": 3}, ("running", "n1")),
         ("1|0|COMPLETING|None|n1|0", {}, ("running", "n1")),
         ("1|0|RUNNING|None|n2|0", {"task": "7_0"}, ("pending", "n2")),  # the claim is of a task before
         (None, {}, ("stopped", "n1")),
         (None, None, ("todo", None)),
-        (
-            "1|0|RUNNING|None|n1|0",
-            {"task": None, "host": "elsewhere", "node": None, "pid": 5},
-            ("claimed", "elsewhere"),
-        ),
+        (RUNNING, {"task": None, "host": "elsewhere", "node": None, "pid": 5}, ("claimed", "elsewhere")),
     ],
 )
 def test_state(lab: MakeLab, queue: str | None, claim: dict[str, Any] | None, expected: tuple[str, ...]) -> None:
@@ -83,7 +80,7 @@ def test_failed_attempts(lab: MakeLab) -> None:
     """Breaks if a failed attempt is taken for the last, the last for any other, or an older claim for a process."""
     one = lab()
     running(one)
-    one.queue("1|0|RUNNING|None|n1|0")
+    one.queue(RUNNING)
     one.fail(one.units[0], final=False, attempts=1, kind="out of memory")
     said = "its turn comes in its task; attempt 2 after out of memory"
     assert (only(one)["state"], only(one)["reason"]) == ("pending", said)
@@ -109,7 +106,7 @@ def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     (many.folder / "checkpoints" / f"{units[0].name}.pt").write_text("")
     many.finish(units[4].runs)
     many.fail(units[5])
-    many.queue("1|0|RUNNING|None|n1|0", "1|1|PENDING|Resources||0", "9|0|RUNNING|None|n9|0|of-another-study")
+    many.queue(RUNNING, "1|1|PENDING|Resources||0", "9|0|RUNNING|None|n9|0|of-another-study")
     assert main(["study", "status", *many.arguments, "--json"]) == 0
     facts = read(capsys.readouterr().out)
     assert list(facts) == ["study", "note", "counts", "runs"]
@@ -129,7 +126,7 @@ def test_split_unit(lab: MakeLab) -> None:
     one.units[0].split_path.write_text('{"reason": "out of memory"}')
     first, second = one.units[0].halves()
     one.claim(first, "1_0")
-    one.queue("1|0|RUNNING|None|n1|0")
+    one.queue(RUNNING)
     states = {run["unit"]: run["state"] for run in look(one.study, one.root)["runs"]}
     assert states == {first.name: "running", second.name: "pending"}
 
@@ -150,7 +147,7 @@ def test_text(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     two.submit([[two.units[0]]], [[two.units[1]]])
     two.claim(two.units[0], "1_0")
     two.told(two.units[0], 40, label="online: [bold]a[/bold]")
-    two.queue("1|0|RUNNING|None|n1|0", "2|0|PENDING|PartitionConfig||0")
+    two.queue(RUNNING, "2|0|PENDING|PartitionConfig||0")
     assert main(["study", "status", *two.arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     for line, run in zip(lines[2:6], two.run_ids(*two.units), strict=True):
@@ -173,7 +170,7 @@ def test_a_damaged_manifest(lab: MakeLab) -> None:
     """Breaks if tasks whose manifest cannot be read are left out, as if nobody had their units."""
     one = lab()
     path = one.submit([[one.units[0]]]) / "manifest.json"
-    one.queue("1|0|RUNNING|None|n1|0")
+    one.queue(RUNNING)
     for text in ("{", "[]", '{"arrays": [[]]}'):
         path.write_text(text)
         with pytest.raises(UserError, match=r"manifest\.json: "):
@@ -184,7 +181,7 @@ def test_watch(lab: MakeLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     """Breaks if watching ends before all runs are finished, does not end then, or at a controller that restarts."""
     one = lab()
     running(one)
-    one.queue("1|0|RUNNING|None|n1|0")
+    one.queue(RUNNING)
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -215,6 +212,6 @@ def test_root_below_another_folder(lab: MakeLab, monkeypatch: pytest.MonkeyPatch
     """Breaks if a --root relative to the working folder finds other units than the submission's absolute one."""
     one = lab()
     running(one)
-    one.queue("1|0|RUNNING|None|n1|0")
+    one.queue(RUNNING)
     monkeypatch.chdir(one.root.parent)
     assert look(one.study, Path(os.path.relpath(one.root)))["counts"]["running"] == 2

@@ -3,19 +3,17 @@
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import slurm.task
-from moore.base.files import write_json
 from moore.run.claim import Claim
 from moore.run.failures import record_failure
 from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
 from slurm.profile import Profile
 from slurm.task import ArrayTask, missing_resources, slot_environments
-from tests.slurm.test_plan import finish_run, run
+from tests.support.slurm_lab import STAMP, Lab
 
 
 def test_promises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,26 +35,20 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArrayTask:
-    """A task with one unit, and a folder with a pretended scontrol at the head of PATH."""
-    made = UnitProcess("plan-tiny", [run("a", 0)], tmp_path, "cpu")
-    made.write_spec()
-    folder = tmp_path / "plan-tiny" / "submissions" / "stamp"
-    manifest = {"stamp": "stamp", "arrays": [[[made.name]]], "profile": {"time": "60", "stalled_requeues": 2}}
-    write_json(folder / "manifest.json", manifest)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "scontrol").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/bin/calls\n")
-    (tmp_path / "bin" / "scontrol").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+def one(lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A study of one unit, submitted to a SLURM whose scontrol does nothing."""
+    made = lab()
+    made.submit([made.units], profile={"time": "60", "stalled_requeues": 2})
+    made.fake("scontrol", "")
     monkeypatch.setattr(slurm.task, "REQUEUE_SECONDS", 0.0)
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
-    return ArrayTask(str(folder), 0, 0)
+    return made
 
 
-def unit_of(tmp_path: Path) -> UnitProcess:
-    """The task's unit."""
-    return UnitProcess.read(next((tmp_path / "plan-tiny" / "units").glob("*.json")))
+@pytest.fixture
+def task(one: Lab) -> ArrayTask:
+    return ArrayTask(str(one.folder / "submissions" / STAMP), 0, 0)
 
 
 def exit_code(leave: Callable[[], object]) -> object:
@@ -81,36 +73,36 @@ def told(monkeypatch: pytest.MonkeyPatch, *numbers: signal.Signals) -> None:
     monkeypatch.setattr(slurm.task, "Worker", Told)
 
 
-def requeues(tmp_path: Path) -> list[str]:
+def requeues(one: Lab) -> list[str]:
     """What scontrol was asked to requeue."""
-    calls = tmp_path / "bin" / "calls"
+    calls = one.bin / "scontrol.calls"
     return [line for line in calls.read_text().splitlines() if line.startswith("requeue")] if calls.exists() else []
 
 
 WARNED = signal.SIGUSR2
 
 
-def test_requeues_that_bring_nothing_on_end(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requeues_that_bring_nothing_on_end(task: ArrayTask, one: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a task comes back for ever, or is given up although its checkpoints go on."""
-    made = unit_of(tmp_path)
+    (made,) = one.units
     told(monkeypatch, WARNED)
     for now in ([0, 0], [0, 0], [0, 3], [0, 3]):
         monkeypatch.setattr(slurm.task, "progress", lambda _, now=now: now)
         assert exit_code(task) == STOPPED
-    assert requeues(tmp_path) == ["requeue 7_0"] * 4
+    assert requeues(one) == ["requeue 7_0"] * 4
     assert not made.failed_path.exists()
     assert exit_code(task) == 1
     assert not made.failure()["final"]  # it has not had its turn
-    Claim(made.claim_path, "stamp").take()
+    Claim(made.claim_path, STAMP).take()
     exit_code(task)
     failure = made.failure()
     assert (failure["kind"], failure["final"], failure["reason"]) == ("no progress", True, "the time limit came")
-    assert len(requeues(tmp_path)) == 4
+    assert len(requeues(one)) == 4
 
 
-def test_what_has_failed_for_good_stays_so(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_failed_for_good_stays_so(task: ArrayTask, one: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a requeued task tries it again, or another reason is written over its own."""
-    made = unit_of(tmp_path)
+    (made,) = one.units
     record_failure(made, "bad input", "it is wrong", 1)
     monkeypatch.setattr(UnitProcess, "start", lambda *_: pytest.fail("tried again"))
     task()
@@ -119,28 +111,27 @@ def test_what_has_failed_for_good_stays_so(task: ArrayTask, tmp_path: Path, monk
     assert made.failure()["kind"] == "bad input"
 
 
-def test_nothing_left_is_not_requeued(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finish_run(tmp_path, unit_of(tmp_path).runs[0])
+def test_nothing_left_is_not_requeued(task: ArrayTask, one: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.finish(one.study.runs)
     told(monkeypatch, WARNED)
     assert exit_code(task) == STOPPED
-    assert requeues(tmp_path) == []
+    assert requeues(one) == []
 
 
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM,), (WARNED, signal.SIGTERM), (signal.SIGTERM, WARNED)])
 def test_a_cancelled_task_does_not_come_back(
-    task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: tuple[signal.Signals, ...]
+    task: ArrayTask, one: Lab, monkeypatch: pytest.MonkeyPatch, numbers: tuple[signal.Signals, ...]
 ) -> None:
     """Breaks if a warning before or during a cancellation's wait for checkpoints requeues the task."""
     told(monkeypatch, *numbers)
     assert exit_code(task) == STOPPED
-    assert requeues(tmp_path) == []
+    assert requeues(one) == []
 
 
 def test_a_preempted_task_stays_until_slurm_takes_it(
-    task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: ArrayTask, one: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Breaks if it leaves by itself within its grace time: SLURM does not requeue such a task."""
-    script = tmp_path / "bin" / "scontrol"
 
     class Killed(BaseException):
         pass
@@ -150,17 +141,17 @@ def test_a_preempted_task_stays_until_slurm_takes_it(
 
     told(monkeypatch, signal.SIGTERM)
     monkeypatch.setattr(signal, "pause", pause)
-    says = "#!/bin/sh\n[ $3 = 7_0 ] && echo 'JobState={} PreemptEligibleTime=2026-11-23T02:43:57 PreemptTime={}'\n"
-    script.write_text(says.format("RUNNING", "2026-11-23T02:48:52"))
+    says = "[ $3 = 7_0 ] && echo 'JobState={} PreemptEligibleTime=2026-11-23T02:43:57 PreemptTime={}'"
+    one.fake("scontrol", says.format("RUNNING", "2026-11-23T02:48:52"))
     with pytest.raises(Killed):
         task()
     for state, time_ in (("RUNNING", "None"), ("CANCELLED", "2026-11-23T02:48:52")):
-        script.write_text(says.format(state, time_))
+        one.fake("scontrol", says.format(state, time_))
         assert exit_code(task) == STOPPED
 
 
-def test_no_scontrol_on_the_node(task: ArrayTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bin" / "scontrol").unlink()
+def test_no_scontrol_on_the_node(task: ArrayTask, one: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.without_slurm()
     told(monkeypatch, WARNED)
     assert exit_code(task) == STOPPED
-    assert not list((tmp_path / "plan-tiny" / "units").glob("*.failed.json"))
+    assert not one.units[0].failed_path.exists()

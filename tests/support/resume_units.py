@@ -17,7 +17,6 @@ import yaml
 import moore.run.unit
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.run.collect import collect
-from moore.run.recorder import Recorder
 from moore.run.stop import Stopped, StopRequest
 from moore.run.unit import Unit
 from moore.run.units import UnitProcess
@@ -59,9 +58,10 @@ def rows(root: Path) -> pd.DataFrame:
 
 
 def write_study(folder: Path, dataset: str = "self:pendulum-medium", **variants: Any) -> Study:
-    """A study with one unit for all variants, on two seeds."""
-    defaults = {key: value for key, value in RUN.items() if key not in ("env", "dataset")}
-    scale = {"scale": "tiny", "seeds": [0, 1], "defaults": defaults, "tasks": [{"env": "pendulum", "dataset": dataset}]}
+    """The files of a study with one unit for all variants, on two seeds."""
+    task = {"env": "pendulum", "dataset": dataset, "dataset_transitions": 300}
+    defaults = {key: value for key, value in RUN.items() if key not in task}
+    scale = {"scale": "tiny", "seeds": [0, 1], "defaults": defaults, "tasks": [task]}
     (folder / "study.yaml").write_text(yaml.safe_dump({"study": "s", "variants": variants or {"prioritized": {}}}))
     (folder / "scale.yaml").write_text(yaml.safe_dump(scale))
     return load_study(folder / "study.yaml", folder / "scale.yaml")
@@ -115,7 +115,7 @@ def run_to_end(path: Path) -> None:
 
 
 def fork(path: Path, seconds: float) -> BaseProcess:
-    """A process for a unit, its log beside the spec; it waits while there is a gate (`gate_of`)."""
+    """A process for a unit, its log beside the spec."""
     process = FORKS.Process(target=_main, args=(path, seconds), daemon=True)
     process.start()
     return process
@@ -130,23 +130,6 @@ def wait_for(what: Callable[[], bool], process: BaseProcess) -> bool:
     return True
 
 
-def gate_of(path: Path) -> Path:
-    """While this file holds the beginning of a label, a process on the spec waits where it has told of such a label."""
-    return path.with_name("gate")
-
-
-def wait_at_gate(path: Path) -> None:
-    """Make this process do that."""
-    progress = Recorder.progress
-
-    def wait(recorder: Recorder, phase: str, done: int, total: int) -> None:
-        progress(recorder, phase, done, total)
-        while gate_of(path).exists() and f"{phase}: {recorder.methods[0]}".startswith(gate_of(path).read_text()):
-            time.sleep(0.005)
-
-    Recorder.progress = wait  # type: ignore[method-assign, assignment]
-
-
 def speak_into(log: Path) -> None:
     """Write what this process prints into a file, from now on."""
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -156,6 +139,5 @@ def speak_into(log: Path) -> None:
 
 def _main(path: Path, seconds: float) -> None:
     moore.run.unit.CHECKPOINT_SECONDS = seconds
-    wait_at_gate(path)
     speak_into(path.with_suffix(".log"))
     sys.exit(moore.run.unit.main(path))

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from moore.algorithm.config import RunConfig, to_mapping
 from moore.base.files import write_json
 from moore.run.units import UnitProcess
 from moore.studies.identity import run_id
-from moore.studies.study import load_study
-from tests.support.resume_units import RUN
+from tests.support.resume_units import write_study
 
 STAMP = "20261123-014512-3f2a"
 
@@ -30,31 +28,32 @@ def fake(folder: Path, name: str, body: str) -> Path:
     return calls
 
 
+def finish(study: Path, name: str, config: RunConfig, **more: Any) -> None:
+    """A finished run, or offline stage, in the folder of a study."""
+    folder = study / "runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.csv").write_text("x")
+    write_json(folder / "manifest.json", {"config": to_mapping(config), "rows_bytes": 1} | more)
+
+
 class Lab:
     """Variants a, b, ... of a study, each a unit of its own on two seeds; with a dataset they share offline stages."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, variants: str = "a", dataset: bool = False) -> None:
         self.patch, self.bin, self.root = patch, folder / "bin", folder / "root"
-        defaults = {key: value for key, value in RUN.items() if key not in ("env", "dataset", "dataset_transitions")}
-        task = {"env": "pendulum", "dataset": RUN["dataset"], "dataset_transitions": 300}
         scratch = {} if dataset else {"dataset": None}
-        changes = {name: {**scratch, "online": {"utd_ratio": number + 1}} for number, name in enumerate(variants)}
-        self.files = [folder / "study.yaml", folder / "scale.yaml"]
-        self.files[0].write_text(yaml.safe_dump({"study": "s", "variants": changes}))
-        scale = {"scale": "tiny", "seeds": [0, 1], "defaults": defaults, "tasks": [task]}
-        self.files[1].write_text(yaml.safe_dump(scale))
-        self.study = load_study(*self.files)
+        changes: dict[str, Any] = {
+            name: {**scratch, "online": {"utd_ratio": number + 1}} for number, name in enumerate(variants)
+        }
+        self.study = write_study(folder, **changes)
         self.folder = self.root / "s-tiny"
+        study, scale = folder / "study.yaml", folder / "scale.yaml"
+        self.arguments = [str(study), "--scale", str(scale), "--root", str(self.root)]  # for a command line
         self.units = [UnitProcess(self.study.name, runs, self.root, "cpu") for runs in self.study.cohorts()]
         self.bin.mkdir()
         patch.setenv("PATH", f"{self.bin}{os.pathsep}/usr/bin{os.pathsep}/bin")
         self.fake("sbatch", "exit 1")
         self.queue()
-
-    @property
-    def arguments(self) -> list[str]:
-        """The study, for a command line."""
-        return [str(self.files[0]), "--scale", str(self.files[1]), "--root", str(self.root)]
 
     def fake(self, name: str, body: str) -> Path:
         return fake(self.bin, name, body)
@@ -71,7 +70,7 @@ class Lab:
             lines.append(f"{job}|{index}|{state}|{reason}|{node}|{restarts}|moore:{stamp}:{int(job) - 1}\n")
         self.fake("squeue", f"cat <<'END'\n{''.join(lines)}END")
 
-    def submit(self, *arrays: Sequence[Sequence[UnitProcess]]) -> Path:
+    def submit(self, *arrays: Sequence[Sequence[UnitProcess]], **more: Any) -> Path:
         """A submission whose arrays have the jobs 1, 2, ...; returns its folder."""
         folder = self.folder / "submissions" / STAMP
         manifest = {"stamp": STAMP, "arrays": [[[unit.name for unit in task] for task in array] for array in arrays]}
@@ -79,7 +78,7 @@ class Lab:
             for task in array:
                 for unit in task:
                     unit.write_spec()
-        write_json(folder / "manifest.json", manifest)
+        write_json(folder / "manifest.json", manifest | more)
         return folder
 
     def claim(self, unit: UnitProcess, task: str | None = None, **more: Any) -> None:
@@ -102,10 +101,7 @@ class Lab:
     def finish(self, runs: Sequence[RunConfig], diverged: bool = False) -> None:
         """Finished runs."""
         for run in runs:
-            folder = self.folder / "runs" / run_id(run)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "rows.csv").write_text("")
-            write_json(folder / "manifest.json", {"config": to_mapping(run), "diverged": diverged})
+            finish(self.folder, run_id(run), run, diverged=diverged)
 
     def run_ids(self, *units: UnitProcess) -> list[str]:
         """Of all runs of these units."""
