@@ -202,6 +202,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     path = tmp_path / "hopper.hdf5"
     cases: list[tuple[dict[str, Any], list[str], int, str]] = [
         ({}, ["--rows", "100"], 0, "physics gymnasium, 100 rows"),
+        ({}, [], 0, "agrees with   d4rl ("),
         ({"next_obs": None}, [], 0, "keep_timeouts: false"),  # what a training will ask for is said here already
         ({}, ["--physics", "gymnasium"], 1, "agrees with   none"),
         ({"truncated": hopper().terminated}, [], 1, "fault         not both"),
@@ -213,4 +214,5 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert main(["data", "check", f"local:{path}", *options]) == code
         out, err = capsys.readouterr()
         assert said in out
+        assert ("keep_timeouts" in out) == ("next_obs" in changes)
         assert err.count("\n") == (code == 2)

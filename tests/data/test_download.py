@@ -85,6 +85,7 @@ FATAL: dict[str, tuple[list[Reply], list[str], int | None]] = {
     # what comes; what the message says; bytes that are kept (None: no part)
     "absent": ([answer(404)] * 5, ["404", "5 times; 0 of 5000 bytes"], None),
     "never beyond": ([send(until=2000)] * 5, ["5 times; 2000 of 5000 bytes"], 2000),
+    "longer": ([answer(200, BODY + b"more")], [SHA256], None),
     "garbage": ([send(GARBAGE)], [hashlib.sha256(GARBAGE).hexdigest(), SHA256], None),
     "changed in between": ([send(GARBAGE, until=2000)], [SHA256], None),
     "web page": ([answer(200, b"<" * 5000, Content_Type="text/html", Content_Length=5000)], [SHA256], None),
@@ -103,6 +104,13 @@ def test_fails_in_one_line_and_goes_on_later(server: Server, case: str) -> None:
     server.script.clear()
     server.ranges.clear()
     completes(server, [f"bytes={kept}-" if kept else None])
+
+
+def test_killed_before_the_file_got_its_name(server: Server) -> None:
+    """Breaks if a part that is complete is asked for beyond its end, which servers refuse."""
+    server.part.parent.mkdir(exist_ok=True)
+    server.part.write_bytes(BODY)
+    completes(server, [])
 
 
 def test_attempts_wait_longer_each_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_finished_means_manifest_and_rows_of_this_run(tmp_path: Path) -> None:
     manifest = read_manifest(folder)
     (folder / "manifest.json").write_text(json.dumps(manifest)[:-1])
     assert not is_finished(folder, run)
-    del manifest["config"]["agent"]["tau"]  # as of a version that did not have it
+    del manifest["config"]["agent"]["tau"], manifest["rows_bytes"]  # as of a version that did not have them
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert is_finished(folder, run)
     manifest["config"]["agent"]["gamma"] = 0.5

@@ -1,6 +1,7 @@
 """A unit that is stopped, or finds its files harmed, ends with the rows of an uninterrupted one, or says why not."""
 
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from moore.base.errors import UserError
 from moore.data.hdf5 import write_dataset
 from moore.data.make import find_recipe
 from moore.run.offline_cache import OfflineCache
+from moore.run.recorder import Recorder
+from moore.run.stop import STOPPED
 from moore.run.unit import main
 from tests.support.harm import flip, no_room
 from tests.support.resume_units import rows, run_to_end, run_until, status, write_spec
@@ -48,6 +51,17 @@ def checkpoints(path: Path, stage: str) -> list[Path]:
     """The checkpoints of a stage, the newest first."""
     files = (path.parents[1] / "checkpoints" / f"unit.{stage}").glob("*.pt")
     return sorted(files, key=lambda file: int(file.stem), reverse=True)
+
+
+@pytest.mark.parametrize("phase", ["offline", "online"])
+def test_a_signal_leaves_a_checkpoint(phase: str, path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a signal between two safe points ends the unit on the spot, and its work is lost."""
+    told = lambda _, now, *rest: signal.raise_signal(signal.SIGUSR2) if now == phase else None  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "progress", told)
+        assert main(path) == STOPPED
+    assert checkpoints(path, phase)
+    assert ends_like(whole, path) == []
 
 
 @pytest.mark.parametrize("point", [1, 20, 21, 41, OFFLINE_POINTS, OFFLINE_POINTS + 1])

@@ -1,5 +1,6 @@
 """Verdicts counted over tasks and studies, and every comparison behind them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def test_there_is_one_verdict_for_every_claim_and_study() -> None:
     means = runs[runs["method"] == "uniform"].groupby("dataset")["early_drop"].mean()
     assert smooth.mean == pytest.approx(means.mean())
     assert any("not enough data" in note for note in table.notes)
+    assert re.fullmatch(r"uncertainty falls online: 0\.\d\d \[0\.\d\d, 0\.\d\d\]", column(table, "6.", 1)[0])
 
 
 def test_every_comparison_has_a_line_with_its_rows() -> None:

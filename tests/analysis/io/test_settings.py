@@ -93,6 +93,9 @@ def test_budgets_are_one_sentence_where_they_differ() -> None:
     assert budgets(study) == expected
     assert expected in notes(study)
     assert (untrained(study), frozen(study)) == (["rlpd"], ["mopo"])
+    said = " ".join(notes(study))
+    assert "rlpd starts with the dataset but untrained" in said
+    assert "mopo keeps the offline policy" in said
 
 
 def test_equal_budgets_and_unknown_ones_are_not_printed() -> None:

@@ -13,7 +13,7 @@ from tests.support.method_studies import (
     method_study,
     runs_of,
 )
-from tests.support.studies import LOW, MEDIUM
+from tests.support.studies import LOW, MEDIUM, make_study
 
 
 def test_stages_follow_the_manifest_not_the_method_column(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from analysis.output.render import MISSING, to_latex, to_markdown
 from analysis.output.tables import Cell, Table, differences_table, main_table, transfer_table
 from analysis.plots.figures import draw
 from analysis.stats.intervals import Interval, bootstrap, iqm, t_interval
+from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from tests.support.drawn import sure
 from tests.support.method_studies import ALL, flat_scores, method_study
-from tests.support.studies import LOW, MEDIUM, Row, flat, make_study, markdown, row, run_rows
+from tests.support.studies import GRID, LOW, MEDIUM, Row, flat, make_study, markdown, row, run_rows
 
 BUILT = (main_table, transfer_table, differences_table, claims_table, published_table, draw)
 
@@ -127,8 +128,11 @@ def test_two_sources_are_in_no_table_or_figure_together(build: Callable[[Results
 
 
 def test_a_wide_table_is_the_same_table_turned_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    levels = {name: [20.0 + 4 * place, 22.0 + 4 * place, 24.0 + 4 * place] for place, name in enumerate(ALL)}
-    study = method_study(tmp_path, ALL, 3, flat_scores(levels))
+    def scores(run: RunConfig) -> list[float]:  # tells methods, tasks and seeds apart
+        level = 20.0 + 4 * ALL.index(run.method) + 3 * (run.dataset == LOW) + 2 * run.seed
+        return [10.0, *[level] * (len(GRID) - 1)]
+
+    study = method_study(tmp_path, ALL, 3, scores)
     wide = main_table(study)
     monkeypatch.setattr(tables, "WIDE", len(ALL))
     narrow = main_table(study)
