@@ -40,8 +40,8 @@ def show(study: Study, workers: int, device: str) -> None:
     seconds, paid = [], set[str]()
     for runs in units:
         stages = {offline_run_id(run) for run in runs if run.dataset is not None and run.offline.updates}
-        lines = estimate.estimate(runs, device)
-        offline, online = (sum(line.total for line in lines if line.stage == stage) for stage in ("offline", "online"))
+        costs = estimate.estimate(runs, device)
+        offline, online = (sum(cost.total for cost in costs if cost.stage == stage) for stage in ("offline", "online"))
         offline = 0.0 if stages <= paid else offline  # the first unit that needs a stage pays it
         paid |= stages
         seconds.append(offline + online)
