@@ -13,10 +13,9 @@ STATUS = ("git", "--no-optional-locks", "status", "--porcelain", "--untracked-fi
 COMMIT_FILE = ".commit"  # beside the packages: the commit, with -dirty if there are changes
 
 
-def short(commit: str) -> str:
-    """Return the first ten digits, with what follows them: `-dirty` for changes that are in no commit."""
-    digits, *state = commit.split("-", 1)
-    return "-".join([digits[:10], *state])
+def short(commits: str) -> str:
+    """Return the first ten digits of each commit, with what follows them: `-dirty` for changes that are in none."""
+    return re.sub(r"([0-9a-f]{10})[0-9a-f]{30}", r"\1", commits)
 
 
 def commit() -> str:

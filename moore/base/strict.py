@@ -35,10 +35,7 @@ OnlineOnly = Annotated[T, ONLINE_ONLY]  # the offline stage does not depend on i
 ModelOnly = Annotated[T, MODEL_ONLY]  # read by algorithms with a dynamics model
 
 
-BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is there, is ten times as fast
-
-
-class _Loader(BASE):
+class _Loader(yaml.SafeLoader):
     """SafeLoader without duplicate keys; numbers as in YAML 1.2: 3e-4 is one, 1:30, 010 and 2026-01-31 are texts."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

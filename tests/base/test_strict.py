@@ -46,7 +46,7 @@ def test_numbers_and_lists(tmp_path: Path) -> None:
         ("share: 1", ["name", "missing"]),
         ("name: a\ninner: 3", ["inner", "a mapping"]),
         ("name: a\ninner: {hidden: 3}", ["inner.hidden", "a list"]),
-        ("name: a\n\tshare: 1", ["line 2", "tab"]),
+        ("name: a\n\tshare: 1", ["line 2", "\\t"]),
         ("name: a\nshare: 1\nshare: 0", ["duplicate key 'share'", "line"]),
         ("name: a\ninner:\n  lr: 1\n  lr: 2", ["duplicate key 'lr'", "line 3"]),
         ("name: [", ["line"]),
