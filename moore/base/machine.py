@@ -15,7 +15,7 @@ COMMIT_FILE = ".commit"  # beside the packages: the commit, with -dirty if there
 
 def short(commits: str) -> str:
     """Return the first ten digits of each commit, with what follows them: `-dirty` for changes that are in none."""
-    return re.sub(r"([0-9a-f]{10})[0-9a-f]{30}", r"\1", commits)
+    return re.sub(r"([0-9a-f]{10})[0-9a-f]+", r"\1", commits)
 
 
 def commit() -> str:
