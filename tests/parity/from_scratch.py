@@ -1,7 +1,8 @@
-"""SAC from scratch by other people, Stable-Baselines3 with its own defaults, in the budget of scale `mini`.
+"""SAC from scratch by other people, Stable-Baselines3, in the budget of scale `mini`: an independent yardstick.
 
     pip install stable-baselines3
-    python -m tests.parity.from_scratch --out build/sb3-sac.csv
+    python -m tests.parity.from_scratch                                           # with its own defaults
+    python -m tests.parity.from_scratch --like-ours --out build/sb3-sac-ours.csv  # with our tuned settings
 
 The file is one that `moore import` reads. Scores are normalised as ours, of ten deterministic episodes of environments
 of their own, every 250 steps.
@@ -11,12 +12,14 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 import tyro
 
+from moore.cli.options import find_study
 from moore.envs.spec import find_spec
 
 
@@ -25,11 +28,15 @@ class Options:
     """What is trained, and where the curves go."""
 
     out: Path = Path("build/sb3-sac.csv")
-    tasks: tuple[str, ...] = ("self:pendulum-low", "self:inverted_double_pendulum-medium")  # only the environment counts
+    tasks: tuple[str, ...] = (
+        "self:pendulum-low",
+        "self:inverted_double_pendulum-medium",
+    )  # only the environment counts
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     steps: int = 5000
     eval_interval: int = 250
     episodes: int = 10
+    like_ours: bool = False  # network, rates and updates a step of `sac` at mini; one rate, the critics', for all
 
 
 def main(options: Options) -> None:
@@ -53,8 +60,19 @@ def scores(env: str, seed: int, options: Options) -> Iterator[tuple[int, float]]
     from stable_baselines3 import SAC
     from stable_baselines3.common.evaluation import evaluate_policy
 
-    spec = find_spec(env)
-    model = SAC("MlpPolicy", gymnasium.make(spec.gym_id), seed=seed, device="cpu")
+    spec, settings = find_spec(env), dict[str, Any]()
+    if options.like_ours:
+        run = next(run for run in find_study("all-methods", "mini").runs if (run.method, run.env) == ("sac", env))
+        settings = {
+            "learning_rate": run.agent.critic_lr,
+            "batch_size": run.agent.batch_size,
+            "tau": run.agent.tau,
+            "gamma": run.agent.gamma,
+            "gradient_steps": run.online.utd_ratio,
+            "learning_starts": run.online.exploration_steps,
+            "policy_kwargs": {"net_arch": list(run.agent.hidden)},
+        }
+    model = SAC("MlpPolicy", gymnasium.make(spec.gym_id), seed=seed, device="cpu", **settings)
     played = gymnasium.make(spec.gym_id)
     played.reset(seed=1000 + seed)
     low, high = spec.reference_scores
