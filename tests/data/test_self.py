@@ -57,12 +57,14 @@ def test_every_recipe(env: str, quality: str, behaviours_dir: Path, tmp_path: Pa
 def test_same_arguments_same_bytes(behaviours_dir: Path, tmp_path: Path) -> None:
     """Breaks if the number of threads matters, or is left changed, too."""
     before = torch.get_num_threads()
-    for name, seed, threads in (("a", 0, 1), ("b", 0, 2), ("c", 1, 1)):
-        torch.set_num_threads(threads)
-        dataset = find_recipe("hopper", "medium-replay", 500, seed, behaviours_dir=behaviours_dir).make()
-        assert torch.get_num_threads() == threads
-        write_dataset(tmp_path / name, dataset)
-    torch.set_num_threads(before)
+    try:
+        for name, seed, threads in (("a", 0, 1), ("b", 0, 2), ("c", 1, 1)):
+            torch.set_num_threads(threads)
+            dataset = find_recipe("hopper", "medium-replay", 500, seed, behaviours_dir=behaviours_dir).make()
+            assert torch.get_num_threads() == threads
+            write_dataset(tmp_path / name, dataset)
+    finally:
+        torch.set_num_threads(before)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     first, other = read_dataset(tmp_path / "a"), read_dataset(tmp_path / "c")
     assert not np.array_equal(first.obs[0], other.obs[0])  # the environment's seed

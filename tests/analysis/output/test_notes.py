@@ -11,6 +11,8 @@ def test_notes_state_scale_date_cost_episodes_commit_and_command() -> None:
     assert [fact for fact in facts if fact not in said] == []
     dirty = make_study(full_study(2), git_commit="0123456789abcdef-dirty", machine="4 cores")
     assert "0.50 CPU h on 4 cores, commit 0123456789-dirty" in notes(dirty)[0]
+    two = make_study(full_study(2), git_commit=f"{'ab' * 20}, {'cd' * 20}-dirty")
+    assert "commit ababababab, cdcdcdcdcd-dirty," in notes(two)[0]
     bare = make_study(full_study(5), **dict.fromkeys(("scale", "date", "cpu_seconds", "git_commit", "command")))
     assert "None" not in " ".join(notes(bare))
 
