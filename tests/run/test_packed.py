@@ -49,7 +49,11 @@ def holding(name: str) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", holding("../runs/x/rows.csv"), holding("s/runs/x/rows.csv")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", holding("../runs/x/rows.csv"), holding("s/runs/x/rows.csv")],
+    ids=["empty", "text", "outside", "no manifest"],  # archives hold the time: two workers would give two names
+)
 def test_what_is_no_file_of_runs_is_refused(content: bytes, tmp_path: Path) -> None:
     """Breaks if rows without a manifest are taken for a run, or one can write outside of the root."""
     file = tmp_path / "rows.tgz"
