@@ -27,6 +27,7 @@ from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec, terminated_fn
 from moore.networks.batch import AnyBatch, concatenate
 from moore.networks.calls import caller
+from moore.networks.fast_mlp import NARROW
 from moore.networks.random import Streams, scale_to_index
 from moore.networks.state import State
 
@@ -66,9 +67,10 @@ class Cohort(State):
         self.agent: Agent = find_agent(shared.algorithm)(
             shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision, self.real_ratio)
         )
-        # how updates of the policy are called, and those of the model with its rollouts
+        # how updates of the policy, those of the model and its rollouts are called
         self.policy_call = caller(self.device, step_settings(shared, stage), updates_of(shared, stage))
-        self.model_call = caller(self.device, None, 0)
+        self.model_call = caller(self.device, model_settings(shared), model_updates_of(shared))
+        self.rollout_call = caller(self.device, None, 0)
         self.real_buffer = real_buffer(configs, datasets, stage, device)
         self.ensemble, length, retained = None, 0, 0
         if shared.uses_model:
@@ -136,7 +138,7 @@ class Cohort(State):
             coef,
             self.streams["rollout"],
             self.model_buffer,
-            self.model_call,
+            self.rollout_call,
             self.shared.rollout.truncation_quantile is not None,
         )
         self.metrics.add(metrics | {"penalty/coef": coef})
@@ -206,20 +208,30 @@ def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, 
 def step_settings(config: RunConfig, stage: str) -> object:
     """Return what a compiled update depends on beside inputs, shapes and actor's step; None: it is not to be compiled.
 
-    torch's compiler makes bfloat16's products slower where there is no LayerNorm. Of a plugin's update it is not known
-    what it does in Python, and on which files it depends.
+    Of a plugin's update it is not known what it does in Python, and on which files it depends.
     """
-    if config.precision == "bf16" or is_plugin(config.algorithm):
+    if is_plugin(config.algorithm):
         return None
     # behaviour cloning depends on which rows of a batch are real
     cloning = (config.real_ratio, config.online.real_ratio) if getattr(config.agent, "bc_coef", 0.0) else ()
-    return config.algorithm, config.agent, stage, *cloning
+    return config.algorithm, config.agent, config.precision, stage, *cloning
 
 
 def updates_of(config: RunConfig, stage: str) -> int:
     """Return how many updates of the policy a stage makes."""
     online = config.online
     return config.offline.updates if stage == "offline" else online.epochs * online.epoch_steps * online.utd_ratio
+
+
+def model_settings(config: RunConfig) -> object:
+    """Return what a compiled update of the ensemble depends on beside inputs and shapes; None: it would not gain."""
+    return (config.dynamics, config.precision) if max(config.dynamics.hidden) <= NARROW else None
+
+
+def model_updates_of(config: RunConfig) -> int:
+    """Return how many updates of the ensemble a run makes at most, whose stages share what is compiled."""
+    trainings = config.online_steps // config.online.retrain_interval
+    return config.dynamics.offline_max_updates + trainings * config.dynamics.online_max_updates
 
 
 def real_buffer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -160,11 +161,9 @@ class Ensemble(State):
         while training.done < max_updates and any(training.active):
             batch = draw(config.ensemble_size * config.batch_size)
             if all(training.active):
-                training.loss = call(
-                    "model", lambda *fields: self._update(Batch(*fields), [True] * len(fields[0])), *batch
-                )
+                training.loss = call("model", functools.partial(model_step, self), *batch)
             else:  # which runs go on changes too often for recordings
-                training.loss = self._update(batch, training.active)
+                training.loss = self.update(batch, training.active)
             training.done += 1
             if training.done % config.epoch_updates == 0 or training.done == max_updates:
                 self._look(training, holdout)
@@ -229,8 +228,8 @@ class Ensemble(State):
                 setattr(one, name, value[run : run + 1])
         return one
 
-    def _update(self, batch: Batch, active: list[bool]) -> Tensor:
-        """Take one gradient step on K bootstrap batches packed in [R, K x B]; returns the loss [R]."""
+    def update(self, batch: Batch, active: Sequence[bool] | None = None) -> Tensor:
+        """Take a gradient step of the active runs on K bootstrap batches packed in [R, K x B]; return the loss [R]."""
         members = self.config.ensemble_size
         inputs, targets = (x.unflatten(1, (members, -1)) for x in self._tensors(batch))
         params, bounds = self.params.detach().requires_grad_(), self.bounds.detach().requires_grad_()
@@ -239,7 +238,7 @@ class Ensemble(State):
         nll = (error + logvar).mean((2, 3)).sum(1)  # [R]: mean over batch and dimensions, sum over members
         loss = nll + BOUND_COEF * (bounds[:, 0] - bounds[:, 1]).sum(-1)
         params_grad, bounds_grad = torch.autograd.grad(loss.sum(), (params, bounds))
-        params_grad.addcmul_(self.params.detach(), self._decay)  # gradient of 0.5 decay |w|^2
+        params_grad.addcmul_(self.params.detach(), self._decay.expand_as(params))  # gradient of 0.5 decay |w|^2
         self.params_adam.step(params_grad, active)
         self.bounds_adam.step(bounds_grad, active)
         return loss.detach()
@@ -259,3 +258,8 @@ class Ensemble(State):
         """Network inputs (obs, action) and raw targets (delta obs, reward) of transitions [R, B]."""
         inputs = torch.cat([batch.obs, batch.action], -1)
         return inputs, torch.cat([batch.next_obs - batch.obs, batch.reward[..., None]], -1)
+
+
+def model_step(ensemble: Ensemble, *fields: Tensor) -> Tensor:
+    """Update every run as a function of tensors with the run axis first, which can be recorded or compiled."""
+    return ensemble.update(Batch(*fields))

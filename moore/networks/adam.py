@@ -1,5 +1,6 @@
 """Adam over the run axis: one fused step for all runs, with a step count and an on/off switch per run."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -56,13 +57,15 @@ class RunAdam(State):
 
     def _step_plainly(self, grad: Tensor) -> None:
         """Take the step operation by operation (Adam, arXiv 1412.6980, algorithm 1), which a compiler fuses."""
-        per_run = (-1, *(1 for _ in grad.shape[1:]))
         self.steps.add_(1)
-        unbias = lambda beta: (1 - beta ** self.steps.double()).to(grad.dtype).view(per_run)  # noqa: E731
+        steps = self.steps.double()
+        # beta ** steps by one exponential for both: its result is kept, not a power computed for every parameter
+        powers = torch.stack([steps * math.log(beta) for beta in (BETA1, BETA2)]).exp()
+        unbias1, unbias2 = (1 - powers).to(grad.dtype).view(2, -1, *(1 for _ in grad.shape[1:]))
         self.exp_avg.lerp_(grad, 1 - BETA1)
         self.exp_avg_sq.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
-        scale = (self.exp_avg_sq / unbias(BETA2)).sqrt() + EPS
-        self._params.sub_(self._traced_lr / unbias(BETA1) * self.exp_avg / scale)
+        scale = (self.exp_avg_sq / unbias2).sqrt() + EPS
+        self._params.sub_(self._traced_lr / unbias1 * self.exp_avg / scale)
 
     def reset(self) -> None:
         """Forget moments and step counts of every run."""

@@ -21,7 +21,8 @@ from torch.autograd.function import once_differentiable
 if TYPE_CHECKING:
     from moore.networks.mlp import MLP
 
-NARROW = 128  # columns up to which torch's own LayerNorm is slower on a CPU than its formula
+# columns up to which element-wise operations take most of the time on a CPU, and torch's LayerNorm is slow
+NARROW = 128
 
 
 class BatchedMLP(torch.autograd.Function):

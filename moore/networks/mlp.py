@@ -74,14 +74,20 @@ class MLP:
         return outputs(self, params, inputs).unflatten(0, lead)
 
     def plain(self, params: Tensor, *inputs: Tensor) -> Tensor:
-        """Compute the outputs layer by layer, with torch's own gradients: the reference that `__call__` is equal to."""
+        """Compute the outputs layer by layer, with torch's own gradients: the reference, and what is compiled.
+
+        In bf16 the first and the last layer are float32 in both directions; `__call__` rounds their gradients, too.
+        """
         h = torch.cat(inputs, -1)
+        stored = torch.bfloat16 if self.precision == "bf16" else h.dtype
         *hidden, (weight, bias) = self.layers(params)
-        for w, b in hidden:
-            z = h @ w + b
-            h = F.layer_norm(z, z.shape[-1:], eps=self.layer_norm_eps) if self.layer_norm else z
-            h = F.relu(h) if self.activation == "relu" else F.silu(h)
-        return h @ weight + bias
+        for number, (w, b) in enumerate(hidden):
+            dtype = stored if number else h.dtype
+            h = h @ w.to(dtype) + b.to(dtype)
+            if self.layer_norm:
+                h = F.layer_norm(h.to(params.dtype), h.shape[-1:], eps=self.layer_norm_eps)
+            h = (F.relu(h) if self.activation == "relu" else F.silu(h)).to(stored)
+        return h.to(weight.dtype) @ weight + bias
 
     def init(
         self, generators: Sequence[torch.Generator], members: int | None = None, scheme: Init = "linear"

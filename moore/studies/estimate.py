@@ -173,8 +173,9 @@ def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transit
     configs = [replace(config, seed=seed) for seed in range(runs)]
     data = {} if config.dataset is None else {config.dataset: random_transitions(config.env, transitions)}
     cohort = Cohort(configs, data, stage, device)
-    if isinstance(cohort.policy_call, Compiled):
-        cohort.policy_call.builds = False  # a look at the cost waits for no compiler: it may be less than it says
+    for call in (cohort.policy_call, cohort.model_call):
+        if isinstance(call, Compiled):
+            call.builds = False  # a look at the cost waits for no compiler: it may be less than it says
     if stage == "online":
         rows = config.online.epoch_steps
         size = (runs, rows, cohort.real_buffer.rows.shape[1])

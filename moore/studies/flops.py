@@ -83,7 +83,7 @@ def model_flops(config: RunConfig) -> float:
     spec, few = find_spec(config.env), replace(config.dynamics, batch_size=ROWS)
     model = Ensemble(few, spec.obs_dim, spec.action_dim, [0])
     data = random_batch(config.env, 1, few.ensemble_size * ROWS)
-    return counted(lambda: model._update(data, [True])) * config.dynamics.batch_size / ROWS
+    return counted(lambda: model.update(data)) * config.dynamics.batch_size / ROWS
 
 
 @cache

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 
 from moore.agents.registry import METHODS
-from moore.algorithm.cohort import Cohort, step_settings, update_step
+from moore.algorithm.cohort import Cohort, model_settings, step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
+from moore.algorithm.dynamics import model_step
 from moore.base.strict import read_yaml
-from moore.networks.batch import Batch
 from moore.networks.calls import caller
 from moore.studies.axes import merge
 from moore.studies.estimate import random_cohort
@@ -123,9 +123,9 @@ def ensemble(case: Case, device: str) -> Prepared:
     cohort = model_cohort(case, device)
     model = cohort.ensemble
     rows = model.config.ensemble_size * model.config.batch_size
-    data, active = random_batch(ENV, case.runs, rows, device), [True] * case.runs
-    call = caller(torch.device(device), None, 0)
-    step = lambda *fields: model._update(Batch(*fields), active)  # noqa: E731
+    data = random_batch(ENV, case.runs, rows, device)
+    call = caller(torch.device(device), model_settings(case.config), LONG)
+    step = functools.partial(model_step, model)
     return Prepared(lambda: call("model", step, *data), case.runs * rows, case.runs * model_flops(cohort.shared))
 
 

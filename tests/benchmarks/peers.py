@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from moore.algorithm.cohort import step_settings, update_step
+from moore.algorithm.cohort import model_settings, step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import Ensemble
 from moore.base.errors import UserError
@@ -39,19 +39,22 @@ class Peer(NamedTuple):
     runs: int
     agent: Mapping[str, Any]
     stage: str = "online"
+    precision: str = "float32"
 
     @property
     def config(self) -> RunConfig:
         """The method's own settings at this size."""
-        return method_config(self.method, {"env": self.env, "agent": self.agent})
+        return method_config(self.method, {"env": self.env, "precision": self.precision, "agent": self.agent})
 
 
 MINI = {"hidden": [64, 64], "batch_size": 128, "critic_layer_norm": True}
+MIDDLE = {"hidden": [128, 128], "batch_size": 256, "critic_layer_norm": True}
 WIDE = {"hidden": [256, 256], "batch_size": 256}
 PEERS = (
     Peer("sac", "pendulum", 20, MINI),
-    Peer("sac", "halfcheetah", 8, {"hidden": [128, 128], "batch_size": 256, "critic_layer_norm": True}),
+    *(Peer("sac", "halfcheetah", 8, MIDDLE, precision=precision) for precision in ("float32", "bf16")),
     *(Peer(name, "halfcheetah", 8, WIDE) for name in ("sac", "td3_bc", "awac", "iql")),
+    Peer("sac", "halfcheetah", 8, WIDE, precision="bf16"),
     Peer("cql_sac", "halfcheetah", 4, WIDE, "offline"),
 )
 MODELS = ((20, [64] * 3, 128, "pendulum"), (4, [200] * 4, 256, "halfcheetah"))  # runs, hidden, batch, env
@@ -89,6 +92,9 @@ def model_sides(runs: int, hidden: Sequence[int], batch: int, env: str) -> tuple
         "PyTorch": lambda: plain_fit(one, 0, lambda count: mine, holdout, FIT),
         "plain": lambda: ours.fit(lambda count: data, every, FIT),
     }
+    if (settings := model_settings(config)) is not None:
+        call = caller(torch.device("cpu"), settings, LONG)
+        sides["compiled"] = lambda: ours.fit(lambda count: data, every, FIT, call=call)
     return sides, config
 
 
@@ -112,7 +118,8 @@ def rows(seconds: float) -> Iterator[dict[str, Any]]:
     """Yield a row for each comparison: run-updates a second of each side, and the arithmetic of one."""
     for peer in PEERS:
         width, norm = peer.agent["hidden"][0], "LayerNorm" if peer.config.agent.critic_layer_norm else ""
-        what = " ".join(filter(None, [peer.method, f"2x{width}", norm, peer.env]))
+        half = peer.precision if peer.precision != "float32" else ""
+        what = " ".join(filter(None, [peer.method, f"2x{width}", norm, half, peer.env]))
         yield row(what, peer.runs, timed(update_sides(peer), seconds), 1, update_flops(peer.config, peer.stage))
     for model in MODELS:
         sides, config = model_sides(*model)
@@ -146,9 +153,9 @@ def peers_report(facts: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -
         "",
         where(facts),
         "",
-        f"Run-updates a second in float32 on one thread, the best of {ROUNDS} turns. PyTorch: one run in "
-        "torch.nn and torch.optim. Ours: R runs at once; `ours / PyTorch` is of the faster way. % of chip: matrix "
-        f"products a second over the fastest product here, in GFLOP/s: {peaks}.",
+        f"Run-updates a second on one thread, the best of {ROUNDS} turns. PyTorch: one run in "
+        "torch.nn and torch.optim, in float32. Ours: R runs at once; `ours / PyTorch` is of the faster way. % of chip: "
+        f"matrix products a second over the fastest product here, in GFLOP/s: {peaks}.",
         "",
         *table(columns, body),
         "",

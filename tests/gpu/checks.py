@@ -112,5 +112,5 @@ def train(made: Cohort, rounds: int) -> None:
             made.ensemble.fitted = True
             made.imagine(t)
             members = made.shared.dynamics.ensemble_size * made.shared.dynamics.batch_size
-            made.ensemble._update(draw_batch(made, t, "model_batches", members, "train"), [True] * len(made.configs))
+            made.ensemble.update(draw_batch(made, t, "model_batches", members, "train"))
         made.update_policy(t, STEPS)

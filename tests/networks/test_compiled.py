@@ -13,7 +13,7 @@ from torch import Tensor
 from moore.agents import actor_critic
 from moore.agents.actor_critic import Setup
 from moore.agents.registry import find_agent
-from moore.algorithm.cohort import Cohort, update_step
+from moore.algorithm.cohort import Cohort, model_settings, step_settings, update_step
 from moore.networks import compiled
 from moore.networks.adam import RunAdam
 from moore.networks.batch import Batch
@@ -21,6 +21,7 @@ from moore.networks.calls import COMPILE, caller, plain
 from moore.networks.compiled import Compiled, Untraceable, _places, trace
 from moore.networks.mlp import MLP
 from moore.networks.state import State
+from tests.benchmarks.cases import method_config
 from tests.support.agents import three_strategies
 from tests.support.recordings import tensors_of
 
@@ -110,6 +111,14 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caller(cpu, None, 100_000) is plain
     monkeypatch.setenv(COMPILE, "0")
     assert caller(cpu, "settings", 100_000) is plain
+    sizes = ((64, "float32"), (64, "bf16"), (200, "float32"))
+    moore, bf16, wide = (
+        method_config("moore", {"env": "pendulum", "precision": precision, "dynamics": {"hidden": [width] * 4}})
+        for width, precision in sizes
+    )
+    assert step_settings(moore, "online") != step_settings(bf16, "online")  # a library each
+    assert model_settings(moore) != model_settings(bf16)
+    assert model_settings(wide) is None  # slower
 
 
 def depends_on_runs(model: Regression, x: Tensor) -> Tensor:
@@ -162,7 +171,8 @@ class Interpreted:
 
 def train(made: Cohort, call: Any) -> dict[str, Tensor]:
     """Make a few updates of everything and return the tensors that they change."""
-    made.policy_call, t = call, int(made.stage == "online")
+    made.policy_call = made.model_call = call
+    t = int(made.stage == "online")
     for _ in range(2):
         if made.ensemble is not None:
             made.train_model(t)

@@ -68,12 +68,15 @@ def test_bf16_is_close_but_not_equal(activation: str, layer_norm: bool) -> None:
         leaf = x.clone().requires_grad_()
         out = mlp(params, leaf)
         assert torch.equal(mlp(params.detach(), x), out.detach())  # with and without a gradient
-        results.append((out.detach(), *torch.autograd.grad((out * weight).sum(), (params, leaf))))
-    for exact, rounded in zip(*results, strict=True):
-        error = (exact - rounded).norm() / exact.norm()
-        assert 1e-4 < error < 0.1  # a wrong formula is wrong by half and more
-        assert rounded.dtype == torch.float32
-    assert not torch.equal(results[1][0], results[1][0].bfloat16().float())
+        for each in (out, mlp.plain(params, leaf)):
+            results.append((each.detach(), *torch.autograd.grad((each * weight).sum(), (params, leaf))))
+    exact, _, *both = results
+    for rounded in both:  # as it is called, and as it is compiled
+        for one, other in zip(exact, rounded, strict=True):
+            error = (one - other).norm() / one.norm()
+            assert 1e-4 < error < 0.1  # a wrong formula is wrong by half and more
+            assert other.dtype == torch.float32
+        assert not torch.equal(rounded[0], rounded[0].bfloat16().float())
 
 
 @pytest.mark.parametrize("scheme", ["linear", "xavier"])

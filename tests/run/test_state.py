@@ -141,7 +141,7 @@ def test_safe_points_are_dense(name: str, kind: str, tmp_path: Path, monkeypatch
     """Breaks if a stage trains for long without a moment at which it could be saved."""
     runs = RUNS[name]
     stage, done, most = start(kind, runs), {"policy": 0, "ensemble": 0, "steps": 0}, dict[str, int]()
-    update_policy, update_model, step = Cohort.update_policy, Ensemble._update, Cohort.interact
+    update_policy, update_model, step = Cohort.update_policy, Ensemble.update, Cohort.interact
 
     def spied(name: str, original: Callable[..., Any], count: Callable[..., int]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
@@ -152,7 +152,7 @@ def test_safe_points_are_dense(name: str, kind: str, tmp_path: Path, monkeypatch
         return call
 
     monkeypatch.setattr(Cohort, "update_policy", spied("policy", update_policy, lambda self, t, count: count))
-    monkeypatch.setattr(Ensemble, "_update", spied("ensemble", update_model, lambda *_: 1))
+    monkeypatch.setattr(Ensemble, "update", spied("ensemble", update_model, lambda *_: 1))
     monkeypatch.setattr(Cohort, "interact", spied("steps", step, lambda *_: 1))
     stage.run(make_recorder(runs, tmp_path), lambda: done.update(dict.fromkeys(done, 0)))
     expected = {"policy": 1} if kind == "offline" else {"policy": 50 if name == "balanced_replay" else 1, "steps": 1}

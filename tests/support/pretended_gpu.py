@@ -84,7 +84,7 @@ def test_nothing_waits_for_the_gpu(name: str, stage: str, precision: str, device
         if made.ensemble is not None:
             made.ensemble.fitted = True
             made.imagine(t)
-            made.ensemble._update(draw_batch(made, t, "model_batches", 3 * 8, "train"), [True, False, True])
+            made.ensemble.update(draw_batch(made, t, "model_batches", 3 * 8, "train"), [True, False, True])
         made.update_policy(t, 3)
     assert not copies
     for key, tensor in tensors(made.agent).items():

@@ -30,7 +30,7 @@ def check_recorded(name: str, stage: str, device: str, recorder: Callable[[Cohor
     for recorded in (False, True):
         made = three_strategies(name, stage, device)
         if recorded:
-            made.policy_call = made.model_call = Graphs(recorder(made))
+            made.policy_call = made.model_call = made.rollout_call = Graphs(recorder(made))
         for repeat in range(5):
             if made.ensemble is not None:
                 made.train_model(t)
