@@ -26,7 +26,7 @@ from moore.base.plugins import is_plugin
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec, terminated_fn
 from moore.networks.batch import AnyBatch, concatenate
-from moore.networks.calls import caller
+from moore.networks.calls import caller, plain
 from moore.networks.fast_mlp import NARROW
 from moore.networks.random import Streams, scale_to_index
 from moore.networks.state import State
@@ -69,8 +69,8 @@ class Cohort(State):
         )
         # how updates of the policy, those of the model and its rollouts are called
         self.policy_call = caller(self.device, step_settings(shared, stage), updates_of(shared, stage))
-        self.model_call = caller(self.device, model_settings(shared), model_updates_of(shared))
-        self.rollout_call = caller(self.device, None, 0)
+        self.model_call = caller(self.device, model_settings(shared), model_updates_of(shared, stage))
+        self.rollout_call = self.model_call if self.device.type == "cuda" else plain
         self.real_buffer = real_buffer(configs, datasets, stage, device)
         self.ensemble, length, retained = None, 0, 0
         if shared.uses_model:
@@ -100,6 +100,11 @@ class Cohort(State):
     def online_size(self) -> int:
         """Environment steps so far."""
         return self.real_buffer.online_size
+
+    @property
+    def compiled(self) -> bool:
+        """Whether any update is called through a compiled library."""
+        return any(getattr(call, "in_use", False) for call in (self.policy_call, self.model_call))
 
     @property
     def has_imagined(self) -> bool:
@@ -225,12 +230,14 @@ def updates_of(config: RunConfig, stage: str) -> int:
 
 def model_settings(config: RunConfig) -> object:
     """Return what a compiled update of the ensemble depends on beside inputs and shapes; None: it would not gain."""
-    return (config.dynamics, config.precision) if max(config.dynamics.hidden) <= NARROW else None
+    dynamics = config.dynamics
+    wide = max(dynamics.hidden) > NARROW
+    return None if wide else (dynamics.ensemble_size, dynamics.hidden, dynamics.layer_norm, config.precision)
 
 
-def model_updates_of(config: RunConfig) -> int:
-    """Return how many updates of the ensemble a run makes at most, whose stages share what is compiled."""
-    trainings = config.online_steps // config.online.retrain_interval
+def model_updates_of(config: RunConfig, stage: str) -> int:
+    """Return how many updates of the ensemble are made at most up to the end of a stage."""
+    trainings = config.online_steps // config.online.retrain_interval if stage == "online" else 0
     return config.dynamics.offline_max_updates + trainings * config.dynamics.online_max_updates
 
 

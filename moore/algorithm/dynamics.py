@@ -162,7 +162,7 @@ class Ensemble(State):
             batch = draw(config.ensemble_size * config.batch_size)
             if all(training.active):
                 training.loss = call("model", functools.partial(model_step, self), *batch)
-            else:  # which runs go on changes too often for recordings
+            else:  # which runs go on changes too often for recordings, and is not traced
                 training.loss = self.update(batch, training.active)
             training.done += 1
             if training.done % config.epoch_updates == 0 or training.done == max_updates:
@@ -229,7 +229,10 @@ class Ensemble(State):
         return one
 
     def update(self, batch: Batch, active: Sequence[bool] | None = None) -> Tensor:
-        """Take a gradient step of the active runs on K bootstrap batches packed in [R, K x B]; return the loss [R]."""
+        """Take a gradient step of the active runs, None: all, on K bootstrap batches packed in [R, K x B].
+
+        Returns the loss [R].
+        """
         members = self.config.ensemble_size
         inputs, targets = (x.unflatten(1, (members, -1)) for x in self._tensors(batch))
         params, bounds = self.params.detach().requires_grad_(), self.bounds.detach().requires_grad_()
@@ -238,7 +241,7 @@ class Ensemble(State):
         nll = (error + logvar).mean((2, 3)).sum(1)  # [R]: mean over batch and dimensions, sum over members
         loss = nll + BOUND_COEF * (bounds[:, 0] - bounds[:, 1]).sum(-1)
         params_grad, bounds_grad = torch.autograd.grad(loss.sum(), (params, bounds))
-        params_grad.addcmul_(self.params.detach(), self._decay.expand_as(params))  # gradient of 0.5 decay |w|^2
+        params_grad.addcmul_(self.params.detach(), self._decay.expand_as(params))  # of 0.5 decay |w|^2
         self.params_adam.step(params_grad, active)
         self.bounds_adam.step(bounds_grad, active)
         return loss.detach()

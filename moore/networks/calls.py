@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Protocol, TypeVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 T = TypeVar("T")
 GRAPHS = "MOORE_CUDA_GRAPHS"  # 1: recordings on a GPU
-COMPILE = "MOORE_COMPILE"  # 0: never, 1: always; else where a stage is long enough to pay for it
+COMPILE = "MOORE_COMPILE"  # 0: never, 1: always; else where there are enough updates to pay for it
 WORTH_COMPILING = 3000  # updates: building takes about a minute of a core, once on a machine
 
 
@@ -42,7 +43,15 @@ def caller(device: torch.device, settings: object, updates: int) -> Call:
     if device.type == "cpu" and settings is not None and pays:
         from moore.networks.compiled import Compiled, compiler
 
-        if shutil.which(compiler()):
+        if _is_here(compiler()):
             return Compiled(repr(settings))
-        print(f"moore: no {compiler()} here: updates are not compiled, and take longer", file=sys.stderr, flush=True)
     return plain
+
+
+@cache
+def _is_here(compiler: str) -> bool:
+    """Tell whether there is such a compiler; say once if not."""
+    found = shutil.which(compiler) is not None
+    if not found:
+        print(f"moore: no {compiler} here: updates are not compiled, and take longer", file=sys.stderr, flush=True)
+    return found

@@ -28,7 +28,6 @@ from moore.base.errors import Unavailable, UserError
 from moore.base.files import replacing, write_json
 from moore.base.lock import locked
 from moore.base.machine import peak_bytes
-from moore.networks.compiled import Compiled
 from moore.run.checkpoints import Checkpoints
 from moore.run.claim import Claim
 from moore.run.facts import environment_facts
@@ -197,7 +196,7 @@ class Unit:
                 recorder.costs(),
                 offline_run=None if config.dataset is None else offline_run_id(config),
                 target_entropy=getattr(cohort.agent, "target_entropy", None),  # AWAC, IQL, TD3+BC have none
-                compiled=isinstance(cohort.policy_call, Compiled) and cohort.policy_call.in_use,
+                compiled=cohort.compiled,
                 diverged=diverged,
                 git_commit=", ".join(self._commits),
             )

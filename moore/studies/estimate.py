@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moore.algorithm.cohort import Cohort
+from moore.algorithm.cohort import Cohort, model_settings, model_updates_of
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.draws import ALL
 from moore.algorithm.moore import evaluation_steps
@@ -20,6 +20,7 @@ from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
 from moore.envs.vector_env import make_env
+from moore.networks.calls import caller
 from moore.networks.compiled import Compiled
 from moore.studies.identity import offline_run_id
 
@@ -130,6 +131,10 @@ def times(
     branches = branches or BRANCHES[torch.device(device).type]
     most = min(config.rollout.batch_size, max(1, branches // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
+    cohort.model_call = caller(cohort.device, model_settings(config), model_updates_of(config, stage))
+    for call in (cohort.policy_call, cohort.model_call):
+        if isinstance(call, Compiled):
+            call.builds = False  # a look at the cost waits for no compiler: it may be less than it says
     interval, t = cohort.agent.actor_interval, _epoch(config, stage)
     taken = {"evaluation steps": _evaluation_step_seconds(cohort, device)}
     if config.uses_model:
@@ -173,9 +178,6 @@ def random_cohort(config: RunConfig, runs: int, stage: str, device: str, transit
     configs = [replace(config, seed=seed) for seed in range(runs)]
     data = {} if config.dataset is None else {config.dataset: random_transitions(config.env, transitions)}
     cohort = Cohort(configs, data, stage, device)
-    for call in (cohort.policy_call, cohort.model_call):
-        if isinstance(call, Compiled):
-            call.builds = False  # a look at the cost waits for no compiler: it may be less than it says
     if stage == "online":
         rows = config.online.epoch_steps
         size = (runs, rows, cohort.real_buffer.rows.shape[1])

@@ -124,7 +124,7 @@ def ensemble(case: Case, device: str) -> Prepared:
     model = cohort.ensemble
     rows = model.config.ensemble_size * model.config.batch_size
     data = random_batch(ENV, case.runs, rows, device)
-    call = caller(torch.device(device), model_settings(case.config), LONG)
+    call = caller(torch.device(device), model_settings(cohort.shared), LONG)
     step = functools.partial(model_step, model)
     return Prepared(lambda: call("model", step, *data), case.runs * rows, case.runs * model_flops(cohort.shared))
 

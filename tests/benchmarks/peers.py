@@ -118,8 +118,8 @@ def rows(seconds: float) -> Iterator[dict[str, Any]]:
     """Yield a row for each comparison: run-updates a second of each side, and the arithmetic of one."""
     for peer in PEERS:
         width, norm = peer.agent["hidden"][0], "LayerNorm" if peer.config.agent.critic_layer_norm else ""
-        half = peer.precision if peer.precision != "float32" else ""
-        what = " ".join(filter(None, [peer.method, f"2x{width}", norm, half, peer.env]))
+        precision = peer.precision if peer.precision != "float32" else ""
+        what = " ".join(filter(None, [peer.method, f"2x{width}", norm, precision, peer.env]))
         yield row(what, peer.runs, timed(update_sides(peer), seconds), 1, update_flops(peer.config, peer.stage))
     for model in MODELS:
         sides, config = model_sides(*model)

@@ -13,7 +13,7 @@ from torch import Tensor
 from moore.agents import actor_critic
 from moore.agents.actor_critic import Setup
 from moore.agents.registry import find_agent
-from moore.algorithm.cohort import Cohort, model_settings, step_settings, update_step
+from moore.algorithm.cohort import Cohort, model_settings, model_updates_of, step_settings, update_step
 from moore.networks import compiled
 from moore.networks.adam import RunAdam
 from moore.networks.batch import Batch
@@ -21,6 +21,7 @@ from moore.networks.calls import COMPILE, caller, plain
 from moore.networks.compiled import Compiled, Untraceable, _places, trace
 from moore.networks.mlp import MLP
 from moore.networks.state import State
+from moore.studies.axes import merge
 from tests.benchmarks.cases import method_config
 from tests.support.agents import three_strategies
 from tests.support.recordings import tensors_of
@@ -111,14 +112,25 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caller(cpu, None, 100_000) is plain
     monkeypatch.setenv(COMPILE, "0")
     assert caller(cpu, "settings", 100_000) is plain
-    sizes = ((64, "float32"), (64, "bf16"), (200, "float32"))
-    moore, bf16, wide = (
-        method_config("moore", {"env": "pendulum", "precision": precision, "dynamics": {"hidden": [width] * 4}})
-        for width, precision in sizes
+    width = {"hidden": [64, 128, 64, 64], "offline_max_updates": 1000, "online_max_updates": 3}
+    changes = (
+        {},
+        {"precision": "bf16"},
+        {"dynamics": {"layer_norm": True}},
+        {"dynamics": {"hidden": [64, 200, 64, 64]}},
     )
+    configs = (method_config("moore", merge({"env": "pendulum", "dynamics": width}, change)) for change in changes)
+    bf16, moore, normed, wide = configs
     assert step_settings(moore, "online") != step_settings(bf16, "online")  # a library each
-    assert model_settings(moore) != model_settings(bf16)
+    assert len({repr(model_settings(config)) for config in (moore, bf16, normed)}) == 3
+    assert model_settings(moore) is not None
     assert model_settings(wide) is None  # slower
+    assert model_updates_of(moore, "offline") == 1000
+    assert model_updates_of(moore, "online") == 1000 + 3 * moore.online_steps // moore.online.retrain_interval
+    monkeypatch.setenv(COMPILE, "1")
+    made = three_strategies("moore", "online", "cpu")
+    assert isinstance(made.model_call, Compiled)
+    assert made.rollout_call is plain
 
 
 def depends_on_runs(model: Regression, x: Tensor) -> Tensor:
@@ -191,7 +203,8 @@ def test_traced_updates_are_the_plain_ones(name: str, stage: str) -> None:
     """Breaks if a step depends on more than its key, state and inputs, or a traced formula is another one."""
     interpreted = Interpreted()
     ours, theirs = (train(three_strategies(name, stage, "cpu"), call) for call in (interpreted, plain))
-    assert any(interpreted.graphs.values())
+    steps = {key[0] if isinstance(key, tuple) else key for (key, *_), graph in interpreted.graphs.items() if graph}
+    assert steps == {"update", "model"} if name.startswith("moore") else {"update"}
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
