@@ -113,14 +113,10 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(COMPILE, "0")
     assert caller(cpu, "settings", 100_000) is plain
     width = {"hidden": [64, 128, 64, 64], "offline_max_updates": 1000, "online_max_updates": 3}
-    changes = (
-        {},
-        {"precision": "bf16"},
-        {"dynamics": {"layer_norm": True}},
-        {"dynamics": {"hidden": [64, 200, 64, 64]}},
-    )
+    changes: list[Any] = [{}, {"precision": "bf16"}]
+    changes += [{"dynamics": model} for model in ({"layer_norm": True}, {"hidden": [64, 200, 64, 64]})]
     configs = (method_config("moore", merge({"env": "pendulum", "dynamics": width}, change)) for change in changes)
-    bf16, moore, normed, wide = configs
+    moore, bf16, normed, wide = configs
     assert step_settings(moore, "online") != step_settings(bf16, "online")  # a library each
     assert len({repr(model_settings(config)) for config in (moore, bf16, normed)}) == 3
     assert model_settings(moore) is not None
