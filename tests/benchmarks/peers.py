@@ -65,6 +65,7 @@ def update_sides(peer: Peer) -> dict[str, Callable[[], object]]:
     config, device = peer.config, torch.device("cpu")
     ours: Any = make_agent(config, peer.runs, peer.stage, "cpu")
     batch, noise = update_inputs(config, ours, peer.runs, "cpu")
+    batch = batch._replace(terminated=torch.ones_like(batch.terminated))  # else Q diverges on one batch again and again
     step, turned = functools.partial(update_step, ours, type(batch), True), noise.transpose(0, 1)
     one = PLAIN.get(peer.method, OneSAC)(ours, 0)
     mine = type(batch)(*(x[0] for x in batch))
