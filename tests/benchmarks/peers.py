@@ -4,6 +4,7 @@ The plain side (tests/support/plain.py) is what the parity tests compare with: t
 """
 
 import functools
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from tests.support.dynamics import plain_fit
 from tests.support.plain import OneSAC
 
 ROUNDS = 3  # each side is timed so often, in turns: a shared machine drifts
+NOISES = 100  # different draws of an update's noise
 FIT = 10  # updates of the ensemble in one call
 SIZE = 1024  # rows of the products whose speed is the chip's, which fit its caches
 
@@ -65,15 +67,17 @@ def update_sides(peer: Peer) -> dict[str, Callable[[], object]]:
     config, device = peer.config, torch.device("cpu")
     ours: Any = make_agent(config, peer.runs, peer.stage, "cpu")
     batch, noise = update_inputs(config, ours, peer.runs, "cpu")
-    batch = batch._replace(terminated=torch.ones_like(batch.terminated))  # else Q diverges on one batch again and again
-    step, turned = functools.partial(update_step, ours, type(batch), True), noise.transpose(0, 1)
+    # on one batch with one noise, learnt again and again, Q diverges and actions saturate
+    batch = batch._replace(terminated=torch.ones_like(batch.terminated))
+    noises = itertools.cycle(torch.randn(NOISES, *noise.shape))
+    step = functools.partial(update_step, ours, type(batch), True)
     one = PLAIN.get(peer.method, OneSAC)(ours, 0)
     mine = type(batch)(*(x[0] for x in batch))
     call = caller(device, step_settings(config, peer.stage), LONG)
     return {
-        "PyTorch": lambda: one.update(mine, noise[:, 0], True),
-        "plain": lambda: plain("update", step, turned, *batch),
-        "compiled": lambda: call(("update", True), step, turned, *batch),
+        "PyTorch": lambda: one.update(mine, next(noises)[:, 0], True),
+        "plain": lambda: plain("update", step, next(noises).transpose(0, 1), *batch),
+        "compiled": lambda: call(("update", True), step, next(noises).transpose(0, 1), *batch),
     }
 
 
