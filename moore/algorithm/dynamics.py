@@ -241,7 +241,8 @@ class Ensemble(State):
         nll = (error + logvar).mean((2, 3)).sum(1)  # [R]: mean over batch and dimensions, sum over members
         loss = nll + BOUND_COEF * (bounds[:, 0] - bounds[:, 1]).sum(-1)
         params_grad, bounds_grad = torch.autograd.grad(loss.sum(), (params, bounds))
-        params_grad.addcmul_(self.params.detach(), self._decay.expand_as(params))  # of 0.5 decay |w|^2
+        # gradient of 0.5 decay |w|^2; the compiler's tracing does not broadcast an addcmul over R
+        params_grad.addcmul_(self.params.detach(), self._decay.expand_as(params))
         self.params_adam.step(params_grad, active)
         self.bounds_adam.step(bounds_grad, active)
         return loss.detach()

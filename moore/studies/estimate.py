@@ -131,6 +131,7 @@ def times(
     branches = branches or BRANCHES[torch.device(device).type]
     most = min(config.rollout.batch_size, max(1, branches // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
+    # by what the run makes: so few updates as are timed would not be compiled
     cohort.model_call = caller(cohort.device, model_settings(config), model_updates_of(config, stage))
     for call in (cohort.policy_call, cohort.model_call):
         if isinstance(call, Compiled):
