@@ -85,9 +85,9 @@ class CQL(SAC):
         n, blocks = self.config.num_actions, noise[self._first_block :]
         uniform = torch.erf(blocks[:n] / math.sqrt(2.0))  # 2 Phi(z) - 1 of a standard normal z is uniform in (-1, 1)
         with torch.no_grad():
-            states = torch.stack([obs, next_obs]).repeat_interleave(n, 0)  # [2n, R, B, obs_dim]
-            heads = self.policy(self.actor_params, states.movedim(0, 1).flatten(1, 2))
-            action, log_prob = squashed_gaussian(heads, blocks[n:].movedim(0, 1).flatten(1, 2))
+            heads = self.policy(self.actor_params, torch.cat([obs, next_obs], 1)).unflatten(1, (2, -1))
+            each = heads.repeat_interleave(n, 1).flatten(1, 2)  # [R, 2n B, 2 A]: one pass for n actions of a state
+            action, log_prob = squashed_gaussian(each, blocks[n:].movedim(0, 1).flatten(1, 2))
         actions = torch.cat([uniform.movedim(0, 1).flatten(1, 2), action], 1)  # [R, 3n B, A]
         density = torch.full_like(log_prob[:, : n * obs.shape[1]], -self.action_dim * math.log(2.0))
         log_density = torch.cat([density, log_prob], 1).unflatten(1, (3 * n, -1))  # [R, 3n, B]
