@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from moore.base.errors import UserError
-from moore.base.files import replacing
+from moore.base.files import replacing, write_json
 
 BEHAVIOURS_DIR = Path(__file__).parent / "behaviours"
 ARRAYS = {"params": np.float32, "hidden": np.int64, "env_steps": np.int64, "returns": np.float64, "scores": np.float64}
@@ -63,15 +63,10 @@ class Behaviours:
 
 def save_behaviours(behaviours: Behaviours, directory: Path = BEHAVIOURS_DIR) -> None:
     """Write `<env>.npz` and `<env>.json`; the same snapshots give the same bytes."""
-    archive = io.BytesIO()
     arrays: dict[str, Any] = {key: np.asarray(getattr(behaviours, key), kind) for key, kind in ARRAYS.items()}
-    np.savez_compressed(archive, **arrays)
-    for suffix, content in (
-        ("npz", archive.getvalue()),
-        ("json", (json.dumps(behaviours.provenance, indent=1) + "\n").encode()),
-    ):
-        with replacing(directory / f"{behaviours.env}.{suffix}") as file:
-            file.write(content)
+    with replacing(directory / f"{behaviours.env}.npz") as file:
+        np.savez_compressed(file, **arrays)
+    write_json(directory / f"{behaviours.env}.json", behaviours.provenance)
 
 
 def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
