@@ -127,9 +127,9 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
     # a velocity of exactly the clip was restored from an observation: the state is not the one that moved on
     clip = find_spec(dataset.env).velocity_clip
     known = ~((dataset.qvel == clip) | (dataset.qvel == -clip)).any(axis=1)
-    after, shift = dataset.next_obs, 0
+    after = dataset.next_obs
     if after is None:
-        after, shift = dataset.obs, 1
+        after = dataset.obs[1:]
         known &= ~(dataset.terminated | dataset.truncated)
         known[-1] = False
     chosen = _spread(np.flatnonzero(known), rows)
@@ -139,7 +139,7 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
     for env, part, ids, _ in _at_stored_states(dataset, chosen, physics):
         action = np.clip(dataset.action[part] / np.float32(env.spec.action_high), -1.0, 1.0)
         next_obs, reward, _, _ = env.step(action, ids)
-        errors.append(np.abs(next_obs - after[part + shift]).max(axis=1))
+        errors.append(np.abs(next_obs - after[part]).max(axis=1))
         reward_errors.append(np.abs(reward - dataset.reward[part]))
     error, reward_error = np.concatenate(errors), np.concatenate(reward_errors)
     share = float((error < STEP_TOLERANCE).mean())

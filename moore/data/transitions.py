@@ -57,24 +57,17 @@ def to_transitions(
     Raises UserError when nothing is left, or when keep_timeouts is asked of a file without next_observations.
     """
     rows: np.ndarray | slice = slice(None)  # all rows are views, not copies
-    if keep_timeouts:
-        if dataset.next_obs is None:
-            raise UserError(f"this {dataset.env} file has no 'next_observations'; accepted: keep_timeouts: false")
-        count = len(dataset)
-    else:
-        rows = np.flatnonzero(~dataset.truncated[:-1])
+    after, count = dataset.next_obs, len(dataset)
+    if not keep_timeouts:
+        rows, after = np.flatnonzero(~dataset.truncated[:-1]), dataset.obs[1:]
         count = len(rows)
+    if after is None:
+        raise UserError(f"this {dataset.env} file has no 'next_observations'; accepted: keep_timeouts: false")
     if count == 0:
         raise UserError(f"no transition in {len(dataset)} rows of {dataset.env}; accepted: two rows of one episode")
     if limit is not None and limit < count:
         chosen = np.sort(np.random.default_rng(SUBSET_SEED).choice(count, limit, replace=False))
         rows = chosen if isinstance(rows, slice) else rows[chosen]
-    if keep_timeouts:
-        assert dataset.next_obs is not None
-        next_obs = dataset.next_obs[rows]
-    else:
-        assert isinstance(rows, np.ndarray)
-        next_obs = dataset.obs[rows + 1]
     action = dataset.action[rows] / np.float32(find_spec(dataset.env).action_high)
     ends = dataset.terminated | dataset.truncated
     ends[-1] = True
@@ -91,7 +84,7 @@ def to_transitions(
         obs=dataset.obs[rows],
         action=np.clip(action, -1.0, 1.0, out=action),  # the reader allows for rounding just beyond the bounds
         reward=dataset.reward[rows],
-        next_obs=next_obs,
+        next_obs=after[rows],
         terminated=dataset.terminated[rows],
         return_range=float(returns.max() - returns.min()),
         return_to_go=returns_after,
