@@ -1,9 +1,9 @@
 """Finished runs as one file: from a machine that is lent for minutes to the one that collects the study."""
 
+import itertools
 import json
 import re
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 from moore.base.errors import UserError
@@ -39,7 +39,7 @@ def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
     Raises UserError, before anything is written, for another file or a damaged one, and Unavailable while somebody
     trains the study.
     """
-    found: dict[tuple[str, str], dict[str, bytes]] = {}
+    found: dict[str, dict[str, dict[str, bytes]]] = {}  # study -> run -> file
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -47,25 +47,22 @@ def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
                 content = archive.extractfile(member) if member.isfile() else None
                 if name is None or name["file"] not in FILES or content is None:
                     raise UserError(f"{path}: holds {member.name!r}; accepted: what `moore study train --pack` wrote")
-                found.setdefault((name["study"], name["run"]), {})[name["file"]] = content.read()
+                found.setdefault(name["study"], {}).setdefault(name["run"], {})[name["file"]] = content.read()
     except (OSError, EOFError, tarfile.TarError) as error:
         raise UserError(f"{path}: cannot be read ({error}); accepted: what `moore study train --pack` wrote") from None
-    for (_, run), files in found.items():
+    for run, files in (pair for runs in found.values() for pair in runs.items()):
         if not _is_whole(run, files):
             raise UserError(f"{path}: the rows of {run} are not whole; accepted: the file as it was packed")
-    studies, came, there = dict.fromkeys(study for study, _ in found), Counter[str](), Counter[str]()
-    for study in studies:
+    counts: dict[str, tuple[int, int]] = {}
+    for study, runs in found.items():
+        folder = root / study / "runs"
         with locked(root / study / "lock", f"study {study}"):
-            for run in (run for name, run in found if name == study):
-                folder = root / study / "runs" / run
-                if (folder / "manifest.json").exists():
-                    there[study] += 1
-                    continue
-                for part in FILES:
-                    with replacing(folder / part) as file:
-                        file.write(found[study, run][part])
-                came[study] += 1
-    return {study: (came[study], there[study]) for study in studies}
+            new = [run for run in runs if not (folder / run / "manifest.json").exists()]
+            for run, part in itertools.product(new, FILES):
+                with replacing(folder / run / part) as file:
+                    file.write(runs[run][part])
+        counts[study] = len(new), len(runs) - len(new)
+    return counts
 
 
 def _is_whole(run: str, files: dict[str, bytes]) -> bool:
