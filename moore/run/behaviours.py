@@ -112,10 +112,8 @@ class BehaviourTraining(State):
             noise = self.streams["policy"].normal(1, spec.action_dim)
             action = self.agent.act(torch.as_tensor(self.obs, dtype=torch.float32)[:, None], noise)
         next_obs, reward, terminated, truncated = self.env.step(action[:, 0].numpy())
-        as_float = lambda x: torch.as_tensor(x, dtype=torch.float32)  # noqa: E731
-        self.buffer.append(
-            Batch(as_float(self.obs), action[:, 0], as_float(reward), as_float(next_obs), as_float(terminated))
-        )
+        row = (self.obs, action[:, 0], reward, next_obs, terminated)
+        self.buffer.append(Batch(*(torch.as_tensor(part, dtype=torch.float32) for part in row)))
         self.obs = self.env.reset() if terminated[0] or truncated[0] else next_obs
         self.step += 1
         if self.step >= config.exploration_steps:

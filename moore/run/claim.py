@@ -47,13 +47,12 @@ class Claim:
 
 def whereabouts() -> dict[str, Any]:
     """Say which process this is, on which machine, and in which task of SLURM, if in any."""
-    environment = os.environ
     return {
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "node": environment.get("SLURMD_NODENAME"),
+        "node": os.environ.get("SLURMD_NODENAME"),
         "task": slurm_task(),
-        "restart": int(environment.get("SLURM_RESTART_COUNT", 0)),
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
     }
 
 

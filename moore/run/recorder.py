@@ -64,10 +64,8 @@ class Recorder:
             self._diverge(run, phase, env_steps, updates)
         scores = [float(normalized_score(self.configs[0].env, value)) for value in returns]
         self._write(phase, env_steps, updates, {"eval/return": returns.tolist(), "eval/score": scores})
-        by_method: dict[str, list[float]] = {}
-        for method, score in zip(self.methods, scores, strict=True):
-            by_method.setdefault(method, []).append(score)
-        means = {method: float(np.mean(values)) for method, values in by_method.items()}
+        own = np.array(self.methods)
+        means = {method: float(np.mean(np.array(scores)[own == method])) for method in self.methods}
         self._show(label=self._status["label"] or phase, scores=means)
 
     def training(self, phase: str, env_steps: int, updates: int, metrics: Mapping[str, Sequence[float]]) -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -118,18 +117,14 @@ def idle_steps(config: RunConfig) -> int:
 
 
 @cache
-def times(
-    config: RunConfig, stage: str, runs: int, device: str, transitions: int, branches: int = 0
-) -> dict[str, float]:
+def times(config: RunConfig, stage: str, runs: int, device: str, transitions: int) -> dict[str, float]:
     """Measure `runs` runs with this configuration, side by side, in one stage ("offline" or "online").
 
     Returns the seconds of one run for each part that `counts` counts: one update with its batch, one whole rollout, one
-    step. transitions: of the dataset, random numbers; 0 if config.dataset is None. branches: start states of a rollout
-    over all runs, at most, 0: as many as BRANCHES says; the time of more is taken as proportional. A rollout is timed
-    with one imagined step.
+    step. transitions: of the dataset, random numbers; 0 if config.dataset is None. A rollout is timed with one imagined
+    step from at most BRANCHES start states over all runs; the time of more is taken as proportional.
     """
-    branches = branches or BRANCHES[torch.device(device).type]
-    most = min(config.rollout.batch_size, max(1, branches // runs))
+    most = min(config.rollout.batch_size, max(1, BRANCHES[torch.device(device).type] // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
     # by what the run makes: so few updates as are timed would not be compiled
     cohort.model_call = caller(cohort.device, model_settings(config), model_updates_of(config, stage))
@@ -199,13 +194,8 @@ def random_transitions(env: str, count: int, seed: int = 0) -> Transitions:
     spec, generator = find_spec(env), np.random.default_rng(seed)
     normal = lambda *shape: generator.standard_normal((count, *shape), dtype=np.float32)  # noqa: E731
     obs, next_obs, action = normal(spec.obs_dim), normal(spec.obs_dim), np.tanh(normal(spec.action_dim))
-    returns: dict[str, Any] = {
-        "return_to_go": normal(),
-        "episode_return": normal(),
-        "return_range": 1.0,
-        "return_floor": 0.0,
-    }
-    return Transitions(obs, action, normal(), next_obs, np.zeros(count, bool), **returns)
+    return_to_go, episode_return, reward = normal(), normal(), normal()
+    return Transitions(obs, action, reward, next_obs, np.zeros(count, bool), 1.0, return_to_go, 0.0, episode_return)
 
 
 def synchronize(device: str) -> None:

@@ -149,7 +149,8 @@ def test_times_are_of_one_call_of_one_run(stage: str, monkeypatch: pytest.Monkey
         online=dataclasses.replace(run.online, rollout_length=5),
         agent=dataclasses.replace(run.agent, online_actor_interval=4),
     )
-    got = times.__wrapped__(run, stage, 3, "cpu", 500, 120)
+    monkeypatch.setitem(timing.BRANCHES, "cpu", 120)
+    got = times.__wrapped__(run, stage, 3, "cpu", 500)
     interval, length = (4, 5) if stage == "online" else (1, 3)
     assert got["ensemble updates"] == 840 / timing.MODEL_UPDATES / 3
     assert got["rollouts"] == pytest.approx(840 * 400 / 40 * length / 3)  # 120 start states for three runs
