@@ -1,7 +1,6 @@
 """One process at a time: a lock file that names its holder and dies with it."""
 
 import errno
-import math
 import os
 import socket
 import sys
@@ -26,7 +25,7 @@ def locked(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     On a file system without locks a warning says that nothing keeps a second process out. On NFS the lock holds between
     machines where the server supports it.
     """
-    lock = FileLock(path, -1 if math.isinf(patience) else patience, poll_interval=0.2, fallback_to_soft=False)
+    lock = FileLock(path, patience, poll_interval=0.2, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
