@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moore.run.folders import is_finished
+from moore.run.folders import finished_runs
 from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import run_id
 from moore.studies.study import Study
@@ -52,7 +52,7 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
     plan, live, ids = Plan(), queue.runs(), set(map(run_id, study.runs))
     whole = study_units(study, root, profile.torch_device, live)
     units = [part for unit in whole for part in _split(unit, profile.unit_runs, plan)]
-    done = {run_id(run) for run in study.runs if is_finished(root / study.name / "runs" / run_id(run), run)}
+    done = set(map(run_id, finished_runs(study, root)))
     plan.done, plan.live = len(done), len((live - done) & ids)
     todo: list[UnitProcess] = []
     for unit in sorted(units, key=lambda unit: -unit.cost):

@@ -9,7 +9,7 @@ from typing import Any
 from moore.base.errors import UserError
 from moore.base.files import is_alive, read_json
 from moore.base.strict import nearest
-from moore.run.folders import is_finished
+from moore.run.folders import finished_runs
 from moore.run.units import UnitProcess, study_units
 from moore.studies.identity import run_id
 from moore.studies.study import Study
@@ -46,11 +46,11 @@ class StudyView:
         self.slurm = cluster.has_slurm()
         self.asked = ask and self.slurm and any(self.folder.glob("submissions/*/manifest.json"))
         queue = ask_queue(self.folder) if self.asked else Queue()
-        ids = {run_id(run): run for run in study.runs}
-        live = [unit for unit in queue.units if any(run_id(run) in ids for run in unit.runs)]
+        ids = set(map(run_id, study.runs))
+        live = [unit for unit in queue.units if ids & set(map(run_id, unit.runs))]
         self.units = [*live, *study_units(study, root, "cpu", queue.runs())]
         self.tasks = queue.tasks  # by the name of a unit
-        self.done = {name for name, run in ids.items() if is_finished(self.folder / "runs" / name, run)}
+        self.done = set(map(run_id, finished_runs(study, root)))
 
     def unfinished(self, unit: UnitProcess) -> list[str]:
         return [name for name in map(run_id, unit.runs) if name not in self.done]

@@ -81,7 +81,8 @@ def reproduce(
     for key, folder in (("--root", root), ("--out", out), ("--figures", figures)):
         check_writable(key, folder)  # before hours of training, not after
 
-    from moore.cli.report import finished_runs, write_report, write_rows
+    from moore.cli.report import write_report, write_rows
+    from moore.run.folders import finished_runs
     from moore.run.local import run_study
 
     begun, before = time.monotonic(), len(finished_runs(loaded, root))

@@ -4,20 +4,13 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from moore.base.words import duration
 from moore.run.collect import collect
-from moore.run.folders import is_finished
-from moore.studies.identity import run_id
+from moore.run.folders import finished_runs
 from moore.studies.study import Study
 
 PUBLISHED = Path("analysis/results")  # rows in git
-
-
-def finished_runs(study: Study, root: Path) -> list[RunConfig]:
-    """Return the runs of a study that have their rows below root."""
-    return [run for run in study.runs if is_finished(root / study.name / "runs" / run_id(run), run)]
 
 
 def write_rows(study: Study, names: tuple[str, str], root: Path, out: Path, partial: bool = False) -> Path:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from moore.base.machine import peak_bytes, threads
 from moore.base.words import duration
-from moore.cli.report import finished_runs
+from moore.run.folders import finished_runs
 from moore.studies import estimate
 from moore.studies.identity import dataset_label, offline_run_id
 from moore.studies.study import Study

@@ -24,11 +24,10 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     the runs' data is not the same.
     """
     folder = out / study.name
-    folders = [root / study.name / "runs" / run_id(run) for run in study.runs]
-    stages = sorted({offline_run_id(run) for run in study.runs if run.dataset is not None})
-    folders += [root / study.name / "runs" / name for name in stages]
     frames, manifests = [], []
-    for path in folders:
+    stages = sorted({offline_run_id(run) for run in study.runs if run.dataset is not None})
+    for name in [*map(run_id, study.runs), *stages]:
+        path = root / study.name / "runs" / name
         frames.append(read_rows(path / "rows.csv"))
         manifests.append(json.loads((path / "manifest.json").read_text()))
     _check_one_content(manifests)

@@ -14,6 +14,7 @@ from moore.base.strict import dotted
 from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.load import data_identity, load_dataset
 from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.study import Study
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -29,6 +30,11 @@ def is_finished(folder: Path, config: RunConfig) -> bool:
     check_same(f"{folder}", manifest["config"], to_mapping(config))
     rows = folder / "rows.csv"
     return rows.is_file() and manifest.get("rows_bytes", rows.stat().st_size) == rows.stat().st_size
+
+
+def finished_runs(study: Study, root: Path) -> list[RunConfig]:
+    """Return the runs of a study that have their rows below root. Raises UserError as `is_finished`."""
+    return [run for run in study.runs if is_finished(root / study.name / "runs" / run_id(run), run)]
 
 
 def check_same(where: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
