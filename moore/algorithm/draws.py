@@ -22,8 +22,8 @@ from moore.networks.state import State
 class Split(NamedTuple):
     """Which rows of a source a draw may take: all, the ones that train the ensemble, or its holdout.
 
-    The holdout is the end of the (shuffled) offline data and every `online_every`-th online transition, at most
-    `limit` of each, so that the same rows are held out from one retraining to the next.
+    The holdout is the end of the (shuffled) offline data and every `online_every`-th online transition, of each at most
+    `limit`, online the newest. No row comes back into it: what the ensemble has trained on never judges it.
     """
 
     part: str = "all"  # all | train | holdout
@@ -45,12 +45,13 @@ class Split(NamedTuple):
         held = min(n_on // self.online_every, self.limit)
         return {"all": n_on, "train": n_on - held, "holdout": held}[self.part]
 
-    def online_row(self, index: Tensor) -> Tensor:
-        """Row numbers of this part's online transitions number `index`."""
+    def online_row(self, index: Tensor, n_on: int) -> Tensor:
+        """Row numbers of the transitions number `index` of this part of n_on online rows."""
         every = self.online_every
+        first = max(0, n_on // every - self.limit) * every  # all before it train
         if self.part == "train":
-            return index + (index // (every - 1)).clamp(max=self.limit)
-        return index * every + every - 1 if self.part == "holdout" else index
+            return index + (index - first).clamp(min=0) // (every - 1)
+        return first + index * every + every - 1 if self.part == "holdout" else index
 
 
 ALL = Split()
@@ -66,7 +67,8 @@ class Part(NamedTuple):
 
     split: Split
     offline: list[tuple[int, int]]  # of each run: (first row, number of rows)
-    online_size: int
+    online_size: int  # in the part
+    n_on: int  # in the buffer
     offline_start: Tensor  # [R, 1], absolute row
     offline_count: Tensor  # [R, 1], at least 1
     online_start: Tensor  # [R, 1], absolute row of the first online transition, in the part or not
@@ -75,12 +77,13 @@ class Part(NamedTuple):
 
 def part_of(buffer: RealBuffer, split: Split = ALL) -> Part:
     """Return the rows of `buffer` that draws from this split may take."""
-    offline, online_size = [split.offline(size) for size in buffer.offline_size], split.online_size(buffer.online_size)
+    n_on = buffer.online_size
+    offline, online_size = [split.offline(size) for size in buffer.offline_size], split.online_size(n_on)
     assert all(size or online_size for _, size in offline), f"no transitions in the part {split.part!r}"
     column = lambda values: torch.tensor(values, device=buffer.rows.device, dtype=torch.long)[:, None]  # noqa: E731
     start = buffer.offline_start[:, None] + column([first for first, _ in offline])
     counts = column([max(1, n) for _, n in offline]), column([max(1, online_size)])
-    return Part(split, offline, online_size, start, counts[0], buffer.online_start[:, None], counts[1])
+    return Part(split, offline, online_size, n_on, start, counts[0], buffer.online_start[:, None], counts[1])
 
 
 class Plan(NamedTuple):
@@ -103,7 +106,7 @@ class Plan(NamedTuple):
         for inside, sums in ((inside_off, self.offline_sums), (inside_on, self.online_sums)):
             for run, cumulative in sums.items():
                 inside[run] = _inverted(cumulative, uniforms[1, run])
-        online_row = self.part.online_start + self.part.split.online_row(inside_on)
+        online_row = self.part.online_start + self.part.split.online_row(inside_on, self.part.n_on)
         return torch.where(from_online, online_row, self.part.offline_start + inside_off), from_online.float().mean(1)
 
 
@@ -131,7 +134,7 @@ def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Te
         if mix.online_weights is not None and online_size:
             weights = mix.online_weights.to(device)
             if split.part == "train":
-                weights = weights[split.online_row(torch.arange(online_size, device=device))]
+                weights = weights[split.online_row(torch.arange(online_size, device=device), part.n_on)]
             online_sums[run] = running_sum(run, weights)
     return Plan(part, torch.stack(shares)[:, None], offline_sums, online_sums)
 
@@ -180,7 +183,7 @@ class Draws(State):
         return None if self._shared.uses_model else self.density_ratio
 
     def rows(self, consumer: str, t: int, uniforms: Tensor, split: Split) -> tuple[Tensor, Tensor]:
-        """Rows [R, B] for one consumer in epoch t and their online share [R]; uniforms as in `sampling.Plan.draw`."""
+        """Rows [R, B] for one consumer in epoch t and their online share [R]; uniforms as in `Plan.draw`."""
         return self._plan(consumer, t, split).draw(uniforms)
 
     def refresh(self, agent: Agent, ensemble: Ensemble, streams: Streams) -> dict[str, Tensor]:
@@ -224,8 +227,7 @@ class Draws(State):
         return self._offline_sums[key]
 
     def _part(self, split: Split) -> Part:
-        online_size = split.online_size(self._buffer.online_size)
-        if split not in self._parts or self._parts[split].online_size != online_size:
+        if split not in self._parts or self._parts[split].n_on != self._buffer.online_size:
             self._parts[split] = part_of(self._buffer, split)
         return self._parts[split]
 
