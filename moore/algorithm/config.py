@@ -120,12 +120,15 @@ class RunConfig:
                 _check(not few, key, share, "a share with a real transition in a batch, which agent.bc_coef clones")
         if self.uses_model and self.dataset is not None and self.dataset_transitions is not None:
             self.check_holdout(self.dataset_transitions)
+        if self.uses_model and self.dataset is None and online.utd_ratio > 0:
+            begins = max(online.exploration_steps, online.warmup_steps, 1)
+            self.check_holdout(-(-begins // phi) * phi)  # the first training's
         if self.uses_density_ratio:
             share = self.density_ratio.first_share
             _check(0 < share < 1, "density_ratio.first_share", share, "a share above 0 and below 1")
 
     def check_holdout(self, transitions: int) -> None:
-        """Raise UserError if the ensemble's holdout of so many offline transitions is empty."""
+        """Raise UserError if the ensemble's holdout of so many transitions is empty."""
         ratio = self.dynamics.holdout_ratio
         _check(transitions * ratio >= 1, "dynamics.holdout_ratio", ratio, f"1 / {transitions} transitions or more")
 
