@@ -1,7 +1,8 @@
 """Priorities from how online a transition looks (Balanced Replay, arXiv 2107.00591; shlee94/Off2OnRL).
 
 A network w(s, a) estimates the density ratio of online to offline data; transitions are drawn in proportion to a
-tempered w. New online transitions enter with the largest priority there has been.
+tempered w. New online transitions enter with the largest priority there has been; in a model-based run they enter at
+the next retraining, when all priorities are computed anew, and are not drawn before.
 """
 
 from collections.abc import Sequence

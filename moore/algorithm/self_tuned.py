@@ -2,7 +2,7 @@
 
 q <- clip(q exp(rate (e_on - e_off) / (e_on + e_off)), q_MOORe, 0.9) before each retraining. e is the ensemble's mean
 error on transitions that it was not trained on: online the ones since the last retraining, offline the held-out ones.
-q_MOORe is the share of the paper's priorities, from which q starts and below which it never falls.
+q_MOORe is the share of the paper's priorities, from which q starts and below which it never falls, also above 0.9.
 """
 
 import math

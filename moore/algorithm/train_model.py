@@ -78,12 +78,12 @@ def is_last(cohort: Cohort, ensemble: Ensemble, t: int) -> bool:
 
 
 def held_out(cohort: Cohort) -> Batch:
-    """Return offline transitions [R, n] that never train; n = 0 in a run from scratch."""
+    """Return offline transitions [R, n] that never train, a run's few again and again; n = 0 in a run from scratch."""
     buffer = cohort.real_buffer
     parts = [holdout_split(cohort.shared).offline(size) for size in buffer.offline_size]
-    count = min(HELD_OUT, *(held for _, held in parts))
-    first = torch.tensor([first for first, _ in parts], device=cohort.device) + buffer.offline_start
-    return buffer.gather(first[:, None] + torch.arange(count, device=cohort.device))
+    first, held = (torch.tensor(column, device=cohort.device)[:, None] for column in zip(*parts, strict=True))
+    count = HELD_OUT if cohort.shared.dataset is not None else 0
+    return buffer.gather(buffer.offline_start[:, None] + first + torch.arange(count, device=cohort.device) % held)
 
 
 def rescale_uncertainty(cohort: Cohort, ensemble: Ensemble, batch: Batch) -> None:

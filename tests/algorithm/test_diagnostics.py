@@ -18,8 +18,9 @@ from moore.algorithm.config import RunConfig
 from moore.algorithm.diagnostics import COVERAGES, MAX_STEPS, look_before, relative_change, unseen_errors
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.penalty import uncertainty
+from moore.algorithm.train_model import held_out
 from moore.networks.batch import Batch
-from tests.support.core import Stage, make_cohort, run_stage, tiny
+from tests.support.core import Stage, make_cohort, random_data, run_stage, tiny
 from tests.support.dynamics import numpy_uncertainty
 
 OBS, ACT, K = 2, 1, 4
@@ -206,7 +207,7 @@ def test_measured_once_an_epoch_before_the_ensemble_has_seen_them(
     assert sorted(set(rows.loc[rows["metric"].map(is_look), "env_steps"])) == [20, 40]
     assert trainings.looks == 2
     sizes = [size for size, _, _ in trainings.seen]
-    held_out = cohort.real_buffer.gather(torch.arange(80, 100).expand(2, -1))  # max_holdout = 20 of 100 rows
+    judged = cohort.real_buffer.gather((80 + torch.arange(500) % 20).expand(2, -1))  # the last 20 of 100 rows
     for epoch in (1, 2):
         size = 20 * (epoch - 1) + last
         number = sizes.index(size)
@@ -215,7 +216,7 @@ def test_measured_once_an_epoch_before_the_ensemble_has_seen_them(
         unseen = cohort.real_buffer.gather(index)
         _, before, after = trainings.seen[number]
         expected, late = (unseen_errors(e, unseen, cohort.kinds) for e in (before, after))
-        u = [uncertainty(cohort.kinds, *e.predict(held_out.obs, held_out.action)) for e in (before, after)]
+        u = [uncertainty(cohort.kinds, *e.predict(judged.obs, judged.action)) for e in (before, after)]
         expected |= relative_change(*u)
         for run in range(2):
             got = look_of(rows, run, 20 * epoch)
@@ -223,6 +224,16 @@ def test_measured_once_an_epoch_before_the_ensemble_has_seen_them(
             assert got["model/open_loop_error_1"] != pytest.approx(
                 float(late["model/open_loop_error_1"][run]), rel=1e-3
             )
+
+
+def test_a_run_beside_one_with_fewer_rows() -> None:
+    """Breaks if the transitions on which the change of u is measured depend on another run's dataset."""
+    data = random_data() | {"small": random_data(n=30)["some"]}
+    runs = [tiny(dataset="some"), tiny(dataset="small")]
+    together = held_out(make_cohort(runs, "online", data))
+    for number, run in enumerate(runs):
+        alone = held_out(make_cohort([run], "online", data))
+        assert all(torch.equal(a[0], b[number]) for a, b in zip(alone, together, strict=True))
 
 
 def test_a_run_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
