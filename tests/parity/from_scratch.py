@@ -99,7 +99,7 @@ def mbpo(env: str, seed: int, options: Options) -> Iterator[tuple[int, float]]:
     spec = find_spec(env)
     folder = Path(mbrl.__file__).parent / "examples/conf"
     trained, played = gymnasium.make(spec.gym_id), gymnasium.make(spec.gym_id)
-    high = float(trained.action_space.high[0])
+    high = spec.action_high
     box = {"_target_": "gymnasium.spaces.Box", "_convert_": "all", "low": -high, "high": high}  # was written for gym
     config = OmegaConf.merge(
         {"dynamics_model": OmegaConf.load(folder / "dynamics_model/gaussian_mlp_ensemble.yaml")},
