@@ -43,7 +43,7 @@ def import_curves(
     aliases: their task -> the one of ours that it is laid over. Raises UserError naming the file and what is accepted;
     a folder that holds anything but an import of the same files is left as it is.
     """
-    name = re.sub(r"[^a-z0-9_-]+", "-", files[0].stem.lower()).strip("-") if name is None else name
+    name = re.sub(r"[^a-z0-9_-]+", "-", files[0].resolve().stem.lower()).strip("-") if name is None else name
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise UserError(f"--name: {name!r} is not accepted; expected lower-case letters, digits, _ and -")
     curves = pd.concat([read_curves(file, form, columns or {}, given or {}) for file in files], ignore_index=True)

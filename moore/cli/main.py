@@ -42,7 +42,7 @@ from moore.run.stop import STOPPED, Stopped, StopRequest
 
 
 def reproduce(
-    study: StudyName = "sampling",
+    study: StudyName = "paper-methods",
     scale: ScaleName = "mini",
     root: Root = Path("runs"),
     out: Path = Path("build/results"),
@@ -133,11 +133,11 @@ def import_curves(
 
 
 def study(command: tyro.conf.Positional[str]) -> None:
-    """Handle studies: show, submit, status, failures, retry, cancel, collect, publish (`moore study --help`)."""
+    """Handle studies: their cost, training, Slurm, rows (`moore study --help`)."""
 
 
 def data(command: tyro.conf.Positional[str]) -> None:
-    """Handle datasets: make, check, download (`moore data --help`)."""
+    """Handle datasets (`moore data --help`)."""
 
 
 COMMANDS: dict[str, Callable[..., int | None]] = {
@@ -180,27 +180,31 @@ def _check_options(prog: str, command: Callable[..., int | None], words: Sequenc
             raise UserError(f"{word}: not an option of `{prog}`; accepted: {', '.join(f'--{name}' for name in known)}")
 
 
-def _parsed(commands: Mapping[str, Callable[..., int | None]], prog: str, words: list[str]) -> Callable[[], int | None]:
+def _parsed(
+    commands: Mapping[str, Callable[..., int | None]], prog: str, words: list[str], about: str | None
+) -> Callable[[], int | None]:
     """Return the command with its options, not yet called. Raises UserError where they are wrong."""
 
     def later(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
         return functools.wraps(command)(lambda *values, **options: functools.partial(command, *values, **options))
 
-    if words and words[0] in commands:
+    if words and not words[0].startswith("-"):
+        if words[0] not in commands:
+            raise UserError(f"{words[0]}: not a command of `{prog}`; accepted: {', '.join(commands)}")
         _check_options(f"{prog} {words[0]}", commands[words[0]], words[1:])
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
                 {name: later(command) for name, command in commands.items()},
-                prog=prog, args=words, description=__doc__, sort_subcommands=False,
+                prog=prog, args=words, description=about, sort_subcommands=False,
             )  # fmt: skip
     except SystemExit as end:
         if end.code != 2:
             raise
-        lines = [re.sub(r"[─╭╮╰╯│]+", " ", line).strip() for line in said.getvalue().splitlines()]
-        text = "; ".join(" ".join(line.split()) for line in lines if line.strip(" -"))
-        raise UserError(text.replace(":;", ":").replace(".;", ";")) from None
+        titled = re.sub(r"╭─ (.*?) ─+╮", r"\1:", said.getvalue())  # a box, and lines between its parts
+        words = re.sub(r"[╭╮╰╯│]+|╰─+╯", " ", re.sub(r"│ ─+ │", ";", titled)).strip(" ─\n").split()
+        raise UserError(" ".join(words).replace(" ;", ";").replace(".;", ";")) from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -215,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     group = GROUPS.get(words[0], {}) if words else {}
     prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)
     try:
-        code = _parsed(commands, prog, words)()
+        code = _parsed(commands, prog, words, COMMANDS[prog.split()[1]].__doc__ if group else __doc__)()
     except UserError as error:
         print(f"moore: {error}", file=sys.stderr)
         return 2

@@ -17,16 +17,16 @@ if TYPE_CHECKING:  # what brings torch is imported by the command that needs it,
     from moore.studies.study import Study
 
 STUDY, SCALE = "a file in ablations/, by name or path", "a file in ablations/scales/, by name or path"
-StudyName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=STUDY)]
+StudyName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=STUDY, metavar="STUDY")]
 ScaleName = Annotated[str, tyro.conf.arg(help=SCALE)]
 Root = Annotated[Path, tyro.conf.arg(help="folder of datasets, checkpoints and rows: the same for all of a study")]
 
 
-def find_study(study: str, scale: str) -> Study:
-    """Load the study of these two files in ablations/, by name or path; says which variants are left out."""
+def find_study(study: str, scale: str, folder: str = "") -> Study:
+    """Load the study of these two files, by path or by name in ablations/ and its `folder`; says what is left out."""
     from moore.studies.study import ABLATIONS_DIR, find_yaml, load_study
 
-    loaded = load_study(find_yaml(study, ABLATIONS_DIR), find_yaml(scale, ABLATIONS_DIR / "scales"))
+    loaded = load_study(find_yaml(study, ABLATIONS_DIR / folder), find_yaml(scale, ABLATIONS_DIR / "scales"))
     for double, first in loaded.collapsed.items():
         print(f"moore: {double} has the settings of {first}: trained once, as {first}", file=sys.stderr)
     return loaded

@@ -1,6 +1,7 @@
 """`moore study show`: what a study consists of, and what it would cost here."""
 
 import heapq
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +11,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from moore.base.errors import UserError
 from moore.base.machine import peak_bytes, threads
 from moore.base.words import duration
 from moore.run.folders import finished_runs
+from moore.run.local import check_datasets
 from moore.studies import estimate
 from moore.studies.identity import dataset_label, offline_run_id
 from moore.studies.study import Study
@@ -25,6 +28,10 @@ def dry(study: Study, root: Path, workers: int, device: str, folders: Sequence[P
     print(f"{len(done)} of {len(study.runs)} runs have their rows below {root / study.name} and are kept")
     print(f"written: {root / study.name}, {', '.join(map(str, folders))}")
     if left.runs:
+        try:
+            check_datasets(left)
+        except UserError as error:  # its cost can be told all the same
+            print(f"moore: warning: without --dry-run this stops at once: {error}", file=sys.stderr)
         print(f"{len(left.runs)} runs to train:")
         show(left, workers, device)
 

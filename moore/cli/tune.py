@@ -9,11 +9,12 @@ import tyro
 
 from moore.base.errors import UserError
 from moore.base.machine import threads
-from moore.cli.options import STUDY, Root, ScaleName, check_writable, find_study, number_of_workers
+from moore.cli.options import Root, ScaleName, check_writable, find_study, number_of_workers
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TUNING = "a file in ablations/tuning/, by name (the method's) or path"
 HERE = Path("analysis/tuning")  # what was tuned, in git
 GENERATED = (
     "# Written by `moore tune --publish`, never by hand: the best configuration of each method, see analysis/tuning.\n"
@@ -21,7 +22,7 @@ GENERATED = (
 
 
 def tune(
-    study: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=STUDY + ", such as ablations/tuning/sac.yaml")],
+    study: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=TUNING, metavar="STUDY")],
     scale: ScaleName = "mini",
     root: Root = Path("runs"),
     out: Path = Path("build/tuning"),
@@ -41,7 +42,7 @@ def tune(
     from moore.base.strict import read_yaml
     from moore.studies.study import ABLATIONS_DIR, find_yaml
 
-    count, loaded, out = number_of_workers(workers), find_study(study, scale), HERE if publish else out
+    count, loaded, out = number_of_workers(workers), find_study(study, scale, "tuning"), HERE if publish else out
     if loaded.tunes is None:
         raise UserError(f"{study}: has no `tune`; accepted: a study that tunes, such as those of ablations/tuning")
     if publish and not out.is_dir():
@@ -65,7 +66,7 @@ def tune(
     print(text)
     if publish:
         path = find_yaml(scale, ABLATIONS_DIR / "scales")
-        changes = read_yaml(find_yaml(study, ABLATIONS_DIR))["variants"][chosen] or {}
+        changes = read_yaml(find_yaml(study, ABLATIONS_DIR / "tuning"))["variants"][chosen] or {}
         _write_tuned(path, loaded.tunes, changes)
         print(f"{path}: tuned.{loaded.tunes} is {chosen}")
 

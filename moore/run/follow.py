@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import tyro
+
 from moore.base.errors import UserError
 from moore.base.rows import read_rows
 
@@ -99,8 +101,10 @@ class FollowedRun:
             self._curve.close(json.loads(manifest.read_text())["config"])
 
 
-def follow(study: Path, logger: Logger) -> None:
+def follow(study: tyro.conf.Positional[Path], logger: tyro.conf.Positional[Logger]) -> None:
     """Log the runs of the study in a folder, as their rows come, until the standard input ends."""
+    if not study.is_dir():
+        raise UserError(f"{study}: is no folder; accepted: that of a study below --root, such as runs/sampling-mini")
     kind = Wandb if logger == "wandb" else TensorBoard
     runs: dict[Path, FollowedRun] = {}
     last = False
@@ -144,4 +148,8 @@ def followed(study: Path, logger: Logger | None) -> Iterator[None]:
 
 if __name__ == "__main__":
     os.nice(10)
-    follow(Path(sys.argv[1]), sys.argv[2])  # type: ignore[arg-type]
+    try:
+        tyro.cli(follow)
+    except (UserError, ImportError) as error:
+        print(f"moore: {error}", file=sys.stderr)
+        sys.exit(UserError.exit_code)

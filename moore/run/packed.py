@@ -49,7 +49,8 @@ def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
                     raise UserError(f"{path}: holds {member.name!r}; accepted: what `moore study train --pack` wrote")
                 found.setdefault(name["study"], {}).setdefault(name["run"], {})[name["file"]] = content.read()
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); accepted: what `moore study train --pack` wrote") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read ({reason}); accepted: what `moore study train --pack` wrote") from None
     for run, files in (pair for runs in found.values() for pair in runs.items()):
         if not _is_whole(run, files):
             raise UserError(f"{path}: the rows of {run} are not whole; accepted: the file as it was packed")

@@ -159,6 +159,7 @@ class Worker:
         final = attempts >= self._attempts or bad_input
         kind = "out of memory" if no_memory else "bad input" if bad_input else "failed"
         record_failure(unit, kind, reason, attempts, code, final)
-        self._view.say(f"{unit.name}: {kind}, attempt {attempts} of {self._attempts}: {reason}")
+        said = kind if bad_input else f"{kind}, attempt {attempts} of {self._attempts}"
+        self._view.say(f"{unit.name}: {said}: {reason}")
         if not final:
             self.waiting.insert(0, unit)  # before others that would train its offline stage in another company

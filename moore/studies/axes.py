@@ -51,7 +51,7 @@ def multiplied(changes: Mapping[str, Any], base: Mapping[str, Any], where: str) 
     out, old = dotted(changes), dotted(base)
     for key, value in out.items():
         factor = FACTOR.fullmatch(value) if isinstance(value, str) else None
-        if factor is None:
+        if factor is None or key not in old:  # an unknown key is refused with the rest
             continue
         number = old.get(key)
         if not isinstance(number, int | float) or isinstance(number, bool):

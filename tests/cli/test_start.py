@@ -16,7 +16,7 @@ HEAVY = ("torch", "pandas", "numpy", "mujoco", "gymnasium", "scipy", "matplotlib
         (["data", "--help"], 0, "download"),
         (["data", "check", "--help"], 0, "2000"),  # a default that belongs to what is heavy
         (["reproduced"], 2, "reproduced"),
-        (["study", "show"], 2, "STR"),
+        (["study", "show"], 2, "STUDY"),
         (["reproduce", "--workers", "-1"], 2, "--workers"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
