@@ -89,7 +89,7 @@ def test_weights_follow_the_data_where_the_model_stays(name: str, tmp_path: Path
     rows = run_stage(stage, tmp_path)
     assert torch.equal(cohort.ensemble.params, before)
     for consumer in ("start_states", "real_batches"):
-        assert (rows.loc[rows["metric"] == f"sampling/{consumer}_online_share", "value"] > 0).all()
+        assert rows.loc[rows["metric"] == f"sampling/{consumer}_online_share", "value"].min() > 0
     weights = cohort.draws.density_ratio
     sizes = [weights.known_online] if weights else [len(w) for w in cohort.draws.row_weights.online.values()]
     assert sizes == [] if name == "return_prioritized" else sizes == [60]

@@ -26,7 +26,7 @@ def test_mlp_is_torch_sequential(layer_norm: bool, activation: str, members: int
     mlp = MLP((3, 8, 7, 2), activation, layer_norm, layer_norm_eps=1e-2)
     params = mlp.init(Streams(SEEDS, "init").generators, members)
     lead = params.shape[:-1]
-    assert lead == (3,) if members is None else (3, 2)
+    assert lead == ((3,) if members is None else (3, 2))
     x = torch.randn(*lead, 5, 3, generator=torch.Generator().manual_seed(0))
     out = mlp(params, x)
     for index in torch.cartesian_prod(*map(torch.arange, lead)).reshape(-1, len(lead)).tolist():

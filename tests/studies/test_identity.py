@@ -1,6 +1,5 @@
 """A run's identity: what differs from the defaults, and the source of what comes from outside."""
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -96,4 +95,3 @@ def test_a_plugins_source_is_part_of_it(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(UserError, match="model_batches"):
             changed(sampling={"model_batches": name})
     sys.modules.pop("plugin_a")
-    assert dataclasses.is_dataclass(config)

@@ -56,8 +56,9 @@ def test_the_methods_table_hides_nothing_that_a_method_changes(tmp_path: Path) -
     changes = yaml.safe_load(METHODS.read_text(encoding="utf-8"))
     # what the scale of these studies sets itself: for single methods, by task, and in a method's own section
     by_scale = {"online.exploration_steps", "online.warmup_steps", "penalty.coef", *PUBLISHED}
-    for heads, cells in methods_table(study).rows:
-        (method,) = heads
+    rows = {method: cells for (method,), cells in methods_table(study).rows}
+    assert set(rows) == set(ALL)
+    for method, cells in rows.items():
         part = cells[-1].parts[0][1] if cells[-1].parts else ""
         shown = dict(setting.split(" ", 1) for setting in str(part).split(", ") if setting)
         config = study.manifest["configs"][next(run_id(run) for run in runs if run.method == method)]

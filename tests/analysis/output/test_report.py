@@ -24,6 +24,7 @@ def test_report_writes_every_table_and_figure(tmp_path: Path) -> None:
     expected = {f"{kind}.{end}" for kind in kinds for end in ("tex", "csv")} | {"tables.md"}
     drawn = ("curves", "iqm", "profiles", "improvement", "forest", "share", "uncertainty")
     assert names == expected | {f"{name}.{end}" for name in drawn for end in ("pdf", "md")}
+    assert {one.name for one in again} == expected
     for one in again:
         assert one.read_bytes() == (tmp_path / "a" / "toy" / one.name).read_bytes(), one.name
 

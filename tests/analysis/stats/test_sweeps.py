@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from analysis.io.rows import Results
 from analysis.plots.figures import draw
 from analysis.stats.sweeps import sweeps
-from tests.support.synthetic_studies import NAMES, RATES, TWELVE, sweep, variants
+from tests.support.synthetic_studies import NAMES, RATES, TWELVE, sweep, variants, with_rows
 
 
 def test_a_sweep_is_found_from_configs_and_from_axes_alike() -> None:
@@ -58,8 +57,6 @@ def test_factors_of_what_a_task_has_are_values_too() -> None:
 
 def test_a_value_that_depends_on_the_task_is_no_sweep() -> None:
     made = variants({f"length-{h}": {"rollout.length": h} for h in (1, 5, 10)}, datasets=TWELVE[:2])
-    (found,) = sweeps(made)
-    configs = made.manifest["configs"]
-    configs[f"length-10/{TWELVE[1]}/0"]["rollout"]["length"] = 12
-    assert found
-    assert sweeps(Results(made.name, made.rows, {**made.manifest, "configs": configs})) == []
+    assert len(sweeps(made)) == 1
+    made.manifest["configs"][f"length-10/{TWELVE[1]}/0"]["rollout"]["length"] = 12
+    assert sweeps(with_rows(made, made.rows)) == []  # an object of its own: what was found is kept
