@@ -1,9 +1,9 @@
 """Baselines on the run axis: a cohort is so many single runs, a state continues, a fork is an index."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from moore.networks.batch import AnyBatch, Batch, BatchWithReturns
 from moore.networks.random import Streams
 from moore.networks.state import joined, runs_of
 from tests.support.agents import method
-from tests.support.core import make_cohort
+from tests.support.core import make_cohort, with_returns
 from tests.support.state import tensors
 
 MODEL_FREE = ("awac", "iql", "td3_bc", "cql_sac", "cal_ql", "balanced_replay", "rlpd", "wsrl")
@@ -89,11 +89,8 @@ def datasets() -> dict[str, Transitions]:
     """Two datasets of different sizes."""
     made = {}
     for name, size in (("large", 90), ("small", 50)):
-        rng = np.random.default_rng(size)
-        obs, next_obs = rng.normal(size=(2, size, 3)).astype(np.float32)
-        action = rng.uniform(-1, 1, size=(size, 1)).astype(np.float32)
-        reward, returns = rng.normal(size=(2, size)).astype(np.float32)
-        made[name] = Transitions(obs, action, reward, next_obs, reward > 1, 4.0 * size, returns)
+        data = with_returns("pendulum", size, return_range=4.0 * size)["some"]
+        made[name] = replace(data, terminated=data.reward > 1)
     return made
 
 

@@ -43,7 +43,7 @@ def plain_rollout(
                 mean, std = (x[run, :, 0] for x in ensemble.predict(state, actions))
                 member = ensemble.elite_idxs[run, int(pick[run, i] * 2)]
                 sample = mean[member] + std[member] * noise[run, i]
-                u = numpy_uncertainty(kinds[run], mean.numpy(), std.numpy())
+                u = ensemble.uncertainty_scale[run] * numpy_uncertainty(kinds[run], mean.numpy(), std.numpy())
                 epistemic = numpy_uncertainty("ensemble_std", mean.numpy(), std.numpy())
                 ends = truncates and epistemic > ensemble.trusted[run]
                 if ends and h > 0:
@@ -58,8 +58,9 @@ def plain_rollout(
 
 @pytest.mark.parametrize("truncates", [False, True])
 def test_rollout_is_the_plain_loop(truncates: bool) -> None:
-    """Breaks if elites, noise, penalty sign, termination, truncation or the order of D_model is wrong."""
+    """Breaks if elites, noise, the penalty's sign or scale, termination, truncation or D_model's order is wrong."""
     ensemble, agent, streams, start = make(SEEDS)
+    ensemble.uncertainty_scale = torch.tensor([1.0, 3.0, 0.25])
     with torch.no_grad():  # run 0 is trusted nowhere, run 1 most of the time, run 2 everywhere
         mean, _ = ensemble.predict(start, agent.act(start))
         middle = mean[1, ..., :-1].var(0, correction=0).mean(-1).sqrt().quantile(0.9)

@@ -1,4 +1,4 @@
-"""MOORe+'s schedule: the share against a literal loop, its floor in draws, and going on from a checkpoint."""
+"""MOORe+'s schedule: the share against a literal loop, and its floor in draws."""
 
 import math
 
@@ -13,7 +13,6 @@ from moore.algorithm.sampling import Moment, SamplingConfig, prioritized
 from moore.algorithm.self_tuned import SelfTuned, tuned_share
 from moore.networks.batch import Batch
 from moore.networks.random import Streams
-from moore.networks.state import State
 from tests.algorithm.test_row_weights import append, literal_model_error, make_buffer, make_ensemble
 from tests.support.core import make_cohort, strategy, tiny
 
@@ -70,11 +69,3 @@ def test_draws_have_the_share_and_never_fall_below_the_paper() -> None:
         _, found = cohort.draws.rows("start_states", t, grid, ALL)
         assert found[0].item() == pytest.approx(share, abs=1e-3)
         assert found[1].item() == pytest.approx(12 / (12 + 100 / t), abs=1e-3)
-
-
-def test_it_is_state() -> None:
-    """Breaks if a checkpoint forgets the share or which rows were unseen."""
-    buffer = make_buffer()
-    tuned = SelfTuned([SamplingConfig("self_tuned")] * 3, buffer, [1, 1, 1])
-    assert isinstance(tuned, State)
-    assert set(tuned.state()) == {"share", "known"}

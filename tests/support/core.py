@@ -52,9 +52,9 @@ def random_data(env: str = "pendulum", n: int = 100) -> dict[str, Transitions]:
     return {"some": Transitions(obs, action, reward, next_obs, np.zeros(n, dtype=bool), episode_return=returns)}
 
 
-def with_returns(env: str, **changes: Any) -> dict[str, Transitions]:
+def with_returns(env: str, n: int = 100, **changes: Any) -> dict[str, Transitions]:
     """Transitions without meaning, with returns for the methods that read them."""
-    data = random_data(env)["some"]
+    data = random_data(env, n)["some"]
     return {"some": replace(data, return_to_go=data.reward, return_floor=FLOOR, **changes)}
 
 

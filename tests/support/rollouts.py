@@ -11,7 +11,7 @@ from moore.networks.random import Streams
 OBS, ACT, K, B = 2, 1, 4, 9
 SEEDS = [0, 1, 2]
 KINDS = ["max_std", "ensemble_std", "max_deviation"]
-COEF = torch.tensor([1.0, 0.0, 2.5])
+COEF = torch.tensor([1.0, 0.4, 2.5])
 
 
 def make(seeds: list[int]) -> tuple[Ensemble, SAC, Streams, Tensor]:
