@@ -27,34 +27,35 @@ def started_by(study: Results) -> dict[str, list[str]]:
     return {str(stage): ordered(methods) for stage, methods in online.groupby(before)["method"]}
 
 
-def stages(study: Results, dataset: str, metric: str) -> list[Stage]:
-    """Find the offline stages on one dataset that have updates and logged `metric`, ordered by their first methods.
+@lru_cache(maxsize=16)
+def stages(study: Results, metric: str) -> dict[str, list[Stage]]:
+    """Find every dataset's offline stages that have updates and logged `metric`, ordered by their first methods.
 
     Methods that start from the same run of any seed share a stage.
     """
-    rows, owners, configs = study.select(metric, "offline"), study.owners, study.manifest.get("configs", {})
-    present = set(owners.loc[(owners["phase"] == "offline") & (owners["dataset"] == dataset), "run"])
-    groups: list[tuple[list[str], list[str]]] = []
-    for run, methods in started_by(study).items():
-        if run in present:
-            group = next((one for one in groups if set(one[0]) & set(methods)), ([], []))
-            groups += [] if group[0] else [group]
-            group[0].extend(methods)
-            group[1].append(run)
-    first = ordered(method for names, _ in groups for method in names).index
-    found = []
-    for names, runs in sorted(groups, key=lambda group: min(map(first, group[0]))):
+    rows, configs, starts = study.select(metric, "offline"), study.manifest.get("configs", {}), started_by(study)
+    offline = study.owners[study.owners["phase"] == "offline"].set_index("run")["dataset"]
+    first = ordered(method for methods in starts.values() for method in methods).index
+    groups: dict[str, list[tuple[set[str], list[str]]]] = {dataset: [] for dataset in study.datasets}
+    for run, methods in sorted(starts.items(), key=lambda item: first(item[1][0])):
+        here = groups.get(str(offline.get(run)), [])
+        group = next((one for one in here if not one[0].isdisjoint(methods)), (set[str](), list[str]()))
+        here += [] if group[0] else [group]
+        group[0].update(methods)
+        group[1].append(run)
+    found: dict[str, list[Stage]] = {dataset: [] for dataset in groups}
+    for dataset, names, runs in ((dataset, *group) for dataset, several in groups.items() for group in several):
         mine = rows[rows["run"].isin(runs)]
         planned = (lookup(configs.get(run), UPDATES) for run in runs)  # a run may have stopped early
         updates = max([0, *mine["updates"], *(count for count in planned if isinstance(count, int))])
         if updates and len(mine):
-            found.append(Stage(tuple(ordered(names)), int(updates), mine))
+            found[dataset].append(Stage(tuple(ordered(names)), int(updates), mine))
     return found
 
 
 def one_stage(study: Results, metric: str) -> bool:
     """Tell whether no dataset has more than one offline stage with this metric: methods then differ online only."""
-    return all(len(stages(study, dataset, metric)) <= 1 for dataset in study.datasets)
+    return all(len(several) <= 1 for several in stages(study, metric).values())
 
 
 def offline_problems(study: Results) -> list[str]:

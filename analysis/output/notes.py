@@ -81,7 +81,7 @@ def _shared_stages(study: Results) -> list[str]:
     """Which methods start from one offline stage, where not all do."""
     if one_stage(study, SCORE):
         return []
-    groups = dict.fromkeys(stage.methods for dataset in study.datasets for stage in stages(study, dataset, SCORE))
+    groups = dict.fromkeys(stage.methods for several in stages(study, SCORE).values() for stage in several)
     shared = [f"; {listed(group)} share one offline run, drawn as {group[0]}" for group in groups if len(group) > 1]
     return [f"Offline curves look like the method that continues from them{''.join(shared)}."]
 

@@ -180,7 +180,7 @@ def differences_table(study: Results) -> Table:
 
 def main_cell(runs: pd.DataFrame, method: str) -> Cell:
     """Show offline → online score of the runs of one cell, or what became of them."""
-    from_scratch = method in REFERENCES or runs["dataset"].map(source).eq("none").all()
+    from_scratch = method in REFERENCES or all(source(dataset) == "none" for dataset in runs["dataset"])
     offline = None if from_scratch else t_interval(runs["j0"])
     online = t_interval(runs["final"])
     if online and max(abs(online.mean - 100), online.half_width) < 0.05:  # at the ceiling: no spread is no certainty

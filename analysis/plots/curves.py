@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from analysis.io.imported import APART, SEEDS, SPREAD
 from analysis.io.methods import IMPORTED
-from analysis.io.rows import SCORE, Cells, Results, environment, source
-from analysis.io.stages import Stage, one_stage, stages
+from analysis.io.rows import SCORE, Cells, environment, source
+from analysis.io.stages import one_stage, stages
 from analysis.plots.looks import Drawn
 from analysis.plots.style import OFFLINE_COLOUR, block_grid, finish, offline_x, robust_limits, short, switch_axis
 from analysis.plots.view import GREY, View
@@ -41,11 +41,11 @@ def learning_curves(view: View) -> tuple[Figure, str] | None:
         apart = pd.concat([study.select(name) for name in (APART, SPREAD, SEEDS)])
     if (scored.empty or scored[column].isna().all()) and apart.empty:
         return None
-    scores, theirs, before = Cells(scored), Cells(apart), offline_stages(study, metric)
+    scores, theirs = Cells(scored), Cells(apart)
     figure, blocks = block_grid(view, {"": ""})
     for dataset, axis in blocks[""].items():
         budget = _budget(scored, dataset, column, study.online_steps)
-        offline = draw_offline(axis, before, dataset, budget, view, not view.seeds)
+        offline = draw_offline(axis, view, metric, dataset, budget, not view.seeds)
         bands: list[Array] = []
         for method, look in view.among(study.methods).items():
             mine, rows = runs[dataset, method], scores[dataset, method]
@@ -100,21 +100,14 @@ def caption(view: View) -> str:
     )
 
 
-def offline_stages(study: Results, metric: str) -> dict[str, list[Stage]]:
-    """Find the offline stages of every dataset that logged `metric`."""
-    return {dataset: stages(study, dataset, metric) for dataset in study.datasets}
-
-
-def draw_offline(
-    axis: Axes, before: dict[str, list[Stage]], dataset: str, budget: float, view: View, band: bool = True
-) -> str:
-    """Draw the offline stages `before` the switch left of it, a run that stopped early as a thin line of its own.
+def draw_offline(axis: Axes, view: View, metric: str, dataset: str, budget: float, band: bool = True) -> str:
+    """Draw the offline stages left of the switch, a run that stopped early as a thin line of its own.
 
     One that all methods share is grey, with its t `band`. Where methods have their own, each is a thin line that looks
     like the first method that starts from it, so that the eye can follow a method across the switch. Shorter stages end
     at the switch too. Returns the length of the longest in words, in updates or, against wall time, in seconds.
     """
-    found, shared = before[dataset], all(len(stages) <= 1 for stages in before.values())
+    found, shared = stages(view.study, metric)[dataset], one_stage(view.study, metric)
     total, wall = max((stage.updates for stage in found), default=0), 0.0
     for stage in found:
         first = next((view.lines[name] for name in stage.methods if name in view.lines), None)

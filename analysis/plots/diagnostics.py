@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from analysis.io.methods import listed
 from analysis.io.rows import Cells
 from analysis.io.settings import is_prioritized, rollout_lengths
-from analysis.plots.curves import draw_curve, draw_offline, offline_stages
+from analysis.io.stages import stages
+from analysis.plots.curves import draw_curve, draw_offline
 from analysis.plots.looks import DASHES, Drawn, shades
 from analysis.plots.style import OFFLINE_COLOUR, block_grid, finish, offline_x, robust_limits, switch_axis
 from analysis.plots.view import View
@@ -81,13 +82,12 @@ def uncertainty(view: View) -> tuple[Figure, str] | None:
     if not drawn:
         return None
     banded = study.main if study.main in drawn else next(iter(drawn))
-    before = offline_stages(study, metric)
-    edges = [(Cells(logged(study, [metric])), offline_stages(study, metric)) for metric in EDGES]
+    edges = [(Cells(logged(study, [edge])), stages(study, edge)) for edge in EDGES]
     changes, undefined = numbers.relative_changes(study)
     figure, blocks = block_grid(view, {"u": "uncertainty u"} | ({"density": "density"} if len(changes) else {}))
     for dataset, axis in blocks["u"].items():
-        updates = max((stage.updates for stage in before[dataset]), default=0)
-        offline = draw_offline(axis, before, dataset, study.online_steps, view, band=False)
+        updates = max((stage.updates for stage in stages(study, metric)[dataset]), default=0)
+        offline = draw_offline(axis, view, metric, dataset, study.online_steps, band=False)
         _draw_means(axis, dataset, means, drawn)
         online = [cells[dataset, banded] for cells, _ in edges]
         areas, bands = _band(axis, [_series(rows, "env_steps") for rows in online], drawn[banded].colour), []

@@ -45,10 +45,14 @@ class Sample:
         return estimate(values, [self.tasks.count(index) for index in range(len(self.runs))])
 
     def resampled(
-        self, statistic: Callable[[Sequence[Array]], Array], reps: int, limits: tuple[npt.ArrayLike, npt.ArrayLike]
+        self,
+        statistic: Callable[[Sequence[Array]], Array],
+        reps: int,
+        limits: tuple[npt.ArrayLike, npt.ArrayLike],
+        values: Sequence[Array] = (),
     ) -> tuple[Array, Array, Array]:
-        """Compute the `bootstrap` of a statistic of the final scores of every task."""
-        return bootstrap(self.finals, lambda strata: statistic(self.by_task(strata)), reps, limits)
+        """Compute the `bootstrap` of a statistic of every task's `values` [n_i, ...]: its final scores by default."""
+        return bootstrap(values or self.finals, lambda strata: statistic(self.by_task(strata)), reps, limits)
 
 
 def sample(study: Results, method: str) -> Sample | None:
@@ -81,7 +85,7 @@ def iqm_by_step(study: Results) -> dict[str, Curve]:
             problem = f"runs of {method} were evaluated at different steps"
             raise UserError(f"study {study.name}: column env_steps: {problem}")
         values = [stratum[evaluated.columns].to_numpy(float) for stratum in strata]
-        ends = intervals.bootstrap_curve(values, found.tasks, limits)
+        ends = found.resampled(lambda tasks: intervals.iqm(tasks).T, DRAWN_REPS, limits, values)
         out[method] = Curve(evaluated.columns.to_numpy(float), *ends)
     return out
 

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr
 
 from analysis.io.rows import Cells, Results, environment
 from analysis.io.settings import WITH_MODEL
 from analysis.stats.compare import cells
-from analysis.stats.intervals import Interval, holm, t_interval
+from analysis.stats.intervals import Interval, estimate, holm
 from analysis.stats.transfer import curves, summarise
 from moore.base.strict import dotted
 
@@ -49,17 +48,16 @@ def agreements(ours: Results, theirs: Results) -> dict[Cell, Agreement]:
         here, there = mine[cell], published[cell]
         if not len(here) or not len(there):
             continue
-        differences = (here["final"] - there["final"]).dropna().to_numpy(float)
+        mean = estimate([here["final"] - there["final"]])  # over the seeds that both have
         word = UNTESTED if _alike(ours, theirs, cell) else OTHER
         pairs = here.merge(there, on="seed")[["run_x", "run_y"]].itertuples(index=False)
         equal = [np.array_equal(curves_here[one], curves_there[other], equal_nan=True) for one, other in pairs]
         if word == UNTESTED and equal and all(equal):
             word = SAME
-        elif word == UNTESTED and len(differences) > 1:
-            mean, error = abs(differences.mean()), differences.std(ddof=1) / np.sqrt(len(differences))
-            t = mean / error if error > 0 else np.inf
-            chances[cell] = 1.0 if mean < SHOWN else float(2 * stdtr(len(differences) - 1, -t))
-        found[cell] = Agreement(word, float(there["final"].mean()), t_interval(differences))
+        elif word == UNTESTED and mean and mean.n > 1:
+            above = mean.p_above(0.0)
+            chances[cell] = 1.0 if abs(mean.mean) < SHOWN else 2 * min(above, 1 - above)
+        found[cell] = Agreement(word, float(there["final"].mean()), mean.interval() if mean else None)
     for cell, chance in zip(chances, holm(list(chances.values())), strict=True):
         word = DIFFERS if chance <= LEVEL else AGREES
         found[cell] = Agreement(word, found[cell].published, found[cell].difference)

@@ -58,8 +58,8 @@ class Estimate:
     def interval(self, confidence: float = CONFIDENCE, limits: tuple[float, float] = UNBOUNDED) -> Interval:
         """Return the t-interval, cut off at `limits`."""
         half = float(stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
-        low, high = np.clip([self.mean - half, self.mean + half], *limits)
-        return Interval(self.mean, float(low), float(high), self.n)
+        low, high = (min(max(end, limits[0]), limits[1]) for end in (self.mean - half, self.mean + half))  # NaN stays
+        return Interval(self.mean, low, high, self.n)
 
     def p_above(self, threshold: float) -> float:
         """Return the one-sided p-value against a mean of at most `threshold`; NaN without a standard error."""
@@ -75,17 +75,18 @@ def estimate(strata: Sequence[npt.ArrayLike], weights: Sequence[float] | None = 
     the number of tasks that a stratum stands for (default: one). None if a stratum is empty.
     """
     values = [x[np.isfinite(x)] for x in (np.asarray(stratum, dtype=float) for stratum in strata)]
-    sizes = np.array([len(x) for x in values])
-    if not len(values) or not sizes.all():
+    sizes = [len(x) for x in values]  # Python's numbers: NumPy takes long for so few
+    if not values or not all(sizes):
         return None
-    share = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=float)
-    share = share / share.sum()
-    mean = float(share @ [x.mean() for x in values])
-    if sizes.min() < 2:
-        return Estimate(mean, math.nan, math.nan, int(sizes.sum()))
-    parts = share**2 * [x.var(ddof=1) for x in values] / sizes
-    freedom = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum() if parts.any() else float((sizes - 1).sum())
-    return Estimate(mean, math.sqrt(parts.sum()), float(freedom), int(sizes.sum()))
+    weights = [1.0] * len(values) if weights is None else weights
+    shares = [weight / sum(weights) for weight in weights]
+    mean = float(sum(share * x.mean() for share, x in zip(shares, values, strict=True)))
+    if min(sizes) < 2:
+        return Estimate(mean, math.nan, math.nan, sum(sizes))
+    parts = [float(share**2 * x.var(ddof=1) / n) for share, x, n in zip(shares, values, sizes, strict=True)]
+    lost = sum(part**2 / (n - 1) for part, n in zip(parts, sizes, strict=True))
+    freedom = sum(parts) ** 2 / lost if lost else float(sum(sizes) - len(sizes))
+    return Estimate(mean, math.sqrt(sum(parts)), freedom, sum(sizes))
 
 
 def t_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval | None:
@@ -164,9 +165,9 @@ def bootstrap(
 ) -> tuple[Array, Array, Array]:
     """Compute `statistic` [K] and its widened 95 % interval by the stratified bootstrap over runs: three [K].
 
-    A stratum is an array [n_i] of runs, resampled within itself, once where it stands beside several tasks; `statistic`
-    takes strata [n_i, reps] and returns [K, reps]. The percentile interval is widened about the point by
-    sqrt(n / (n - 1)), n the runs of the smallest stratum, and by the ratio of Student's to the normal quantile with
+    A stratum is an array [n_i, ...] of whole runs, resampled within itself, once where it stands beside several tasks;
+    `statistic` takes strata [n_i, reps, ...] and returns [K, reps]. The percentile interval is widened about the point
+    by sqrt(n / (n - 1)), n the runs of the smallest stratum, and by the ratio of Student's to the normal quantile with
     sum(n_i - 1) degrees of freedom; then cut off at `limits`. The bounds are NaN where a stratum has one run only.
     """
     rng, smallest = np.random.default_rng(seed), min(map(len, strata))
@@ -180,23 +181,6 @@ def bootstrap(
     wider = math.sqrt(smallest / (smallest - 1)) * stdtrit(freedom, tails[1]) / ndtri(tails[1])
     low, high = np.clip(point + wider * (edges - point), *limits)
     return point, low, high
-
-
-def bootstrap_curve(
-    strata: Sequence[Array], tasks: Sequence[int], limits: tuple[float, float] = UNBOUNDED
-) -> tuple[Array, Array, Array]:
-    """Compute the IQM over the tasks at each of E evaluations with its pointwise `bootstrap` interval: three [E].
-
-    `strata`: arrays [n_i, E]; `tasks`: the stratum of every task. Whole runs are resampled, not single evaluations.
-    """
-    runs = np.concatenate(strata)
-    numbers = np.split(np.arange(len(runs)), np.cumsum([len(stratum) for stratum in strata])[:-1])
-
-    def by_step(sample: Sequence[npt.NDArray[Any]]) -> Array:
-        pooled = np.concatenate([sample[index] for index in tasks])
-        return np.stack([iqm([values[pooled]]) for values in runs.T])
-
-    return bootstrap(numbers, by_step, DRAWN_REPS, limits)
 
 
 def holm(values: Sequence[float]) -> list[float]:

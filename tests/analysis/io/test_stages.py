@@ -22,7 +22,7 @@ def test_stages_follow_the_manifest_not_the_method_column(tmp_path: Path) -> Non
     study = method_study(tmp_path, names, 2, from_ends)
     assert set(study.select("eval/score", "offline")["method"]) == {"mopo", "awac", "cql", "sac"}
     for dataset in (LOW, MEDIUM):
-        found = stages(study, dataset, "eval/score")
+        found = stages(study, "eval/score")[dataset]
         assert [stage.methods for stage in found] == [
             ("moore", "mbpo_warm", "mopo_naive", "mopo"), ("awac",), ("cal_ql",), ("cql_sac",), ("wsrl",),
         ]  # fmt: skip
@@ -39,5 +39,6 @@ def test_a_method_that_lacks_a_seed_keeps_its_stage(tmp_path: Path) -> None:
     lost = {run_id(run) for run in runs if (run.method, run.seed, run.dataset) == ("moore", 0, LOW)}
     rows = method_rows([run for run in runs if run_id(run) not in lost], from_ends)
     study = make_study(rows, **method_manifest(runs))
-    assert [stage.methods for stage in stages(study, LOW, "eval/score")] == [("moore", "mopo"), ("awac",)]
-    assert stages(study, LOW, "eval/score")[0].rows["seed"].nunique() == 2
+    found = stages(study, "eval/score")[LOW]
+    assert [stage.methods for stage in found] == [("moore", "mopo"), ("awac",)]
+    assert found[0].rows["seed"].nunique() == 2
