@@ -1,4 +1,4 @@
-"""`env: gymnasium:<Id>` is that environment to the last bit; `env: module:name` is a user's own EnvSpec."""
+"""`env: gymnasium:<Id>`, which goes on from checkpoints, and `env: module:name`, a user's own EnvSpec."""
 
 import io
 import sys
@@ -15,12 +15,11 @@ from moore.base.errors import UserError
 from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 from moore.data.ids import resolve
 from moore.data.scores import normalized_score
-from moore.envs.gymnasium_rules import TERMINATED
 from moore.envs.spec import ENVIRONMENTS, find_spec, gymnasium_spec, terminated_fn
 from moore.envs.vector_env import VectorEnv, make_env
+from tests.envs.test_gymnasium import IDS
+from tests.envs.test_vector import ALL_PHYSICS
 
-# Ant and Swimmer: MuJoCo, what they read lags behind their state; Pendulum: actions up to 2, its own fields
-IDS = (*TERMINATED, "MountainCarContinuous-v0", "Pendulum-v1")
 OWN = """
 from moore.envs.spec import gymnasium_spec
 
@@ -83,42 +82,27 @@ def play(env: VectorEnv, steps: range) -> list[np.ndarray]:
     return seen
 
 
-@pytest.mark.parametrize("gym_id", IDS)
-def test_equals_gymnasium(gym_id: str) -> None:
-    env, references = make_env(f"gymnasium:{gym_id}", [3, 4], "gymnasium"), [gym.make(gym_id) for _ in range(2)]
-    np.testing.assert_array_equal(env.reset(), [one.reset(seed=3 + i)[0] for i, one in enumerate(references)])
-    high, ended = references[0].action_space.high, 0  # type: ignore[attr-defined]
-    for t in range(1010):
-        action = np.random.default_rng(t).uniform(-1, 1, (2, env.spec.action_dim)).astype(np.float32)
-        steps = [one.step(action[i] * high) for i, one in enumerate(references)]
-        for ours, theirs in zip(env.step(action), list(zip(*steps, strict=True))[:4], strict=True):
-            np.testing.assert_array_equal(ours, np.array(theirs))
-        if gym_id in TERMINATED:  # what a model may imagine ends where the environment does
-            seen = torch.from_numpy(np.array([step[0] for step in steps]))
-            assert TERMINATED[gym_id](seen).tolist() == [step[2] for step in steps]
-        over = np.array([i for i, step in enumerate(steps) if step[2] or step[3]])
-        if len(over):
-            ended += len(over)
-            np.testing.assert_array_equal(env.reset(over), [references[i].reset()[0] for i in over])
-    assert ended >= 2
+OTHERS = [*(f"gymnasium:{gym_id}" for gym_id in IDS), "{own}:sloped", "{own}:noisy"]
 
 
-@pytest.mark.parametrize("name", [*(f"gymnasium:{gym_id}" for gym_id in IDS), "{own}:sloped", "{own}:noisy"])
-def test_goes_on_from_a_checkpoint_in_mid_episode(name: str, own: str) -> None:
+@pytest.mark.parametrize(("name", "physics"), [*ALL_PHYSICS, *((name, "gymnasium") for name in OTHERS)])
+def test_goes_on_from_a_checkpoint_in_mid_episode(name: str, physics: str, own: str) -> None:
     name = name.format(own=own)
-    env = make_env(name, [1, 2], "gymnasium")
+    env = make_env(name, [1, 2], physics)
     env.reset()
     play(env, range(17))
     file = io.BytesIO()
     torch.save(env.state_dict(), file)
     expected = play(env, range(100, 1120))
-    resumed = make_env(name, [8, 9], "gymnasium")
+    resumed = make_env(name, [8, 9], physics)
     file.seek(0)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     got = play(resumed, range(100, 1120))
     assert len(got) == len(expected) > 4 * 1020  # an episode ended and another began
     for ours, theirs in zip(got, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    if name in ENVIRONMENTS:  # Pendulum observes in lower precision than it moves
+        np.testing.assert_array_equal([resumed.qpos, resumed.qvel], [env.qpos, env.qvel])
 
 
 def test_a_checkpoint_before_the_first_reset_keeps_the_seeds() -> None:
