@@ -9,16 +9,18 @@ from moore.envs import cartpole_swingup as cartpole
 from moore.envs.spec import terminated_fn
 from moore.envs.vector_env import make_env
 
+POLE_MASS, POLE_LENGTH, CART_MASS, GRAVITY, FRICTION = 0.5, 0.6, 0.5, 9.82, 0.1  # PILCO's, written again
 
-def lagrange(state: np.ndarray, force: float, friction: float) -> np.ndarray:
+
+def lagrange(state: np.ndarray, force: float) -> np.ndarray:
     """d/dt of (x, theta, x', theta') for a uniform rod on a cart: M(q) q'' = Q(q, q'), solved as a linear system."""
     _, theta, speed, spin = state
-    m, length = cartpole.POLE_MASS, cartpole.POLE_LENGTH
+    m, length = POLE_MASS, POLE_LENGTH
     half = m * length / 2 * np.cos(theta)
-    inertia = np.array([[cartpole.CART_MASS + m, -half], [-half, m * length**2 / 3]])
+    inertia = np.array([[CART_MASS + m, -half], [-half, m * length**2 / 3]])
     forces = [
-        force - friction * speed - m * length / 2 * np.sin(theta) * spin**2,
-        m * cartpole.GRAVITY * length / 2 * np.sin(theta),
+        force - FRICTION * speed - m * length / 2 * np.sin(theta) * spin**2,
+        m * GRAVITY * length / 2 * np.sin(theta),
     ]
     return np.array([speed, spin, *np.linalg.solve(inertia, forces)])
 
@@ -32,9 +34,7 @@ def test_steps_are_those_of_lagrange() -> None:
     obs, reward, terminated = simulator.advance(action, ids)
     for number, state in enumerate(simulator.state()):
         force = float(np.clip(action[number, 0], -10, 10))
-        end = solve_ivp(
-            lambda _, y, f=force: lagrange(y, f, cartpole.FRICTION), (0, 0.04), start[number], rtol=1e-10, atol=1e-10
-        ).y[:, -1]
+        end = solve_ivp(lambda _, y, f=force: lagrange(y, f), (0, 0.04), start[number], rtol=1e-10, atol=1e-10).y[:, -1]
         np.testing.assert_allclose(state, end, atol=1e-3)
         x, theta, speed, spin = state
         np.testing.assert_allclose(obs[number], [x, speed, np.cos(theta), np.sin(theta), spin], rtol=1e-12)
@@ -51,11 +51,9 @@ def test_energy_is_conserved_without_friction(monkeypatch: pytest.MonkeyPatch) -
 
     def energy() -> float:
         _, theta, speed, spin = simulator.state()[0]
-        m, length = cartpole.POLE_MASS, cartpole.POLE_LENGTH
-        kinetic = (cartpole.CART_MASS + m) / 2 * speed**2 + m * length**2 / 6 * spin**2
-        return (
-            kinetic - m * length / 2 * np.cos(theta) * speed * spin + m * cartpole.GRAVITY * length / 2 * np.cos(theta)
-        )
+        m, length = POLE_MASS, POLE_LENGTH
+        kinetic = (CART_MASS + m) / 2 * speed**2 + m * length**2 / 6 * spin**2
+        return kinetic - m * length / 2 * np.cos(theta) * speed * spin + m * GRAVITY * length / 2 * np.cos(theta)
 
     before = energy()
     for _ in range(250):
