@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from moore.base.errors import UserError
 from moore.base.machine import available_cores, threads
 from moore.cli.options import number_of_workers
 from moore.run.units import UnitProcess
@@ -17,8 +16,6 @@ def test_workers_by_device() -> None:
     """Breaks if several processes share a GPU unasked, or a core is left idle."""
     assert [number_of_workers(0, device) for device in ("cpu", "cuda", "cuda:1")] == [available_cores(), 1, 1]
     assert [number_of_workers(3, device) for device in ("cpu", "cuda")] == [3, 3]
-    with pytest.raises(UserError, match="--workers: -1 is not accepted; expected 0"):
-        number_of_workers(-1)
 
 
 def test_threads_by_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

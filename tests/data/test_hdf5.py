@@ -3,7 +3,6 @@
 import gzip
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from moore.data.hdf5 import Dataset, dataset_hash, read_dataset, write_dataset
 from moore.data.load import load_dataset
 from tests.support.datasets import BOTH, NONE, TERMINAL, TIMEOUT, random_dataset
 from tests.support.errors import one_line
+from tests.support.harm import Edit, put, set_value
 
 ROWS = 12
 GENERIC = "gymnasium:Hopper-v5"
@@ -91,27 +91,9 @@ def test_no_room(tmp_path: Path) -> None:
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
-Edit = Callable[[h5py.File], object]
-
-
-def put(key: str, values: object) -> Edit:
-    """Another array, text or link under `key`; None: nothing."""
-
-    def edit(file: h5py.File) -> None:
-        del file[key]
-        if values is not None:
-            file[key] = values
-
-    return edit
-
-
 def empty(file: h5py.File) -> None:
     for key in KEYS:
         put(key, file[key][:0])(file)
-
-
-def set_value(key: str, row: int, value: float) -> Edit:
-    return lambda file: file[key].__setitem__(row, value)
 
 
 BAD_FILES: dict[str, tuple[Edit, list[str]]] = {

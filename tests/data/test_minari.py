@@ -20,6 +20,7 @@ from moore.data.load import load_dataset
 from moore.data.minari import GYM_IDS
 from moore.envs.spec import ENVIRONMENTS, find_spec
 from tests.support.errors import one_line
+from tests.support.harm import Edit, put, set_value
 from tests.support.minari_store import ARRAYS, ID, NAME, Episode, create, edit_metadata, roll_out
 
 
@@ -183,24 +184,11 @@ def test_damaged_entry(entry: Path, case: str) -> None:
     assert entry.is_dir()
 
 
-def put_nan(episode: h5py.Group) -> None:
-    episode["observations"][2, 4] = np.nan
-
-
-def replaced(key: str, values: Any) -> Callable[[h5py.Group], None]:
-    def edit(episode: h5py.Group) -> None:
-        del episode[key]
-        if values is not None:
-            episode[key] = values
-
-    return edit
-
-
-BAD_EPISODES: dict[str, tuple[Callable[[h5py.Group], None], list[str]]] = {
-    "NaN observation": (put_nan, ["'observations' is NaN", "row {begin};"]),
-    "no first observation": (replaced("observations", np.zeros((5, 11))), ["is damaged", "episode 3 has 5 rewards"]),
-    "text": (replaced("rewards", np.array([b"a"] * 5)), ["is damaged"]),
-    "a missing array": (replaced("actions", None), ["is damaged", "actions"]),
+BAD_EPISODES: dict[str, tuple[Edit, list[str]]] = {
+    "NaN observation": (set_value("observations", 2, np.nan), ["'observations' is NaN", "row {begin};"]),
+    "no first observation": (put("observations", np.zeros((5, 11))), ["is damaged", "episode 3 has 5 rewards"]),
+    "text": (put("rewards", np.array([b"a"] * 5)), ["is damaged"]),
+    "a missing array": (put("actions", None), ["is damaged", "actions"]),
 }
 
 

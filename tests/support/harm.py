@@ -1,10 +1,14 @@
-"""What disks do to files."""
+"""What disks do to files, and what people write into them."""
 
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import h5py
+
+Edit = Callable[[h5py.Group], object]  # of an HDF5 file, or of a group in it
 
 
 @contextmanager
@@ -24,3 +28,18 @@ def flip(path: Path, bit: int) -> None:
     content = bytearray(path.read_bytes())
     content[bit // 8] ^= 1 << bit % 8
     path.write_bytes(content)
+
+
+def put(key: str, values: object) -> Edit:
+    """Another array, text or link under `key`; None: nothing."""
+
+    def edit(file: h5py.Group) -> None:
+        del file[key]
+        if values is not None:
+            file[key] = values
+
+    return edit
+
+
+def set_value(key: str, row: int, value: float) -> Edit:
+    return lambda file: file[key].__setitem__(row, value)
