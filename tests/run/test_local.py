@@ -63,7 +63,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder where the command has run once, as a user would run it, and what it printed."""
     folder = tmp_path_factory.mktemp("reproduce")
     (folder / "tiny.yaml").write_text(SCALE)
-    command = [sys.executable, "-m", "moore.cli.main", "reproduce", "--scale", "tiny.yaml"]
+    command = [sys.executable, "-m", "moore.cli.main", "reproduce", "sampling", "--scale", "tiny.yaml"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | WIDE)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
@@ -123,7 +123,7 @@ def test_what_is_lost_is_made_again_and_nothing_else(finished: tuple[Path, str])
     (folder / "build" / "results" / "another" / "rows.parquet").write_text("of no concern here")
     curves.unlink()
     (next(runs.glob("sac-*-s1-*")) / "manifest.json").unlink()
-    done = moore(folder, "reproduce", "--scale", "tiny.yaml")
+    done = moore(folder, "reproduce", "sampling", "--scale", "tiny.yaml")
     assert done.code == 0, done.err
     drop = lambda text: [line for line in text.splitlines() if not line.startswith(("Cost", "study"))]  # noqa: E731
     assert drop(done.out) == drop(printed)
@@ -133,7 +133,9 @@ def test_what_is_lost_is_made_again_and_nothing_else(finished: tuple[Path, str])
         before.drop(columns="wall_seconds"), pd.read_parquet(rows).drop(columns="wall_seconds")
     )
     assert {path: path.read_bytes() for path in files} == files
-    done = moore(folder, "reproduce", "--scale", "tiny.yaml", "--out", "tiny.yaml")  # a file where the folder should be
+    done = moore(
+        folder, "reproduce", "sampling", "--scale", "tiny.yaml", "--out", "tiny.yaml"
+    )  # a file where the folder should be
     assert done.code == 2
     assert done.err.strip().splitlines()[-1].startswith("moore: --out: cannot write in tiny.yaml")
 
