@@ -29,14 +29,12 @@ RULE = (
     f'"{NO_DATA}": methods, datasets or a second seed are missing.'
 )
 WORDS = (HOLDS, FAILS, UNDECIDED, CANNOT, NO_DATA)
-Part = tuple[str, Interval | str]
 WIDTH = 180  # characters, where the output is no terminal
 
 
-def claims_table(study: Results, claims: Sequence[PaperClaim] | None = None) -> Table:
+def claims_table(study: Results) -> Table:
     """Rows: comparisons; columns: effect on every dataset and over tasks, corrected p-value, verdict."""
-    findings = check(study, load_claims() if claims is None else tuple(claims))
-    rows = []
+    findings, rows = check(study, load_claims()), []
     for f in findings:
         tasks = (_effect(f, f.by_task.get(name), name in f.untestable) for name in study.datasets)
         rows.append(((f.comparison.name,), (*tasks, *_judged(f))))
@@ -57,8 +55,8 @@ def verdicts_table(studies: Iterable[Results], claims: Sequence[PaperClaim] | No
     kept = counted_once(findings)
     for claim in claims:
         everywhere, mine = ([f for f in some if f.comparison.claim == claim] for some in (findings, kept))
-        effects, used = Cell(tuple(_effects(mine)), brackets=True), Cell(tuple(_used(mine)))
-        rows.append(((claim.sentence,), (_verdict_cell(claim, everywhere, mine), effects, used)))
+        said = {"verdict": _verdicts(claim, everywhere, mine), "effects": _effects(mine), "rows used": _used(mine)}
+        rows.append(((claim.sentence,), tuple(Cell.said(name, *texts) for name, texts in said.items())))
     caption = (
         "One verdict for every claim and study. Effects are means over tasks: a single comparison's with its interval, "
         "or the lowest and the highest. Unnumbered lines are no sentences of the paper."
@@ -113,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _effect(finding: Finding, interval: Interval | None, left_out: bool = False) -> Cell:
     """Without a mark for its number of seeds: over tasks that is the number of pairs."""
-    parts: list[Part] = [("value", interval)] if interval else []
+    parts: list[tuple[str, Interval | str]] = [("value", interval)] if interval else []
     return Cell((*parts, *[("left out", "left out")] * left_out), decimals=_decimals(finding), brackets=True)
 
 
@@ -124,23 +122,26 @@ def _judged(finding: Finding) -> tuple[Cell, Cell, Cell]:
     return _effect(finding, finding.interval), Cell.said("p", p), Cell.said("verdict", verdict)
 
 
-def _verdict_cell(claim: PaperClaim, everywhere: Sequence[Finding], kept: Sequence[Finding]) -> Cell:
+def counted(verdicts: Sequence[str]) -> str:
+    """Count every verdict: `holds 3, undecided 1`."""
+    return ", ".join(f"{one} {verdicts.count(one)}" for one in WORDS if one in verdicts)
+
+
+def _verdicts(claim: PaperClaim, everywhere: Sequence[Finding], kept: Sequence[Finding]) -> list[str]:
     """`sampling-mini: undecided (holds 3, undecided 1)`, studies of the same runs, and what none could check."""
-    parts: list[Part] = []
-    by_study = grouped(kept, lambda finding: finding.study)
+    texts, by_study = [], grouped(kept, lambda finding: finding.study)
     for study, mine in by_study.items():
         verdicts = [finding.verdict for finding in mine]
-        counted = [f"{one} {verdicts.count(one)}" for one in WORDS if one in verdicts]
-        details = ", ".join(counted) if len(counted) > 1 else _count(len(verdicts), "comparison")
-        parts.append((study, f"{study}: {conjunction(verdicts)} ({details})"))
+        details = counted(verdicts) if len(set(verdicts)) > 1 else _count(len(verdicts), "comparison")
+        texts.append(f"{study}: {conjunction(verdicts)} ({details})")
     repeats = [
         f"{study} ({conjunction(finding.verdict for finding in mine)})"
         for study, mine in grouped(everywhere, lambda finding: finding.study).items()
         if study not in by_study
     ]
     if repeats:
-        parts.append(("repeats", f"of the same runs, not counted again: {', '.join(repeats)}"))
-    return Cell((*parts, *(("lacking", text) for text in _lacking(claim, everywhere))))
+        texts.append(f"of the same runs, not counted again: {', '.join(repeats)}")
+    return [*texts, *_lacking(claim, everywhere)]
 
 
 def _lacking(claim: PaperClaim, findings: Sequence[Finding]) -> list[str]:
@@ -149,26 +150,26 @@ def _lacking(claim: PaperClaim, findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(f"{NO_DATA}: {one.needs}" for one in claim.hypotheses if one not in checked))
 
 
-def _effects(findings: Sequence[Finding]) -> list[Part]:
-    """One part for every kind of comparison: a single one's interval, or the range of their means."""
-    parts: list[Part] = []
+def _effects(findings: Sequence[Finding]) -> list[str]:
+    """One text for every kind of comparison: a single one's interval, or the range of their means."""
+    texts = []
     for kind, mine in grouped(findings, lambda finding: finding.comparison.kind).items():
         intervals, decimals = [one.interval for one in mine if one.interval is not None], _decimals(mine[0])
         means = [number(one, decimals) for one in sorted(interval.mean for interval in intervals)]
         if intervals:
             words = interval_text(intervals[0], decimals, True) if len(means) == 1 else f"{means[0]} to {means[-1]}"
-            parts.append((kind, f"{kind}: {words}"))
-    return parts
+            texts.append(f"{kind}: {words}")
+    return texts
 
 
-def _used(findings: Sequence[Finding]) -> list[Part]:
+def _used(findings: Sequence[Finding]) -> list[str]:
     """`sampling-mini: 80 runs, 3360 rows`; a run that stands in several comparisons counts once."""
-    parts: list[Part] = []
+    texts = []
     for study, mine in grouped(findings, lambda finding: finding.study).items():
-        counted = {key: rows for finding in mine for key, rows in finding.used.items()}
-        runs = _count(len({run for run, _ in counted}), "run")
-        parts.append((study, f"{study}: {runs}, {_count(sum(counted.values()), 'row')}"))
-    return parts
+        used = {key: rows for finding in mine for key, rows in finding.used.items()}
+        runs = _count(len({run for run, _ in used}), "run")
+        texts.append(f"{study}: {runs}, {_count(sum(used.values()), 'row')}")
+    return texts
 
 
 def _decimals(finding: Finding) -> int:

@@ -61,7 +61,7 @@ class Results:
     @cached_property
     def owners(self) -> pd.DataFrame:
         """Tell whose rows there are: method, dataset, seed, run and phase, once each; a run has one owner."""
-        return self.rows[[*OWNER, "phase"]].drop_duplicates(["run", "phase"])
+        return self.rows.loc[~self.rows.duplicated(["run", "phase"]), [*OWNER, "phase"]]
 
     @cached_property
     def configs(self) -> dict[str, list[Any]]:

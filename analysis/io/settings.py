@@ -4,7 +4,7 @@ Everything comes from the manifest: the configs of its runs, and the `defaults` 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ def is_model_based(study: Results, method: str) -> bool:
 def lookup(config: Any, key: str) -> Any:
     """Return the value under a dotted key, or `ABSENT`."""
     for name in key.split("."):
-        config = config.get(name, ABSENT) if isinstance(config, Mapping) else ABSENT
+        config = config.get(name, ABSENT) if isinstance(config, dict) else ABSENT
     return config
 
 

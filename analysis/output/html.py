@@ -23,7 +23,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from analysis.claims.claims import PaperClaim, load_claims
-from analysis.claims.tables import RULE, WORDS, all_findings, comparisons_table, verdicts_table
+from analysis.claims.tables import RULE, all_findings, comparisons_table, counted, verdicts_table
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, UNDECIDED, Finding, conjunction, distinct
 from analysis.io.rows import SCORE, Cells, Results
 from analysis.output.facts import costs_table, provenance_table
@@ -117,7 +117,7 @@ def _matrix(
     claims: Sequence[PaperClaim], studies: Sequence[str], findings: Sequence[Finding]
 ) -> list[tuple[PaperClaim, list[tuple[str, str, str]]]]:
     """Class, explanation and mark of every claim in every study, pale where the same runs count in another one."""
-    counted = {(one.comparison.claim.key, one.study) for one in distinct(findings)}
+    first = {(one.comparison.claim.key, one.study) for one in distinct(findings)}
     rows = []
     for claim in claims:
         cells = []
@@ -125,9 +125,8 @@ def _matrix(
             mine = [one.verdict for one in findings if one.comparison.claim == claim and one.study == study]
             verdict = conjunction(mine)
             kind, mark = MARKS.get(verdict, ("", ""))
-            again = bool(mine) and (claim.key, study) not in counted
-            said = ", ".join(f"{one} {mine.count(one)}" for one in WORDS if one in mine) or verdict
-            said = f"{study}: {verdict} ({said})" + "; the same runs count in another study" * again
+            again = bool(mine) and (claim.key, study) not in first
+            said = f"{study}: {verdict} ({counted(mine) or verdict})" + "; the same runs count in another study" * again
             cells.append((kind + " again" * again, said, mark))
         rows.append((claim, cells))
     return rows

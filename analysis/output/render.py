@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 LONG = 40  # rows of a table that goes over pages
 NO_LABELS: Mapping[str, str] = {}
 MISSING = "–"  # noqa: RUF001
-LATEX = {
+LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "→": r"$\rightarrow$",
     "–": "--", "≥": r"$\ge$", "α": r"$\alpha$", "²": "$^2$", "†": r"\textsuperscript{\dag}", "<": "$<$", ">": "$>$",  # noqa: RUF001
-}  # fmt: skip
+})  # fmt: skip
 
 
 def number(value: float, decimals: int) -> str:
@@ -158,9 +158,7 @@ def to_rich(table: Table, labels: Mapping[str, str] = NO_LABELS) -> RichTable:
 
 def escape_latex(text: str) -> str:
     """Escape LaTeX's special characters; puts the symbols of a caption in math and `code` in typewriter."""
-    pieces = re.split(r"`([^`]*)`", text)
-    escaped = ["".join(LATEX.get(letter, letter) for letter in piece) for piece in pieces]
-    return "".join(f"\\texttt{{{piece}}}" if index % 2 else piece for index, piece in enumerate(escaped))
+    return re.sub(r"`([^`]*)`", r"\\texttt{\1}", text.translate(LATEX))
 
 
 def cell_text(

@@ -39,9 +39,9 @@ class Cell:
     close: bool = False  # the last part is marked as not worse than the best
 
     @classmethod
-    def said(cls, name: str, text: str) -> Cell:
-        """Make a cell of one text; an empty one is a missing result."""
-        return cls(((name, text),) if text else ())
+    def said(cls, name: str, *texts: str) -> Cell:
+        """Make a cell of texts; an empty one is a missing result."""
+        return cls(tuple((name, text) for text in texts if text))
 
     @classmethod
     def measured(cls, name: str, value: Interval | None, decimals: int = 1, brackets: bool = False) -> Cell:

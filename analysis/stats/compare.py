@@ -78,7 +78,7 @@ def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
     best = max(finals, key=lambda method: finals[method].mean(), default="")
     if not best or len(finals[best]) < 2:
         return "", []
-    gaps = {method: t_interval((finals[best] - finals[method]).dropna(), 0.9) for method in finals if method != best}
+    gaps = {method: t_interval(finals[best] - finals[method], 0.9) for method in finals if method != best}
     return best, [method for method, gap in gaps.items() if gap is not None and gap.known and gap.high < DELTA]
 
 
