@@ -61,7 +61,7 @@ def test_names_of_axes_tell_values_apart(tmp_path: Path) -> None:
         (["reproduce", "--device", "abacus"], "--device: 'abacus' is not available here"),
         (["reproduce", "--study", "{folder}/study.yaml"], "{folder}/study.yaml: study: missing"),
         (["reproduce", "{study}", "--scale", "{scale}", "--root", "{study}"], "--root: cannot write in {study}"),
-        (["reproduced"], "Available subcommands: reproduce,"),
+        (["reproduced"], "reproduced: not a command of `moore`; accepted: reproduce, tune"),
         (["study", "show"], "Missing from moore study show"),
         (["study", "show", "nowhere"], "nowhere: no such file; did you mean 'where'? accepted: all-methods"),
         (["study", "show", "sampling", "--scale", "huge"], "huge: no such file; accepted: laptop"),
