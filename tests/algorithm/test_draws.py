@@ -22,7 +22,7 @@ from tests.support.draws import draw, filled
 COUNT = 40  # rows of a draw
 EVERY_STRATEGY = (*STRATEGIES, *ROW_STRATEGIES, DENSITY_RATIO)
 SPLITS = {
-    "model_batches": (Split("train", 0.2, 6), Split("holdout", 0.2, 6)),
+    "model_batches": (Split("train", 0.2, 2), Split("holdout", 0.2, 2)),
     "start_states": (ALL,),
     "real_batches": (ALL,),
 }

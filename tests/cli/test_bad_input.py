@@ -62,7 +62,10 @@ def test_names_of_axes_tell_values_apart(tmp_path: Path) -> None:
         (["reproduce", "--study", "{folder}/study.yaml"], "{folder}/study.yaml: study: missing"),
         (["reproduce", "{study}", "--scale", "{scale}", "--root", "{study}"], "--root: cannot write in {study}"),
         (["reproduced"], "reproduced: not a command of `moore`; accepted: reproduce, tune"),
+        (["study", "sho"], "sho: not a command of `moore study`; accepted: show, submit"),
         (["study", "show"], "Missing from moore study show"),
+        (["tune", "sca"], "did you mean 'sac'"),
+        (["plot", "sampling-mini", "--figure", "curve"], "Expected one of ('curves', 'iqm', 'profiles',"),
         (["study", "show", "nowhere"], "nowhere: no such file; did you mean 'where'? accepted: all-methods"),
         (["study", "show", "sampling", "--scale", "huge"], "huge: no such file; accepted: laptop"),
         (["study", "show", "sampling", "--device", "abacus"], "--device: 'abacus' is not available here"),
@@ -102,6 +105,18 @@ def test_a_study_by_position_and_by_option(
     study, *scale = files(tmp_path, scale=SCALE.replace("epochs: 2", "epochs: 1"))
     assert main([*command, *scale, *(word.format(study=study) for word in place)]) == 0
     assert "s-tiny: 4 runs of 2 methods" in capsys.readouterr().out
+
+
+def test_a_dry_run_without_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Breaks if a cost is promised for a call that would stop at once, or is not told for want of the data."""
+    monkeypatch.setattr(estimate, "estimate", lambda runs, device: [Line("online", "policy updates", 1, 1, 1.0)])
+    words = files(tmp_path, scale=SCALE.replace("self:pendulum-medium", "local:pendulum:nowhere.hdf5"))
+    assert main(["reproduce", "--dry-run", "--root", str(tmp_path), *words]) == 0
+    printed = capsys.readouterr()
+    assert "s-tiny: 4 runs" in printed.out
+    assert "nowhere.hdf5 is not a file" in printed.err
 
 
 def test_a_shipped_study_with_its_ending(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,16 @@ def tensorboard(folder: Path) -> Curves:
     found = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
     assert all(len({one.step for one in scalars}) == len(scalars) for scalars in found.values())  # no point twice
     return {tag: {one.step: one.value for one in scalars} for tag, scalars in found.items()}
+
+
+@pytest.mark.parametrize("words", [("nowhere", "wandb"), (".", "nobody"), ()])
+def test_bad_words_by_hand(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Breaks if one ends in a traceback, or waits for rows that will never come."""
+    command = [sys.executable, "-m", "moore.run.follow", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("phase", ["online", "offline"])

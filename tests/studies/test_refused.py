@@ -73,6 +73,7 @@ study | variants: &a\n  b: *a | holds itself
 study | variants: {a: {agent: {target_entropy: .nan}}} | agent.target_entropy | nan
 study | variants: {a: {dynamics: {holdout_ratio: 0.0005}}} | dynamics.holdout_ratio | 600
 study | variants: {a: {dataset: null, online: {retrain_interval: 4}}} | dynamics.holdout_ratio | 4 transitions
+study | variants: {a: {dynamics: {online_max_update: x0.5}}} | did you mean 'online_max_updates'
 study | variants: {a: {agent: {hidden: x2}}} | agent.hidden: x2 of [64, 64]; a factor needs a number
 study | variants: {a: {online: {utd_ratio: x0.1}}} | online.utd_ratio: x0.1 of 2 is less than one
 study | variants: {a: 3} | variants.a
