@@ -26,7 +26,7 @@ from moore.base.plugins import is_plugin
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec, terminated_fn
 from moore.networks.batch import AnyBatch, concatenate
-from moore.networks.calls import caller, plain
+from moore.networks.calls import Call, caller, plain
 from moore.networks.fast_mlp import NARROW
 from moore.networks.random import Streams, scale_to_index
 from moore.networks.state import State
@@ -68,8 +68,8 @@ class Cohort(State):
             shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision, self.real_ratio)
         )
         # how updates of the policy, those of the model and its rollouts are called
-        self.policy_call = caller(self.device, step_settings(shared, stage), updates_of(shared, stage))
-        self.model_call = caller(self.device, model_settings(shared), model_updates_of(shared, stage))
+        self.policy_call = policy_caller(shared, stage, self.device, updates_of(shared, stage))
+        self.model_call = model_caller(shared, self.device, model_updates_of(shared, stage))
         self.rollout_call = self.model_call if self.device.type == "cuda" else plain
         self.real_buffer = real_buffer(configs, datasets, stage, device)
         self.ensemble, length, retained = None, 0, 0
@@ -208,6 +208,21 @@ class Cohort(State):
 def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
     """Update as a function of tensors with the run axis first, which can be recorded or compiled."""
     return agent.update(kind(*fields), noise.transpose(0, 1), actor)
+
+
+def policy_caller(config: RunConfig, stage: str, device: torch.device, updates: int) -> Call:
+    """Return how so many updates of the policy in a stage are called."""
+    settings, agent = step_settings(config, stage), config.agent
+    if settings is None:
+        return caller(device, None, updates, 0)
+    return caller(device, settings, updates, agent.batch_size * agent.num_critics * max(agent.hidden, default=1))
+
+
+def model_caller(config: RunConfig, device: torch.device, updates: int) -> Call:
+    """Return how so many updates of the ensemble are called."""
+    dynamics = config.dynamics
+    activations = dynamics.ensemble_size * dynamics.batch_size * max(dynamics.hidden, default=1)
+    return caller(device, model_settings(config), updates, activations)
 
 
 def step_settings(config: RunConfig, stage: str) -> object:

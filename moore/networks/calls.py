@@ -28,11 +28,11 @@ def plain(key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
     return function(*inputs)
 
 
-def caller(device: torch.device, settings: object, updates: int) -> Call:
+def caller(device: torch.device, settings: object, updates: int, activations: int) -> Call:
     """Return how a step of a stage is called: recorded on a GPU where asked for, compiled on a CPU where it pays.
 
     settings: all that decides what a step computes beside its code, key and shapes, told apart by its repr; None: it is
-    not to be compiled.
+    not to be compiled. activations: numbers that one run has in a layer.
     """
     if device.type == "cuda" and os.environ.get(GRAPHS) == "1":
         from moore.networks.graphs import CudaRecorder, Graphs
@@ -44,7 +44,7 @@ def caller(device: torch.device, settings: object, updates: int) -> Call:
         from moore.networks.compiled import Compiled, compiler
 
         if _is_here(compiler()):
-            return Compiled(repr(settings))
+            return Compiled(repr(settings), activations)
     return plain
 
 

@@ -29,6 +29,7 @@ from moore.networks.tracing import Untraceable, tracing
 
 T = TypeVar("T")
 Place = tuple[State, str]  # an attribute that is a tensor
+CACHED = 2**18  # numbers in a layer's activations that are computed at once: a megabyte, half of a core's cache
 SOURCES = ("networks", "agents", "algorithm")  # packages whose code a step may call
 
 
@@ -46,10 +47,12 @@ class Compiled:
 
     A step is a `functools.partial` whose State arguments hold what it changes. It returns a tensor or a dictionary of
     them. Where it cannot be traced or compiled, it is called as it is.
+
+    activations: numbers that one run has in a layer; a library is called for so many runs at once as the cache holds.
     """
 
-    def __init__(self, settings: str) -> None:
-        self._settings = [settings, _code()]
+    def __init__(self, settings: str, activations: int = 0) -> None:
+        self._settings, self._activations = [settings, _code()], activations
         self.builds = True
         self._steps: dict[Hashable, Callable[[tuple[Tensor, ...]], Any] | None] = {}
 
@@ -88,13 +91,21 @@ class Compiled:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             print(f"moore: updates are not compiled ({reason}); the plain ones go on", file=sys.stderr, flush=True)
             return None
-        keys = found["keys"]
+        keys, parts = found["keys"], self._parts(runs) if found["any_runs"] else 1
+        sliced = [_has_runs(place, x, runs) for place, x in zip(places, tensors, strict=False)] + [True] * len(inputs)
 
         def call(inputs: tuple[Tensor, ...]) -> Any:
-            out = run([*(getattr(*alias[0]) for alias in places), *(x.contiguous() for x in inputs)])
+            now = [*(getattr(*alias[0]) for alias in places), *(x.contiguous() for x in inputs)]
+            pieces = [x.tensor_split(parts) if cut else [x] * parts for x, cut in zip(now, sliced, strict=True)]
+            outs = [run(list(part)) for part in zip(*pieces, strict=True)]
+            out = outs[0] if parts == 1 else [torch.cat(each) for each in zip(*outs, strict=True)]
             return out[0] if keys is None else dict(zip(keys, out, strict=True))
 
         return call
+
+    def _parts(self, runs: int) -> int:
+        """Return in how many calls a library serves all runs; two at least in each, as torch compiles for one apart."""
+        return max(1, min(runs // 2, -(-runs * self._activations // CACHED)))
 
 
 def compiler() -> str:
@@ -127,7 +138,7 @@ def trace(function: partial[Any], places: Sequence[Sequence[Place]], inputs: Seq
     def empty(x: Tensor, has_runs: bool) -> Tensor:
         return torch.empty((axis, *x.shape[1:]) if has_runs else x.shape, dtype=x.dtype)
 
-    state = [(getattr(*alias[0]), alias[0][1][0] != "_") for alias in places]  # an underscore: a constant of all runs
+    state = [getattr(*alias[0]) for alias in places]
     keys: list[str] | None = None
 
     def step(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -148,7 +159,8 @@ def trace(function: partial[Any], places: Sequence[Sequence[Place]], inputs: Seq
         return tuple(out.values()) if isinstance(out, dict) else (out,)
 
     with mode, tracing():
-        fakes = [empty(x, public and x.shape[:1] == (runs,)) for x, public in state] + [empty(x, True) for x in inputs]
+        fakes = [empty(x, _has_runs(place, x, runs)) for place, x in zip(places, state, strict=True)]
+        fakes += [empty(x, True) for x in inputs]
         graph = make_fx(step)(*fakes)
     # a guard is a condition that the code asked of the number of runs
     any_runs = runs > 1 and axis.node.maybe_as_int() is None and not mode.shape_env.guards
@@ -167,6 +179,11 @@ def _places(owners: Sequence[State]) -> list[list[Place]]:
             elif isinstance(value, Tensor):
                 found.setdefault(id(value), []).append((owner, attribute))
     return list(found.values())
+
+
+def _has_runs(alias: Sequence[Place], x: Tensor, runs: int) -> bool:
+    """Tell whether a tensor has the run axis; one whose name begins with an underscore is a constant of all runs."""
+    return alias[0][1][0] != "_" and x.shape[:1] == (runs,)
 
 
 def _find(name: str, runs: int) -> dict[str, Any] | None:
@@ -201,7 +218,7 @@ def _build(
                     options=options | {"aot_inductor.output_path": f"{folder}/step.so"},
                 )
                 os.replace(str(made), library)
-        found = {"library": library.name, "keys": traced.keys}
+        found = {"library": library.name, "keys": traced.keys, "any_runs": traced.any_runs}
         entry = cache_folder() / (f"{name}.step" if traced.any_runs else f"{name}-{runs}.step")
         write_json(entry, found)
         return found

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from moore.algorithm.cohort import Cohort, model_settings, model_updates_of
+from moore.algorithm.cohort import Cohort, model_caller, model_updates_of
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.draws import ALL
 from moore.algorithm.moore import evaluation_steps
@@ -19,7 +19,6 @@ from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
 from moore.envs.vector_env import make_env
-from moore.networks.calls import caller
 from moore.networks.compiled import Compiled
 from moore.studies.identity import offline_run_id
 
@@ -127,7 +126,7 @@ def times(config: RunConfig, stage: str, runs: int, device: str, transitions: in
     most = min(config.rollout.batch_size, max(1, BRANCHES[torch.device(device).type] // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)
     # by what the run makes: so few updates as are timed would not be compiled
-    cohort.model_call = caller(cohort.device, model_settings(config), model_updates_of(config, stage))
+    cohort.model_call = model_caller(config, cohort.device, model_updates_of(config, stage))
     for call in (cohort.policy_call, cohort.model_call):
         if isinstance(call, Compiled):
             call.builds = False  # a look at the cost waits for no compiler: it may be less than it says

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from moore.algorithm.cohort import model_settings, step_settings, update_step
+from moore.algorithm.cohort import model_caller, model_settings, policy_caller, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import Ensemble
 from moore.base.errors import UserError
 from moore.networks.batch import Batch
-from moore.networks.calls import caller, plain
+from moore.networks.calls import plain
 from moore.studies.flops import make_agent, model_flops, random_batch, update_flops, update_inputs
 from tests.benchmarks.cases import LONG, method_config
 from tests.benchmarks.report import report_facts, table, where, write_report
@@ -73,7 +73,7 @@ def update_sides(peer: Peer) -> dict[str, Callable[[], object]]:
     step = functools.partial(update_step, ours, type(batch), True)
     one = PLAIN.get(peer.method, OneSAC)(ours, 0)
     mine = type(batch)(*(x[0] for x in batch))
-    call = caller(device, step_settings(config, peer.stage), LONG)
+    call = policy_caller(config, peer.stage, device, LONG)
     return {
         "PyTorch": lambda: one.update(mine, next(noises)[:, 0], True),
         "plain": lambda: plain("update", step, next(noises).transpose(0, 1), *batch),
@@ -97,8 +97,8 @@ def model_sides(runs: int, hidden: Sequence[int], batch: int, env: str) -> tuple
         "PyTorch": lambda: plain_fit(one, 0, lambda count: mine, holdout, FIT),
         "plain": lambda: ours.fit(lambda count: data, every, FIT),
     }
-    if (settings := model_settings(config)) is not None:
-        call = caller(torch.device("cpu"), settings, LONG)
+    if model_settings(config) is not None:
+        call = model_caller(config, torch.device("cpu"), LONG)
         sides["compiled"] = lambda: ours.fit(lambda count: data, every, FIT, call=call)
     return sides, config
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from moore.agents import actor_critic
@@ -64,13 +66,13 @@ def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("runs", [3, 5, 1])
 def test_a_library_serves_any_number_of_runs(runs: int, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if state or inputs are read elsewhere, or a library for three runs is not one for five."""
+    """Breaks if state or inputs are read elsewhere, or a library for three runs is not one for five, in two calls."""
     if (cache / "moore").exists():
         monkeypatch.setattr(torch._inductor, "aot_compile", lambda *_: pytest.fail("there is a library"))
     if runs == 1:
         monkeypatch.setattr(compiled, "trace", lambda *_: pytest.fail("the step is known"))
     settings, lr = ("others", 3e-3) if runs == 5 else ("tests", 1e-2)
-    call, one, other = Compiled(settings), Regression(runs, lr), Regression(runs, lr)
+    call, one, other = Compiled(settings, activations=compiled.CACHED), Regression(runs, lr), Regression(runs, lr)
     for step in range(6):
         got = call("fit", partial(fit, one, 2.0), *data(runs, step))
         torch.testing.assert_close(got, fit(other, 2.0, *data(runs, step)), rtol=1e-5, atol=1e-6)
@@ -86,11 +88,20 @@ def test_a_library_serves_any_number_of_runs(runs: int, cache: Path, monkeypatch
     assert len(list((cache / "moore").glob("*.so"))) == 1
 
 
+@given(runs=st.integers(1, 100), activations=st.integers(1, 2 * compiled.CACHED))
+def test_a_library_is_called_for_what_the_cache_holds(runs: int, activations: int) -> None:
+    """Breaks if a call is for one of several runs, which has a library of its own, or for more than the cache holds."""
+    parts = Compiled("x", activations)._parts(runs)
+    sizes = [len(part) for part in torch.arange(runs).tensor_split(parts)]
+    assert min(sizes) >= min(runs, 2)
+    assert max(sizes) <= 3 or max(sizes) * activations < compiled.CACHED + activations
+
+
 def test_without_a_compiler_the_plain_step_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Breaks if a machine without a compiler stops, or says nothing."""
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv(COMPILE, "1")
-    assert caller(torch.device("cpu"), "settings", 100_000) is plain
+    assert caller(torch.device("cpu"), "settings", 100_000, 1) is plain
     assert "no-such-compiler" in capsys.readouterr().err
 
 
@@ -107,11 +118,11 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a short stage pays for a compilation, or the switch is not heard."""
     cpu = torch.device("cpu")
     monkeypatch.delenv(COMPILE, raising=False)
-    assert caller(cpu, "settings", 100) is plain
-    assert isinstance(caller(cpu, "settings", 100_000), Compiled)
-    assert caller(cpu, None, 100_000) is plain
+    assert caller(cpu, "settings", 100, 1) is plain
+    assert isinstance(caller(cpu, "settings", 100_000, 1), Compiled)
+    assert caller(cpu, None, 100_000, 1) is plain
     monkeypatch.setenv(COMPILE, "0")
-    assert caller(cpu, "settings", 100_000) is plain
+    assert caller(cpu, "settings", 100_000, 1) is plain
     width = {"hidden": [64, 128, 64, 64], "offline_max_updates": 1000, "online_max_updates": 3}
     changes: list[Any] = [{}, {"precision": "bf16"}]
     changes += [{"dynamics": model} for model in ({"layer_norm": True}, {"hidden": [64, 200, 64, 64]})]
