@@ -13,11 +13,12 @@ from moore.networks.batch import AnyBatch
 from moore.networks.mlp import MLP, Init, divisor
 from moore.networks.random import Streams
 from moore.networks.state import State
-from moore.networks.tracing import Untraceable, is_tracing
+from moore.networks.tracing import is_tracing
 
 # activations of a layer that are held at once where a term multiplies the batch: beyond the caches it only costs
 ACTIVATIONS = {"cpu": 2**21, "cuda": 2**28}
-TRACED_ACTIVATIONS = 2**26  # the most, all held at once, of an update that is compiled
+# what a method adds to the critics' loss: of a slice of the runs with their parameters and Q-values [R, C, B], [R]
+CriticTerm = Callable[[slice, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -66,6 +67,11 @@ class Agent(State):
     def __init__(self, config: Any, setup: Setup) -> None:
         raise NotImplementedError
 
+    @property
+    def activations(self) -> int:
+        """Numbers that one run has in an update's largest layer; 0: not to be cut into parts of R."""
+        return 0
+
     @staticmethod
     def reads_returns(config: Any) -> bool:
         """Tell whether updates read the data's returns (Cal-QL)."""
@@ -84,17 +90,6 @@ class Agent(State):
         A pure function of the state, the batch and the noise [noise_blocks, R, B, A], standard normal.
         """
         raise NotImplementedError
-
-
-class CriticTerm(NamedTuple):
-    """What a method adds to the critics' loss.
-
-    loss(runs, params, q) -> [R] for a slice of the runs, with their parameters and Q-values [R, C, B] of the batch;
-    activations: numbers that one run has in a layer while it is computed.
-    """
-
-    loss: Callable[[slice, Tensor, Tensor], Tensor]
-    activations: int
 
 
 class Numbers(State):
@@ -138,6 +133,11 @@ class ActorCritic(Agent):
         """The configuration, for its numbers; tensors while an update is traced: a library then serves all values."""
         return self._numbers if is_tracing() else self.config
 
+    @property
+    def activations(self) -> int:
+        """Numbers that one run has in the critics' largest layer."""
+        return self.config.batch_size * self.config.num_critics * max(self.config.hidden, default=1)
+
     def extra_params(self) -> list[float]:
         """Return the first values of what is trained beside the actor's network, behind its flat parameters."""
         return []
@@ -155,10 +155,8 @@ class ActorCritic(Agent):
         The losses are summed over runs: the gradient of run r then comes from its own loss alone.
         """
         slices = [slice(None)]
-        if is_tracing() and extra is not None and extra.activations * target.shape[0] > TRACED_ACTIVATIONS:
-            raise Untraceable
         if not is_tracing() and extra is not None:
-            at_once = max(1, ACTIVATIONS.get(target.device.type, ACTIVATIONS["cuda"]) // extra.activations)
+            at_once = max(1, ACTIVATIONS.get(target.device.type, ACTIVATIONS["cuda"]) // self.activations)
             slices = [slice(first, first + at_once) for first in range(0, len(target), at_once)]
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         for runs in slices:
@@ -166,7 +164,7 @@ class ActorCritic(Agent):
             q = self.q(params, obs[runs], action[runs])  # [R, C, B]
             loss = (q - target[runs, None]).square().mean(-1).sum(-1)  # [R]
             if extra is not None:
-                loss = loss + extra.loss(runs, params, q)
+                loss = loss + extra(runs, params, q)
             parts.append((torch.autograd.grad(loss.sum(), params)[0], loss.detach(), q.detach()))
         grad, loss, q = parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
         self.critic_adam.step(grad)

@@ -22,6 +22,9 @@ from moore.networks.adam import RunAdam
 from moore.networks.batch import AnyBatch, Batch
 from moore.networks.gaussian import LOG_STD_MAX, LOG_STD_MIN, deterministic_action, squashed_gaussian
 from moore.networks.random import derive_seed
+from moore.networks.tracing import Untraceable, is_tracing
+
+TRACED_ACTIVATIONS = 2**26  # of a layer, in a compiled update of all runs and agents at once: bounds its memory
 
 # what its agents do not read, of CQL's settings
 FIXED = {
@@ -84,6 +87,8 @@ class BalancedReplay(Agent):
         """Offline one CQL update of every agent on batch [R, M B]; online one update of the ensemble on [R, B]."""
         if self.stage == "online":
             return self._update_online(batch, noise)
+        if is_tracing() and self.num_runs * self.num_agents * self.agents.activations > TRACED_ACTIVATIONS:
+            raise Untraceable
         per_agent = Batch(*(x.unflatten(1, (self.num_agents, -1)).flatten(0, 1) for x in batch))
         noise = noise.unflatten(2, (self.num_agents, -1)).flatten(1, 2)
         return self._means(self.agents.update(per_agent, noise))

@@ -52,6 +52,11 @@ class CQL(SAC):
         self._first_block = self.noise_blocks
         self.noise_blocks += 3 * config.num_actions if self.coef else 0
 
+    @property
+    def activations(self) -> int:
+        """Numbers that one run has in the critics' largest layer; the conservative term values 3n actions a state."""
+        return super().activations * (3 * self.config.num_actions if self.coef else 1)
+
     def extra_params(self) -> list[float]:
         """Return factor and offset of the log std at the start, where the config has them."""
         return [] if self.config.log_std_offset is None else [1.0, self.config.log_std_offset]
@@ -101,7 +106,7 @@ class CQL(SAC):
             gap = conservative_gap(sampled, log_density[runs], q).mean(-1).sum(-1)
             return getattr(self.numbers, self._coef_key) * gap
 
-        return CriticTerm(loss, self.config.num_critics * actions.shape[1] * max(self.config.hidden))
+        return loss
 
 
 def step_both(joint: bool, critics: Step, actor: Step) -> dict[str, Tensor]:

@@ -27,7 +27,6 @@ from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec, terminated_fn
 from moore.networks.batch import AnyBatch, concatenate
 from moore.networks.calls import Call, caller, plain
-from moore.networks.fast_mlp import NARROW
 from moore.networks.random import Streams, scale_to_index
 from moore.networks.state import State
 
@@ -68,7 +67,9 @@ class Cohort(State):
             shared.agent, Setup(*sizes, self.seeds, stage, device, shared.precision, self.real_ratio)
         )
         # how updates of the policy, those of the model and its rollouts are called
-        self.policy_call = policy_caller(shared, stage, self.device, updates_of(shared, stage))
+        self.policy_call = caller(
+            self.device, step_settings(shared, stage), updates_of(shared, stage), self.agent.activations
+        )
         self.model_call = model_caller(shared, self.device, model_updates_of(shared, stage))
         self.rollout_call = self.model_call if self.device.type == "cuda" else plain
         self.real_buffer = real_buffer(configs, datasets, stage, device)
@@ -210,14 +211,6 @@ def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, 
     return agent.update(kind(*fields), noise.transpose(0, 1), actor)
 
 
-def policy_caller(config: RunConfig, stage: str, device: torch.device, updates: int) -> Call:
-    """Return how so many updates of the policy in a stage are called."""
-    settings, agent = step_settings(config, stage), config.agent
-    if settings is None:
-        return caller(device, None, updates, 0)
-    return caller(device, settings, updates, agent.batch_size * agent.num_critics * max(agent.hidden, default=1))
-
-
 def model_caller(config: RunConfig, device: torch.device, updates: int) -> Call:
     """Return how so many updates of the ensemble are called."""
     dynamics = config.dynamics
@@ -244,10 +237,9 @@ def updates_of(config: RunConfig, stage: str) -> int:
 
 
 def model_settings(config: RunConfig) -> object:
-    """Return what a compiled update of the ensemble depends on beside inputs and shapes; None: it would not gain."""
+    """Return what a compiled update of the ensemble depends on beside inputs and shapes."""
     dynamics = config.dynamics
-    wide = max(dynamics.hidden) > NARROW
-    return None if wide else (dynamics.ensemble_size, dynamics.hidden, dynamics.layer_norm, config.precision)
+    return dynamics.ensemble_size, dynamics.hidden, dynamics.layer_norm, config.precision
 
 
 def model_updates_of(config: RunConfig, stage: str) -> int:

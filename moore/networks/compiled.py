@@ -104,8 +104,8 @@ class Compiled:
         return call
 
     def _parts(self, runs: int) -> int:
-        """Return in how many calls a library serves all runs; two at least in each, as torch compiles for one apart."""
-        return max(1, min(runs // 2, -(-runs * self._activations // CACHED)))
+        """Return in how many calls a library serves all runs."""
+        return max(1, min(runs, -(-runs * self._activations // CACHED)))
 
 
 def compiler() -> str:

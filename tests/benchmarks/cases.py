@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import torch
 
 from moore.agents.registry import METHODS
-from moore.algorithm.cohort import Cohort, model_caller, policy_caller, update_step
+from moore.algorithm.cohort import Cohort, model_caller, step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import model_step
 from moore.base.strict import read_yaml
+from moore.networks.calls import caller
 from moore.studies.axes import merge
 from moore.studies.estimate import random_cohort
 from moore.studies.flops import imagined_flops, make_agent, model_flops, random_batch, update_flops, update_inputs
@@ -112,7 +113,7 @@ def update(case: Case, device: str) -> Prepared:
     """One update of every run: critics, actor, targets and what else the method has."""
     agent = make_agent(case.config, case.runs, case.stage, device)
     data, noise = update_inputs(case.config, agent, case.runs, device)
-    call = policy_caller(case.config, case.stage, torch.device(device), LONG)
+    call = caller(torch.device(device), step_settings(case.config, case.stage), LONG, agent.activations)
     step, noise = functools.partial(update_step, agent, type(data), True), noise.transpose(0, 1)
     return Prepared(lambda: call(("update", True), step, noise, *data), case.runs, case.flops)
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from moore.algorithm.cohort import model_caller, model_settings, policy_caller, update_step
+from moore.algorithm.cohort import model_caller, step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import Ensemble
 from moore.base.errors import UserError
 from moore.networks.batch import Batch
-from moore.networks.calls import plain
+from moore.networks.calls import caller, plain
 from moore.studies.flops import make_agent, model_flops, random_batch, update_flops, update_inputs
 from tests.benchmarks.cases import LONG, method_config
 from tests.benchmarks.report import report_facts, table, where, write_report
@@ -73,7 +73,7 @@ def update_sides(peer: Peer) -> dict[str, Callable[[], object]]:
     step = functools.partial(update_step, ours, type(batch), True)
     one = PLAIN.get(peer.method, OneSAC)(ours, 0)
     mine = type(batch)(*(x[0] for x in batch))
-    call = policy_caller(config, peer.stage, device, LONG)
+    call = caller(device, step_settings(config, peer.stage), LONG, ours.activations)
     return {
         "PyTorch": lambda: one.update(mine, next(noises)[:, 0], True),
         "plain": lambda: plain("update", step, next(noises).transpose(0, 1), *batch),
@@ -93,14 +93,12 @@ def model_sides(runs: int, hidden: Sequence[int], batch: int, env: str) -> tuple
     one = Ensemble(config.dynamics, *dims, [0])
     mine, holdout = (Batch(*(x[:1, :size] for x in data)) for size in (rows, 2))
     every = Batch(*(x[:, :2] for x in data))
-    sides: dict[str, Callable[[], object]] = {
+    call = model_caller(config, torch.device("cpu"), LONG)
+    return {
         "PyTorch": lambda: plain_fit(one, 0, lambda count: mine, holdout, FIT),
         "plain": lambda: ours.fit(lambda count: data, every, FIT),
-    }
-    if model_settings(config) is not None:
-        call = model_caller(config, torch.device("cpu"), LONG)
-        sides["compiled"] = lambda: ours.fit(lambda count: data, every, FIT, call=call)
-    return sides, config
+        "compiled": lambda: ours.fit(lambda count: data, every, FIT, call=call),
+    }, config
 
 
 def timed(sides: Mapping[str, Callable[[], object]], seconds: float) -> dict[str, float]:
@@ -147,12 +145,10 @@ def peers_report(facts: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -
     body = []
     for each in found:
         rates = each["rates"]
-        fastest = max(rates["plain"], rates.get("compiled", 0.0))
-        gain = f"{rates['compiled'] / rates['plain']:.2f}" if "compiled" in rates else ""
-        shown = f"{rates['compiled']:,.0f}" if "compiled" in rates else "not compiled"
-        cells = [each["what"], str(each["runs"]), f"{rates['PyTorch']:,.0f}", f"{rates['plain']:,.0f}", shown]
-        share = 100 * fastest * each["flops"] / best
-        body.append([*cells, f"{fastest / rates['PyTorch']:.1f}", gain, f"{share:.0f}"])
+        fastest = max(rates["plain"], rates["compiled"])
+        cells = [each["what"], str(each["runs"]), *(f"{rates[side]:,.0f}" for side in ("PyTorch", "plain", "compiled"))]
+        cells += [f"{fastest / rates['PyTorch']:.1f}", f"{rates['compiled'] / rates['plain']:.2f}"]
+        body.append([*cells, f"{100 * fastest * each['flops'] / best:.0f}"])
     lines = [
         f"# Updates beside plain PyTorch on {facts['device_name']}",
         "",
