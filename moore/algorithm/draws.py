@@ -62,36 +62,17 @@ def holdout_split(config: RunConfig, part: str = "holdout") -> Split:
     return Split(part, config.dynamics.holdout_ratio, config.dynamics.max_holdout)
 
 
-class Part(NamedTuple):
-    """A split of a buffer as it is now: as numbers, and as what draws need on the device."""
+class Plan(NamedTuple):
+    """All that draws from a split of a buffer depend on beside their uniforms, on the device."""
 
     split: Split
-    offline: list[tuple[int, int]]  # of each run: (first row, number of rows)
-    online_size: int  # in the part
-    n_on: int  # in the buffer
-    offline_start: Tensor  # [R, 1], absolute row
-    offline_count: Tensor  # [R, 1], at least 1
-    online_start: Tensor  # [R, 1], absolute row of the first online transition, in the part or not
-    online_count: Tensor  # [1, 1], at least 1
-
-
-def part_of(buffer: RealBuffer, split: Split = ALL) -> Part:
-    """Return the rows of `buffer` that draws from this split may take."""
-    n_on = buffer.online_size
-    offline, online_size = [split.offline(size) for size in buffer.offline_size], split.online_size(n_on)
-    assert all(size or online_size for _, size in offline), f"no transitions in the part {split.part!r}"
-    column = lambda values: torch.tensor(values, device=buffer.rows.device, dtype=torch.long)[:, None]  # noqa: E731
-    start = buffer.offline_start[:, None] + column([first for first, _ in offline])
-    counts = column([max(1, n) for _, n in offline]), column([max(1, online_size)])
-    return Part(split, offline, online_size, n_on, start, counts[0], buffer.online_start[:, None], counts[1])
-
-
-class Plan(NamedTuple):
-    """All that draws from one part depend on beside their uniforms, on the device."""
-
-    part: Part
+    n_on: int  # online transitions in the buffer
     online_share: Tensor  # [R, 1] float64
-    offline_sums: dict[int, Tensor]  # of each run with such weights: their running sum [n] over the part's rows
+    offline_start: Tensor  # [R, 1], absolute row of the split's first offline transition
+    offline_count: Tensor  # [R, 1], at least 1
+    online_start: Tensor  # [R, 1], absolute row of the first online transition, in the split or not
+    online_count: int  # at least 1
+    offline_sums: dict[int, Tensor]  # of each run with such weights: their running sum [n] over the split's rows
     online_sums: dict[int, Tensor]
 
     def draw(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,13 +82,13 @@ class Plan(NamedTuple):
         Returns index [R, B] and the realised online share [R].
         """
         from_online = uniforms[0] < self.online_share
-        inside_off = scale_to_index(uniforms[1], self.part.offline_count)
-        inside_on = scale_to_index(uniforms[1], self.part.online_count)
+        inside_off = scale_to_index(uniforms[1], self.offline_count)
+        inside_on = scale_to_index(uniforms[1], self.online_count)
         for inside, sums in ((inside_off, self.offline_sums), (inside_on, self.online_sums)):
             for run, cumulative in sums.items():
                 inside[run] = _inverted(cumulative, uniforms[1, run])
-        online_row = self.part.online_start + self.part.split.online_row(inside_on, self.part.n_on)
-        return torch.where(from_online, online_row, self.part.offline_start + inside_off), from_online.float().mean(1)
+        online_row = self.online_start + self.split.online_row(inside_on, self.n_on)
+        return torch.where(from_online, online_row, self.offline_start + inside_off), from_online.float().mean(1)
 
 
 def running_sum(run: int, weights: Tensor) -> Tensor:
@@ -115,15 +96,24 @@ def running_sum(run: int, weights: Tensor) -> Tensor:
     return weights.double().cumsum(0)
 
 
-def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Tensor], Tensor] = running_sum) -> Plan:
-    """Prepare draws from a part, run r from mixtures[r].
+def plan(
+    buffer: RealBuffer,
+    mixtures: Sequence[Mixture],
+    split: Split = ALL,
+    offline_sum: Callable[[int, Tensor], Tensor] = running_sum,
+) -> Plan:
+    """Prepare draws from a split of the buffer as it is now, run r from mixtures[r].
 
-    Inside a part, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
-    offline_sum: what returns a run's `running_sum` of offline weights in the part, which may be kept from before.
+    Inside a split, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
+    offline_sum: what returns a run's `running_sum` of offline weights in the split, which may be kept from before.
     """
-    device, split, online_size = part.offline_start.device, part.split, part.online_size
-    shares, offline_sums, online_sums = [], {}, {}
-    for run, (mix, (first, n_off)) in enumerate(zip(mixtures, part.offline, strict=True)):
+    device, n_on, online_size = buffer.rows.device, buffer.online_size, split.online_size(buffer.online_size)
+    shares, starts, counts, offline_sums, online_sums = [], [], [], {}, {}
+    for run, (mix, size) in enumerate(zip(mixtures, buffer.offline_size, strict=True)):
+        first, n_off = split.offline(size)
+        assert n_off or online_size, f"no transitions in the part {split.part!r}"
+        starts.append(first)
+        counts.append(max(1, n_off))
         share = 0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share
         # filled in, not copied from the host: no draw waits for a share that is a tensor already
         shares.append(share if isinstance(share, Tensor) else torch.full((), share, dtype=torch.float64, device=device))
@@ -134,9 +124,20 @@ def plan(part: Part, mixtures: Sequence[Mixture], offline_sum: Callable[[int, Te
         if mix.online_weights is not None and online_size:
             weights = mix.online_weights.to(device)
             if split.part == "train":
-                weights = weights[split.online_row(torch.arange(online_size, device=device), part.n_on)]
+                weights = weights[split.online_row(torch.arange(online_size, device=device), n_on)]
             online_sums[run] = running_sum(run, weights)
-    return Plan(part, torch.stack(shares)[:, None], offline_sums, online_sums)
+    start, count = (torch.tensor(column, device=device)[:, None] for column in (starts, counts))
+    return Plan(
+        split,
+        n_on,
+        torch.stack(shares)[:, None],
+        buffer.offline_start[:, None] + start,
+        count,
+        buffer.online_start[:, None],
+        max(1, online_size),
+        offline_sums,
+        online_sums,
+    )
 
 
 def _inverted(cumulative: Tensor, uniforms: Tensor) -> Tensor:
@@ -173,7 +174,6 @@ class Draws(State):
             if stage == "online" and self._shared.uses_density_ratio
             else None
         )
-        self._parts: dict[Split, Part] = {}
         self._plans: dict[tuple[str, Split], tuple[tuple[int, int], Plan]] = {}  # with epoch and online transitions
         self._offline_sums: dict[tuple[int, str, Split], Tensor] = {}  # by run, strategy and part
 
@@ -210,12 +210,13 @@ class Draws(State):
         self._offline_sums.clear()
 
     def _plan(self, consumer: str, t: int, split: Split) -> Plan:
-        now = t, self._buffer.online_size
         if self.minibatch_weights is not None:
-            return plan(self._part(split), self._mixtures(consumer, t))
+            return plan(self._buffer, self._mixtures(consumer, t), split)
+        now = t, self._buffer.online_size
         then, made = self._plans.get((consumer, split), (None, None))
         if made is None or then != now:
-            made = plan(self._part(split), self._mixtures(consumer, t), partial(self._offline_sum, consumer, split))
+            offline_sum = partial(self._offline_sum, consumer, split)
+            made = plan(self._buffer, self._mixtures(consumer, t), split, offline_sum)
             self._plans[consumer, split] = now, made
         return made
 
@@ -225,11 +226,6 @@ class Draws(State):
         if key not in self._offline_sums:
             self._offline_sums[key] = running_sum(run, weights)
         return self._offline_sums[key]
-
-    def _part(self, split: Split) -> Part:
-        if split not in self._parts or self._parts[split].n_on != self._buffer.online_size:
-            self._parts[split] = part_of(self._buffer, split)
-        return self._parts[split]
 
     def _mixtures(self, consumer: str, t: int) -> list[Mixture]:
         return [self._mixture(run, consumer, t) for run in range(len(self._configs))]
