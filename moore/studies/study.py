@@ -128,7 +128,8 @@ def load_study(study: Path, scale: Path) -> Study:
             algorithm = _algorithm(changes)
             under = _base(base, scale_file.defaults, changes, algorithm)
             # with the defaults of what the scale leaves out
-            full = merge(to_mapping(from_mapping(_who(base) | {"algorithm": algorithm}, at)), under)
+            who = _who(base) if "env" in base else base  # its name may be misspelt
+            full = merge(to_mapping(from_mapping(who | {"algorithm": algorithm}, at)), under)
             for layer, own in zip(layers, (False, True, False), strict=True):
                 layer = multiplied(layer, full, at)  # factors are of what lies below
                 under = merge(under, layer)

@@ -41,6 +41,7 @@ scale | tasks: [{env: pendulm, dataset: null}] | 'pendulm' | 'pendulum'
 scale | tasks: [{env: pendulum, dataset: "self:pendulum-medum"}] | tasks[0].dataset | 'self:pendulum-medium'
 scale | tasks: [{env: hopper, dataset: "self:pendulum-medium"}] | tasks[0].dataset | pendulum | hopper
 scale | tasks: [{dataset: "self:pendulum-medium"}] | env: missing
+scale | tasks: [{envv: pendulum, dataset: "self:pendulum-medium"}] | envv: unknown
 scale | tasks: [] | tasks
 scale | tasks: [{env: hopper, dataset: null}, {env: hopper, dataset: null, penalty: {coef: 9}}] | occurs twice
 scale | tasks: [{env: pendulum, dataset: null}, {env: hopper, dataset: null, online: {epochs: 4}}] | online steps
