@@ -1,6 +1,5 @@
 """A cohort: R runs of the same shape that one process trains, and the moves that both stages are made of."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from moore.agents.actor_critic import Agent, Setup
 from moore.agents.registry import find_agent
 from moore.algorithm.clock import Clock, SafePoint, nothing
 from moore.algorithm.config import RunConfig, cohort_key
-from moore.algorithm.density_ratio import DensityRatio
 from moore.algorithm.draws import ALL, Draws, Split
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.evaluation import Evaluator
@@ -21,13 +19,12 @@ from moore.algorithm.metrics import Metrics
 from moore.algorithm.penalty import PenaltyCoef
 from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
 from moore.algorithm.rollout import rollout
-from moore.algorithm.train_model import train_model
-from moore.base.plugins import is_plugin
+from moore.algorithm.train_model import model_caller, model_updates_of, train_model
+from moore.algorithm.update_policy import step_settings, update_policy, updates_of
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec, terminated_fn
-from moore.networks.batch import AnyBatch, concatenate
-from moore.networks.calls import Call, caller, plain
-from moore.networks.random import Streams, scale_to_index
+from moore.networks.calls import caller, plain
+from moore.networks.random import Streams
 from moore.networks.state import State
 
 PURPOSES = (
@@ -152,33 +149,8 @@ class Cohort(State):
             self.penalty.observe(metrics["penalty/mean"])
 
     def update_policy(self, t: int, count: int) -> None:
-        """Update policy and critics `count` times; but for the real share, batches are uniform in D_model."""
-        batch_size, agent, buffer = self.agent.batch_size, self.agent, self.real_buffer
-        num_real = round(batch_size * self.real_ratio)
-        frozen = self.shared.online.critic_first_updates if self.stage == "online" else 0
-        if agent.bc_weight is not None:
-            # f of the paper with alpha = 1: the policy is held to the data less and less; ours
-            agent.bc_weight.fill_(self.shared.agent.bc_coef / max(1, t))
-        imagined = self.streams["minibatch"].uniform(count, batch_size - num_real)
-        noise = self.streams["update"].normal(count, agent.noise_blocks, batch_size, self.spec.action_dim)
-        weights = self.draws.minibatch_weights
-        if weights is not None:
-            weights.add_online()
-        elif num_real:
-            drawn = self.draw("real_batches", t, "minibatch", count * num_real, ALL)
-        for i in range(count):
-            parts: list[AnyBatch] = []
-            if num_real:
-                index = drawn[:, i * num_real : (i + 1) * num_real] if weights is None else self._weigh(t, weights)
-                gather = buffer.gather_with_returns if self.shared.reads_returns else buffer.gather
-                parts.append(gather(index))
-            if num_real < batch_size:
-                parts.append(self.model_buffer.gather(scale_to_index(imagined[:, i], self.model_buffer.size[:, None])))
-            batch = parts[0] if len(parts) == 1 else concatenate(parts)
-            self.updates += 1
-            actor = self.updates % agent.actor_interval == 0 and self.updates > frozen
-            step = functools.partial(update_step, agent, type(batch), actor)
-            self.metrics.add(self.policy_call(("update", actor), step, noise[:, i], *batch))
+        """Update policy and critics `count` times in epoch t."""
+        update_policy(self, t, count)
 
     def evaluate(self) -> np.ndarray:
         """Play episodes of the deterministic policies; returns raw returns [R, episodes]."""
@@ -198,54 +170,6 @@ class Cohort(State):
         """Compute the weights of strategies by row anew, from the current policy and ensemble."""
         assert self.ensemble is not None
         self.metrics.add(self.draws.refresh(self.agent, self.ensemble, self.streams["density_ratio"]))
-
-    def _weigh(self, t: int, weights: DensityRatio) -> Tensor:
-        """Draw one minibatch's rows by their priorities, which change with every minibatch."""
-        index = self.draw("real_batches", t, "minibatch", self.agent.batch_size, ALL)
-        self.metrics.add(weights.update(index, self.streams["density_ratio"]))
-        return index
-
-
-def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
-    """Update as a function of tensors with the run axis first, which can be recorded or compiled."""
-    return agent.update(kind(*fields), noise.transpose(0, 1), actor)
-
-
-def model_caller(config: RunConfig, device: torch.device, updates: int) -> Call:
-    """Return how so many updates of the ensemble are called."""
-    dynamics = config.dynamics
-    activations = dynamics.ensemble_size * dynamics.batch_size * max(dynamics.hidden, default=1)
-    return caller(device, model_settings(config), updates, activations)
-
-
-def step_settings(config: RunConfig, stage: str) -> object:
-    """Return what a compiled update depends on beside inputs, shapes and actor's step; None: it is not to be compiled.
-
-    Of a plugin's update it is not known what it does in Python, and on which files it depends.
-    """
-    if is_plugin(config.algorithm):
-        return None
-    # behaviour cloning depends on which rows of a batch are real
-    cloning = (config.real_ratio, config.online.real_ratio) if getattr(config.agent, "bc_coef", 0.0) else ()
-    return config.algorithm, config.agent, config.precision, stage, *cloning
-
-
-def updates_of(config: RunConfig, stage: str) -> int:
-    """Return how many updates of the policy a stage makes."""
-    online = config.online
-    return config.offline.updates if stage == "offline" else online.epochs * online.epoch_steps * online.utd_ratio
-
-
-def model_settings(config: RunConfig) -> object:
-    """Return what a compiled update of the ensemble depends on beside inputs and shapes."""
-    dynamics = config.dynamics
-    return dynamics.ensemble_size, dynamics.hidden, dynamics.layer_norm, config.precision
-
-
-def model_updates_of(config: RunConfig, stage: str) -> int:
-    """Return how many updates of the ensemble are made at most up to the end of a stage."""
-    trainings = config.online_steps // config.online.retrain_interval if stage == "online" else 0
-    return config.dynamics.offline_max_updates + trainings * config.dynamics.online_max_updates
 
 
 def real_buffer(

@@ -114,9 +114,7 @@ def plan(
         assert n_off or online_size, f"no transitions in the part {split.part!r}"
         starts.append(first)
         counts.append(max(1, n_off))
-        share = 0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share
-        # filled in, not copied from the host: no draw waits for a share that is a tensor already
-        shares.append(share if isinstance(share, Tensor) else torch.full((), share, dtype=torch.float64, device=device))
+        shares.append(0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share)
         if split.part == "holdout":
             continue
         if mix.offline_weights is not None and n_off:
@@ -126,18 +124,23 @@ def plan(
             if split.part == "train":
                 weights = weights[split.online_row(torch.arange(online_size, device=device), n_on)]
             online_sums[run] = running_sum(run, weights)
-    start, count = (torch.tensor(column, device=device)[:, None] for column in (starts, counts))
     return Plan(
         split,
         n_on,
-        torch.stack(shares)[:, None],
-        buffer.offline_start[:, None] + start,
-        count,
+        _column(shares, torch.float64, device),
+        buffer.offline_start[:, None] + _column(starts, torch.long, device),
+        _column(counts, torch.long, device),
         buffer.online_start[:, None],
         max(1, online_size),
         offline_sums,
         online_sums,
     )
+
+
+def _column(values: Sequence[float | Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers and tensors of one number as [R, 1], filled in, not copied from the host: a GPU waits for that."""
+    full = lambda x: x if isinstance(x, Tensor) else torch.full((), x, dtype=dtype, device=device)  # noqa: E731
+    return torch.stack([full(value) for value in values])[:, None]
 
 
 def _inverted(cumulative: Tensor, uniforms: Tensor) -> Tensor:

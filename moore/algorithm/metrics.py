@@ -14,11 +14,11 @@ class Metrics(State):
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
 
-    def add(self, values: Mapping[str, Tensor]) -> None:
-        """Add one observation of each metric."""
+    def add(self, values: Mapping[str, Tensor], counts: Mapping[str, int] | None = None) -> None:
+        """Add one observation of each metric, or the sum of as many as `counts` says."""
         for key, value in values.items():
             self.sums[key] = self.sums[key] + value if key in self.sums else value.clone()
-            self.counts[key] = self.counts.get(key, 0) + 1
+            self.counts[key] = self.counts.get(key, 0) + (1 if counts is None else counts[key])
 
     def flush(self) -> dict[str, list[float]]:
         """Means since the last flush, a list of R numbers for each metric."""

@@ -10,7 +10,7 @@
                 train the ensemble on D_off and D_on, drawn by priority, until convergence     train_model.py
                 draw start states by the same priority, roll out H steps                       draws.py, rollout.py
                 penalise the rewards, r - lambda u; add the transitions to D_model             penalty.py
-            N times: update policy and critics on a batch from D_model                         cohort.py, agents/sac.py
+            N times: update policy and critics on a batch from D_model                         update_policy.py
 
 Baselines run through the same loop; without a model they do its other steps. R runs go through it at once.
 """

@@ -7,6 +7,9 @@ from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.log import Log, evaluate
 
+# updates whose random numbers are drawn, and which a GPU makes, at once; another number draws other ones
+AT_ONCE = {"cpu": 1, "cuda": 50}
+
 
 def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
     """Train ensemble, policy and critics on D_off, from where the cohort stands.
@@ -24,10 +27,17 @@ def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
     while cohort.updates < settings.updates:
         if cohort.ensemble is not None and cohort.updates % settings.rollout_interval == 0:
             cohort.imagine(0)
-        cohort.update_policy(0, 1)
+        cohort.update_policy(0, updates_due(cohort))
         if cohort.updates % settings.eval_interval == 0:
             log.training("offline", 0, cohort.updates, cohort.metrics.flush())
             evaluate(cohort, log)
         if cohort.updates % settings.rollout_interval == 0 or cohort.updates == settings.updates:
             log.progress("offline", cohort.updates, settings.updates)
         safe_point()
+
+
+def updates_due(cohort: Cohort) -> int:
+    """Count the updates until there is something else to do, at most those that are made at once."""
+    done, settings = cohort.updates, cohort.shared.offline
+    breaks = [done - done % every + every for every in (settings.rollout_interval, settings.eval_interval)]
+    return min(AT_ONCE[cohort.device.type], min(settings.updates, *breaks) - done)

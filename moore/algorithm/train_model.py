@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from moore.algorithm.clock import SafePoint
+from moore.algorithm.config import RunConfig
 from moore.algorithm.diagnostics import HELD_OUT, MAX_ROWS, look_after, look_before
 from moore.algorithm.draws import holdout_split
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.penalty import max_std, uncertainty
 from moore.algorithm.rollout import trusted
 from moore.networks.batch import Batch
+from moore.networks.calls import Call, caller
 from moore.networks.random import Streams
 
 if TYPE_CHECKING:
@@ -93,3 +95,22 @@ def rescale_uncertainty(cohort: Cohort, ensemble: Ensemble, batch: Batch) -> Non
         prediction = ensemble.predict(batch.obs, batch.action)
         scale = max_std(*prediction).mean(1) / uncertainty(cohort.kinds, *prediction).mean(1)
         ensemble.uncertainty_scale.copy_(torch.where(asked, scale, 1.0))
+
+
+def model_caller(config: RunConfig, device: torch.device, updates: int) -> Call:
+    """Return how so many updates of the ensemble are called."""
+    dynamics = config.dynamics
+    activations = dynamics.ensemble_size * dynamics.batch_size * max(dynamics.hidden, default=1)
+    return caller(device, model_settings(config), updates, activations)
+
+
+def model_settings(config: RunConfig) -> object:
+    """Return what a compiled update of the ensemble depends on beside inputs and shapes."""
+    dynamics = config.dynamics
+    return dynamics.ensemble_size, dynamics.hidden, dynamics.layer_norm, config.precision
+
+
+def model_updates_of(config: RunConfig, stage: str) -> int:
+    """Return how many updates of the ensemble are made at most up to the end of a stage."""
+    trainings = config.online_steps // config.online.retrain_interval if stage == "online" else 0
+    return config.dynamics.offline_max_updates + trainings * config.dynamics.online_max_updates

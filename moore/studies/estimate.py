@@ -10,12 +10,13 @@ from functools import cache
 import numpy as np
 import torch
 
-from moore.algorithm.cohort import Cohort, model_caller, model_updates_of
+from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, cohort_key
 from moore.algorithm.draws import ALL
 from moore.algorithm.moore import evaluation_steps
 from moore.algorithm.row_weights import ROW_STRATEGIES
 from moore.algorithm.sampling import CONSUMERS, DENSITY_RATIO
+from moore.algorithm.train_model import model_caller, model_updates_of
 from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
 from moore.envs.vector_env import make_env

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import moore.agents.sac
+import moore.algorithm.mopo
 from moore.agents.sac import SAC
 from moore.algorithm.cohort import Cohort
 from moore.networks.batch import Batch, pack
 from moore.studies.identity import offline_config, offline_key
+from tests.benchmarks.stages import Silent
 from tests.support.core import Stage, make_cohort, run_online, tiny
 
 
@@ -69,6 +71,29 @@ def test_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             expected.append(("update_policy", t, step, 2))
     assert calls == expected
     assert stage.cohort.updates == 62
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 50])
+def test_the_offline_stage(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if updates made at once run past a rollout, an evaluation or the end."""
+    monkeypatch.setitem(moore.algorithm.mopo.AT_ONCE, "cpu", at_once)
+    made = make_cohort([tiny(offline={"updates": 17, "rollout_interval": 6, "eval_interval": 5})], "offline")
+    events: list[tuple[str, int]] = []
+
+    def spy(name: str, move: Any) -> Any:
+        def wrapped(*args: int) -> Any:
+            events.append((name, made.updates if name != "update_policy" else args[1]))
+            return move(*args)
+
+        return wrapped
+
+    for name in ("imagine", "evaluate", "update_policy"):
+        monkeypatch.setattr(made, name, spy(name, getattr(made, name)))
+    moore.algorithm.mopo.mopo(made, Silent(), lambda: None)
+    counts = [count for name, count in events if name == "update_policy"]
+    assert (sum(counts), max(counts)) == (17, min(at_once, 5))
+    due = [(0, "evaluate"), (0, "imagine"), (5, "evaluate"), (6, "imagine"), (10, "evaluate"), (12, "imagine")]
+    assert [(at, name) for name, at in events if name != "update_policy"] == [*due, (15, "evaluate")]
 
 
 def test_evaluation_schedule(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import torch
 
 from moore.agents.registry import METHODS
-from moore.algorithm.cohort import Cohort, model_caller, step_settings, update_step
+from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import model_step
+from moore.algorithm.train_model import model_caller
+from moore.algorithm.update_policy import step_settings, update_step
 from moore.base.strict import read_yaml
 from moore.networks.calls import caller
 from moore.studies.axes import merge

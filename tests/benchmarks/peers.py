@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from moore.algorithm.cohort import model_caller, step_settings, update_step
 from moore.algorithm.config import RunConfig, from_mapping
 from moore.algorithm.dynamics import Ensemble
+from moore.algorithm.train_model import model_caller
+from moore.algorithm.update_policy import step_settings, update_step
 from moore.base.errors import UserError
 from moore.networks.batch import Batch
 from moore.networks.calls import caller, plain

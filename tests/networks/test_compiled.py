@@ -15,7 +15,9 @@ from torch import Tensor
 from moore.agents import balanced_replay
 from moore.agents.actor_critic import Setup
 from moore.agents.registry import find_agent
-from moore.algorithm.cohort import Cohort, model_settings, model_updates_of, step_settings, update_step
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.train_model import model_settings, model_updates_of
+from moore.algorithm.update_policy import step_settings, update_step
 from moore.networks import compiled
 from moore.networks.adam import RunAdam
 from moore.networks.batch import Batch
