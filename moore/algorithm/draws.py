@@ -139,6 +139,8 @@ def plan(
 
 def _column(values: Sequence[float | Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return numbers and tensors of one number as [R, 1], filled in, not copied from the host: a GPU waits for that."""
+    if len(set(values)) == 1 and not isinstance(values[0], Tensor):
+        return torch.full((len(values), 1), values[0], dtype=dtype, device=device)
     full = lambda x: x if isinstance(x, Tensor) else torch.full((), x, dtype=dtype, device=device)  # noqa: E731
     return torch.stack([full(value) for value in values])[:, None]
 
