@@ -19,8 +19,7 @@ from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
 from moore.algorithm.log import Log, evaluate
-
-UPDATES_PER_DRAW = 50  # random numbers are drawn for so many updates at once: few calls, bounded memory
+from moore.algorithm.update_policy import UPDATES_PER_DRAW
 
 
 def moore(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:

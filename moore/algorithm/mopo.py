@@ -6,9 +6,10 @@ Every online run on the same dataset and seed with the same offline settings sta
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.log import Log, evaluate
+from moore.algorithm.update_policy import UPDATES_PER_DRAW
 
 # updates whose random numbers are drawn, and which a GPU makes, at once; another number draws other ones
-AT_ONCE = {"cpu": 1, "cuda": 50}
+AT_ONCE = {"cpu": 1, "cuda": UPDATES_PER_DRAW}
 
 
 def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:

@@ -20,6 +20,8 @@ from moore.networks.random import scale_to_index
 if TYPE_CHECKING:
     from moore.algorithm.cohort import Cohort
 
+UPDATES_PER_DRAW = 50  # random numbers are drawn for so many updates at once: few calls, bounded memory
+
 
 def update_policy(cohort: Cohort, t: int, count: int) -> None:
     """Update policy and critics `count` times in epoch t; but for the real share, batches are uniform in D_model."""

@@ -29,7 +29,7 @@ from moore.networks.tracing import Untraceable, tracing
 
 T = TypeVar("T")
 Place = tuple[State, str]  # an attribute that is a tensor
-CACHED = 2**18  # numbers in a layer's activations that are computed at once: a megabyte, half of a core's cache
+CACHED = 2**18  # numbers in a layer's activations that a thread computes at once: a megabyte, half of a core's cache
 SOURCES = ("networks", "agents", "algorithm")  # packages whose code a step may call
 
 
@@ -39,7 +39,7 @@ class Traced(NamedTuple):
     graph: torch.fx.GraphModule
     inputs: list[Tensor]  # without contents
     keys: list[str] | None  # of the dictionary that the step returns; None: it returns one tensor
-    any_runs: bool  # it holds for any number of runs above 1
+    any_runs: bool  # traced with more than one, it holds for any number of runs
 
 
 class Compiled:
@@ -105,7 +105,8 @@ class Compiled:
 
     def _parts(self, runs: int) -> int:
         """Return in how many calls a library serves all runs."""
-        return max(1, min(runs, -(-runs * self._activations // CACHED)))
+        at_once = max(1, CACHED * torch.get_num_threads() // self._activations) if self._activations else runs
+        return -(-runs // at_once)
 
 
 def compiler() -> str:

@@ -27,8 +27,9 @@ class Graphs:
     """Calls functions of tensors, from the third call with a key on by replaying a recording.
 
     Such a function may change tensors in place. Beside its inputs it may depend only on tensors that stay where they
-    are and on values that belong to the key, it must not wait for the device, and what it returns are tensors in
-    dictionaries, lists or tuples. Callers get copies: the next call with the key overwrites the originals.
+    are and on values that belong to the key. It must not wait for the device. It returns tensors, and numbers that
+    belong to the key, in dictionaries, lists or tuples. Callers get copies: the next call with the key overwrites the
+    originals.
     """
 
     def __init__(self, record: Record[Any]) -> None:

@@ -21,6 +21,7 @@ from moore.data.transitions import Transitions
 from moore.envs.spec import find_spec
 from moore.envs.vector_env import make_env
 from moore.networks.compiled import Compiled
+from moore.networks.graphs import WARM_UP
 from moore.studies.identity import offline_run_id
 
 MOST_RUNS = {"cpu": 4, "cuda": 32}  # timed at most so many runs at once; the cost of more is taken as proportional
@@ -229,8 +230,9 @@ def _evaluation_step_seconds(cohort: Cohort, device: str) -> float:
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:
-    """Return the least time of a call within a moment, after one that warms up."""
-    call()
+    """Return the least time of a call within a moment, after those that warm up and, on a GPU, record it."""
+    for _ in range(1 if torch.device(device).type == "cpu" else WARM_UP + 1):
+        call()
     synchronize(device)
     taken, end = list[float](), time.perf_counter() + MOMENT
     while time.perf_counter() < end or len(taken) < LEAST:

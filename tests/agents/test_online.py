@@ -95,6 +95,10 @@ def test_actor_interval(name: str, stage: str) -> None:
         for key in {"actor_params", "critic_params", "critic_target", "actor_target", "log_alpha"} & before.keys():
             moved = not torch.equal(before[key], tensors(cohort.agent)[key])
             assert moved == (update % interval == 0 or key not in slow), (update, key)
+    other = make_cohort([method(name, agent=agent)], stage, with_returns("pendulum"))
+    for count in (3, 5):
+        other.update_policy(int(stage == "online"), count)
+    assert torch.equal(other.agent.actor_adam.steps, cohort.agent.actor_adam.steps)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["mopo", "mopo_naive"])

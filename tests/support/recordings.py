@@ -32,11 +32,11 @@ def check_recorded(name: str, stage: str, device: str, recorder: Callable[[Cohor
         made = three_strategies(name, stage, device)
         if recorded:
             made.policy_call = made.model_call = made.rollout_call = Graphs(recorder(made))
-        for repeat in range(5):
+        for repeat in range(7):
             if made.ensemble is not None:
                 made.train_model(t)
                 made.imagine(t)
-            made.update_policy(t, 4)
+            made.update_policy(t, 3)  # with an actor that steps at every second one, of two kinds in turns
             if repeat == 2:
                 saved = copy.deepcopy(made.state())
             if repeat == 3:
