@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +14,10 @@ from moore.algorithm.draws import ALL, Draws, Split
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.evaluation import Evaluator
 from moore.algorithm.interaction import Interaction
+from moore.algorithm.log import Log
 from moore.algorithm.metrics import Metrics
 from moore.algorithm.penalty import PenaltyCoef
-from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_order, dataset_rows
+from moore.algorithm.replay import ModelBuffer, RealBuffer, dataset_rows, shuffled
 from moore.algorithm.rollout import rollout
 from moore.algorithm.train_model import model_caller, model_updates_of, train_model
 from moore.algorithm.update_policy import step_settings, update_policy, updates_of
@@ -70,15 +70,15 @@ class Cohort(State):
         self.model_call = model_caller(shared, self.device, model_updates_of(shared, stage))
         self.rollout_call = self.model_call if self.device.type == "cuda" else plain
         self.real_buffer = real_buffer(configs, datasets, stage, device)
-        self.ensemble, length, retained = None, 0, 0
+        self.ensemble, retained = None, 0
         if shared.uses_model:
             self.ensemble = Ensemble(shared.dynamics, *sizes, self.seeds, device, shared.precision)
-            length = shared.rollout_length(stage)
-            retained = shared.rollout.retain * length * shared.rollout.batch_size
-        self._rollout_length = length
+            retained = shared.rollout.retain * shared.rollout_length(stage) * shared.rollout.batch_size
         self.model_buffer = ModelBuffer(len(configs), retained, *sizes, device)
         self.penalty = PenaltyCoef([c.penalty for c in configs], shared.online.epochs, self.device)
-        self.draws = Draws(configs, self.real_buffer, _episode_returns(configs, datasets), sizes[1], stage, self.device)
+        returns = [None if c.dataset is None else datasets[c.dataset].episode_return for c in configs]
+        in_order = [None if one is None else shuffled(one) for one in returns]
+        self.draws = Draws(configs, self.real_buffer, in_order, stage)
         self._evaluator = Evaluator(shared.env, shared.physics, self.seeds, shared.eval_episodes)
         self.evaluations, self.updates, self.metrics = 0, 0, Metrics()
         # of an ensemble training under way: its holdout [R, n] by field, and what `look_before` saw
@@ -135,14 +135,13 @@ class Cohort(State):
             self.ensemble,
             self.agent,
             self.real_buffer.gather(index).obs,
-            self._rollout_length,
+            self.shared.rollout_length(self.stage),
             terminated_fn(self.spec.name),
             self.kinds,
             coef,
             self.streams["rollout"],
             self.model_buffer,
             self.rollout_call,
-            self.shared.rollout.truncation_quantile is not None,
         )
         self.metrics.add(metrics | {"penalty/coef": coef})
         if t > 0:
@@ -152,11 +151,11 @@ class Cohort(State):
         """Update policy and critics `count` times in epoch t."""
         update_policy(self, t, count)
 
-    def evaluate(self) -> np.ndarray:
-        """Play episodes of the deterministic policies; returns raw returns [R, episodes]."""
+    def evaluate(self, log: Log) -> None:
+        """Play episodes of the deterministic policies and tell the log."""
         returns = self._evaluator.returns(lambda obs: self.agent.act(obs.to(self.device)), self.stage, self.evaluations)
         self.evaluations += 1
-        return returns
+        log.evaluation(self.stage, self.online_size, self.updates, returns)
 
     def draw(self, consumer: str, t: int, stream: str, count: int, split: Split) -> Tensor:
         """Draw rows [R, count] of the real buffer for one consumer in epoch t, by each run's strategy."""
@@ -178,10 +177,6 @@ def real_buffer(
     """Return D_off of every run, each dataset once, with room for D_on in the online stage."""
     shared, spec = configs[0], find_spec(configs[0].env)
     names = list(dict.fromkeys(config.dataset for config in configs if config.dataset is not None))
-    return_to_go = None
-    if shared.reads_returns:
-        in_order = lambda data: torch.as_tensor(data.return_to_go)[dataset_order(len(data))]  # noqa: E731
-        return_to_go = [in_order(datasets[name]) for name in names]
     return RealBuffer(
         [dataset_rows(datasets[name]) for name in names],
         [None if config.dataset is None else names.index(config.dataset) for config in configs],
@@ -189,14 +184,5 @@ def real_buffer(
         spec.action_dim,
         shared.online_steps if stage == "online" else 0,
         device,
-        return_to_go,
+        [shuffled(datasets[name].return_to_go) for name in names] if shared.reads_returns else None,
     )
-
-
-def _episode_returns(configs: Sequence[RunConfig], datasets: Mapping[str, Transitions]) -> list[Tensor | None]:
-    """Return each offline transition's episode return, in the order of the buffer's rows; None where there is none."""
-    out: list[Tensor | None] = []
-    for config in configs:
-        returns = None if config.dataset is None else datasets[config.dataset].episode_return
-        out.append(None if returns is None else torch.as_tensor(returns)[dataset_order(len(returns))])
-    return out

@@ -6,7 +6,7 @@ from dataclasses import field
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from moore.agents.registry import find_agent
@@ -158,6 +158,7 @@ class RunConfig:
         return find_agent(self.algorithm).reads_returns(self.agent)
 
 
+_ADAPTER = TypeAdapter(RunConfig)
 WHO_AND_WHERE = ("env", "physics", "algorithm")
 # what the runs of one cohort may differ in; everything else decides shapes, budgets or code paths
 PER_RUN_KEYS = ("seed", "dataset", "method", "sampling", "penalty")
@@ -182,7 +183,7 @@ def from_mapping(values: Mapping[str, Any], where: str) -> RunConfig:
 
 def to_mapping(config: RunConfig) -> dict[str, Any]:
     """Return the nested mappings of a configuration, in plain JSON types: the inverse of `from_mapping`."""
-    return _plain(dataclasses.asdict(config))
+    return _ADAPTER.dump_python(config, mode="json")
 
 
 def differences(config: RunConfig) -> dict[str, Any]:
@@ -222,12 +223,6 @@ def marks_of_algorithm(algorithm: str) -> dict[str, frozenset[str]]:
 def _defaults(config: RunConfig) -> RunConfig:
     """Return the configuration that says no more than who learns where."""
     return RunConfig(**{key: getattr(config, key) for key in WHO_AND_WHERE})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _check(fine: bool, key: str, value: Any, accepted: str) -> None:

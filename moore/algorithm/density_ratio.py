@@ -43,17 +43,10 @@ class DensityRatio(State):
     """The networks and the priorities [R, offline rows + online capacity] of R runs."""
 
     def __init__(
-        self,
-        config: DensityRatioConfig,
-        buffer: RealBuffer,
-        action_dim: int,
-        first_epoch_steps: int,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-        precision: str = "float32",
+        self, config: DensityRatioConfig, buffer: RealBuffer, epoch_steps: int, seeds: Sequence[int], precision: str
     ) -> None:
-        self.config, self._buffer = config, buffer
-        self.net = MLP((buffer.obs_dim + action_dim, *config.hidden, 1), precision=precision)
+        self.config, self._buffer, device = config, buffer, buffer.rows.device
+        self.net = MLP((buffer.obs_dim + buffer.action_dim, *config.hidden, 1), precision=precision)
         self.params = self.net.init(Streams(seeds, "init", "density_ratio", device=device).generators)  # [R, P]
         self.params[:, -1] = 1.0  # the last bias: w starts near 1, everything equally likely
         self.adam = RunAdam(self.params, config.lr)
@@ -61,7 +54,7 @@ class DensityRatio(State):
         self._offline_size = torch.tensor(buffer.offline_size, device=device)[:, None]  # [R, 1]
         self.priorities = torch.ones(len(seeds), self.width + buffer.online_capacity, device=device)
         share = config.first_share
-        first = [n * share / ((1 - share) * first_epoch_steps) for n in buffer.offline_size]
+        first = [n * share / ((1 - share) * epoch_steps) for n in buffer.offline_size]
         self.max_priority = torch.tensor(first, device=device)  # [R]
         self.known_online = 0  # online transitions that have a priority
 

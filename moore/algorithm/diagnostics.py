@@ -1,7 +1,6 @@
 """What the ensemble knows of real transitions that it has not seen, and how retraining changes its uncertainty."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,26 +14,6 @@ MAX_ROWS = 250  # unseen transitions that are looked at
 HELD_OUT = 500  # offline transitions on which the change of u is measured
 COVERAGES = (50, 80, 90, 95)  # per cent
 CHANGE_LEVELS = tuple(range(25, 1000, 50))  # 20 quantiles of equal mass, in thousandths
-
-
-def look_before(ensemble: Ensemble, kinds: Sequence[str], latest: Batch, held_out: Batch) -> dict[str, Any]:
-    """Look at the ensemble before a retraining; hand what this returns to `look_after`.
-
-    latest: transitions [R, n] of consecutive environment steps since the training before; held_out: offline ones [R, n]
-    that never train, n = 0 in a run from scratch.
-    """
-    u = uncertainty(kinds, *ensemble.predict(held_out.obs, held_out.action))
-    return {"errors": unseen_errors(ensemble, latest, kinds), "uncertainty": u}
-
-
-def look_after(
-    before: Mapping[str, Any], ensemble: Ensemble, kinds: Sequence[str], held_out: Batch
-) -> dict[str, Tensor]:
-    """Return metrics [R] after the retraining: the errors before it, and how it changed u on the held-out ones."""
-    if not held_out.reward.shape[1]:
-        return dict(before["errors"])
-    u = uncertainty(kinds, *ensemble.predict(held_out.obs, held_out.action))
-    return before["errors"] | relative_change(before["uncertainty"], u)
 
 
 def unseen_errors(ensemble: Ensemble, batch: Batch, kinds: Sequence[str]) -> dict[str, Tensor]:
@@ -81,8 +60,10 @@ def rank_correlation(x: Tensor, y: Tensor) -> Tensor:
 def relative_change(before: Tensor, after: Tensor) -> dict[str, Tensor]:
     """Quantiles of (after - before) / before of the uncertainties [R, n]: our relative uncertainty error.
 
-    The paper's Figure 4 shows the density of a "relative uncertainty error" without its formula.
+    The paper's Figure 4 shows the density of a "relative uncertainty error" without its formula. None for n = 0.
     """
+    if not before.shape[1]:
+        return {}
     levels = torch.tensor([level / 1000 for level in CHANGE_LEVELS], device=before.device)
     values = ((after - before) / before).quantile(levels, 1)  # [levels, R]
     return {f"penalty/relative_change_q{level:03}": row for level, row in zip(CHANGE_LEVELS, values, strict=True)}

@@ -1,7 +1,6 @@
 """How rows of D_off ∪ D_on are drawn: by each run's strategies, and by the weights that some of them learn."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -62,18 +61,39 @@ def holdout_split(config: RunConfig, part: str = "holdout") -> Split:
     return Split(part, config.dynamics.holdout_ratio, config.dynamics.max_holdout)
 
 
-class Plan(NamedTuple):
-    """All that draws from a split of a buffer depend on beside their uniforms, on the device."""
+class Plan:
+    """Draws from a split of a buffer as it is now, run r by mixtures[r]: what they need beside uniforms, on the device.
 
-    split: Split
-    n_on: int  # online transitions in the buffer
-    online_share: Tensor  # [R, 1] float64
-    offline_start: Tensor  # [R, 1], absolute row of the split's first offline transition
-    offline_count: Tensor  # [R, 1], at least 1
-    online_start: Tensor  # [R, 1], absolute row of the first online transition, in the split or not
-    online_count: int  # at least 1
-    offline_sums: dict[int, Tensor]  # of each run with such weights: their running sum [n] over the split's rows
-    online_sums: dict[int, Tensor]
+    Inside a split, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
+    """
+
+    def __init__(self, buffer: RealBuffer, mixtures: Sequence[Mixture], split: Split = ALL) -> None:
+        device, online_size = buffer.rows.device, split.online_size(buffer.online_size)
+        self.split, self.n_on, self.online_count = split, buffer.online_size, max(1, online_size)
+        # of each run that weighs: the running sum [n] of weights over the split's rows
+        self.offline_sums: dict[int, Tensor] = {}
+        self.online_sums: dict[int, Tensor] = {}
+        shares, starts, counts = list[float | Tensor](), list[int](), list[int]()
+        for run, (mix, size) in enumerate(zip(mixtures, buffer.offline_size, strict=True)):
+            first, n_off = split.offline(size)
+            assert n_off or online_size, f"no transitions in the part {split.part!r}"
+            starts.append(first)
+            counts.append(max(1, n_off))
+            shares.append(0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share)
+            if split.part == "holdout":
+                continue
+            if mix.offline_weights is not None and n_off:
+                weights = mix.offline_weights[first : first + n_off].to(device)
+                self.offline_sums[run] = weights.double().cumsum(0)
+            if mix.online_weights is not None and online_size:
+                weights = mix.online_weights.to(device)
+                if split.part == "train":
+                    weights = weights[split.online_row(torch.arange(online_size, device=device), self.n_on)]
+                self.online_sums[run] = weights.double().cumsum(0)
+        self.online_share = _column(shares, torch.float64, device)  # [R, 1]
+        self.offline_start = buffer.offline_start[:, None] + _column(starts, torch.long, device)
+        self.offline_count = _column(counts, torch.long, device)
+        self.online_start = buffer.online_start[:, None]  # in the split or not
 
     def draw(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw absolute row indices of the buffer, by tensor operations of fixed shapes alone: nothing waits for them.
@@ -85,102 +105,39 @@ class Plan(NamedTuple):
         inside_off = scale_to_index(uniforms[1], self.offline_count)
         inside_on = scale_to_index(uniforms[1], self.online_count)
         for inside, sums in ((inside_off, self.offline_sums), (inside_on, self.online_sums)):
-            for run, cumulative in sums.items():
-                inside[run] = _inverted(cumulative, uniforms[1, run])
+            for run, cumulative in sums.items():  # in proportion to weights, by inverting their running sum
+                picked = torch.searchsorted(cumulative, uniforms[1, run] * cumulative[-1], right=True)
+                inside[run] = picked.clamp(max=len(cumulative) - 1)
         online_row = self.online_start + self.split.online_row(inside_on, self.n_on)
         return torch.where(from_online, online_row, self.offline_start + inside_off), from_online.float().mean(1)
 
 
-def running_sum(run: int, weights: Tensor) -> Tensor:
-    """Return the running sum [n] of one run's weights [n], float64."""
-    return weights.double().cumsum(0)
-
-
-def plan(
-    buffer: RealBuffer,
-    mixtures: Sequence[Mixture],
-    split: Split = ALL,
-    offline_sum: Callable[[int, Tensor], Tensor] = running_sum,
-) -> Plan:
-    """Prepare draws from a split of the buffer as it is now, run r from mixtures[r].
-
-    Inside a split, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
-    offline_sum: what returns a run's `running_sum` of offline weights in the split, which may be kept from before.
-    """
-    device, n_on, online_size = buffer.rows.device, buffer.online_size, split.online_size(buffer.online_size)
-    shares, starts, counts, offline_sums, online_sums = [], [], [], {}, {}
-    for run, (mix, size) in enumerate(zip(mixtures, buffer.offline_size, strict=True)):
-        first, n_off = split.offline(size)
-        assert n_off or online_size, f"no transitions in the part {split.part!r}"
-        starts.append(first)
-        counts.append(max(1, n_off))
-        shares.append(0.0 if online_size == 0 else 1.0 if n_off == 0 else mix.online_share)
-        if split.part == "holdout":
-            continue
-        if mix.offline_weights is not None and n_off:
-            offline_sums[run] = offline_sum(run, mix.offline_weights[first : first + n_off].to(device))
-        if mix.online_weights is not None and online_size:
-            weights = mix.online_weights.to(device)
-            if split.part == "train":
-                weights = weights[split.online_row(torch.arange(online_size, device=device), n_on)]
-            online_sums[run] = running_sum(run, weights)
-    return Plan(
-        split,
-        n_on,
-        _column(shares, torch.float64, device),
-        buffer.offline_start[:, None] + _column(starts, torch.long, device),
-        _column(counts, torch.long, device),
-        buffer.online_start[:, None],
-        max(1, online_size),
-        offline_sums,
-        online_sums,
-    )
-
-
 def _column(values: Sequence[float | Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return numbers and tensors of one number as [R, 1], filled in, not copied from the host: a GPU waits for that."""
-    if len(set(values)) == 1 and not isinstance(values[0], Tensor):
-        return torch.full((len(values), 1), values[0], dtype=dtype, device=device)
     full = lambda x: x if isinstance(x, Tensor) else torch.full((), x, dtype=dtype, device=device)  # noqa: E731
     return torch.stack([full(value) for value in values])[:, None]
-
-
-def _inverted(cumulative: Tensor, uniforms: Tensor) -> Tensor:
-    """Return indices [B] drawn in proportion to weights by inverting their running sum [n] at uniforms [B]."""
-    return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp(max=len(cumulative) - 1)
 
 
 class Draws(State):
     """The distributions of R runs over one buffer.
 
     The density ratio weighs every minibatch of a model-free run (Balanced Replay); in a model-based run it is trained
-    before each retraining of the ensemble, like the weights of the row strategies.
-
-    What draws depend on beside their random numbers is worked out once and kept: until the epoch or the number of
-    online transitions changes, and running sums of offline weights until these do.
+    before each retraining of the ensemble, like the weights of the row strategies. What other draws depend on is kept
+    until the epoch, the number of online transitions or the weights change.
     """
 
     def __init__(
-        self,
-        configs: Sequence[RunConfig],
-        buffer: RealBuffer,
-        episode_returns: Sequence[Tensor | None],
-        action_dim: int,
-        stage: str,
-        device: torch.device,
+        self, configs: Sequence[RunConfig], buffer: RealBuffer, episode_returns: Sequence[Tensor | None], stage: str
     ) -> None:
         self._configs, self._shared, self._buffer = configs, configs[0], buffer
-        samplings, split = [config.sampling for config in configs], holdout_split(self._shared)
+        shared, samplings, split = configs[0], [config.sampling for config in configs], holdout_split(configs[0])
         self.row_weights = RowWeights(samplings, buffer, episode_returns)
         self.self_tuned = SelfTuned(samplings, buffer, [split.offline(size)[1] for size in buffer.offline_size])
-        steps, seeds = self._shared.online.epoch_steps, [config.seed for config in configs]
-        self.density_ratio = (
-            DensityRatio(self._shared.density_ratio, buffer, action_dim, steps, seeds, device, self._shared.precision)
-            if stage == "online" and self._shared.uses_density_ratio
-            else None
-        )
+        self.density_ratio: DensityRatio | None = None
+        if stage == "online" and shared.uses_density_ratio:
+            steps, seeds = shared.online.epoch_steps, [config.seed for config in configs]
+            self.density_ratio = DensityRatio(shared.density_ratio, buffer, steps, seeds, shared.precision)
         self._plans: dict[tuple[str, Split], tuple[tuple[int, int], Plan]] = {}  # with epoch and online transitions
-        self._offline_sums: dict[tuple[int, str, Split], Tensor] = {}  # by run, strategy and part
 
     @property
     def minibatch_weights(self) -> DensityRatio | None:
@@ -189,13 +146,19 @@ class Draws(State):
 
     def rows(self, consumer: str, t: int, uniforms: Tensor, split: Split) -> tuple[Tensor, Tensor]:
         """Rows [R, B] for one consumer in epoch t and their online share [R]; uniforms as in `Plan.draw`."""
-        return self._plan(consumer, t, split).draw(uniforms)
+        now = t, self._buffer.online_size
+        then, plan = self._plans.get((consumer, split), (None, None))
+        if plan is None or then != now or self.minibatch_weights is not None:
+            mixtures = [self._mixture(run, consumer, t) for run in range(len(self._configs))]
+            plan = Plan(self._buffer, mixtures, split)
+            self._plans[consumer, split] = now, plan
+        return plan.draw(uniforms)
 
     def refresh(self, agent: Agent, ensemble: Ensemble, streams: Streams) -> dict[str, Tensor]:
         """Weights for the ensemble's next training and the rollouts after it; returns metrics [R]."""
         if self._buffer.online_size == 0:
             return {}  # everything is drawn from the offline data
-        self._forget()
+        self._plans.clear()
         self.row_weights.refresh(agent, ensemble)
         t = -(-self._buffer.online_size // self._shared.online.epoch_steps)
         self.self_tuned.refresh(ensemble, [self._moment(run, t) for run in range(len(self._configs))])
@@ -206,34 +169,8 @@ class Draws(State):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
-        self._forget()
-        super().load(state)
-
-    def _forget(self) -> None:
-        """Weights are about to change."""
         self._plans.clear()
-        self._offline_sums.clear()
-
-    def _plan(self, consumer: str, t: int, split: Split) -> Plan:
-        if self.minibatch_weights is not None:
-            return plan(self._buffer, self._mixtures(consumer, t), split)
-        now = t, self._buffer.online_size
-        then, made = self._plans.get((consumer, split), (None, None))
-        if made is None or then != now:
-            offline_sum = partial(self._offline_sum, consumer, split)
-            made = plan(self._buffer, self._mixtures(consumer, t), split, offline_sum)
-            self._plans[consumer, split] = now, made
-        return made
-
-    def _offline_sum(self, consumer: str, split: Split, run: int, weights: Tensor) -> Tensor:
-        """`running_sum`, but once for all consumers of one strategy and for any number of online transitions."""
-        key = run, getattr(self._configs[run].sampling, consumer), split
-        if key not in self._offline_sums:
-            self._offline_sums[key] = running_sum(run, weights)
-        return self._offline_sums[key]
-
-    def _mixtures(self, consumer: str, t: int) -> list[Mixture]:
-        return [self._mixture(run, consumer, t) for run in range(len(self._configs))]
+        super().load(state)
 
     def _mixture(self, run: int, consumer: str, t: int) -> Mixture:
         """Return the distribution of one run's consumer in epoch t.

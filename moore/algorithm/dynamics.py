@@ -63,21 +63,18 @@ class Training(State):
     """How far a training of the ensemble is; `running` between its first update and its end."""
 
     def __init__(self, params: Tensor) -> None:
-        runs, members = params.shape[:2]
-        self.best = params.clone()  # [R, K, P], each member's snapshot with the lowest holdout error
-        self.best_mse = torch.full((runs, members), torch.inf, device=params.device)  # [R, K], that error
-        self.loss = torch.zeros(runs, device=params.device)  # [R], of the latest update
         self.start(params)
         self.running = False
 
     def start(self, params: Tensor) -> None:
         """Begin before the first update of parameters [R, K, P]."""
-        self.best.copy_(params)
-        self.best_mse.fill_(torch.inf)
-        self.loss = torch.zeros_like(self.loss)
-        self.stale = [0] * len(params)  # looks without an improvement
-        self.active = [True] * len(params)  # runs that have not converged
-        self.updates = [0] * len(params)  # updates up to the latest look at a run
+        runs = len(params)
+        self.best = params.clone()  # [R, K, P], each member's snapshot with the lowest holdout error
+        self.best_mse = torch.full(params.shape[:2], torch.inf, device=params.device)  # [R, K], that error
+        self.loss = torch.zeros(runs, device=params.device)  # [R], of the latest update
+        self.stale = [0] * runs  # looks without an improvement
+        self.active = [True] * runs  # runs that have not converged
+        self.updates = [0] * runs  # updates up to the latest look at a run
         self.done = 0  # updates so far
         self.running = True
 
@@ -110,13 +107,9 @@ class Ensemble(State):
         self.target_std = torch.ones_like(self.target_mean)
         self.uncertainty_scale = torch.ones(num_runs, device=device)  # of the penalty, see PenaltyConfig.rescale
         self.trusted = torch.full((num_runs,), torch.inf, device=device)  # where rollouts end, see rollout.trusted
-        decays = [
-            torch.full((n_in * n_out + n_out,), wd)
-            for wd, (n_in, n_out) in zip(config.weight_decay, self.net.shapes, strict=True)
-        ]
-        for (n_in, n_out), decay in zip(self.net.shapes, decays, strict=True):
-            decay[n_in * n_out :] = 0.0  # biases are not decayed
-        self._decay = torch.cat(decays).to(device)  # [P]
+        layers = zip(config.weight_decay, self.net.shapes, strict=True)
+        decays = [(n, wd) for decay, (n_in, n_out) in layers for n, wd in ((n_in * n_out, decay), (n_out, 0.0))]
+        self._decay = torch.cat([torch.full((n,), wd) for n, wd in decays]).to(device)  # [P]; none of biases
         self.params_adam, self.bounds_adam = RunAdam(self.params, config.lr), RunAdam(self.bounds, config.lr)
         self.fitted = False
         self.training = Training(self.params)
@@ -144,16 +137,13 @@ class Ensemble(State):
         own bootstrap. holdout: [R, H]. Each member's best snapshot is restored; the elites are the members with the
         lowest holdout error. A run that has converged stops moving while others go on. Returns metrics [R].
 
-        With fresh_optimizer each call is an optimisation of its own. Second moments from a converged training are tiny,
-        and when the data then shifts at once (half_half, pure_online) the first steps with them are so large that they
-        destroy the ensemble.
-
-        safe_point is called after every update. What it saves, `self.training` included, lets a later call with the
-        same arguments go on from there. call: how an update is called, see moore/networks/calls.py.
+        safe_point is called after every update; what it saves lets a later call with the same arguments go on from
+        there. call: how an update is called, see moore/networks/calls.py.
         """
-        config = self.config
-        training = self.training
+        config, training = self.config, self.training
         if not training.running:
+            # second moments of a converged training are tiny: where the data then shifts at once (half_half,
+            # pure_online), the first steps with them are so large that they destroy the ensemble
             if config.fresh_optimizer:
                 self.params_adam.reset()
                 self.bounds_adam.reset()
@@ -161,7 +151,7 @@ class Ensemble(State):
         while training.done < max_updates and any(training.active):
             batch = draw(config.ensemble_size * config.batch_size)
             if all(training.active):
-                training.loss = call("model", functools.partial(model_step, self), *batch)
+                training.loss = call("model", functools.partial(model_step, self), *batch)["loss"]
             else:  # which runs go on changes too often for recordings, and is not traced
                 training.loss = self.update(batch, training.active)
             training.done += 1
@@ -179,7 +169,7 @@ class Ensemble(State):
 
     def _look(self, training: Training, holdout: Batch) -> None:
         """Keep each member's best snapshot, and stop the runs that have not improved for too long."""
-        mse = self.holdout_mse(holdout)
+        mse = self.squared_error(holdout).mean((2, 3))
         running = torch.tensor(training.active, device=mse.device)[:, None]
         best_mse = training.best_mse
         # the first look has no predecessor and always counts, as in MOPO
@@ -208,10 +198,6 @@ class Ensemble(State):
                 means.append(mean)
                 stds.append((0.5 * logvar).exp() * self.target_std)
         return torch.cat(means, 2), torch.cat(stds, 2)
-
-    def holdout_mse(self, holdout: Batch) -> Tensor:
-        """Mean squared error [R, K] of the mean prediction on transitions [R, H], in the loss's units."""
-        return self.squared_error(holdout).mean((2, 3))
 
     def squared_error(self, batch: Batch) -> Tensor:
         """Squared errors [R, K, B, obs_dim + 1] of the mean predictions on transitions [R, B], in the loss's units."""
@@ -264,6 +250,6 @@ class Ensemble(State):
         return inputs, torch.cat([batch.next_obs - batch.obs, batch.reward[..., None]], -1)
 
 
-def model_step(ensemble: Ensemble, *fields: Tensor) -> Tensor:
+def model_step(ensemble: Ensemble, *fields: Tensor) -> dict[str, Tensor]:
     """Update every run as a function of tensors with the run axis first, which can be recorded or compiled."""
-    return ensemble.update(Batch(*fields))
+    return {"loss": ensemble.update(Batch(*fields))}

@@ -13,8 +13,7 @@ from moore.networks.random import derive_seed
 class Evaluator:
     """Plays `episodes` full episodes of R policies side by side.
 
-    Initial states depend on (run seed, evaluation number) only: two variants forked from one offline run meet the
-    same episodes, and evaluating more or less often changes nothing else.
+    Initial states depend on the run's seed and the evaluation's number only: two variants of a run meet the same ones.
     """
 
     def __init__(self, env: str, physics: str, seeds: Sequence[int], episodes: int) -> None:
@@ -27,12 +26,8 @@ class Evaluator:
         act: actions [R, B, A] for obs [R, B, obs_dim]. The return is NaN where an action was not finite.
         """
         num_runs, env = len(self.seeds), self._env
-        episode_seeds = [
-            derive_seed(seed, "evaluation", phase, count, episode)
-            for seed in self.seeds
-            for episode in range(self.episodes)
-        ]
-        obs = env.reset(seeds=episode_seeds)
+        episodes = [(seed, episode) for seed in self.seeds for episode in range(self.episodes)]
+        obs = env.reset(seeds=[derive_seed(seed, "evaluation", phase, count, episode) for seed, episode in episodes])
         returns = np.zeros(env.num_envs)
         alive, finite = np.arange(env.num_envs), np.ones(env.num_envs, dtype=bool)
         while len(alive):

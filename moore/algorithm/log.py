@@ -1,14 +1,9 @@
 """What a stage tells whoever listens: rows and a display in `moore/run`, lists in a test or a notebook."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from moore.algorithm.cohort import Cohort
 
 
 class Log(Protocol):
@@ -25,8 +20,3 @@ class Log(Protocol):
 
     def progress(self, phase: str, done: int, total: int) -> None:
         """Hear how far a stage is."""
-
-
-def evaluate(cohort: Cohort, log: Log) -> None:
-    """Evaluate the deterministic policies and tell the log."""
-    log.evaluation(cohort.stage, cohort.online_size, cohort.updates, cohort.evaluate())

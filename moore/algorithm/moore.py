@@ -18,7 +18,7 @@ Baselines run through the same loop; without a model they do its other steps. R 
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.log import Log, evaluate
+from moore.algorithm.log import Log
 from moore.algorithm.update_policy import UPDATES_PER_DRAW
 
 
@@ -26,7 +26,7 @@ def moore(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
     """Run Algorithm 1 for every run of the cohort, from where its clock stands."""
     online, clock, due = cohort.shared.online, cohort.clock, evaluation_steps(cohort.shared)
     if cohort.evaluations == 0:
-        evaluate(cohort, log)  # J_0, before the first online step
+        cohort.evaluate(log)  # J_0, before the first online step
 
     for t, tau in clock.steps(online.epochs, online.epoch_steps, safe_point):
         # one step with the current policy, added to D_on
@@ -66,7 +66,7 @@ def report(cohort: Cohort, log: Log, t: int, tau: int, due: set[int]) -> None:
     """Evaluate at the steps where that is due; write what training said at the end of an epoch."""
     online, steps = cohort.shared.online, cohort.online_size
     if steps in due:
-        evaluate(cohort, log)
+        cohort.evaluate(log)
     if tau == online.epoch_steps:
         log.training("online", steps, cohort.updates, cohort.metrics.flush())
         log.progress("online", t, online.epochs)

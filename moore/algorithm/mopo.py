@@ -5,7 +5,7 @@ Every online run on the same dataset and seed with the same offline settings sta
 
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.log import Log, evaluate
+from moore.algorithm.log import Log
 from moore.algorithm.update_policy import UPDATES_PER_DRAW
 
 # updates whose random numbers are drawn, and which a GPU makes, at once; another number draws other ones
@@ -23,7 +23,7 @@ def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
         cohort.train_model(0, safe_point)
         safe_point()
     if cohort.evaluations == 0:
-        evaluate(cohort, log)
+        cohort.evaluate(log)
 
     while cohort.updates < settings.updates:
         if cohort.ensemble is not None and cohort.updates % settings.rollout_interval == 0:
@@ -31,7 +31,7 @@ def mopo(cohort: Cohort, log: Log, safe_point: SafePoint) -> None:
         cohort.update_policy(0, updates_due(cohort))
         if cohort.updates % settings.eval_interval == 0:
             log.training("offline", 0, cohort.updates, cohort.metrics.flush())
-            evaluate(cohort, log)
+            cohort.evaluate(log)
         if cohort.updates % settings.rollout_interval == 0 or cohort.updates == settings.updates:
             log.progress("offline", cohort.updates, settings.updates)
         safe_point()

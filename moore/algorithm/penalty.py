@@ -56,8 +56,6 @@ def find_uncertainty(name: str) -> Uncertainty:
 def uncertainty(kinds: Sequence[str], mean: Tensor, std: Tensor) -> Tensor:
     """u [R, B] from member predictions mean, std [R, K, B, obs_dim + 1] (last: reward); kinds[r] is run r's measure."""
     values = {kind: find_uncertainty(kind)(mean, std) for kind in dict.fromkeys(kinds)}
-    if len(values) == 1:
-        return next(iter(values.values()))
     return torch.stack([values[kind][run] for run, kind in enumerate(kinds)])
 
 
@@ -75,8 +73,8 @@ def penalty_coef(config: PenaltyConfig, t: int, num_epochs: int) -> float:
 class PenaltyCoef(State):
     """The coefficients of R runs.
 
-    `adaptive` keeps the mean penalty of the first online rollout: coef x its mean u / the latest rollout's mean u. That
-    takes away what the paper says happens by itself, that the penalty fades as u shrinks; ours.
+    `adaptive` (ours) keeps the mean penalty of the first online rollout, coef x its mean u / the latest rollout's mean
+    u, where the paper says that the penalty fades by itself as u shrinks.
     """
 
     def __init__(self, configs: Sequence[PenaltyConfig], epochs: int, device: torch.device | str = "cpu") -> None:

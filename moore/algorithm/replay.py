@@ -5,12 +5,12 @@ mixture of sources is a single gather.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from moore.base.errors import UserError
 from moore.data.transitions import Transitions
 from moore.networks.batch import Batch, BatchWithReturns, pack, unpack
 from moore.networks.state import State
@@ -35,25 +35,17 @@ class RealBuffer(State):
         device: torch.device | str = "cpu",
         return_to_go: Sequence[Tensor] | None = None,
     ) -> None:
-        width = 2 * obs_dim + action_dim + 2
-        if any(rows.shape[-1] != width for rows in datasets):
-            raise UserError(f"dataset rows have {[rows.shape[-1] for rows in datasets]} columns, expected {width}")
-        offsets = [sum(len(rows) for rows in datasets[:k]) for k in range(len(datasets))]
-        total = sum(len(rows) for rows in datasets)
-        num_runs = len(dataset_of)
-        self.obs_dim, self.online_capacity, self.online_size = obs_dim, online_capacity, 0
-        self.rows = torch.zeros(total + num_runs * online_capacity, width, device=device)
-        for offset, rows in zip(offsets, datasets, strict=True):
-            self.rows[offset : offset + len(rows)].copy_(rows)  # from the CPU, maybe
+        self.obs_dim, self.action_dim, self.online_capacity, self.online_size = obs_dim, action_dim, online_capacity, 0
+        *offsets, total = accumulate((len(rows) for rows in datasets), initial=0)
+        online = torch.zeros(len(dataset_of) * online_capacity, 2 * obs_dim + action_dim + 2)
+        self.rows = torch.cat([*datasets, online]).to(device)
         self.return_to_go: Tensor | None = None
         if return_to_go is not None:
-            self.return_to_go = torch.full((len(self.rows),), -torch.inf, device=device)
-            for offset, returns in zip(offsets, return_to_go, strict=True):
-                self.return_to_go[offset : offset + len(returns)].copy_(returns)
+            self.return_to_go = torch.cat([*return_to_go, torch.full((len(online),), -torch.inf)]).to(device)
         # lists beside the tensors [R]: reading a number off a GPU would stall it
         self.offline_size = [0 if k is None else len(datasets[k]) for k in dataset_of]
         self._offline_first = [0 if k is None else offsets[k] for k in dataset_of]
-        self._online_first = [total + online_capacity * run for run in range(num_runs)]
+        self._online_first = [total + online_capacity * run for run in range(len(dataset_of))]
         self.offline_start = torch.tensor(self._offline_first, device=device, dtype=torch.long)
         self.online_start = torch.tensor(self._online_first, device=device, dtype=torch.long)
 
@@ -84,12 +76,6 @@ class RealBuffer(State):
         """Return transitions with their returns, where they are kept."""
         assert self.return_to_go is not None
         return BatchWithReturns(*self.gather(index), self.return_to_go[index])
-
-    def latest(self, count: int) -> Batch:
-        """Return the last `count` online transitions of every run, in order; fields [R, count, ...]."""
-        assert count <= self.online_size
-        steps = torch.arange(self.online_size - count, self.online_size, device=self.rows.device)
-        return self.gather(self.online_start[:, None] + steps)
 
     def all_of(self, run: int) -> Batch:
         """Return every transition of one run, offline then online; fields [N, ...]."""
@@ -146,12 +132,13 @@ class ModelBuffer(State):
         return unpack(self.rows[run, index], self.obs_dim)
 
 
-def dataset_order(size: int) -> Tensor:
-    """Return the order of offline rows: shuffled once, alike for every run, so that their end is a fair holdout."""
-    return torch.randperm(size, generator=torch.Generator().manual_seed(SHUFFLE_SEED))
+def shuffled(column: Any) -> Tensor:
+    """Return an array or a tensor [N, ...] of a dataset in the order of offline rows, whose end is a fair holdout."""
+    order = torch.randperm(len(column), generator=torch.Generator().manual_seed(SHUFFLE_SEED))
+    return torch.as_tensor(column)[order]
 
 
 def dataset_rows(data: Transitions) -> Tensor:
     """Return the packed rows [N, D] of a dataset, shuffled."""
     fields = (data.obs, data.action, data.reward, data.next_obs, data.terminated)
-    return pack(Batch(*(torch.as_tensor(x, dtype=torch.float32) for x in fields)))[dataset_order(len(data))]
+    return shuffled(pack(Batch(*(torch.as_tensor(x, dtype=torch.float32) for x in fields))))

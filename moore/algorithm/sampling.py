@@ -61,12 +61,8 @@ class Moment(NamedTuple):
 
 def prioritized(config: SamplingConfig, now: Moment) -> Mixture:
     """Give online transitions the priority 1, offline ones f = 1 / (decay_rate t) (paper, eq. 3 and 4; t from 1)."""
-    return Mixture(now.n_on / (now.n_on + now.n_off * offline_priority(config, now.t)))
-
-
-def offline_priority(config: SamplingConfig, t: int) -> float:
-    """Return f = 1 / (decay_rate t), to PER's exponent."""
-    return (1.0 / (config.decay_rate * t)) ** config.priority_exponent
+    f = (1.0 / (config.decay_rate * now.t)) ** config.priority_exponent
+    return Mixture(now.n_on / (now.n_on + now.n_off * f))
 
 
 def uniform(config: SamplingConfig, now: Moment) -> Mixture:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moore.algorithm.clock import SafePoint
 from moore.algorithm.config import RunConfig
-from moore.algorithm.diagnostics import HELD_OUT, MAX_ROWS, look_after, look_before
+from moore.algorithm.diagnostics import HELD_OUT, MAX_ROWS, relative_change, unseen_errors
 from moore.algorithm.draws import holdout_split
 from moore.algorithm.dynamics import Ensemble
 from moore.algorithm.penalty import max_std, uncertainty
@@ -42,7 +42,8 @@ def train_model(cohort: Cohort, t: int, safe_point: SafePoint) -> None:
     cohort.metrics.add(ensemble.fit(draw, holdout, cap, safe_point, cohort.model_call))
 
     if cohort.look:
-        cohort.metrics.add(look_after(cohort.look, ensemble, cohort.kinds, held_out(cohort)))
+        change = relative_change(cohort.look["uncertainty"], held_out_uncertainty(cohort, ensemble))
+        cohort.metrics.add(cohort.look["errors"] | change)
     if first:
         rescale_uncertainty(cohort, ensemble, holdout)
     quantile = cohort.shared.rollout.truncation_quantile
@@ -55,8 +56,10 @@ def train_model(cohort: Cohort, t: int, safe_point: SafePoint) -> None:
 def begin(cohort: Cohort, ensemble: Ensemble, t: int) -> None:
     """Prepare a training: streams, scaler, weights by row, and the transitions held out of it."""
     if is_last(cohort, ensemble, t):  # looked at before the scaler moves
-        latest = cohort.real_buffer.latest(min(MAX_ROWS, cohort.shared.online.retrain_interval))
-        cohort.look = look_before(ensemble, cohort.kinds, latest, held_out(cohort))
+        size, buffer = cohort.online_size, cohort.real_buffer
+        latest = torch.arange(size - min(MAX_ROWS, cohort.shared.online.retrain_interval), size, device=cohort.device)
+        errors = unseen_errors(ensemble, buffer.gather(buffer.online_start[:, None] + latest), cohort.kinds)
+        cohort.look = {"errors": errors, "uncertainty": held_out_uncertainty(cohort, ensemble)}
     # a stream of its own for each training: how far a run draws must not depend on when the others converge
     cohort.streams["model_batches"] = Streams(
         cohort.seeds, cohort.stage, "model_batches", cohort.online_size, device=cohort.device
@@ -88,26 +91,27 @@ def held_out(cohort: Cohort) -> Batch:
     return buffer.gather(buffer.offline_start[:, None] + first + torch.arange(count, device=cohort.device) % held)
 
 
+def held_out_uncertainty(cohort: Cohort, ensemble: Ensemble) -> Tensor:
+    """Return u [R, n] on the transitions that never train."""
+    batch = held_out(cohort)
+    return uncertainty(cohort.kinds, *ensemble.predict(batch.obs, batch.action))
+
+
 def rescale_uncertainty(cohort: Cohort, ensemble: Ensemble, batch: Batch) -> None:
     """Give u the mean of max_std on transitions [R, B] in the runs that ask for it."""
-    asked: Tensor = torch.tensor([config.penalty.rescale for config in cohort.configs], device=cohort.device)
-    if any(config.penalty.rescale for config in cohort.configs):
+    asked = [config.penalty.rescale for config in cohort.configs]
+    if any(asked):
         prediction = ensemble.predict(batch.obs, batch.action)
         scale = max_std(*prediction).mean(1) / uncertainty(cohort.kinds, *prediction).mean(1)
-        ensemble.uncertainty_scale.copy_(torch.where(asked, scale, 1.0))
+        ensemble.uncertainty_scale.copy_(torch.where(torch.tensor(asked, device=cohort.device), scale, 1.0))
 
 
 def model_caller(config: RunConfig, device: torch.device, updates: int) -> Call:
     """Return how so many updates of the ensemble are called."""
     dynamics = config.dynamics
     activations = dynamics.ensemble_size * dynamics.batch_size * max(dynamics.hidden, default=1)
-    return caller(device, model_settings(config), updates, activations)
-
-
-def model_settings(config: RunConfig) -> object:
-    """Return what a compiled update of the ensemble depends on beside inputs and shapes."""
-    dynamics = config.dynamics
-    return dynamics.ensemble_size, dynamics.hidden, dynamics.layer_norm, config.precision
+    settings = dynamics.ensemble_size, dynamics.hidden, dynamics.layer_norm, config.precision
+    return caller(device, settings, updates, activations)
 
 
 def model_updates_of(config: RunConfig, stage: str) -> int:

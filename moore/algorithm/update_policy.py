@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from moore.agents.actor_critic import Agent
@@ -13,7 +14,7 @@ from moore.algorithm.config import RunConfig
 from moore.algorithm.draws import ALL
 from moore.algorithm.metrics import Metrics
 from moore.base.plugins import is_plugin
-from moore.networks.batch import AnyBatch, concatenate
+from moore.networks.batch import AnyBatch, Batch
 from moore.networks.graphs import Graphs
 from moore.networks.random import scale_to_index
 
@@ -88,7 +89,7 @@ def gather(cohort: Cohort, imagined: Tensor, index: Tensor) -> AnyBatch:
         parts.append((buffer.gather_with_returns if cohort.shared.reads_returns else buffer.gather)(index))
     if imagined.shape[1]:
         parts.append(cohort.model_buffer.gather(scale_to_index(imagined, cohort.model_buffer.size[:, None])))
-    return parts[0] if len(parts) == 1 else concatenate(parts)
+    return parts[0] if len(parts) == 1 else Batch(*(torch.cat(field, 1) for field in zip(*parts, strict=True)))
 
 
 def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, *fields: Tensor) -> dict[str, Tensor]:
@@ -97,9 +98,9 @@ def update_step(agent: Agent, kind: type[AnyBatch], actor: bool, noise: Tensor, 
 
 
 def step_settings(config: RunConfig, stage: str) -> object:
-    """Return what a compiled update depends on beside inputs, shapes and actor's step; None: it is not to be compiled.
+    """Return what a compiled update depends on beside inputs, shapes and actor's step.
 
-    Of a plugin's update it is not known what it does in Python, and on which files it depends.
+    None: it is not to be compiled; of a plugin's it is not known what it does in Python and on which files it depends.
     """
     if is_plugin(config.algorithm):
         return None

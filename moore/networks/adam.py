@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from moore.networks.state import State
-from moore.networks.tracing import Untraceable, is_tracing
+from moore.networks.tracing import is_tracing
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults, and those of the papers
+OPTIONS: dict[str, Any] = dict(beta1=BETA1, beta2=BETA2, eps=EPS, weight_decay=0.0, amsgrad=False, maximize=False)
 
 
 class RunAdam(State):
@@ -27,32 +29,16 @@ class RunAdam(State):
 
     def step(self, grad: Tensor, active: Sequence[bool] | None = None) -> None:
         """Take one Adam step with gradients shaped like params; runs whose `active` is False do not move."""
-        if is_tracing():
-            if active is not None:
-                raise Untraceable
+        if is_tracing():  # a step of all runs
             self._step_plainly(grad)
             return
         runs = [run for run in range(len(grad)) if active is None or active[run]]
-        if not runs:
-            return
         params, exp_avgs, exp_avg_sqs, steps = ([rows[run] for run in runs] for rows in self._rows)
         grads = grad.contiguous().unbind()  # the kernel takes them for that
         torch._foreach_add_(steps, 1)
         # the kernel of torch.optim.Adam(fused=True): for small networks the class around it takes several times as long
         torch._fused_adam_(
-            params,
-            [grads[run] for run in runs],
-            exp_avgs,
-            exp_avg_sqs,
-            [],
-            steps,
-            lr=self._lr,
-            beta1=BETA1,
-            beta2=BETA2,
-            weight_decay=0.0,
-            eps=EPS,
-            amsgrad=False,
-            maximize=False,
+            params, [grads[run] for run in runs], exp_avgs, exp_avg_sqs, [], steps, lr=self._lr, **OPTIONS
         )
 
     def _step_plainly(self, grad: Tensor) -> None:

@@ -1,6 +1,5 @@
 """Transitions as a typed tuple, and packed as rows of one table."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,11 +28,6 @@ class BatchWithReturns(NamedTuple):
 
 
 AnyBatch = Batch | BatchWithReturns
-
-
-def concatenate(batches: Sequence[AnyBatch]) -> Batch:
-    """Join several batches into one, [R, B1 + B2 + ...]."""
-    return Batch(*(torch.cat(field, 1) for field in zip(*batches, strict=True)))
 
 
 def pack(batch: Batch) -> Tensor:

@@ -1,8 +1,8 @@
 """Compiled steps: an update is traced once as a function of tensors, and torch's compiler makes a library of it.
 
-Of a small network's update, element-wise operations that each read and write memory take more than the products; the
-compiler fuses them. A library is kept between processes, and serves any number of runs unless the step asks for it. It
-differs from the plain path, the reference, by rounding only.
+The element-wise operations of a small network's update take longer than its products; the compiler fuses them. A
+library is kept between processes, and serves any number of runs unless the step asks for it. It differs from the plain
+path, the reference, by rounding only.
 """
 
 import hashlib
@@ -38,17 +38,16 @@ class Traced(NamedTuple):
 
     graph: torch.fx.GraphModule
     inputs: list[Tensor]  # without contents
-    keys: list[str] | None  # of the dictionary that the step returns; None: it returns one tensor
+    keys: list[str]  # of the dictionary that the step returns
     any_runs: bool  # traced with more than one, it holds for any number of runs
 
 
 class Compiled:
     """Calls steps through their libraries, which are built where they are missing, unless `builds` is False.
 
-    A step is a `functools.partial` whose State arguments hold what it changes. It returns a tensor or a dictionary of
-    them. Where it cannot be traced or compiled, it is called as it is.
-
-    activations: numbers that one run has in a layer; a library is called for so many runs at once as the cache holds.
+    A step is a `functools.partial` whose State arguments hold what it changes. It returns a dictionary of tensors.
+    Where it cannot be traced or compiled, it is called as it is. activations: numbers that one run has in a layer; a
+    library is called for so many runs at once as the cache holds.
     """
 
     def __init__(self, settings: str, activations: int = 0) -> None:
@@ -102,7 +101,7 @@ class Compiled:
                 pieces = [x.tensor_split(parts) if cut else [x] * parts for x, cut in zip(now, sliced, strict=True)]
                 outs = [run(list(part)) for part in zip(*pieces, strict=True)]
                 out = [torch.cat(each) for each in zip(*outs, strict=True)]
-            return out[0] if keys is None else dict(zip(keys, out, strict=True))
+            return dict(zip(keys, out, strict=True))
 
         return call
 
@@ -143,24 +142,23 @@ def trace(function: partial[Any], places: Sequence[Sequence[Place]], inputs: Seq
         return torch.empty((axis, *x.shape[1:]) if has_runs else x.shape, dtype=x.dtype)
 
     state = [getattr(*alias[0]) for alias in places]
-    keys: list[str] | None = None
+    keys: list[str] = []
+
+    def put(tensors: Sequence[Tensor]) -> None:
+        for alias, tensor in zip(places, tensors, strict=False):
+            for place in alias:
+                setattr(*place, tensor)
 
     def step(*tensors: Tensor) -> tuple[Tensor, ...]:
-        nonlocal keys
-        saved = [getattr(*alias[0]) for alias in places]
         try:
-            for alias, tensor in zip(places, tensors, strict=False):
-                for owner, attribute in alias:
-                    setattr(owner, attribute, tensor)
+            put(tensors)
             out = function(*tensors[len(places) :])
             for alias, tensor in zip(places, tensors, strict=False):
                 assert all(getattr(*place) is tensor for place in alias), f"{alias[0][1]}: a step changes it in place"
         finally:
-            for alias, tensor in zip(places, saved, strict=True):
-                for owner, attribute in alias:
-                    setattr(owner, attribute, tensor)
-        keys = list(out) if isinstance(out, dict) else None
-        return tuple(out.values()) if isinstance(out, dict) else (out,)
+            put(state)
+        keys[:] = out
+        return tuple(out.values())
 
     with mode, tracing():
         fakes = [empty(x, _has_runs(place, x, runs)) for place, x in zip(places, state, strict=True)]
@@ -223,8 +221,7 @@ def _build(
                 )
                 os.replace(str(made), library)
         found = {"library": library.name, "keys": traced.keys, "any_runs": traced.any_runs}
-        entry = cache_folder() / (f"{name}.step" if traced.any_runs else f"{name}-{runs}.step")
-        write_json(entry, found)
+        write_json(cache_folder() / (f"{name}.step" if traced.any_runs else f"{name}-{runs}.step"), found)
         return found
 
 

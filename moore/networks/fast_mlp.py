@@ -10,7 +10,6 @@ than its eight bits, and almost all of the arithmetic is in between. Every produ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,7 +31,7 @@ class BatchedMLP(torch.autograd.Function):
     def forward(ctx: Any, net: MLP, params: Tensor, *inputs: Tensor) -> Tensor:
         ctx.net, ctx.lead, ctx.widths = net, inputs[0].shape[:-2], [x.shape[-1] for x in inputs]
         kept: list[Tensor] = []
-        output = _forward(net, params, _joined(inputs), kept)
+        output = outputs(net, params, inputs, kept)
         ctx.save_for_backward(params, *kept)
         return output
 
@@ -49,22 +48,15 @@ class BatchedMLP(torch.autograd.Function):
         return None, params_grad, *(back(part) if wants else None for part, wants in wanted)
 
 
-def outputs(net: MLP, params: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-    """Return outputs without a gradient: nothing is kept."""
-    return _forward(net, params, _joined(inputs), None)
+def outputs(net: MLP, params: Tensor, inputs: tuple[Tensor, ...], kept: list[Tensor] | None = None) -> Tensor:
+    """Return outputs [n, B, out] on the columns of inputs [..., B, in_k].
 
-
-def _joined(inputs: Sequence[Tensor]) -> Tensor:
-    """Return the columns of all inputs [..., B, in_k] as [n, B, in]; expanded ones are copied once."""
-    return torch.cat(list(inputs), -1).flatten(0, -3)
-
-
-def _forward(net: MLP, params: Tensor, x: Tensor, kept: list[Tensor] | None) -> Tensor:
-    """Output; adds what the backward pass needs to `kept`: the input, of each hidden layer what `_activate` adds."""
+    Adds what the backward pass needs to `kept`: the columns side by side, of each hidden layer what `_activate` adds.
+    """
     *hidden, (weight, bias) = net.layers(params)
+    h = x = torch.cat(inputs, -1).flatten(0, -3)  # expanded inputs are copied once
     if kept is not None:
         kept.append(x)
-    h = x
     for number, (w, b) in enumerate(hidden):
         dtype = torch.bfloat16 if net.precision == "bf16" and number else x.dtype
         h = _activate(net, torch.baddbmm(b.to(dtype), h.to(dtype), w.to(dtype)), kept)

@@ -4,7 +4,7 @@ Off unless MOORE_CUDA_GRAPHS is 1: calling the functions themselves is the refer
 """
 
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,12 +15,6 @@ WARM_UP = 2  # calls before the recording, in which cuBLAS and others set themse
 
 # Runs a function and returns what it returned, and a function that runs it again into the same tensors
 Record = Callable[[Callable[[], T]], tuple[T, Callable[[], None]]]
-
-
-class _Step(NamedTuple):
-    inputs: tuple[Tensor, ...]
-    outputs: Any
-    replay: Callable[[], None]
 
 
 class Graphs:
@@ -35,7 +29,8 @@ class Graphs:
     def __init__(self, record: Record[Any]) -> None:
         self._record = record
         self._calls: dict[Hashable, int] = {}
-        self._steps: dict[Hashable, _Step] = {}
+        # by key and shapes: inputs and outputs of the recording, and what replays it
+        self._steps: dict[Hashable, tuple[list[Tensor], Any, Callable[[], None]]] = {}
 
     def __call__(self, key: Hashable, function: Callable[..., T], *inputs: Tensor) -> T:
         """function(*inputs); inputs of other shapes are another recording."""
@@ -43,14 +38,13 @@ class Graphs:
         self._calls[key] = self._calls.get(key, 0) + 1
         if self._calls[key] <= WARM_UP:
             return function(*inputs)
-        step = self._steps.get(key)
-        if step is None:
-            own = tuple(x.clone(memory_format=torch.contiguous_format) for x in inputs)
-            step = self._steps[key] = _Step(own, *self._record(lambda: function(*own)))
-        torch._foreach_copy_(list(step.inputs), list(inputs))
-        step.replay()
-        copies: T = tree_map_only(Tensor, Tensor.clone, step.outputs)
-        return copies
+        if key not in self._steps:
+            copies = [x.clone(memory_format=torch.contiguous_format) for x in inputs]
+            self._steps[key] = copies, *self._record(lambda: function(*copies))
+        own, outputs, replay = self._steps[key]
+        torch._foreach_copy_(own, list(inputs))
+        replay()
+        return tree_map_only(Tensor, Tensor.clone, outputs)
 
 
 class CudaRecorder:

@@ -93,19 +93,14 @@ class MLP:
         self, generators: Sequence[torch.Generator], members: int | None = None, scheme: Init = "linear"
     ) -> Tensor:
         """Return fresh parameters [R, P] (or [R, members, P]), run r's from generators[r] alone."""
-        runs = []
-        for generator in generators:
-            nets = []
-            for _ in range(members or 1):
-                gains = [math.sqrt(2.0)] * (len(self.shapes) - 1) + [0.01]
-                layers = [
-                    initial_layer(*shape, scheme, gain, generator)
-                    for shape, gain in zip(self.shapes, gains, strict=True)
-                ]
-                nets.append(torch.cat(layers))
-            runs.append(torch.stack(nets))
-        params = torch.stack(runs)
-        return params if members else params.squeeze(1)
+        gains = [math.sqrt(2.0)] * (len(self.shapes) - 1) + [0.01]
+
+        def network(generator: torch.Generator) -> Tensor:
+            layers = zip(self.shapes, gains, strict=True)
+            return torch.cat([initial_layer(*shape, scheme, gain, generator) for shape, gain in layers])
+
+        runs = [torch.stack([network(generator) for _ in range(members or 1)]) for generator in generators]
+        return torch.stack(runs) if members else torch.cat(runs)
 
 
 def initial_layer(n_in: int, n_out: int, scheme: Init, gain: float, generator: torch.Generator) -> Tensor:

@@ -53,10 +53,8 @@ def _restored(now: Any, saved: Any) -> Any:
     if isinstance(now, State):
         now.load(saved)
         return now
-    if isinstance(now, dict) and now and all(isinstance(value, State) for value in now.values()):
-        for key, value in now.items():
-            value.load(saved[key])
-        return now
+    if isinstance(now, dict):
+        return {key: _restored(now.get(key), value) for key, value in saved.items()}
     if isinstance(now, np.ndarray):
         return saved.numpy().copy()
     if isinstance(now, Tensor) and isinstance(saved, Tensor) and now.shape == saved.shape:

@@ -34,7 +34,7 @@ def make(config: DensityRatioConfig, dataset_of: list[int], mean: float = 0.0) -
     """Runs on either of two datasets around -mean; nothing online yet."""
     offline = [rows(k, size, -mean) for k, size in enumerate(OFFLINE)]
     buffer = RealBuffer(offline, list(dataset_of), OBS, ACT, CAPACITY)
-    return DensityRatio(config, buffer, ACT, STEPS, list(range(len(dataset_of))))
+    return DensityRatio(config, buffer, STEPS, list(range(len(dataset_of))), "float32")
 
 
 def step_online(ratio: DensityRatio, count: int, mean: float = 0.0, first_run: int = 0) -> None:
@@ -72,18 +72,6 @@ def test_bounds_of_a_priority() -> None:
     """Breaks if a bound moves, or a network that is certain, w = 0 on all offline data, makes priorities NaN."""
     w = torch.tensor([[0.0, 1e-20, 1e30]]).expand(2, -1)
     assert priority(w, torch.tensor([0.0, 10.0]), 5.0).tolist() == [[1e-3, 1e3, 1e3], [1e-3, 1e-3, 1e3]]
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.75])
-def test_share_of_the_first_epoch(share: float) -> None:
-    """Breaks if the first epoch's transitions together do not get share f, or a source is drawn from unevenly."""
-    ratio = make(DensityRatioConfig(hidden=(8,), first_share=share), [0, 1])
-    step_online(ratio, STEPS)
-    ratio.add_online()
-    for run in range(2):
-        mix = ratio.mixture(run)
-        assert float(mix.online_share) == pytest.approx(share)
-        assert len(set(mix.offline_weights.tolist())) == len(set(mix.online_weights.tolist())) == 1
 
 
 def test_mixture_is_the_priorities() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig
-from moore.algorithm.diagnostics import COVERAGES, MAX_STEPS, look_before, relative_change, unseen_errors
+from moore.algorithm.diagnostics import COVERAGES, relative_change, unseen_errors
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.penalty import uncertainty
 from moore.algorithm.train_model import held_out
@@ -108,10 +108,6 @@ def test_unseen_errors_are_the_loop(count: int, ends: list[list[int]]) -> None:
         assert got.keys() == expected.keys()
         for key, value in expected.items():
             assert float(got[key][run]) == pytest.approx(value, rel=1e-4, nan_ok=True), key
-    longest = [max(np.diff([-1, *(end for end in one), count - 1])) for one in ends]
-    for run, steps in enumerate(longest):
-        for h in range(1, min(MAX_STEPS, count) + 1):
-            assert bool(got[f"model/open_loop_error_{h}"][run].isnan()) == (h > steps)
 
 
 def test_a_segment_over_a_reset_cannot_spoil_the_others() -> None:
@@ -161,12 +157,12 @@ class Trainings:
             after = copy.deepcopy(cohort.ensemble)
             self.seen.append((cohort.real_buffer.online_size, before, after))
 
-        def look(*arguments: Any) -> dict[str, Any]:
+        def look(*arguments: Any) -> dict[str, Tensor]:
             self.looks += 1
-            return look_before(*arguments)
+            return unseen_errors(*arguments)
 
         monkeypatch.setattr(Cohort, "train_model", train_model)
-        monkeypatch.setattr("moore.algorithm.train_model.look_before", look)
+        monkeypatch.setattr("moore.algorithm.train_model.unseen_errors", look)
 
 
 def online_rows(configs: list[RunConfig], root: Path) -> tuple[Cohort, pd.DataFrame]:

@@ -56,7 +56,7 @@ def happen(cohort: Cohort, event: str, t: int) -> None:
 
 def check(cohort: Cohort, t: int, consumer: str) -> None:
     """Draw, and draw the same by an object that has just loaded the state."""
-    new = Draws(cohort.configs, cohort.real_buffer, [None] * len(cohort.configs), 1, "online", torch.device("cpu"))
+    new = Draws(cohort.configs, cohort.real_buffer, [None] * len(cohort.configs), "online")
     new.load(copy.deepcopy(cohort.draws.state()))
     for split in SPLITS[consumer] * 2:
         uniforms = cohort.streams["minibatch"].uniform(2, COUNT).transpose(0, 1)

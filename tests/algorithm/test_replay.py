@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from moore.algorithm.replay import ModelBuffer, RealBuffer
-from moore.base.errors import UserError
 from moore.networks.batch import pack, unpack
 
 OBS, ACT = 2, 1
@@ -47,25 +46,6 @@ def test_real_buffer_keeps_runs_apart() -> None:
     rows = pack(buffer.gather(index))
     assert torch.equal(rows[:, 1], numbered(1003, 2003, 3003, 4003))
     assert torch.equal(rows[[0, 1, 3], 0], numbered(10, 0, 10))
-
-
-def test_latest_online_transitions() -> None:
-    """Breaks if they are the oldest, in reverse, another run's or the offline ones."""
-    buffer = RealBuffer([numbered(0, 1)], [0, None, 0], OBS, ACT, online_capacity=6)
-    for step in range(6):
-        buffer.append(unpack(numbered(*(100 * (run + 1) + step for run in range(3))), OBS))
-        for count in range(step + 2):
-            latest = buffer.latest(count)
-            assert latest.obs.shape == (3, count, OBS)
-            for run, rows in enumerate(pack(latest)):
-                ids = range(100 * (run + 1) + step + 1 - count, 100 * (run + 1) + step + 1)
-                assert torch.equal(rows, numbered(*ids) if count else torch.zeros(0, WIDTH))
-
-
-def test_real_buffer_rejects_other_widths() -> None:
-    """Breaks if data of another environment is accepted."""
-    with pytest.raises(UserError, match="expected 7"):
-        RealBuffer([numbered(0)[:, 1:]], [0], OBS, ACT, 0)
 
 
 @given(st.data())

@@ -13,14 +13,12 @@ from torch.distributions import Normal
 import moore.algorithm.row_weights
 from moore.agents.actor_critic import Setup
 from moore.agents.sac import SAC, SACConfig
-from moore.algorithm.draws import ALL
 from moore.algorithm.dynamics import DynamicsConfig, Ensemble
 from moore.algorithm.replay import RealBuffer
 from moore.algorithm.row_weights import Rows, RowWeights, model_error, on_policy, return_prioritized
 from moore.algorithm.sampling import Moment, SamplingConfig
 from moore.data.transitions import to_transitions
 from moore.networks.batch import Batch, pack, unpack
-from moore.networks.random import Streams
 from tests.support.agents import linear_stack
 from tests.support.core import make_cohort, tiny
 from tests.support.datasets import counted_dataset
@@ -129,20 +127,6 @@ def test_on_policy_is_the_loop(normalize_obs: bool, monkeypatch: pytest.MonkeyPa
         found.append((min(expected) == math.exp(-12 / (2 + run)), len(set(expected))))
     assert any(clipped for clipped, _ in found)
     assert all(different > 5 for _, different in found)
-
-
-def test_on_policy_at_the_bounds_of_the_actions() -> None:
-    """Breaks if an action of exactly 1, which has no pre-image under tanh, gives no finite weight (in float32)."""
-    torch.set_default_dtype(torch.float32)
-    agent = SAC(SACConfig(hidden=(8,)), Setup(OBS, ACT, [0]))
-    agent.actor_params.zero_()
-    action = torch.tensor([[1.0, -1.0], [0.9, -0.9], [0.0, 0.0]])
-    rows = Batch(torch.zeros(3, OBS), action, torch.zeros(3), torch.zeros(3, OBS), torch.zeros(3))
-    bound, near, middle = weigh(on_policy, 0, rows, agent).tolist()
-    torch.set_default_dtype(torch.float64)
-    assert bound == pytest.approx(math.exp(-12 / 5))  # far beyond the range that counts
-    assert near == pytest.approx(math.exp((-(math.atanh(0.9) ** 2) / 2 - math.log(2 * math.pi) / 2) / 5), rel=1e-5)
-    assert middle == pytest.approx(math.exp(-math.log(2 * math.pi) / 2 / 5), rel=1e-6)
 
 
 def test_model_error_is_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,33 +245,3 @@ def test_a_diverged_run_keeps_to_itself() -> None:
         assert not torch.equal(healthy[0], poisoned[0])
         start, end = int(buffer.offline_start[0]), int(buffer.offline_start[0]) + buffer.offline_size[0]
         assert ((poisoned[0] >= start) & (poisoned[0] < end)).all()  # its own rows
-
-
-def test_draws_follow_the_weights() -> None:
-    """Breaks if a consumer is drawn by another strategy's weights, source or run: exact counts on a grid."""
-    configs = [
-        tiny(sampling={"model_batches": "uniform", "start_states": name, "real_batches": "pure_online"}, seed=seed)
-        for seed, name in enumerate(("model_error", "on_policy"))
-    ]
-    data = to_transitions(counted_dataset([(6, "terminal"), (4, "timeout")], 2), keep_timeouts=True)
-    cohort = make_cohort(configs, "online", {"some": data})
-    stream = Streams([0, 1], "online rows")
-    for _ in range(4):
-        obs, next_obs = stream.normal(2, 3).unbind(1)
-        cohort.real_buffer.append(Batch(obs, stream.normal(1).tanh(), stream.normal(), next_obs, torch.zeros(2)))
-    assert isinstance(cohort.agent, SAC)
-    cohort.draws.refresh(cohort.agent, cohort.ensemble, cohort.streams["density_ratio"])
-    count = 4000
-    grid = (torch.arange(count) + 0.5) / count
-    buffer, priorities = cohort.real_buffer, cohort.draws.row_weights
-    for pick, size, starts, weights_of in (  # the first uniform picks the source
-        (1 - 1e-12, 12, buffer.offline_start, priorities.offline),
-        (0.0, 4, buffer.online_start, priorities.online),
-    ):
-        uniforms = torch.stack([torch.full((count,), pick), grid])[:, None].expand(-1, 2, -1)
-        index, _ = cohort.draws.rows("start_states", 1, uniforms, ALL)
-        for run, name in enumerate(("model_error", "on_policy")):
-            weights = weights_of[f"{run}/{name}"]
-            counts = np.bincount(index[run] - int(starts[run]), minlength=size)
-            np.testing.assert_allclose(counts, count * weights / weights.sum(), atol=1.0)
-            assert counts.max() - counts.min() > 20

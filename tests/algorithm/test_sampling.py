@@ -15,15 +15,6 @@ from tests.support.draws import draw, filled, uniforms
 SHARES = st.floats(0.0, 1.0)
 
 
-@pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize("t", [1, 7, 20])
-def test_prioritized_share_in_closed_form(alpha: float, t: int) -> None:
-    """Breaks if the priority is not 1 / (alpha t), is given to the wrong source or t is off by one."""
-    s, n = 250, 10_000
-    share = prioritized(SamplingConfig(decay_rate=alpha), Moment(t, n, s * t)).online_share
-    assert share == pytest.approx(alpha * s * t**2 / (alpha * s * t**2 + n))
-
-
 def share_of(config: SamplingConfig, strategy: str, now: Moment) -> float:
     """The online share of one strategy, asked for by its name."""
     return float(STRATEGIES[strategy](config, now).online_share)
@@ -186,22 +177,6 @@ def test_weights_inside_a_part(data: st.DataObject) -> None:
         mix = Mixture(float(source), torch.tensor(weights[0]), torch.tensor(weights[1]))
         index, _ = draw(buffer, [Mixture(1.0), mix], grid[:, None].expand(-1, 2, -1), split)
         assert np.bincount(index[1] - first, minlength=n).tolist() == expected.tolist()
-
-
-@given(st.integers(0, 300), st.integers(0, 300), st.floats(0.01, 0.5), st.integers(1, 30))
-def test_split_is_a_partition(n_off: int, n_on: int, ratio: float, limit: int) -> None:
-    """Breaks if a row is in both parts or in none, or a part is longer than it says."""
-    parts = [Split(part, ratio, limit) for part in ("train", "holdout")]
-    offline: list[int] = []
-    online: list[int] = []
-    for split in parts:
-        first, size = split.offline(n_off)
-        offline += range(first, first + size)
-        online += split.online_row(torch.arange(split.online_size(n_on)), n_on).tolist()
-    assert sorted(offline) == list(range(n_off))
-    assert sorted(online) == list(range(n_on))
-    assert parts[1].offline(n_off)[1] <= limit
-    assert parts[1].online_size(n_on) <= limit
 
 
 @given(st.integers(0, 60), st.integers(1, 8))

@@ -65,7 +65,7 @@ def test_draws_have_the_share_and_never_fall_below_the_paper() -> None:
     count = 1000
     grid = ((torch.arange(count) + 0.5) / count).expand(2, 2, count)
     for t, share in ((1, 0.75), (40, 12 / (12 + 100 / 40))):
-        cohort.draws._forget()
+        cohort.draws._plans.clear()
         _, found = cohort.draws.rows("start_states", t, grid, ALL)
         assert found[0].item() == pytest.approx(share, abs=1e-3)
         assert found[1].item() == pytest.approx(12 / (12 + 100 / t), abs=1e-3)

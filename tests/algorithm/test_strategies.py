@@ -27,29 +27,12 @@ from tests.support.core import (
 
 @pytest.mark.parametrize("configs", EVERY_STRATEGY.values(), ids=EVERY_STRATEGY)
 def test_cohort_is_single_runs(configs: list[RunConfig], tmp_path: Path) -> None:
-    """Breaks if a run's rows depend on the other runs of its cohort, or a strategy reaches the wrong run.
-
-    The realised shares are averages of 2 trainings' 144 draws: false alarm 1e-6 for each with another seed.
-    """
+    """Breaks if a run's rows depend on the other runs of its cohort."""
     _, together = run_online(configs, tmp_path / "together")
     alone = pd.concat([run_online([config], tmp_path / "alone")[1] for config in configs], ignore_index=True)
     keys = [column for column in together.columns if column not in ("wall_seconds", "value")]
     pd.testing.assert_frame_equal(together[keys], alone[keys])
     np.testing.assert_allclose(together["value"], alone["value"], rtol=2e-3, atol=1e-3)
-    realised = together[together["metric"] == "sampling/model_batches_online_share"]
-    assert len(realised) == 3 * len(configs)
-    for config in configs:
-        if config.sampling.model_batches in STRATEGIES:
-            mine = realised[(realised["method"] == config.method) & (realised["seed"] == config.seed)]
-            for t, share in enumerate(mine["value"], 1):
-                moments = [Moment(t, n_off=100, n_on=n, epochs=3, epoch_steps=20) for n in (20 * t - 10, 20 * t)]
-                expected = np.mean(
-                    [
-                        float(STRATEGIES[config.sampling.model_batches](config.sampling, now).online_share)
-                        for now in moments
-                    ]
-                )
-                assert abs(share - expected) <= 4.9 * np.sqrt(expected * (1 - expected) / 288) + 1e-6
 
 
 def test_strategies_are_told_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

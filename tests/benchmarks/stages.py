@@ -53,8 +53,17 @@ class Clock:
             self.seconds[self._part] += now - self._since
         self._part, self._since = part, now
 
-    def watch(self, cohort: Cohort, name: str, what: str, calls: Callable[..., int]) -> None:
-        """Time a move of a cohort; calls(*arguments of a call): how many it counts for."""
+    def watch(self, cohort: Cohort) -> None:
+        """Time all moves of a cohort with an ensemble. Evaluations count as full episodes."""
+        ensemble, steps = cohort.ensemble, cohort.spec.max_episode_steps * cohort.shared.eval_episodes
+        self._watch(cohort, "train_model", "ensemble updates", lambda *_: ensemble.training.done)
+        self._watch(cohort, "imagine", "rollouts", lambda t: 1)
+        self._watch(cohort, "update_policy", "policy updates", lambda t, count: count)
+        self._watch(cohort, "evaluate", "evaluation steps", lambda _: steps)
+        self._watch(cohort, "interact", "environment steps", lambda: 1)
+
+    def _watch(self, cohort: Cohort, name: str, what: str, calls: Callable[..., int]) -> None:
+        """Time a move; calls(*arguments of a call): how many it counts for."""
         method, part = getattr(cohort, name), (cohort.stage, what)
 
         def timed(*args: Any) -> None:
@@ -66,26 +75,13 @@ class Clock:
 
         setattr(cohort, name, timed)
 
-    def watch_all(self, cohort: Cohort) -> None:
-        """Time all moves of a cohort with an ensemble. Evaluations count as full episodes."""
-        ensemble = cohort.ensemble
-        steps = cohort.spec.max_episode_steps * cohort.shared.eval_episodes
-        self.watch(cohort, "train_model", "ensemble updates", lambda *_: ensemble.training.done)
-        self.watch(cohort, "imagine", "rollouts", lambda t: 1)
-        self.watch(cohort, "update_policy", "policy updates", lambda t, count: count)
-        self.watch(cohort, "evaluate", "evaluation steps", lambda: steps)
-        self.watch(cohort, "interact", "environment steps", lambda: 1)
-
 
 class Enough(Exception):
     """So much was to be done, or the time is up."""
 
 
 def train(
-    runs: Sequence[RunConfig],
-    data: Mapping[str, Transitions],
-    device: str,
-    enough: Callable[[Cohort], bool] = lambda cohort: False,
+    runs: Sequence[RunConfig], data: Mapping[str, Transitions], device: str, enough: Callable[[Cohort], bool]
 ) -> Clock:
     """Train both stages of a unit in this process, each until its end or until `enough` says so at a safe point."""
     clock, stages = Clock(device), {offline_run_id(run): offline_config(run) for run in runs}
@@ -96,7 +92,7 @@ def train(
         for part, state in zip((cohort.agent, cohort.ensemble), saved, strict=False):
             part.load(joined([runs_of(state, fork) for fork in forks]))
         cohort.ensemble.fitted = stage == "online"
-        clock.watch_all(cohort)
+        clock.watch(cohort)
 
         def safe_point(cohort: Cohort = cohort) -> None:
             if enough(cohort):

@@ -16,7 +16,7 @@ from moore.agents import balanced_replay
 from moore.agents.actor_critic import Setup
 from moore.agents.registry import find_agent
 from moore.algorithm.cohort import Cohort
-from moore.algorithm.train_model import model_settings, model_updates_of
+from moore.algorithm.train_model import model_caller, model_updates_of
 from moore.algorithm.update_policy import step_settings, update_step
 from moore.networks import compiled
 from moore.networks.adam import RunAdam
@@ -129,13 +129,13 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     width = {"hidden": [64, 128, 64, 64], "offline_max_updates": 1000, "online_max_updates": 3}
     changes: list[Any] = [{}, {"precision": "bf16"}]
     changes += [{"dynamics": model} for model in ({"layer_norm": True}, {"hidden": [64, 200, 64, 64]})]
-    configs = (method_config("moore", merge({"env": "pendulum", "dynamics": width}, change)) for change in changes)
-    moore, bf16, normed, wide = configs
+    configs = [method_config("moore", merge({"env": "pendulum", "dynamics": width}, change)) for change in changes]
+    moore, bf16, *_ = configs
+    monkeypatch.setenv(COMPILE, "1")
     assert step_settings(moore, "online") != step_settings(bf16, "online")  # a library each
-    assert len({repr(model_settings(config)) for config in (moore, bf16, normed, wide)}) == 4
+    assert len({repr(vars(model_caller(config, cpu, 100_000))["_settings"]) for config in configs}) == 4
     assert model_updates_of(moore, "offline") == 1000
     assert model_updates_of(moore, "online") == 1000 + 3 * moore.online_steps // moore.online.retrain_interval
-    monkeypatch.setenv(COMPILE, "1")
     made = three_strategies("moore", "online", "cpu")
     assert isinstance(made.model_call, Compiled)
     assert made.rollout_call is plain
@@ -144,15 +144,15 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.compiled  # as the manifest says
 
 
-def depends_on_runs(model: Regression, x: Tensor) -> Tensor:
+def depends_on_runs(model: Regression, x: Tensor) -> dict[str, Tensor]:
     """Do one thing for few runs and another for many."""
-    return x.mean() if x.shape[0] > 2 else x.sum()
+    return {"out": x.mean() if x.shape[0] > 2 else x.sum()}
 
 
 def test_a_graph_that_asks_for_the_number_of_runs_is_for_that_number() -> None:
     """Breaks if what was decided for three runs is used for two."""
     model = Regression(3)
-    for function, any_runs in ((depends_on_runs, False), (lambda model, x: x.mean(), True)):
+    for function, any_runs in ((depends_on_runs, False), (lambda model, x: {"out": x.mean()}, True)):
         assert trace(partial(function, model), _places([model]), data(3, 0)[:1], 3).any_runs == any_runs
 
 
@@ -194,7 +194,7 @@ class Interpreted:
         pieces = [x.tensor_split(parts) if has else [x] * parts for x, has in zip([*state, *inputs], cut, strict=True)]
         outs = [traced.graph(*part) for part in zip(*pieces, strict=True)]
         out = [torch.cat(each) for each in zip(*outs, strict=True)]
-        return out[0] if traced.keys is None else dict(zip(traced.keys, out, strict=True))
+        return dict(zip(traced.keys, out, strict=True))
 
 
 def train(made: Cohort, call: Any) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moore.algorithm.draws import ALL, Split, plan
+from moore.algorithm.draws import ALL, Plan, Split
 from moore.algorithm.replay import RealBuffer
 from moore.algorithm.sampling import Mixture
 from moore.networks.batch import unpack
@@ -16,7 +16,7 @@ def draw(
     buffer: RealBuffer, mixtures: Sequence[Mixture], uniforms: Tensor, split: Split = ALL
 ) -> tuple[Tensor, Tensor]:
     """One draw from `buffer`, run r from mixtures[r]; see `Plan.draw`."""
-    return plan(buffer, mixtures, split).draw(uniforms)
+    return Plan(buffer, mixtures, split).draw(uniforms)
 
 
 def filled(n_off: list[int | None], n_on: int) -> RealBuffer:

@@ -19,6 +19,11 @@ from tests.support.resume_units import write_study
 STAMP = "20261123-014512-3f2a"
 
 
+def says(text: str) -> str:
+    """A script that prints a text."""
+    return f"cat <<'END'\n{text}END"
+
+
 def fake(folder: Path, name: str, body: str) -> Path:
     """A command of SLURM, in a folder on PATH; its arguments go to the file that this returns."""
     calls = folder / f"{name}.calls"
@@ -37,14 +42,13 @@ def finish(study: Path, name: str, config: RunConfig, **more: Any) -> None:
 
 
 class Lab:
-    """Variants a, b, ... of a study, each a unit of its own on two seeds; with a dataset they share offline stages."""
+    """Variants a, b, ... of a study from scratch, each a unit of its own on two seeds."""
 
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, variants: str = "a", dataset: bool = False) -> None:
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, variants: str = "a") -> None:
         self.patch, self.bin, self.root = patch, folder / "bin", folder / "root"
-        scratch = {} if dataset else {"dataset": None}
-        changes: dict[str, Any] = {
-            name: {**scratch, "online": {"utd_ratio": number + 1}} for number, name in enumerate(variants)
-        }
+        changes: dict[str, Any] = {}
+        for number, name in enumerate(variants, start=1):
+            changes[name] = {"dataset": None, "online": {"utd_ratio": number}}
         self.study = write_study(folder, **changes)
         self.folder = self.root / "s-tiny"
         study, scale = folder / "study.yaml", folder / "scale.yaml"
@@ -68,16 +72,14 @@ class Lab:
         for task in tasks:
             job, index, state, reason, node, restarts, stamp = (*task.split("|"), STAMP)[:7]
             lines.append(f"{job}|{index}|{state}|{reason}|{node}|{restarts}|moore:{stamp}:{int(job) - 1}\n")
-        self.fake("squeue", f"cat <<'END'\n{''.join(lines)}END")
+        self.fake("squeue", says("".join(lines)))
 
     def submit(self, *arrays: Sequence[Sequence[UnitProcess]], **more: Any) -> Path:
         """A submission whose arrays have the jobs 1, 2, ...; returns its folder."""
         folder = self.folder / "submissions" / STAMP
         manifest = {"stamp": STAMP, "arrays": [[[unit.name for unit in task] for task in array] for array in arrays]}
-        for array in arrays:
-            for task in array:
-                for unit in task:
-                    unit.write_spec()
+        for unit in (unit for array in arrays for task in array for unit in task):
+            unit.write_spec()
         write_json(folder / "manifest.json", manifest | more)
         return folder
 

@@ -5,15 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
+from moore.base.strict import dotted
 from moore.networks.state import State
 
 
-def tensors(of: State | Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
+def tensors(of: State | Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the tensors of a state by their path: `actor_adam/exp_avg`."""
-    flat: dict[str, Tensor] = {}
-    for key, value in (of.state() if isinstance(of, State) else of).items():
-        if isinstance(value, Mapping):
-            flat |= tensors(value, f"{prefix}{key}/")
-        elif isinstance(value, Tensor):
-            flat[prefix + key] = value
-    return flat
+    flat = dotted(of.state() if isinstance(of, State) else of)
+    return {key.replace(".", "/"): value for key, value in flat.items() if isinstance(value, Tensor)}
