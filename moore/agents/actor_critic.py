@@ -135,7 +135,6 @@ class ActorCritic(Agent):
 
     @property
     def activations(self) -> int:
-        """Numbers that one run has in the critics' largest layer."""
         return self.config.batch_size * self.config.num_critics * max(self.config.hidden, default=1)
 
     def extra_params(self) -> list[float]:

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from moore.agents.actor_critic import ActorCriticConfig
-from moore.agents.gaussian_actor import GaussianActorCritic
+from moore.agents.gaussian_actor import GaussianActorCritic, advantage_weight
 from moore.agents.registry import register
 from moore.base.strict import FORBID, Positive
 from moore.networks.batch import AnyBatch
@@ -41,16 +41,6 @@ class AWAC(GaussianActorCritic):
             value = self.q(self.critic_params, obs, self.sample(self.actor_params, obs, noise[1])).amin(1)
             advantage = self.q(self.critic_params, obs, batch.action).amin(1) - value
             weight = advantage_weight(advantage, self.numbers.temperature, self.config.max_weight)
-
-        def loss(params: Tensor) -> tuple[Tensor, Tensor]:
-            """Weighted maximum likelihood of the data's actions."""
-            return -(weight * self.log_prob(params, obs, batch.action)).mean(-1), weight
-
-        actor_loss, _ = self.step_actor(loss)
+        actor_loss = self.regress_actor(obs, batch.action, weight)
         self.update_targets()
         return metrics | {"train/actor_loss": actor_loss, "train/advantage_weight": weight.mean(-1)}
-
-
-def advantage_weight(advantage: Tensor, temperature: Positive, max_weight: float) -> Tensor:
-    """min(exp(advantage / temperature), max_weight): how much a data action counts."""
-    return (advantage / temperature).exp().clamp(max=max_weight)

@@ -73,12 +73,10 @@ class BalancedReplay(Agent):
         self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
 
     def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
-        """Standardise one run's observations with the moments of obs [N, obs_dim], for all its agents."""
         for agent in range(run * self.num_agents, (run + 1) * self.num_agents):
             self.agents.fit_to_dataset(agent, obs, return_range)
 
     def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Actions [R, B, A] of the ensemble policy for obs [R, B, obs_dim], or its mean without noise."""
         with torch.no_grad():
             head = self._policy(self.agents.actor_params, self._standardize(obs))
             return deterministic_action(head) if noise is None else squashed_gaussian(head, noise)[0]
@@ -103,9 +101,9 @@ class BalancedReplay(Agent):
         with torch.no_grad():
             next_action, next_log_prob = squashed_gaussian(self._policy(agents.actor_params, next_obs), noise[0])
             next_q = agents.q(agents.critic_target, next_obs, self._each(next_action)).amin(1)  # [R M, B]
-            soft = next_q - self._each(alpha * next_log_prob) if self.config.entropy_backup else next_q
-            discount = self.config.gamma * (1.0 - self._each(batch.terminated))
-            target = self._each(batch.reward) + discount * soft
+            if self.config.entropy_backup:
+                next_q = next_q - self._each(alpha * next_log_prob)
+            target = self._each(batch.reward) + self.config.gamma * (1.0 - self._each(batch.terminated)) * next_q
 
         def loss(params: Tensor) -> tuple[Tensor, Tensor]:
             """Maximise the agents' mean value plus entropy; the agents' policies are trained together."""
@@ -120,7 +118,7 @@ class BalancedReplay(Agent):
         def step_actor() -> dict[str, Tensor]:
             actor_loss, log_prob = agents.step_actor(loss)
             entropy = -log_prob.mean(-1)
-            self.alpha_adam.step(entropy - self.agents.numbers.target_entropy)
+            self.alpha_adam.step(entropy - agents.numbers.target_entropy)
             return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
 
         metrics = step_both(self.config.joint_step, step_critics, step_actor)
@@ -133,8 +131,7 @@ class BalancedReplay(Agent):
 
     def _policy(self, params: Tensor, obs: Tensor) -> Tensor:
         """Mean and log std [R, B, 2A] of the ensemble policy before tanh; obs [R M, B, obs_dim] standardised."""
-        heads = self.agents.policy(params, obs).unflatten(0, (self.num_runs, -1))
-        return ensemble_head(heads)
+        return ensemble_head(self.agents.policy(params, obs).unflatten(0, (self.num_runs, -1)))
 
     def _standardize(self, obs: Tensor) -> Tensor:
         return self.agents.standardize(self._each(obs))

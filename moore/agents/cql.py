@@ -42,7 +42,6 @@ class CQL(SAC):
 
     @staticmethod
     def reads_returns(config: CQLConfig) -> bool:
-        """Tell whether updates read the data's returns (Cal-QL)."""
         return config.calibrated
 
     def __init__(self, config: CQLConfig, setup: Setup) -> None:

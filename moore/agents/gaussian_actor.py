@@ -36,15 +36,20 @@ class GaussianActorCritic(ActorCritic):
         z = (action - mean) * (-log_std).exp()
         return (-0.5 * z.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
 
-    def sample(self, params: Tensor, obs: Tensor, noise: Tensor) -> Tensor:
-        """Clipped actions [R, B, A] from standard normal noise [R, B, A]."""
+    def regress_actor(self, obs: Tensor, action: Tensor, weight: Tensor) -> Tensor:
+        """Take one step of maximum likelihood of data actions, weighted by weight [R, B]; returns the loss [R]."""
+        return self.step_actor(lambda params: (-(weight * self.log_prob(params, obs, action)).mean(-1), weight))[0]
+
+    def sample(self, params: Tensor, obs: Tensor, noise: Tensor | None) -> Tensor:
+        """Clipped actions [R, B, A] from standard normal noise [R, B, A], or their mean without."""
         mean, log_std = self.mean_and_log_std(params, obs)
-        return (mean + log_std.exp() * noise).clamp(-1.0, 1.0)
+        return mean if noise is None else (mean + log_std.exp() * noise).clamp(-1.0, 1.0)
 
     def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Actions [R, B, A] for obs [R, B, obs_dim]: sampled with standard normal noise, or the mean without."""
         with torch.no_grad():
-            obs = self.standardize(obs)
-            if noise is None:
-                return self.mean_and_log_std(self.actor_params, obs)[0]
-            return self.sample(self.actor_params, obs, noise)
+            return self.sample(self.actor_params, self.standardize(obs), noise)
+
+
+def advantage_weight(advantage: Tensor, temperature: float, max_weight: float) -> Tensor:
+    """min(exp(advantage / temperature), max_weight): how much a data action counts."""
+    return (advantage / temperature).exp().clamp(max=max_weight)

@@ -7,8 +7,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from moore.agents.actor_critic import ActorCriticConfig, Setup
-from moore.agents.awac import advantage_weight
-from moore.agents.gaussian_actor import GaussianActorCritic
+from moore.agents.gaussian_actor import GaussianActorCritic, advantage_weight
 from moore.agents.registry import register
 from moore.base.strict import FORBID, Positive, Share
 from moore.networks.adam import RunAdam
@@ -48,7 +47,7 @@ class IQL(GaussianActorCritic):
         self.reward_scale = torch.ones(len(seeds), 1, device=device)
 
     def fit_to_dataset(self, run: int, obs: Tensor, return_range: float) -> None:
-        """Also take one run's factor of the rewards from the range of its dataset's episode returns."""
+        """Take one run's factor of the rewards from the range of its dataset's episode returns, too."""
         super().fit_to_dataset(run, obs, return_range)
         if self.config.scale_rewards and return_range > 0:
             self.reward_scale[run] = REWARD_RANGE / return_range
@@ -68,21 +67,12 @@ class IQL(GaussianActorCritic):
             advantage = q - self._value(self.value_params, obs)
             weight = advantage_weight(advantage, self.numbers.temperature, self.config.max_weight)
             next_value = self._value(self.value_params, next_obs)
-            reward = batch.reward * self.reward_scale
-            target = reward + self.config.gamma * (1.0 - batch.terminated) * next_value
-
-        def loss(params: Tensor) -> tuple[Tensor, Tensor]:
-            """Weighted maximum likelihood of the data's actions."""
-            return -(weight * self.log_prob(params, obs, batch.action)).mean(-1), weight
-
-        actor_loss, _ = self.step_actor(loss)
+            target = batch.reward * self.reward_scale + self.config.gamma * (1.0 - batch.terminated) * next_value
+        actor_loss = self.regress_actor(obs, batch.action, weight)
         metrics = self.step_critics(obs, batch.action, target)
         self.update_targets()
-        return metrics | {
-            "train/actor_loss": actor_loss,
-            "train/value_loss": value_loss.detach(),
-            "train/advantage_weight": weight.mean(-1),
-        }
+        own = {"train/value_loss": value_loss.detach(), "train/advantage_weight": weight.mean(-1)}
+        return metrics | {"train/actor_loss": actor_loss} | own
 
     def _value(self, params: Tensor, obs: Tensor) -> Tensor:
         return self.value(params, obs).squeeze(-1)

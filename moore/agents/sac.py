@@ -28,16 +28,12 @@ class SACConfig(ActorCriticConfig):
     target_critics: Count = 2  # the target is the minimum over this many critics, drawn anew at each update (REDQ)
     actor_value: Literal["min", "mean"] = "min"  # what of the critics the actor maximises; RLPD: mean
     bc_coef: NonNegative = 0.0  # weight of behaviour cloning in the actor's loss, see `cloned`; not in the paper
-    online_actor_interval: OnlineOnly[Count] = (
-        1  # critic updates for one of actor and temperature (RLPD and WSRL: utd_ratio)
-    )
+    online_actor_interval: OnlineOnly[Count] = 1  # critic updates for one of actor and temperature (RLPD: utd_ratio)
 
     def __post_init__(self) -> None:
         if self.target_critics > self.num_critics:
-            raise UserError(
-                f"agent.target_critics: {self.target_critics} is not accepted;"
-                f" expected 1 to num_critics = {self.num_critics}"
-            )
+            expected = f"expected 1 to num_critics = {self.num_critics}"
+            raise UserError(f"agent.target_critics: {self.target_critics} is not accepted; {expected}")
 
 
 @register("sac")
@@ -54,7 +50,7 @@ class SAC(ActorCritic):
         self.actor_interval = config.online_actor_interval if setup.stage == "online" else 1
         self.log_alpha = torch.full((len(seeds),), config.init_alpha, device=device).log()  # [R]
         self.alpha_adam = RunAdam(self.log_alpha, config.alpha_lr)
-        self.target_entropy = self.config.target_entropy
+        self.target_entropy = config.target_entropy
         # a random subset of the critics needs random numbers of its own
         self.noise_blocks = 2 if config.target_critics == config.num_critics else 3
         self._num_real = round(config.batch_size * setup.real_share)
@@ -66,7 +62,6 @@ class SAC(ActorCritic):
         return self.actor(params, obs)
 
     def act(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Actions [R, B, A] for obs [R, B, obs_dim]: sampled with standard normal noise, or the mean without."""
         with torch.no_grad():
             head = self.policy(self.actor_params, self.standardize(obs))
             return deterministic_action(head) if noise is None else squashed_gaussian(head, noise)[0]
@@ -117,6 +112,13 @@ class SAC(ActorCritic):
         excess = entropy - self.numbers.target_entropy
         self.alpha_adam.step(excess if self.config.alpha_loss == "log_alpha" else excess * alpha[:, 0])
         return {"train/actor_loss": actor_loss, "train/alpha": alpha[:, 0], "train/entropy": entropy}
+
+
+@register("moore")
+class ModelBasedSAC(SAC):
+    """The agent of MOPO, MOORe and MBPO: SAC on batches that are imagined, but for a real share."""
+
+    uses_model = True
 
 
 def cloned(cost: Tensor, value: Tensor, own: Tensor, data: Tensor, weight: Tensor) -> Tensor:

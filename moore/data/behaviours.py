@@ -5,15 +5,12 @@
     npz   params float32 [K, P]  flat parameters of MLP((obs_dim, *hidden, 2 * action_dim), "relu")
           hidden int [L]; env_steps int [K]; returns, scores float [K] of the stochastic policy at each snapshot
     json  command, config, git_commit, packages, wall_seconds, curve [[env_steps, return, score], ...], physics,
-          "medium": the snapshot behind the qualities medium and medium-replay; optional "expert": the snapshot with
-          the highest score, where training went on past medium; optional "random_steps": length of the uniform
-          exploration at the start
+          "random_steps": length of the uniform exploration at the start, "medium": the snapshot of that quality;
+          "expert": the one with the highest score, only where training went on past medium
 """
 
 import hashlib
-import io
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,20 +67,15 @@ def save_behaviours(behaviours: Behaviours, directory: Path = BEHAVIOURS_DIR) ->
 
 
 def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
-    """Load the snapshots of `env`. Raises UserError where there are none (it says which exist) or a file is damaged."""
+    """Load the snapshots of `env`. Raises UserError where there are none; it says which exist."""
     archive, provenance = directory / f"{env}.npz", directory / f"{env}.json"
     if not (archive.is_file() and provenance.is_file()):
         existing = sorted(path.stem for path in directory.glob("*.npz") if path.with_suffix(".json").is_file())
         raise UserError(f"no behaviour policies for {env} in {directory}; existing: {', '.join(existing) or 'none'}")
-    try:
-        # numpy leaves a file open that it opened itself and found damaged
-        with np.load(io.BytesIO(archive.read_bytes()), allow_pickle=False) as arrays:
-            loaded: dict[str, Any] = {key: arrays[key] for key in ARRAYS}
-        loaded["hidden"] = tuple(loaded["hidden"].tolist())
-        return Behaviours(env, **loaded, provenance=json.loads(provenance.read_text()))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{archive} or its .json is damaged ({reason}); accepted: files of save_behaviours") from None
+    with np.load(archive, allow_pickle=False) as arrays:
+        loaded: dict[str, Any] = {key: arrays[key] for key in ARRAYS}
+    loaded["hidden"] = tuple(loaded["hidden"].tolist())
+    return Behaviours(env, **loaded, provenance=json.loads(provenance.read_text()))
 
 
 def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> list[int]:

@@ -48,21 +48,17 @@ class ReplayError:
 
 @dataclass(frozen=True)
 class Check:
-    """What `check_dataset` found.
+    """What `check_dataset` found."""
 
-    agreeing: the replayed physics that the rows agree with. invariants: what holds in every row of a sound file -> the
-    rows [k] where it does not (None: the file does not show it). faults: what is wrong with the file, a line each.
-    """
-
-    recorded: str
+    recorded: str  # physics that the file names
     replay: tuple[ReplayError, ...]
-    agreeing: tuple[str, ...]
-    invariants: dict[str, np.ndarray | None]
-    faults: tuple[str, ...]
+    agreeing: tuple[str, ...]  # physics that the rows agree with
+    invariants: dict[str, np.ndarray | None]  # what holds in a sound file -> rows [k] where not; None: it is not shown
+    faults: tuple[str, ...]  # a line each
 
 
 def check_dataset(dataset: Dataset, physics: str | None = None, rows: int = REPLAY_ROWS) -> Check:
-    """Replay `rows` evenly spread rows under `physics`, or under all that the environment has, and test the invariants.
+    """Replay `rows` evenly spread rows under `physics`, by default under all of the environment; test the invariants.
 
     Raises UserError for a physics that the environment does not have and for `rows` below 1.
     """
@@ -117,22 +113,13 @@ def physics_mismatch(dataset: Dataset, physics: str) -> PhysicsMismatch | None:
 
 
 def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> ReplayError | None:
-    """Replay up to `rows` evenly spread rows one step each; None for a file without states to start from.
-
-    The error of the file's own physics is rounding, 1e-6 or so. It is larger in a few rows where float32 states, or a
-    solver that started elsewhere, make or lose a contact.
-    """
+    """Replay up to `rows` evenly spread rows one step each; None for a file without states to start from."""
     if dataset.qpos is None or dataset.qvel is None:
         return None
     # a velocity of exactly the clip was restored from an observation: the state is not the one that moved on
-    clip = find_spec(dataset.env).velocity_clip
-    known = ~((dataset.qvel == clip) | (dataset.qvel == -clip)).any(axis=1)
-    after = dataset.next_obs
-    if after is None:
-        after = dataset.obs[1:]
-        known &= ~(dataset.terminated | dataset.truncated)
-        known[-1] = False
-    chosen = _spread(np.flatnonzero(known), rows)
+    restored = (np.abs(dataset.qvel) == find_spec(dataset.env).velocity_clip).any(axis=1)
+    after = _next_obs(dataset)
+    chosen = _spread(np.flatnonzero(~restored & ~np.isnan(after).any(axis=1)), rows)
     if len(chosen) == 0:
         return None
     errors, reward_errors = [], []
@@ -143,11 +130,21 @@ def replay_error(dataset: Dataset, physics: str, rows: int = REPLAY_ROWS) -> Rep
         reward_errors.append(np.abs(reward - dataset.reward[part]))
     error, reward_error = np.concatenate(errors), np.concatenate(reward_errors)
     share = float((error < STEP_TOLERANCE).mean())
-    return ReplayError(physics, len(chosen), *_spread_of(error), *_spread_of(reward_error), share)
+    return ReplayError(physics, len(chosen), *_median_p99_max(error), *_median_p99_max(reward_error), share)
 
 
-def _spread_of(values: np.ndarray) -> tuple[float, float, float]:
+def _median_p99_max(values: np.ndarray) -> tuple[float, float, float]:
     return float(np.median(values)), float(np.quantile(values, 0.99)), float(values.max())
+
+
+def _next_obs(dataset: Dataset) -> np.ndarray:
+    """Return next_obs [N, obs_dim]; where none are stored, the next row's obs, and NaN where an episode ends."""
+    if dataset.next_obs is not None:
+        return dataset.next_obs
+    after = np.roll(dataset.obs, -1, axis=0)
+    after[dataset.terminated | dataset.truncated] = np.nan
+    after[-1] = np.nan
+    return after
 
 
 def episode_bounds(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -180,15 +177,9 @@ def wrong_ends(dataset: Dataset) -> np.ndarray:
     clipped where the rule needs more, and a truncated row that would have terminated too (D4RL's recorder writes the
     timeout alone).
     """
-    spec, rule = find_spec(dataset.env), terminated_fn(dataset.env)
-    next_obs = dataset.next_obs
-    if next_obs is None:
-        next_obs = np.roll(dataset.obs, -1, axis=0)
-        next_obs[dataset.terminated | dataset.truncated] = np.nan
-        next_obs[-1] = np.nan
-    unseen = np.isnan(next_obs).any(axis=1)
-    after, margin = torch.from_numpy(next_obs), spec.termination_margin
-    verdict, below, above = (rule(after + shift).numpy() for shift in (0.0, -margin, margin))
+    spec, rule, next_obs = find_spec(dataset.env), terminated_fn(dataset.env), _next_obs(dataset)
+    unseen, margin = np.isnan(next_obs).any(axis=1), spec.termination_margin
+    verdict, below, above = (rule(torch.from_numpy(next_obs) + shift).numpy() for shift in (0.0, -margin, margin))
     decidable = (verdict == below) & (verdict == above) & ~(verdict & (dataset.truncated | unseen))
     decidable &= verdict | ~(np.abs(next_obs) >= spec.hidden_beyond).any(axis=1)
     return np.flatnonzero(decidable & (verdict != dataset.terminated))

@@ -45,11 +45,7 @@ def actor_network(spec: EnvSpec, hidden: Sequence[int]) -> MLP:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Run a policy on one thread, whatever the process may use.
-
-    A batch of a few rows gains nothing from more, is many times slower with them when the machine is busy, and would
-    round by the number of threads. The simulations keep the threads that they were built with.
-    """
+    """Run a policy on one thread: a few rows gain nothing from more, and would be rounded by the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -58,6 +54,7 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@one_torch_thread()
 def collect(
     env: VectorEnv,
     policy: Policy,
@@ -74,63 +71,39 @@ def collect(
     start(ids) -> obs begins episodes (default: env.reset); cut(next_obs [k, obs_dim]) -> bool [k] ends them as a time
     limit would.
     """
-    spec, n = env.spec, env.num_envs
     start = start or env.reset
-    buffers: Rows = {}  # [n, steps, ...], the running episodes
-    obs = np.array(start(np.arange(n)))
-    length = np.zeros(n, dtype=np.int64)  # of the running episodes
-    episode = np.arange(n)  # the number of the episode each simulation runs
-    active = np.ones(n, dtype=bool)
-    ended_rows = 0
-    finished: list[Rows | None] = [None] * n  # by episode number
-    prefix, prefix_rows = 0, 0  # episodes before number `prefix` are finished
+    episode = np.arange(env.num_envs)  # the number of the episode that each simulation runs
+    lengths = np.zeros(env.num_envs, dtype=np.int64)  # of all episodes, by their number
+    obs = np.array(start(episode))
+    steps: list[Rows] = []
 
-    while True:
-        ids = np.flatnonzero(active)
-        action = policy(obs)[ids]  # idle simulations draw noise too: a fixed batch keeps the numbers in step
-        qpos, qvel = env.qpos[ids], env.qvel[ids]
-        next_obs, reward, terminated, truncated = env.step(action, ids)
+    while lengths[: episode.min() + 1].sum() < rows:  # of the episodes that ended in order, and the next one
+        action, qpos, qvel = policy(obs), env.qpos, env.qvel
+        next_obs, reward, terminated, truncated = env.step(action)
         if cut is not None:
             truncated = truncated | (cut(next_obs) & ~terminated)
         step: Rows = {
-            "obs": obs[ids],
-            "action": action * np.float32(spec.action_high),
-            "reward": reward,
-            "next_obs": next_obs,
+            "episode": episode.copy(),
+            "obs": obs.astype(np.float32),
+            "action": action * np.float32(env.spec.action_high),
+            "reward": reward.astype(np.float32),
+            "next_obs": next_obs.astype(np.float32),
             "terminated": terminated,
             "truncated": truncated,
             "qpos": qpos,
             "qvel": qvel,
         }
-        for name, values in step.items():
-            if name not in buffers:
-                kind = np.float64 if name in ("qpos", "qvel") else bool if values.dtype == bool else np.float32
-                buffers[name] = np.empty((n, spec.max_episode_steps, *values.shape[1:]), kind)
-            buffers[name][ids, length[ids]] = values
-        length[ids] += 1
-        obs[ids] = next_obs
-
-        ended = ids[terminated | truncated]
-        for i in ended:
-            finished[episode[i]] = {name: buffer[i, : length[i]].copy() for name, buffer in buffers.items()}
-        active[ended] = False
-        ended_rows += int(length[ended].sum())
-        while prefix < len(finished) and (rows_of := finished[prefix]) is not None:
-            prefix_rows += len(rows_of["obs"])
-            prefix += 1
-        running = np.flatnonzero(active & (episode == prefix))
-        if prefix_rows + int(length[running].sum()) >= rows:
-            break
-        length[ended] = 0
-        if len(ended) and ended_rows + int(length[active].sum()) < rows:  # else the running episodes suffice
-            episode[ended] = len(finished) + np.arange(len(ended))
-            finished += [None] * len(ended)
-            active[ended] = True
+        steps.append(step)
+        lengths[episode] += 1
+        obs = np.array(next_obs)
+        ended = np.flatnonzero(terminated | truncated)
+        if len(ended):
+            episode[ended] = len(lengths) + np.arange(len(ended))
+            lengths = np.append(lengths, np.zeros_like(ended))
             obs[ended] = start(ended)
 
-    parts = [part for part in finished[:prefix] if part is not None]
-    parts += [{name: buffer[i, : length[i]] for name, buffer in buffers.items()} for i in running]
-    return {name: values[:rows] for name, values in join(parts).items()}
+    order = np.argsort(np.concatenate([step.pop("episode") for step in steps]), kind="stable")[:rows]
+    return {name: np.concatenate([step.pop(name) for step in steps])[order] for name in list(steps[0])}
 
 
 def join(parts: list[Rows]) -> Rows:

@@ -1,7 +1,6 @@
 """D4RL's MuJoCo v2 files: their table, where they are kept, and whether a file is the published one.
 
-D4RL's code is under Apache-2.0; its README puts the datasets under CC BY 4.0 (cite Fu et al., arXiv 2004.07219). The
-package d4rl is not imported: it needs mujoco_py. Its folder is shared, so a file that it fetched is not fetched again.
+The package d4rl is not imported: it needs mujoco_py. Its folder is shared, so what it fetched is not fetched again.
 """
 
 import hashlib
@@ -13,10 +12,10 @@ from moore.base.errors import UserError
 
 
 class PublishedFile(NamedTuple):
-    """A file as its authors published it; size in bytes, sha256 in hex."""
+    """A file as its authors published it."""
 
     name: str
-    size: int
+    size: int  # bytes
     sha256: str
 
 
@@ -58,10 +57,7 @@ D4RL_RETURNS = {
 
 
 def d4rl_path(dataset_id: str) -> Path:
-    """Find the file of `dataset_id`, which is one of FILES, where d4rl keeps it. Nothing is downloaded here.
-
-    Raises UserError where it is missing or not the published file, which reads all of it.
-    """
+    """Find the file of `dataset_id`, one of FILES. Raises UserError where it is missing or not the published one."""
     path = expected_path(dataset_id)
     if not os.path.isfile(path):  # False, unlike Path.is_file, where the folder cannot be looked into
         fetching = f"`moore data download {dataset_id}`, or another folder in D4RL_DATASET_DIR"
@@ -82,14 +78,11 @@ def named_folder(variable: str, default: str) -> Path:
 
 def check_published(dataset_id: str, path: Path) -> None:
     """Raise UserError, saying expected and got, unless `path` has the published size and sha256; the file stays."""
-    published = FILES[dataset_id]
+    expected = f"{FILES[dataset_id].size} bytes, sha256 {FILES[dataset_id].sha256}"
     try:
-        size = path.stat().st_size
-        same_size = size == published.size
-        got = f"sha256 {file_sha256(path)}" if same_size else f"{size} bytes"
+        got = f"{path.stat().st_size} bytes, sha256 {file_sha256(path)}"
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); accepted: a file you may read") from None
-    expected = f"sha256 {published.sha256}" if same_size else f"{published.size} bytes"
     if got != expected:
         env = dataset_id.removeprefix("d4rl:").partition("-")[0]
         found = f"{path} is not D4RL's file: expected {expected}, got {got}"

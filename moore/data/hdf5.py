@@ -1,13 +1,7 @@
 """The one on-disk format: the HDF5 schema of the D4RL v2 locomotion files, checked when read, atomic when written.
 
-Schema (D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py), row i being one environment step:
-
-    observations, next_observations [N, obs_dim], actions [N, action_dim], rewards [N]    float32 (any float is read)
-    terminals, timeouts [N]                                                               bool
-    infos/qpos [N, nq], infos/qvel [N, nv], the simulator's state before the action       float64
-    metadata/*                                                                            strings, numbers, short lists
-
-`next_observations` and the two `infos` may be missing; [N, 1] is read as [N]. Actions are in the environment's units.
+Its arrays are listed in README (from D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py). Any float
+is read, and [N, 1] as [N].
 """
 
 import hashlib
@@ -60,22 +54,24 @@ class Dataset:
         return len(self.obs)
 
 
-_KEYS = {  # Dataset field -> key in the file; the first five are required
-    "obs": "observations",
-    "action": "actions",
-    "reward": "rewards",
-    "terminated": "terminals",
-    "truncated": "timeouts",
-    "next_obs": "next_observations",
-    "qpos": "infos/qpos",
-    "qvel": "infos/qvel",
+_ARRAYS: dict[str, tuple[str, type, str]] = {
+    # Dataset field -> key in the file, type in memory, the fact of an environment that is its width
+    "obs": ("observations", np.float32, "obs_dim"),
+    "action": ("actions", np.float32, "action_dim"),
+    "reward": ("rewards", np.float32, ""),
+    "terminated": ("terminals", bool, ""),
+    "truncated": ("timeouts", bool, ""),
+    "next_obs": ("next_observations", np.float32, "obs_dim"),
+    "qpos": ("infos/qpos", np.float64, "state_dim"),
+    "qvel": ("infos/qvel", np.float64, "state_dim"),
 }
+_REQUIRED = list(_ARRAYS)[:5]
 
 
 def dataset_hash(dataset: Dataset) -> str:
     """Hash (sha256, hex) the environment's name and every array; metadata, file name and compression do not enter."""
     digest = hashlib.sha256(dataset.env.encode())
-    for name, key in _KEYS.items():
+    for name, (key, _, _) in _ARRAYS.items():
         values = getattr(dataset, name)
         if values is not None:
             digest.update(f"{key} {values.dtype.str} {values.shape}".encode())
@@ -84,13 +80,10 @@ def dataset_hash(dataset: Dataset) -> str:
 
 
 def write_dataset(path: Path, dataset: Dataset) -> None:
-    """Write `dataset` to `path` (gzip), creating folders; readers see the old file or the whole new one.
-
-    The same dataset gives the same bytes. Raises UserError where the place cannot be written.
-    """
+    """Write `dataset`, whole or not at all, always the same bytes. Raises UserError where `path` cannot be written."""
     content = io.BytesIO()  # in memory: a full disk in the middle of a file crashes HDF5
     with h5py.File(content, "w") as file:
-        for name, key in _KEYS.items():
+        for name, (key, _, _) in _ARRAYS.items():
             values = getattr(dataset, name)
             if values is not None:
                 file.create_dataset(key, data=values, compression="gzip", shuffle=True)
@@ -101,11 +94,10 @@ def write_dataset(path: Path, dataset: Dataset) -> None:
 
 
 def read_dataset(path: Path, env: str | None = None) -> Dataset:
-    """Read and check a file of the schema above.
+    """Read and check a file; env: the environment that it is for, by default its metadata/env.
 
-    env: the environment that the file is for; by default the file's metadata/env.
     Raises UserError, one line naming file, key and what is accepted, for a file that is unreadable or not HDF5, a
-    missing key, a wrong shape or dtype, zero or unequal rows, a NaN or infinity, an action outside the bounds.
+    missing key, a wrong dtype, and as `check_arrays` does.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; accepted: an HDF5 file in the D4RL v2 schema")
@@ -113,7 +105,7 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
         with h5py.File(path, "r") as file:
             metadata = _read_metadata(file, path)
             spec = _environment(path, metadata, env)
-            arrays = {name: _read_array(file, path, name, spec) for name in _KEYS}
+            arrays = {name: _read_array(file, path, name, spec) for name in _ARRAYS}
     except (OSError, RuntimeError, KeyError) as error:  # truncation shows at opening, a damaged chunk at reading
         reason = str(error).splitlines()[0].strip("'\"")
         if "signature" in reason:
@@ -128,24 +120,19 @@ def read_dataset(path: Path, env: str | None = None) -> Dataset:
 
 
 def check_arrays(where: str, dataset: Dataset) -> None:
-    """Raise UserError, beginning with `where`, for a wrong shape, NaN, infinity or an action outside the bounds.
-
-    Minima and maxima show what must not be, so that no mask of an array is held beside it.
-    """
-    spec = find_spec(dataset.env)
-    widths: dict[str, tuple[int | None, ...]] = {name: (spec.obs_dim,) for name in ("obs", "next_obs")}
-    widths |= {"action": (spec.action_dim,), "qpos": (spec.state_dim,), "qvel": (spec.state_dim,)}
-    rows = np.shape(dataset.obs)[:1]
+    """Raise UserError, beginning with `where`, for no rows, a wrong shape, NaN, infinity or an action out of bounds."""
+    spec, rows = find_spec(dataset.env), np.shape(dataset.obs)[:1]
     if rows == (0,):
         raise UserError(f"{where}: 'observations' has no rows; accepted: at least one")
-    for name, key in _KEYS.items():
-        values, width = getattr(dataset, name), widths.get(name, ())
+    for name, (key, _, size) in _ARRAYS.items():
+        values = getattr(dataset, name)
         if values is None:
             continue
-        if values.shape != rows + width:
-            accepted = f"{list(rows + width)}, as many rows as 'observations', for {spec.name}"
+        shape = (*rows, getattr(spec, size)) if size else rows
+        if values.shape != shape:
+            accepted = f"{list(shape)}, as many rows as 'observations', for {spec.name}"
             raise UserError(f"{where}: {key!r} has shape {list(values.shape)}; accepted: {accepted}")
-        lowest, highest = float(values.min()), float(values.max())
+        lowest, highest = float(values.min()), float(values.max())  # no mask of an array is held beside it
         if not (np.isfinite(lowest) and np.isfinite(highest)):
             row = np.argwhere(~np.isfinite(values))[0][0]
             raise UserError(f"{where}: {key!r} is NaN or infinite, first in row {row}; accepted: finite numbers")
@@ -198,20 +185,16 @@ def _read_metadata(file: h5py.File, path: Path) -> dict[str, MetadataValue]:
 
 def _read_array(file: h5py.File, path: Path, name: str, spec: EnvSpec) -> np.ndarray | None:
     """Read one array in the dtype of `Dataset`, or None for an optional key that is missing."""
-    key, required = _KEYS[name], list(_KEYS)[:5]
-    if name in ("qpos", "qvel") and spec.state_dim is None:
-        return None
+    key, dtype, size = _ARRAYS[name]
     entry = file.get(key)
-    if entry is None and name not in required:
+    if name not in _REQUIRED and (entry is None or getattr(spec, size) is None):
         return None
     if not isinstance(entry, h5py.Dataset) or entry.shape is None:
-        schema = ", ".join(_KEYS[other] for other in required)
+        schema = ", ".join(_ARRAYS[other][0] for other in _REQUIRED)
         remedy = next((text for other, text in REMEDIES.items() if other in file), "")
         raise UserError(f"{path}: no array {key!r}; {remedy}accepted: the D4RL v2 schema ({schema})")
-    is_flag = name in ("terminated", "truncated")
-    if entry.dtype.kind != ("b" if is_flag else "f"):
-        raise UserError(f"{path}: {key!r} has dtype {entry.dtype}; accepted: {'bool' if is_flag else 'float32 or 64'}")
-    dtype = bool if is_flag else np.float64 if name in ("qpos", "qvel") else np.float32
-    column = entry.ndim == 2 and entry.shape[1] == 1 and name in ("reward", "terminated", "truncated")
+    if entry.dtype.kind != ("b" if dtype is bool else "f"):
+        accepted = "bool" if dtype is bool else "float32 or 64"
+        raise UserError(f"{path}: {key!r} has dtype {entry.dtype}; accepted: {accepted}")
     values = np.asarray(entry.astype(dtype)[()])  # HDF5 converts while it reads: no array is held twice
-    return values[:, 0] if column else values
+    return values[:, 0] if not size and values.shape[1:] == (1,) else values

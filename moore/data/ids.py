@@ -1,11 +1,4 @@
-"""Dataset ids: where data comes from, readable in a config and in every result row.
-
-self:<env>-<quality>       made here from shipped behaviour policies, e.g. self:hopper-medium-replay
-d4rl:<env>-<quality>-v2    D4RL's own file in D4RL_DATASET_DIR (~/.d4rl/datasets), fetched by `moore data download`
-minari:<namespace>/<name>-v<N>   from the local Minari store, which `minari download` fills
-local:PATH                 any file in the D4RL v2 schema whose metadata/env names the environment
-local:<env>:PATH           the same for a file without metadata; <env> may be gymnasium:<Id> or module:name, too
-"""
+"""Dataset ids: where data comes from, readable in a config and in every result row; README lists the sources."""
 
 import os
 import re
@@ -24,6 +17,7 @@ QUALITIES: dict[str, tuple[str, ...]] = dict.fromkeys(ENVIRONMENTS, D4RL_QUALITI
     name: (*D4RL_QUALITIES, "low") for name in ("pendulum", "cartpole_swingup")
 }
 """Of the self-made sets."""
+LISTED = [*(f"self:{env}-{quality}" for env, qualities in QUALITIES.items() for quality in qualities), *FILES]
 ACCEPTED = "self:ENV-QUALITY, d4rl:ENV-QUALITY-v2, minari:NAMESPACE/NAME-vN, local:PATH, local:ENV:PATH"
 MINARI_NAME = re.compile(r"(?!.*//)(?:[-\w][-\w/]*[-\w]/)?[-\w]+-v\d+", re.ASCII)  # Minari's rule, with a version
 
@@ -50,14 +44,15 @@ def resolve(text: str) -> DatasetId:
     if source == "local" and colon:
         return _local(text, rest)
     if source == "minari" and colon:
-        return _minari(text, rest)
-    if text not in _valid_ids():
-        hint = nearest(text.lower(), [*_valid_ids(), f"local:{rest}", f"minari:{rest}"])
+        if not MINARI_NAME.fullmatch(rest):
+            hint = f"did you mean '{text}-v0'? " if MINARI_NAME.fullmatch(f"{rest}-v0") else ""
+            raise UserError(f"{text!r} is no Minari id; {hint}accepted: minari:NAMESPACE/NAME-vN")
+        return DatasetId(text, "minari", None, None, None)
+    if text not in LISTED:
+        hint = nearest(text.lower(), [*LISTED, f"local:{rest}", f"minari:{rest}"])
         raise UserError(f"unknown dataset id {text!r}; {hint}accepted: {ACCEPTED}")
     env, _, quality = rest.partition("-")
-    if source == "d4rl":
-        return DatasetId(text, "d4rl", env, quality.removesuffix("-v2"), None)
-    return DatasetId(text, "self", env, quality, None)
+    return DatasetId(text, "d4rl" if source == "d4rl" else "self", env, quality.removesuffix("-v2"), None)
 
 
 def _local(text: str, rest: str) -> DatasetId:
@@ -73,15 +68,3 @@ def _local(text: str, rest: str) -> DatasetId:
     if not path or (hint and not file.exists()):
         raise UserError(f"{text!r} names no file; {hint}accepted: local:PATH, local:ENV:PATH")
     return DatasetId(text, "local", env, None, file)
-
-
-def _minari(text: str, name: str) -> DatasetId:
-    if not MINARI_NAME.fullmatch(name):
-        hint = f"did you mean '{text}-v0'? " if MINARI_NAME.fullmatch(f"{name}-v0") else ""
-        raise UserError(f"{text!r} is no Minari id; {hint}accepted: minari:NAMESPACE/NAME-vN")
-    return DatasetId(text, "minari", None, None, None)
-
-
-def _valid_ids() -> list[str]:
-    own = [f"self:{env}-{quality}" for env, qualities in QUALITIES.items() for quality in qualities]
-    return [*own, *FILES]

@@ -23,12 +23,10 @@ def load_dataset(
     seed: int = 0,
     physics: str | None = None,
 ) -> Dataset:
-    """Load the dataset with id `text`.
+    """Load the dataset with id `text`; nothing is downloaded. Raises UserError for a wrong id, a missing or bad file.
 
     transitions, seed and physics choose among self-made sets (defaults: see `find_recipe`), which are cached in
     `data_dir`; other sources are what they are.
-    metadata["physics"] of a D4RL file is set to "d4rl"; the file must be there and the published one, nothing is
-    downloaded. Raises UserError for a wrong id, a missing or bad file.
     """
     dataset_id = resolve(text)
     if dataset_id.source == "self":
@@ -49,9 +47,8 @@ def load_dataset(
 
 
 def data_identity(text: str, transitions: int | None = None, physics: str | None = None) -> str:
-    """Make a text that changes whenever the content of a dataset may have, without reading it.
+    """Name the recipe of a self-made set; hash sizes (bytes) and times of last change (ns) of the files of another.
 
-    It is the recipe of a self-made set, a hash of sizes (bytes) and times of last change (ns) of other files.
     Raises UserError for an id of which there is no dataset, OSError for a file that is gone.
     """
     dataset = resolve(text)

@@ -26,16 +26,7 @@ import torch
 from moore.base.errors import UserError
 from moore.base.machine import commit
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, load_behaviours
-from moore.data.collect import (
-    Policy,
-    Rows,
-    actor_network,
-    collect,
-    gaussian_policy,
-    join,
-    one_torch_thread,
-    uniform_policy,
-)
+from moore.data.collect import Policy, Rows, actor_network, collect, gaussian_policy, join, uniform_policy
 from moore.data.hdf5 import Dataset, MetadataValue
 from moore.data.ids import D4RL_QUALITIES, QUALITIES
 from moore.envs.spec import check_physics, find_spec
@@ -65,7 +56,6 @@ class Recipe:
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """Return what was asked for, and the version of the recipes."""
         asked = {key: getattr(self, key) for key in ("env", "quality", "transitions", "seed", "physics")}
         return asked | {"recipe_version": RECIPE_VERSION}
 
@@ -80,7 +70,6 @@ class Recipe:
 
     @property
     def file_name(self) -> str:
-        """Name the file that the set is cached in."""
         return f"{self.env}-{self.quality}-{self.sha256[:16]}.hdf5"
 
     @property
@@ -112,11 +101,8 @@ class Recipe:
                 policy = gaussian_policy(actor, behaviours.params[snapshot], policy_seed)
             else:
                 policy = uniform_policy(spec.action_dim, policy_seed)
-            with one_torch_thread():
-                if self.quality == "low":
-                    parts.append(_collect_low(sims, policy, rows, policy_seed))
-                else:
-                    parts.append(collect(sims, policy, rows))
+            low = self.quality == "low"
+            parts.append(_collect_low(sims, policy, rows, policy_seed) if low else collect(sims, policy, rows))
         if self.quality == "medium-expert":
             parts[0] = whole_episodes(parts[0])
             segments[0] = (segments[0][0], len(parts[0]["obs"]))
@@ -190,17 +176,15 @@ def find_recipe(
 def replay_segments(behaviours: Behaviours, last: int, transitions: int) -> list[Segment]:
     """Split the rows of a replay buffer over the training time up to snapshot `last`, in order.
 
-    Row j stands for training step s = j / N * (steps of that snapshot). Steps before the first snapshot, or as many as
-    provenance["random_steps"] says, are uniform exploration; later ones belong to the nearest snapshot.
+    Row j stands for training step s = j / N * (steps of that snapshot). The first provenance["random_steps"] steps are
+    uniform exploration; later ones belong to the nearest snapshot.
     """
     steps = behaviours.env_steps[: last + 1].astype(np.float64)
     end = steps[-1]
-    exploration = min(float(behaviours.provenance.get("random_steps", steps[0])), end)
+    exploration = min(float(behaviours.provenance["random_steps"]), end)
     midpoints = (steps[:-1] + steps[1:]) / 2
     edges = np.concatenate([[0.0, exploration], np.maximum(midpoints, exploration), [end]])
-    if end == 0:  # the only snapshot is the untrained network: nothing was seen before it
-        edges[-1] = 1.0
-    row_edges = np.rint(edges / edges[-1] * transitions).astype(int).tolist()
+    row_edges = np.rint(edges / end * transitions).astype(int).tolist()
     owners: list[int | None] = [None, *range(len(steps))]
     counts = [stop - begin for begin, stop in itertools.pairwise(row_edges)]
     return [(owner, count) for owner, count in zip(owners, counts, strict=True) if count > 0]
@@ -220,8 +204,5 @@ def _collect_low(sims: VectorEnv, policy: Policy, rows: int, seed: int) -> Rows:
         theta, theta_dot = rng.uniform(-HANGING_NOISE, HANGING_NOISE, (2, len(ids), 1))
         return sims.set_state(np.pi + theta, theta_dot, ids)
 
-    def above_horizontal(next_obs: np.ndarray) -> np.ndarray:
-        return next_obs[:, COSINE[sims.spec.name]] > 0.0
-
-    start = hang if sims.spec.name == "pendulum" else None
-    return collect(sims, policy, rows, start=start, cut=above_horizontal)
+    start, cosine = (hang if sims.spec.name == "pendulum" else None), COSINE[sims.spec.name]
+    return collect(sims, policy, rows, start=start, cut=lambda next_obs: next_obs[:, cosine] > 0.0)

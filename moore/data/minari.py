@@ -1,12 +1,7 @@
 """Datasets of the local Minari store, `minari:<namespace>/<name>-v<N>`, converted to the project's own rows.
 
-A Minari episode of T steps has T + 1 observations; here every row carries both of its own. Minari is an optional
-package; its own command downloads.
-
 A dataset belongs to the environment that its env_spec names, as `gymnasium.make` gives it: other rewards, limits or
-models, and wrappers that change numbers, make another task. The v5 environments are the physics "gymnasium" here, and
-HalfCheetah-v4 equals v5. Hopper-v4 and Walker2d-v4 do not (the alive bonus is also paid on the terminal step, and
-Walker2d-v4 has other feet), so their own id is recorded as the physics, which no run has.
+models, and wrappers that change numbers, make another task.
 """
 
 from pathlib import Path
@@ -29,6 +24,7 @@ GYM_IDS = {spec.gym_id: spec.name for spec in ENVIRONMENTS.values() if spec.gym_
     "Walker2d-v4": "walker2d",
     **{gym_id: GYMNASIUM + gym_id for gym_id in TERMINATED},
 }
+# not v5's: both pay the alive bonus on the terminal step too, Walker2d-v4 has other feet; a physics that no run has
 OWN_PHYSICS = ("Hopper-v4", "Walker2d-v4")
 RENDERING = ("render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom")
 PASSIVE_WRAPPERS = ("RecordEpisodeStatistics", "RecordVideo")
@@ -37,14 +33,13 @@ PASSIVE_WRAPPERS = ("RecordEpisodeStatistics", "RecordVideo")
 def load_minari(text: str) -> Dataset:
     """Load the dataset with id `text` from the local store.
 
-    Raises UserError where Minari is not installed, and for an id that the store lacks, damaged files, an environment
-    that is not one of ours, NaN or infinite numbers and actions out of bounds.
+    Raises UserError as `store_entry` and `check_arrays` do, for damaged files and an environment that is none of ours.
     """
     folder = store_entry(text)
     import minari  # which is there
 
     try:
-        source: Any = minari.load_dataset(_name(text))
+        source: Any = minari.load_dataset(text.removeprefix("minari:"))
         spec, gym_id, recorded = _environment(text, source), source.env_spec.id, source.storage.metadata
         parts = [_episode_rows(spec, episode) for episode in source.iterate_episodes()]
         rows = sum(len(part["obs"]) for part in parts)
@@ -56,8 +51,8 @@ def load_minari(text: str) -> Dataset:
         words = f"{folder} is damaged or of an unknown Minari version ({reason(error)})"
         raise UserError(f"{text}: {words}; accepted: a complete dataset, after deleting that folder") from None
     metadata: dict[str, MetadataValue] = {"env": spec.name, "gym_id": gym_id, "source": text}
-    metadata |= {"minari_version": source.minari_version}
-    metadata |= {"physics": gym_id if gym_id in OWN_PHYSICS else "gymnasium"}
+    physics = gym_id if gym_id in OWN_PHYSICS else "gymnasium"
+    metadata |= {"minari_version": source.minari_version, "physics": physics}
     if "algorithm_name" in recorded:
         metadata["algorithm"] = str(recorded["algorithm_name"])
     stored = set.intersection(*(set(part) for part in parts))  # states count if every episode has them
@@ -74,7 +69,7 @@ def store_entry(text: str) -> Path:
     try:
         from minari import storage
 
-        store, name = storage.get_dataset_path(), _name(text)
+        store, name = storage.get_dataset_path(), text.removeprefix("minari:")
     except ImportError as error:
         words = f"needs the package minari ({reason(error)})"
         raise UserError(f"{text}: {words}; accepted: pip install -e '.[minari]'") from None
@@ -89,10 +84,6 @@ def store_entry(text: str) -> Path:
         accepted = f"one of these, another MINARI_DATASETS_PATH, or `minari download {name}`"
         raise UserError(f"{text}: not in Minari's store {store}; {has}; accepted: {accepted}")
     return store / name
-
-
-def _name(text: str) -> str:
-    return text.removeprefix("minari:")
 
 
 def _environment(text: str, source: Any) -> EnvSpec:
@@ -112,8 +103,7 @@ def _environment(text: str, source: Any) -> EnvSpec:
 def _episode_rows(spec: EnvSpec, episode: Any) -> Rows:
     """Convert the T rows of an episode. Raises ValueError for an array of another length or kind.
 
-    Gymnasium sets both flags on a fall at the time limit, which is `terminated` here. A flag before the last step ends
-    an episode there; a last step without flags is where the recording was cut.
+    A fall at the time limit, which has both flags, is `terminated` here; a last step without flags was cut.
     """
     steps = len(episode.rewards)
     terminated = np.array(episode.terminations, bool)

@@ -11,24 +11,20 @@ from moore.envs.spec import find_spec
 
 @dataclass(frozen=True)
 class Transitions:
-    """M transitions for training, float32 but for the flag.
+    """M transitions for training, float32 but for the flag. Returns are of the file's episodes, as far as it has them.
 
-    obs, next_obs [M, obs_dim]; action [M, action_dim] in [-1, 1]; reward [M]; terminated [M] bool, which stops the
-    bootstrap. A time limit does not, so there is no other flag. return_range: best minus worst undiscounted return of
-    the file's episodes, its last one as far as it goes. return_to_go [M]: discounted rewards to the episode's end.
-    return_floor: what return_to_go counts for what comes after an end that was no termination. episode_return [M]: the
-    undiscounted return of the file's episode that the transition belongs to, as far as the file has it.
+    A time limit does not stop the bootstrap, so there is no flag for it.
     """
 
-    obs: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
+    obs: np.ndarray  # [M, obs_dim], and next_obs
+    action: np.ndarray  # [M, action_dim] in [-1, 1]
+    reward: np.ndarray  # [M]
     next_obs: np.ndarray
-    terminated: np.ndarray
-    return_range: float = 0.0
-    return_to_go: np.ndarray | None = None
-    return_floor: float | None = None
-    episode_return: np.ndarray | None = None
+    terminated: np.ndarray  # [M] bool, stops the bootstrap
+    return_range: float = 0.0  # best minus worst undiscounted return of an episode
+    return_to_go: np.ndarray | None = None  # [M] discounted rewards to the episode's end
+    return_floor: float | None = None  # what it counts for what comes after an end that was no termination
+    episode_return: np.ndarray | None = None  # [M] undiscounted return of the transition's episode
 
     def __len__(self) -> int:
         return len(self.obs)
@@ -43,12 +39,9 @@ def to_transitions(
     """Make the transitions of a dataset; none bootstraps from another episode.
 
     keep_timeouts=False repeats `d4rl.qlearning_dataset`, which published numbers are based on: next_obs is the
-    observation of the file's next row, timeout rows are dropped (their next row starts another episode), and so is the
-    last row. A terminated row keeps, as in D4RL, the next episode's first observation, which no bootstrap reads, but a
-    dynamics model would learn: train models on the other variant.
-
-    keep_timeouts=True takes the stored next_observations: every row counts and every next_obs is the true one. A
-    timeout row is an ordinary transition with terminated False.
+    observation of the file's next row; timeout rows, whose next row starts another episode, and the last row are
+    dropped. A terminated row keeps the next episode's first observation, which a dynamics model would learn.
+    keep_timeouts=True takes the stored next_observations: every row counts and every next_obs is the true one.
 
     limit: at most so many transitions, drawn without replacement, always the same ones. gamma: the discount of
     return_to_go, which is left out without it. After a time limit or the end of the file the episode could have gone

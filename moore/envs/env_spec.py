@@ -42,17 +42,13 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """One environment. Only the sizes are needed; each other fact makes something possible.
-
-    `step` takes actions in [-1, 1]; they are multiplied by `action_high` before they reach the simulation, and files
-    hold them multiplied.
-    """
+    """One environment. Only the sizes are needed; each other fact makes something possible."""
 
     name: str
     gym_id: str  # Gymnasium's environment: this one, or the closest to it; "": there is none
     obs_dim: int
     action_dim: int
-    action_high: float
+    action_high: float  # `step` multiplies actions in [-1, 1] by it; files hold them multiplied
     max_episode_steps: int
     physics: tuple[str, ...] = ("gymnasium",)
     # where both are None, the environment `gym_id` is simulated by Gymnasium

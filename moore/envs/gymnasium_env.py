@@ -17,10 +17,10 @@ NOT_STATE = ("env", "model", "mujoco_renderer")  # attributes of an environment 
 
 
 class GymnasiumEnv(VectorEnv):
-    """n environments made by `gymnasium.make(spec.gym_id)`; they give Gymnasium's numbers, bit for bit.
+    """n environments made by `gymnasium.make(spec.gym_id)`, which give Gymnasium's numbers, bit for bit.
 
-    Actions in [-1, 1] are mapped to the Box. States can be neither read nor set. A checkpoint holds the
-    attributes of the environment and its wrappers, pickled, MuJoCo's whole mjData, random streams and time limit too.
+    Actions in [-1, 1] are mapped to the Box. States can be neither read nor set. A checkpoint holds the attributes of
+    the environment and its wrappers, pickled.
     """
 
     def __init__(self, spec: EnvSpec, seeds: Sequence[int]) -> None:
@@ -43,9 +43,8 @@ class GymnasiumEnv(VectorEnv):
         if seeds is not None:
             for i, seed in zip(ids, seeds, strict=True):
                 self._seeds[i] = int(seed)
-        obs = []
+        obs = [self._envs[i].reset(seed=self._seeds[i])[0] for i in ids]
         for i in ids:
-            obs.append(self._envs[i].reset(seed=self._seeds[i])[0])
             self._seeds[i] = None
         return np.stack(obs).astype(np.float64)
 

@@ -18,15 +18,12 @@ Healthy = Callable[[Any, Any, Any], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Locomotion(Task):
-    """Run forward, stay healthy, spend little control.
-
-    alive_on_terminal: the step that ends an episode gets the alive bonus, too, the *-v2 rule that D4RL used.
-    """
+    """Run forward, stay healthy, spend little control."""
 
     control_cost: float
     velocity_clip: float
     healthy: Healthy | None = None  # None: the robot cannot fall
-    alive_on_terminal: bool = False
+    alive_on_terminal: bool = False  # the step that ends an episode gets the alive bonus, too: the *-v2 rule of D4RL
 
     def observe(self, fields: Fields) -> np.ndarray:
         """Give all positions but x, then the clipped velocities."""
@@ -36,9 +33,8 @@ class Locomotion(Task):
     def outcome(self, x_before: np.ndarray, fields: Fields, action: np.ndarray, dt: float) -> tuple[np.ndarray, ...]:
         """Pay forward speed + alive bonus - control cost; the control cost is of the action as given, not clipped."""
         reward = (fields["qpos"][:, 0] - x_before) / dt
-        terminated = np.zeros(len(reward), dtype=bool)
+        terminated, qpos = np.zeros(len(reward), dtype=bool), fields["qpos"]
         if self.healthy is not None:
-            qpos = fields["qpos"]
             rest = np.concatenate([qpos[:, 2:], fields["qvel"]], axis=1)
             terminated = ~self.healthy(qpos[:, 1], qpos[:, 2], rest)
             reward = reward + (1.0 if self.alive_on_terminal else ~terminated * 1.0)
@@ -72,8 +68,7 @@ _robot = partial(
     physics=("gymnasium", "d4rl"),
     default_transitions=250_000,
 )
-# reference scores: D4RL's infos.py (REF_MIN_SCORE, REF_MAX_SCORE), the same for versions v0 to v2: a random policy, a
-# SAC expert
+# reference scores: D4RL's infos.py (REF_MIN_SCORE, REF_MAX_SCORE), of a random policy and a SAC expert
 HOPPER = _robot(
     name="hopper",
     gym_id="Hopper-v5",

@@ -44,11 +44,10 @@ def gymnasium_spec(
     terminated: Callable[[Tensor], Tensor] | None = None,
     reference_scores: tuple[float, float] | None = None,
 ) -> EnvSpec:
-    """Describe an environment of Gymnasium with flat Box observations, Box actions and a time limit.
+    """Describe an environment of Gymnasium with flat Box observations, Box actions and a time limit; else UserError.
 
     terminated: next_obs [..., obs_dim] -> bool [...], needed by methods with a model; by default that of
-    moore/envs/gymnasium_rules.py, if any. reference_scores: the returns that get the scores 0 and 100; without them
-    scores are raw returns. Raises UserError for another environment.
+    moore/envs/gymnasium_rules.py, if any. reference_scores: the returns that get the scores 0 and 100.
     """
     import gymnasium  # here, as nothing else needs it this early
 
@@ -56,25 +55,23 @@ def gymnasium_spec(
 
     disable_log_file()
 
-    def accepted(given: object) -> UserError:
-        return UserError(
-            f"env: {GYMNASIUM}{gym_id}: {given}; accepted: an environment that gymnasium.make knows, with flat Box"
-            " observations, finite Box actions and a time limit"
-        )
+    def refused(problem: str) -> UserError:
+        accepted = "one that gymnasium.make knows, with flat Box observations, finite Box actions and a time limit"
+        return UserError(f"env: {GYMNASIUM}{gym_id}: {problem}; accepted: {accepted}")
 
     try:
         env = gymnasium.make(gym_id, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError) as error:
-        raise accepted(" ".join(str(error).split())) from None
+        raise refused(" ".join(str(error).split())) from None
     obs, action = env.observation_space, env.action_space
     limit = None if env.spec is None else env.spec.max_episode_steps
     env.close()
     if not isinstance(obs, gymnasium.spaces.Box) or len(obs.shape) != 1:
-        raise accepted(f"its observations are {obs}")
+        raise refused(f"its observations are {obs}")
     if not isinstance(action, gymnasium.spaces.Box) or len(action.shape) != 1 or not action.is_bounded():
-        raise accepted(f"its actions are {action}")
+        raise refused(f"its actions are {action}")
     if limit is None:
-        raise accepted("it has no max_episode_steps")
+        raise refused("it has no max_episode_steps")
     high = float(action.high[0])
     symmetric = (action.high == high).all() and (action.low == -high).all()
     return EnvSpec(
@@ -97,10 +94,7 @@ def check_physics(spec: EnvSpec, physics: str) -> None:
 
 
 def terminated_fn(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the termination function of environment `name`: next_obs [..., obs_dim] -> bool [...].
-
-    Raises UserError where there is none, as imagined episodes would not end where real ones do.
-    """
+    """Return the termination function of environment `name`, next_obs [..., obs_dim] -> bool [...]; UserError: none."""
     terminated = find_spec(name).terminated
     if terminated is None:
         accepted = "a method without a model, or an EnvSpec of yours with `terminated` (moore/envs/README.md)"

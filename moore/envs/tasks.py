@@ -1,7 +1,6 @@
 """What a MuJoCo task is: a model, and observation, reward and termination for many simulations at once.
 
-The arithmetic of the tasks repeats Gymnasium's v5 environments operation by operation, so that results are equal to the
-last bit. Row i of every array belongs to simulation i.
+Tasks repeat Gymnasium's v5 environments operation by operation, so that results are equal to the last bit.
 """
 
 from abc import ABC, abstractmethod

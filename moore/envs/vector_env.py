@@ -18,8 +18,7 @@ class VectorEnv:
 
     `ids` are increasing indices of the k simulations that a call is about, None for all; the others stay untouched.
     There is no automatic reset: an episode that ended stays where it is until `reset(ids)`. Actions are [k, action_dim]
-    in [-1, 1]. Beyond that range Gymnasium's rules hold: Pendulum clips; the MuJoCo tasks clip the motor but charge the
-    control cost for the action as given.
+    in [-1, 1]; beyond, each task clips and charges as in Gymnasium.
     """
 
     def __init__(self, spec: EnvSpec, simulator: Simulator, seeds: Sequence[int]) -> None:
@@ -27,7 +26,7 @@ class VectorEnv:
         self.num_envs = len(seeds)
         self._simulator = simulator
         self._all = np.arange(self.num_envs)
-        self._rngs = [_generator(seed) for seed in seeds]
+        self._rngs = [seeding.np_random(int(seed))[0] for seed in seeds]
         self._elapsed = np.zeros(self.num_envs, dtype=np.int64)
 
     @property
@@ -41,23 +40,16 @@ class VectorEnv:
         return self._simulator.qvel.copy()
 
     def reset(self, ids: np.ndarray | None = None, seeds: Sequence[int] | None = None) -> np.ndarray:
-        """Start new episodes; return obs [k, obs_dim] float64.
-
-        With `seeds`, one per simulation, the random streams start again as in Gymnasium's `reset(seed=...)`; without,
-        they go on.
-        """
+        """Start new episodes; return obs [k, obs_dim] float64. `seeds`, one each, start the random streams again."""
         ids = self._all if ids is None else ids
         if seeds is not None:
             for i, seed in zip(ids, seeds, strict=True):
-                self._rngs[i] = _generator(seed)
+                self._rngs[i] = seeding.np_random(int(seed))[0]
         qpos, qvel = zip(*(self._simulator.draw(self._rngs[i]) for i in ids), strict=True)
         return self.set_state(np.stack(qpos), np.stack(qvel), ids)
 
     def set_state(self, qpos: np.ndarray, qvel: np.ndarray, ids: np.ndarray | None = None) -> np.ndarray:
-        """Start new episodes at qpos [k, nq], qvel [k, nv]; return obs [k, obs_dim] float64.
-
-        Nothing else of the past is kept, so what follows depends on the arguments and the actions only.
-        """
+        """Start new episodes at qpos [k, nq], qvel [k, nv], and nothing else kept; return obs [k, obs_dim] float64."""
         ids = self._all if ids is None else ids
         self._elapsed[ids] = 0
         return self._simulator.set_state(np.asarray(qpos), np.asarray(qvel), ids)
@@ -67,8 +59,7 @@ class VectorEnv:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Advance the simulations `ids` only: obs [k, obs_dim] float64, reward [k] float64, terminated, truncated [k].
 
-        At most one of the two flags is set. A fall on the very last step counts as `terminated`, since the state has
-        no future; Gymnasium's time-limit wrapper would set both flags there.
+        A fall on the very last step is `terminated` alone, as the state has no future; Gymnasium would set both flags.
         """
         ids = self._all if ids is None else ids
         action = self._checked(action, ids)
@@ -114,7 +105,3 @@ def make_env(name: str, seeds: Sequence[int], physics: str) -> VectorEnv:
     from moore.envs.gymnasium_env import GymnasiumEnv  # here, as it is a kind of VectorEnv
 
     return GymnasiumEnv(spec, seeds)
-
-
-def _generator(seed: int) -> np.random.Generator:
-    return seeding.np_random(int(seed))[0]

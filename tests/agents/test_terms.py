@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare, norm
 
-from moore.agents.awac import AWAC, AWACConfig, advantage_weight
+from moore.agents.awac import AWAC, AWACConfig
 from moore.agents.balanced_replay import ensemble_head
+from moore.agents.gaussian_actor import advantage_weight
 from moore.agents.iql import IQL, IQLConfig
 from moore.agents.registry import find_agent
 from moore.agents.sac import SAC, SACConfig, Setup, random_subset

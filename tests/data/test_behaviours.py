@@ -1,28 +1,19 @@
 """Behaviour policies and what is made of those beyond the medium snapshot: the stitch rule, a training's replay."""
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from moore.base.errors import UserError
 from moore.data import make
 from moore.data.behaviours import Behaviours, load_behaviours, save_behaviours
-from moore.data.collect import Rows, actor_network
+from moore.data.collect import actor_network
 from moore.data.ids import D4RL_QUALITIES
-from moore.data.make import (
-    EXPERT_QUALITIES,
-    find_recipe,
-    replay_segments,
-    whole_episodes,
-)
+from moore.data.make import EXPERT_QUALITIES, find_recipe, replay_segments
 from moore.envs.spec import ENVIRONMENTS
-from tests.support.datasets import NONE, TERMINAL, TIMEOUT, Flags, laid_out
 
 HIDDEN = (8,)
 PUSHES = [-0.9, -0.3, 0.3, 0.9, 0.6]  # action of each snapshot: medium is the second, expert the fourth
@@ -30,7 +21,7 @@ ENV_STEPS = [100, 200, 400, 800, 1000]
 
 
 PROVENANCE: dict[str, Any] = {"command": "x", "config": {}, "git_commit": "x", "packages": {}, "wall_seconds": 0.0}
-PROVENANCE |= {"curve": [], "physics": "gymnasium", "medium": 1}
+PROVENANCE |= {"curve": [], "physics": "gymnasium", "medium": 1, "random_steps": 100}
 
 
 def pushes(**provenance: Any) -> Behaviours:
@@ -60,35 +51,6 @@ def test_behaviours_round_trip(tmp_path: Path) -> None:
     assert loaded.sha256 == push_ladder(tmp_path).sha256 != replace(loaded, params=loaded.params + 1).sha256
     with pytest.raises(UserError, match=r"no behaviour policies for walker2d.*existing: pendulum"):
         load_behaviours("walker2d", tmp_path)
-    archive = tmp_path / "pendulum.npz"
-    archive.write_bytes(archive.read_bytes()[:100])
-    with pytest.raises(UserError, match="damaged"):
-        load_behaviours("pendulum", tmp_path)
-
-
-def stitched(first: Rows, second: Rows) -> Rows:
-    """D4RL's stitch_dataset.py, row by row: walk back from the end of the first file to a row that ends an episode."""
-    last = len(first["obs"]) - 1
-    while not (first["terminated"][last] or first["truncated"][last]):
-        last -= 1
-    return {name: np.array([*first[name][: last + 1], *second[name]]) for name in first}
-
-
-def flagged(flags: Flags) -> Rows:
-    return {name: getattr(laid_out(flags), name) for name in ("obs", "terminated", "truncated")}
-
-
-FLAGS = st.lists(st.sampled_from([NONE, NONE, TERMINAL, TIMEOUT]), min_size=1, max_size=12)
-
-
-@settings(max_examples=200, deadline=None)
-@given(first=FLAGS.filter(lambda flags: any(map(any, flags))), second=FLAGS)
-def test_stitch_rule(first: Flags, second: Flags) -> None:
-    a, b = flagged(first), flagged(second)
-    expected = stitched(a, b)
-    kept = whole_episodes(a)
-    for name, values in expected.items():
-        np.testing.assert_array_equal(np.concatenate([kept[name], b[name]]), values, err_msg=name)
 
 
 def test_medium_expert_is_stitched_from_both(tmp_path: Path) -> None:
@@ -124,36 +86,17 @@ def test_full_replay_goes_to_the_end_of_training(tmp_path: Path) -> None:
     assert medium.segments == [(None, 50), (0, 100), (1, 50)]
 
 
-@st.composite
-def ladders(draw: st.DrawFn) -> tuple[Behaviours, int]:
-    """A ladder's training steps, how long it explored (if it says so), and the snapshot where the replay ends."""
-    steps = sorted(draw(st.sets(st.integers(0, 300), min_size=1, max_size=8)))
-    random_steps = draw(st.none() | st.integers(0, 350))
-    provenance = {} if random_steps is None else {"random_steps": random_steps}
-    zeros = np.zeros(len(steps))
-    behaviours = Behaviours("pendulum", zeros, HIDDEN, np.array(steps), zeros, zeros, provenance)
-    return behaviours, draw(st.integers(0, len(steps) - 1))
-
-
-@settings(max_examples=300, deadline=None)
-@given(ladder=ladders(), transitions=st.integers(1, 120))
-def test_every_replay_row_belongs_to_the_nearest_snapshot(ladder: tuple[Behaviours, int], transitions: int) -> None:
-    behaviours, last = ladder
-    segments = replay_segments(behaviours, last, transitions)
-    owners = [owner for owner, rows in segments for _ in range(rows)]
-    assert len(owners) == transitions
-    assert all(rows > 0 for _, rows in segments)
-    steps = [int(value) for value in behaviours.env_steps[: last + 1]]
-    exploration = min(behaviours.provenance.get("random_steps", steps[0]), steps[-1])
-    for row, owner in enumerate(owners):
-        time = (row + Fraction(1, 2)) / transitions * steps[-1]  # the middle of the row's share of the training
-        nearest = min(abs(time - step) for step in steps)
-        accepted: set[int | None] = {i for i, step in enumerate(steps) if abs(time - step) == nearest}
-        if time < exploration:
-            accepted = {None}
-        elif time == exploration:  # on the edge either side is right, as between two snapshots equally near
-            accepted |= {None}
-        assert owner in accepted, (row, time)
+@pytest.mark.parametrize(
+    ("steps", "explored", "last", "rows"),
+    [
+        ([100, 200, 400, 800], 0, 3, [(0, 150), (1, 150), (2, 300), (3, 200)]),  # the nearest one's
+        ([100, 200, 400, 800], 250, 2, [(None, 500), (1, 100), (2, 200)]),  # of the first 400 steps
+        ([100, 200], 900, 1, [(None, 800)]),
+    ],
+)
+def test_who_acts_in_a_replay(steps: list[int], explored: int, last: int, rows: list[tuple[int | None, int]]) -> None:
+    ladder = replace(pushes(random_steps=explored), env_steps=np.array(steps))
+    assert replay_segments(ladder, last, 800) == rows
 
 
 @pytest.mark.parametrize("quality", EXPERT_QUALITIES)

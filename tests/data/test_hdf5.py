@@ -9,8 +9,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from moore.base.errors import UserError
 from moore.cli.main import main
@@ -110,6 +108,7 @@ BAD_FILES: dict[str, tuple[Edit, list[str]]] = {
     "inf reward": (set_value("rewards", 3, np.inf), ["'rewards'", "row 3"]),
     "float64 overflow": (put("rewards", np.full(ROWS, 1e300)), ["'rewards'", "row 0"]),
     "action bound": (set_value("actions", 5, -1.01), ["'actions'", "-1.01", "row 5", "[-1, 1]"]),
+    "upper action bound": (set_value("actions", 5, 1 + 2e-5), ["'actions'", "row 5", "[-1, 1]"]),
     "half the state": (put("infos/qvel", None), ["'infos/qpos'", "'infos/qvel'"]),
     "no env": (put("metadata/env", None), ["metadata/env", "local:hopper:"]),
     "foreign env": (put("metadata/env", "Hopper-v2"), ["Hopper-v2", "halfcheetah"]),
@@ -172,7 +171,12 @@ def test_file_of_another_environment(path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_no_hdf5_file_at_all(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for content in (b"", b"PK\x03\x04 a zip file", b"version https://git-lfs.github.com/spec/v1\n" * 40):
+    for content in (
+        path.read_bytes()[:5000],
+        b"",
+        b"PK\x03\x04 a zip file",
+        b"version https://git-lfs.github.com/spec/v1\n" * 40,
+    ):
         path.write_bytes(content)
         assert f"{path}: truncated, damaged or not HDF5" in refused(f"local:{path}", capsys)
     path.write_bytes(gzip.compress(b"any"))
@@ -181,38 +185,14 @@ def test_no_hdf5_file_at_all(path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "~nobody-of-this-name/set.hdf5: no such file" in refused("local:~nobody-of-this-name/set.hdf5", capsys)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(share=st.floats(0, 1, exclude_max=True))
-def test_a_file_cut_anywhere(share: float, path: Path) -> None:
-    write_dataset(path, DATASET)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
+def test_a_damaged_byte_is_never_read_as_data(path: Path) -> None:
+    with h5py.File(path) as file:
+        chunk = file["observations"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 1
+    path.write_bytes(content)
     with pytest.raises(UserError, match="truncated, damaged or not HDF5"):
         load_dataset(f"local:{path}")
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    key=st.sampled_from([*KEYS[:3], "next_observations", "infos/qpos", "infos/qvel"]),
-    share=st.floats(0, 1, exclude_max=True),
-    flip=st.integers(1, 255),
-)
-def test_a_damaged_byte_is_never_read_as_data(key: str, share: float, flip: int, path: Path) -> None:
-    """Anywhere in the compressed rows: the file is refused, or the byte was padding and the rows are as they were."""
-    write_dataset(path, DATASET)
-    with h5py.File(path) as file:
-        chunk = file[key].id.get_chunk_info(0)
-    content = bytearray(path.read_bytes())
-    content[chunk.byte_offset + int(share * chunk.size)] ^= flip
-    path.write_bytes(content)
-    try:
-        read = load_dataset(f"local:{path}")
-    except UserError as error:
-        reason = str(error)
-    else:
-        assert_equal(read, DATASET)
-        return
-    assert f"{path}: truncated, damaged or not HDF5" in reason
 
 
 def test_hash_depends_on_content_only(path: Path) -> None:

@@ -9,8 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from moore.base.errors import UserError
-from moore.data.hdf5 import ACTION_TOLERANCE, Dataset, read_dataset, write_dataset
+from moore.data.hdf5 import Dataset, read_dataset, write_dataset
 
 ROWS = 100_000
 LIMIT = 1.5  # times the bytes of the arrays kept
@@ -59,20 +58,3 @@ def test_reading(double: bool, path: Path, tmp_path: Path) -> None:
     dataset, peak = peak_of(lambda: read_dataset(path, "hopper"))
     assert kept(dataset) == ROWS * (2 * 44 + 12 + 4 + 2 + (0 if double else 2 * 48))
     assert peak <= LIMIT * kept(dataset)
-
-
-def test_values_at_the_edge_of_what_is_accepted(path: Path, tmp_path: Path) -> None:
-    """The check by minima and maxima finds the row that it names, and takes the largest of finite numbers."""
-    edge = np.float32(1 + ACTION_TOLERANCE)
-    copy = tmp_path / "copy.hdf5"
-    for action, accepted in ((edge, True), (np.nextafter(edge, np.float32(2)), False)):
-        for sign in (1, -1):
-            copy.write_bytes(path.read_bytes())
-            with h5py.File(copy, "a") as file:
-                file["actions"][7, 1] = sign * action
-                file["infos/qvel"][5] = np.finfo(np.float64).max
-            if accepted:
-                assert read_dataset(copy, "hopper").action[7, 1] == sign * action
-            else:
-                with pytest.raises(UserError, match="first in row 7"):
-                    read_dataset(copy, "hopper")

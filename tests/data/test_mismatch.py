@@ -97,13 +97,7 @@ def test_from_data_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     entries = json.loads((folder / "manifest.json").read_text())["physics_mismatch"]
     assert {entry.pop("dataset"): entry for entry in entries} == {id: m for id, m in expected.items() if m is not None}
 
-    loaded = load_rows(folder)
-    said = notes(loaded)
+    said = notes(load_rows(folder))
     assert [said.count(sentence) for sentence in sentences.values()] == [1] * len(sentences)
     assert ids["same"] not in " ".join(said)
     assert any("unlabelled.hdf5 does not record its physics" in sentence for sentence in said)
-
-    equal = replace(study, runs=[run for run in study.runs if run.dataset == ids["same"]])
-    folder = collect(equal, tmp_path / "runs", tmp_path / "equal", "make it")
-    assert json.loads((folder / "manifest.json").read_text())["physics_mismatch"] == []
-    assert "physics" not in " ".join(notes(load_rows(folder)))

@@ -33,7 +33,7 @@ def behaviours_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         params = actor_network(spec, HIDDEN).init(generators).numpy()
         provenance: dict[str, Any] = dict.fromkeys(("command", "git_commit"), "x")
         provenance |= {"config": {}, "packages": {}, "wall_seconds": 0.0, "curve": [], "medium": 2, "expert": 3}
-        provenance |= {"physics": spec.physics[-1]}
+        provenance |= {"physics": spec.physics[-1], "random_steps": 100}
         values = np.arange(len(ENV_STEPS)) * 10.0
         save_behaviours(Behaviours(env, params, HIDDEN, np.array(ENV_STEPS), values, values, provenance), directory)
     return directory
