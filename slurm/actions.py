@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from json import dumps
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from moore.studies.study import Study
 from slurm import cluster
 from slurm.states import StudyView, place
 
+KEPT = ("kind", "attempts", "final", "exit_code", "reason", "task", "time")  # of the record of a failure
+
 
 def failures(study: Study, root: Path, json: bool = False) -> None:
     """Print how each failed unit ended, and the nodes on which more than one did, with their number.
@@ -18,18 +21,11 @@ def failures(study: Study, root: Path, json: bool = False) -> None:
     json: one object {study, failures, nodes} instead.
     """
     view = StudyView(study, root, ask=False)
-    found = [
-        {
-            "unit": unit.name,
-            "runs": view.unfinished(unit),
-            **{key: failure[key] for key in ("kind", "attempts", "final", "exit_code", "reason", "task", "time")},
-            "node": place(failure),
-            "config": str(unit.spec_path),
-            "log": str(unit.log_path),
-            "lines": tail(unit.log_path, LOG_LINES),
-        }
-        for unit, failure in view.failed().items()
-    ]
+    found = []
+    for unit, failure in view.failed().items():
+        entry = {"unit": unit.name, "runs": view.unfinished(unit)} | {key: failure[key] for key in KEPT}
+        files = {"config": str(unit.spec_path), "log": str(unit.log_path), "lines": tail(unit.log_path, LOG_LINES)}
+        found.append(entry | {"node": place(failure)} | files)
     nodes = {node: count for node, count in Counter(entry["node"] for entry in found).most_common() if count > 1}
     if json:
         print(dumps({"study": study.name, "failures": found, "nodes": nodes}))
@@ -51,15 +47,14 @@ def retry(study: Study, root: Path, runs: Sequence[str] = ()) -> None:
     view = StudyView(study, root, ask=False)
     view.check(runs)
     failed = {unit: view.unfinished(unit) for unit in view.failed()}
-    names = [name for units_runs in failed.values() for name in units_runs]
+    names = list(chain(*failed.values()))
     for run in runs:
         if run not in names:
             raise UserError(f"{run}: has not failed; accepted: runs that have: {', '.join(names) or 'none'}")
-    again: set[str] = set()
-    for unit, units_runs in failed.items():
-        if not runs or set(runs) & set(units_runs):
-            unit.failed_path.unlink(missing_ok=True)
-            again.update(units_runs)
+    chosen = {unit: its_runs for unit, its_runs in failed.items() if not runs or set(runs) & set(its_runs)}
+    for unit in chosen:
+        unit.failed_path.unlink(missing_ok=True)
+    again = set(chain(*chosen.values()))
     said = f"the next submit tries again: {len(again)} of its runs" if again else "nothing has failed"
     print(f"{study.name}: {said}")
     _say_others("tried again", again, runs)

@@ -81,22 +81,16 @@ def max_array_size() -> int:
     return min(sizes)
 
 
-def test_only(script: str) -> str:
-    """Return where and when a script could start, by `sbatch --test-only`. Raises UserError if it is refused."""
-    done = _sbatch(script, "--test-only")
-    return " ".join((done.stdout + done.stderr).split())
+def sbatch(script: str, test_only: bool = False) -> str:
+    """Submit a script; returns the job's number, or with `test_only` where and when it could start.
 
-
-def sbatch(script: str) -> str:
-    """Submit a script; returns the job's number. Raises UserError with sbatch's words if it is refused."""
-    return _sbatch(script, "--parsable").stdout.strip().partition(";")[0]
-
-
-def _sbatch(script: str, flag: str) -> subprocess.CompletedProcess[str]:
-    """Give sbatch a script, and its options on the command line, too: SBATCH_... variables count less there."""
+    Its options are on the command line, too: SBATCH_... variables count less there. Raises UserError with sbatch's
+    words if it is refused.
+    """
     lines = [line.removeprefix("#SBATCH ") for line in script.splitlines() if line.startswith("#SBATCH ")]
-    refusal = "refuses this: {}; nothing was submitted"
-    return _run("sbatch", flag, *shlex.split(" ".join(lines)), stdin=script, failure=refusal)
+    words = ("sbatch", "--test-only" if test_only else "--parsable", *shlex.split(" ".join(lines)))
+    done = _run(*words, stdin=script, failure="refuses this: {}; nothing was submitted")
+    return _words(done) if test_only else done.stdout.strip().partition(";")[0]
 
 
 def cancel(jobs: Sequence[str]) -> None:
@@ -122,5 +116,9 @@ def _run(
     else:
         if done.returncode == 0:
             return done
-        words = " ".join((done.stdout + done.stderr).split())
+        words = _words(done)
     raise UserError(f"{command[0]} {failure.format(words)}")
+
+
+def _words(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((done.stdout + done.stderr).split())

@@ -1,5 +1,6 @@
 """What is left of a study, as arrays of tasks: todo = all - done - owned by a live task - failed too often."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,28 +12,24 @@ from slurm.profile import Profile
 from slurm.queue import Queue
 
 Task = list[UnitProcess]  # the units of one array task
+DONE, LIVE, FAILED, TODO = "done", "in live tasks", "failed too often", "to submit"
+WAITING = "waiting for an offline stage of a live task"
 
 
 @dataclass
 class Plan:
-    """The arrays to submit, units that are split first, and how many runs are where."""
+    """The arrays to submit, units that are halved first, as the profile wants it, and how many runs are where."""
 
     arrays: list[list[Task]] = field(default_factory=list)
-    splits: list[UnitProcess] = field(default_factory=list)  # units that are halved first, as the profile wants it
-    done: int = 0
-    live: int = 0
-    failed: int = 0
-    waiting: int = 0  # for an offline stage that a live task trains
-    todo: int = 0
+    splits: list[UnitProcess] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def units(self) -> list[UnitProcess]:
         return [unit for array in self.arrays for task in array for unit in task]
 
     def describe(self, study: Study) -> str:
-        counts = {"done": self.done, "in live tasks": self.live, "failed too often": self.failed}
-        counts["waiting for an offline stage of a live task"] = self.waiting
-        said = [f"{len(study.runs)} runs", *(f"{count} {where}" for where, count in counts.items() if count)]
-        lines = [f"{study.name}: {', '.join(said)}, {self.todo} to submit"]
+        counts = [f"{self.counts[where]} {where}" for where in (DONE, LIVE, FAILED, WAITING) if self.counts[where]]
+        lines = [f"{study.name}: {', '.join([f'{len(study.runs)} runs', *counts, f'{self.counts[TODO]} {TODO}'])}"]
         lines += [f"  {unit.name} is split in two: unit_runs" for unit in self.splits]
         for number, array in enumerate(self.arrays):
             lines.append(f"  array {number}: {len(array)} tasks, {sum(map(len, array))} units")
@@ -53,18 +50,17 @@ def make_plan(study: Study, root: Path, profile: Profile, queue: Queue, max_arra
     whole = study_units(study, root, profile.torch_device, live)
     units = [part for unit in whole for part in _split(unit, profile.unit_runs, plan)]
     done = set(map(run_id, finished_runs(study, root)))
-    plan.done, plan.live = len(done), len((live - done) & ids)
+    plan.counts.update({DONE: len(done), LIVE: len((live - done) & ids)})
     todo: list[UnitProcess] = []
-    for unit in sorted(units, key=lambda unit: -unit.cost):
-        if unit.finished():
-            continue
+    for unit in (unit for unit in units if not unit.finished()):
+        where = TODO
         if unit.failure().get("final"):
-            plan.failed += len(unit.runs)
+            where = FAILED
         elif unit.missing_stages() & queue.missing_stages():
-            plan.waiting += len(unit.runs)
+            where = WAITING
         else:
             todo.append(unit)
-    plan.todo = sum(len(unit.runs) for unit in todo)
+        plan.counts[where] += len(unit.runs)
     tasks = _pack(_groups(todo), profile.units_per_task)
     plan.arrays = [tasks[begin : begin + max_array] for begin in range(0, len(tasks), max_array)]
     return plan
@@ -74,7 +70,7 @@ def _groups(units: list[UnitProcess]) -> list[Task]:
     """Group units that lack the same offline stages: one trains them, and the others of its task start from them."""
     groups: list[tuple[Task, set[str]]] = []
     for unit in units:
-        missing, together = unit.missing_stages(), [unit]
+        together, missing = [unit], unit.missing_stages()
         for group in [group for group in groups if group[1] & missing]:
             groups.remove(group)
             together, missing = [*group[0], *together], missing | group[1]

@@ -34,11 +34,10 @@ def ask_queue(folder: Path) -> Queue:
     units: dict[str, UnitProcess] = {}
     for task in cluster.our_tasks():
         submission = folder / "submissions" / task.stamp
-        if not submission.exists():  # of another study
-            continue
-        for unit in task_units(submission, task.array, task.task):
-            units[unit.name] = unit
-            tasks.setdefault(unit.name, []).append(task)
+        if submission.exists():  # else of another study
+            for unit in task_units(submission, task.array, task.task):
+                units[unit.name] = unit
+                tasks.setdefault(unit.name, []).append(task)
     return Queue(tasks, list(units.values()))
 
 

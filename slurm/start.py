@@ -1,6 +1,4 @@
-"""Starts submitit on a node with SLURM's signals blocked until there is somebody to hear them.
-
-    python -m slurm.start FOLDER
+"""Starts submitit on a node, `python -m slurm.start FOLDER`, with SLURM's signals blocked until a task hears them.
 
 Importing torch takes seconds, in which SIGTERM and the warning signal would simply kill the process, and SLURM would
 take that for the task's own failure. Blocked signals wait, and a program that takes this one's place inherits that.

@@ -44,11 +44,14 @@ class StudyView:
     def __init__(self, study: Study, root: Path, ask: bool = True) -> None:
         self.study, self.folder = study, root / study.name
         self.slurm = cluster.has_slurm()
-        self.asked = ask and self.slurm and any(self.folder.glob("submissions/*/manifest.json"))
+        submissions = sorted(self.folder.glob("submissions/*/manifest.json"))  # by time
+        self.asked = ask and self.slurm and bool(submissions)
         queue = ask_queue(self.folder) if self.asked else Queue()
         ids = set(map(run_id, study.runs))
         live = [unit for unit in queue.units if ids & set(map(run_id, unit.runs))]
-        self.units = [*live, *study_units(study, root, "cpu", queue.runs())]
+        # a unit of a GPU takes several datasets, so that it has another name
+        gpus = [read_json(path).get("profile", {}).get("gpus") for path in submissions[-1:]]
+        self.units = [*live, *study_units(study, root, "cuda" if any(gpus) else "cpu", queue.runs())]
         self.tasks = queue.tasks  # by the name of a unit
         self.done = set(map(run_id, finished_runs(study, root)))
 
@@ -71,17 +74,16 @@ class StudyView:
     def state(self, unit: UnitProcess) -> UnitState:
         failure, claim = unit.failure(), read_json(unit.claim_path)
         attempts = failure.get("attempts", 0)
-        again = f"attempt {attempts + 1} after {failure.get('kind')}" if failure else ""
         if failure.get("final"):
             tried = f"{failure['kind']} after {attempts} attempt{'s' * (attempts != 1)}: {failure['reason']}"
             return UnitState("failed", tried, place(failure), failure["task"])
-        if claim and failure.get("time", 0) < claim["since"]:  # else that process has ended
-            holder = self._holder(unit, claim)
-            if holder is not None:
-                return holder
-        queued = sorted(self.tasks.get(unit.name, []), key=lambda task: task.state != "RUNNING")
-        if queued:
-            return _queued(queued[0], again)
+        begun = claim and failure.get("time", 0) < claim["since"]  # else that process has ended
+        if begun and (holder := self._holder(unit, claim)):
+            return holder
+        again = f"attempt {attempts + 1} after {failure['kind']}" if failure else ""
+        tasks = self.tasks.get(unit.name)
+        if tasks:
+            return _queued(min(tasks, key=lambda task: task.state != "RUNNING"), again)
         if not (claim or unit.status() or failure):
             return UnitState("todo", "the next submit takes it" if self.slurm else "nobody has begun it")
         last = claim or failure
@@ -89,19 +91,17 @@ class StudyView:
 
     def _holder(self, unit: UnitProcess, claim: dict[str, Any]) -> UnitState | None:
         """Describe the process that claims a unit; None if it is certainly gone."""
-        state = UnitState("running", str(unit.status().get("label", "")), place(claim), claim["task"])
-        if claim["task"] is None:
-            if claim["host"] != socket.gethostname():
-                return replace(state, state="claimed", reason=f"claimed by process {claim['pid']}")
+        task, local = claim["task"], claim["task"] is None
+        state = UnitState("running", str(unit.status().get("label", "")), place(claim), task)
+        if local and claim["host"] == socket.gethostname():
             return state if is_alive(claim["pid"]) else None
-        if not self.asked:
-            return replace(state, state="claimed", reason=f"claimed by task {claim['task']}")
-        for task in self.tasks.get(unit.name, []):
-            if task.id == claim["task"] and task.restarts in (None, claim["restart"]):
-                if task.state == "RUNNING":
-                    return state
-                if task.state in ("COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING"):
-                    return replace(state, reason=f"{task.state}; {state.reason}")
+        if local or not self.asked:
+            who = f"process {claim['pid']}" if local else f"task {task}"
+            return replace(state, state="claimed", reason=f"claimed by {who}")
+        for queued in self.tasks.get(unit.name, []):
+            if queued.id == task and queued.restarts in (None, claim["restart"]) and queued.state != "PENDING":
+                how = "" if queued.state == "RUNNING" else f"{queued.state}; "  # COMPLETING, SUSPENDED, ...
+                return replace(state, reason=how + state.reason)
         return None
 
 

@@ -56,39 +56,29 @@ def look(study: Study, root: Path) -> dict[str, Any]:
     """
     view = StudyView(study, root)
     runs: list[dict[str, Any]] = []
-    for unit in view.units:
-        unfinished = view.unfinished(unit)
-        if unfinished:
-            facts = {"unit": unit.name, "progress": round(unit.progress(), 4), **asdict(view.state(unit))}
-            runs += [{"run": run} | facts for run in unfinished]
-    manifests = [read_manifest(view.folder / "runs" / run) for run in view.done]
+    for unit in (unit for unit in view.units if view.unfinished(unit)):
+        facts = {"unit": unit.name, "progress": round(unit.progress(), 4), **asdict(view.state(unit))}
+        runs += [{"run": run} | facts for run in view.unfinished(unit)]
+    diverged = sum(bool(read_manifest(view.folder / "runs" / run).get("diverged")) for run in view.done)
     states = Counter(run["state"] for run in runs)
-    counts = {"all": len(study.runs), "done": len(view.done)}
-    counts["diverged"] = sum(bool(manifest.get("diverged")) for manifest in manifests)
+    counts = {"all": len(study.runs), "done": len(view.done), "diverged": diverged}
+    counts |= {state: states[state] for state in STATES}
     note = None if view.slurm else "SLURM's commands are not on this machine: only files were looked at"
     if not view.folder.exists():
         note = f"{view.folder} is not there: nothing was trained or submitted with this --root"
-    return {
-        "study": study.name,
-        "note": note,
-        "counts": counts | {state: states[state] for state in STATES},
-        "runs": runs,
-    }
+    return {"study": study.name, "note": note, "counts": counts, "runs": runs}
 
 
 def _display(facts: dict[str, Any]) -> Group:
     counts = facts["counts"]
-    said = [f"{counts[state]} {state}" for state in STATES if counts[state] or state in ALWAYS]
-    lines = [f"{facts['study']}: {counts['all']} runs, {counts['done']} done ({counts['diverged']} diverged)"]
-    lines[0] += f", {', '.join(said)}"
-    if facts["note"]:
-        lines.append(facts["note"])
+    said = [f"{counts['all']} runs", f"{counts['done']} done ({counts['diverged']} diverged)"]
+    said += [f"{counts[state]} {state}" for state in STATES if counts[state] or state in ALWAYS]
     table = Table(box=None, pad_edge=False)
     for column in ("run", "state", "node", "done", "reason"):
         table.add_column(column, overflow="fold", justify="right" if column == "done" else "left")
     for run in facts["runs"]:
         table.add_row(run["run"], run["state"], run["node"] or "-", f"{100 * run['progress']:.0f} %", run["reason"])
     again = counts["stopped"] + counts["todo"]
-    if again:
-        lines.append(f"the next `moore study submit` takes {again} of these runs")
-    return Group(lines[0], *([table] if facts["runs"] else []), *lines[1:])
+    next_submit = f"the next `moore study submit` takes {again} of these runs" if again else None
+    below = table if facts["runs"] else None, facts["note"], next_submit
+    return Group(f"{facts['study']}: {', '.join(said)}", *(part for part in below if part is not None))

@@ -10,8 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from submitit.core.utils import DelayedSubmission, JobPaths
-from submitit.slurm.slurm import SlurmJobEnvironment
+from submitit.core.utils import DelayedSubmission, JobPaths, temporary_save_path
 
 from moore.base.errors import UserError
 from moore.base.files import write_json
@@ -28,8 +27,6 @@ from slurm.queue import Queue, ask_queue
 from slurm.snapshot import snapshot
 from slurm.task import ArrayTask, missing_resources, slot_environments
 
-REQUEUES = 10**6  # submitit's own limit; ours is stalled_requeues, which counts those that bring nothing on
-
 
 def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dry_run: bool) -> None:
     """Submit every run that is not done, not in a live task and has not failed too often; prints what it does.
@@ -44,7 +41,7 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dr
     folder = root / study.name / "submissions" / stamp
     with nullcontext() if dry_run else locked(root / study.name / "lock", f"study {study.name}"):
         most = cluster.max_array_size()
-        queue = ask_queue(root / study.name) if folder.parent.exists() else Queue()
+        queue = ask_queue(root / study.name)
         if not dry_run:  # rows of other data, which no live task has, are moved away first
             live = queue.runs() | {offline_run_id(run) for unit in queue.units for run in unit.runs if run.dataset}
             idle = [run for run in study.runs if not {run_id(run), offline_run_id(run)} & live]
@@ -54,7 +51,7 @@ def submit(study: Study, root: Path, profile: Profile, files: dict[str, str], dr
         print(plan.describe(study))
         for number, array in enumerate(plan.arrays):
             script = batch_script(folder, study.name, profile, number, plan)
-            verdict = cluster.test_only(script)
+            verdict = cluster.sbatch(script, test_only=True)
             if dry_run:
                 print(f"\n# array {number}: {len(array)} tasks\n{script}\n# {verdict}")
         if plan.arrays and not dry_run:
@@ -66,27 +63,21 @@ def _submit(study: Study, folder: Path, profile: Profile, plan: Plan, files: dic
     jobs: list[str] = []
     try:
         folder.mkdir(parents=True)
-        commit = snapshot(folder / "code", {name for run in study.runs for name in plugins(run)})
+        code = folder / "code"
+        commit = snapshot(code, {name for run in study.runs for name in plugins(run)})
         if commit.endswith("-dirty"):
-            where = folder / "code"
-            print(f"moore: warning: the code has uncommitted changes; tasks run the copy {where}", file=sys.stderr)
+            print(f"moore: warning: the code has uncommitted changes; tasks run the copy {code}", file=sys.stderr)
         plan.mark_splits()
         for unit in plan.units():
             unit.write_spec()
-        manifest = {
-            "stamp": folder.name,
-            "study": study.name,
-            "files": files,
-            "profile": asdict(profile),
-            "commit": commit,
-            "directory": str(Path.cwd()),
-            "arrays": [[[unit.name for unit in task] for task in array] for array in plan.arrays],
-            "jobs": jobs,
-        }
+        arrays = [[[unit.name for unit in task] for task in array] for array in plan.arrays]
+        manifest: dict[str, Any] = {"stamp": folder.name, "study": study.name, "files": files}
+        manifest |= {"profile": asdict(profile), "commit": commit, "directory": str(Path.cwd())}
+        manifest |= {"arrays": arrays, "jobs": jobs}
         write_json(folder / "manifest.json", manifest)
         for number, array in enumerate(plan.arrays):
             script = batch_script(folder, study.name, profile, number, plan)
-            jobs.append(_sbatch(script, folder, profile, number, len(array)))
+            jobs.append(_sbatch(script, folder / "jobs", number, len(array)))
             write_json(folder / "manifest.json", manifest)
             print(f"array {number}: job {jobs[-1]}, {len(array)} tasks")
     except BaseException:
@@ -97,30 +88,22 @@ def _submit(study: Study, folder: Path, profile: Profile, plan: Plan, files: dic
 def _withdraw(folder: Path) -> None:
     """Cancel a submission that cannot be completed. sbatch may have failed although the controller has taken a job."""
     try:
-        jobs = sorted({task.job for task in cluster.our_tasks() if task.stamp == folder.name})
-        if jobs:
-            cluster.cancel(jobs)
+        cluster.cancel(sorted({task.job for task in cluster.our_tasks() if task.stamp == folder.name}))
     except UserError as error:
         print(f"moore: warning: {error}; `moore study cancel` ends what may have been submitted", file=sys.stderr)
         return  # the record stays, so that its jobs are known
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sbatch(script: str, folder: Path, profile: Profile, array: int, tasks: int) -> str:
-    """Submit an array; returns its job number. Raises UserError with sbatch's words.
-
-    A task of submitit waits a minute for its pickle, which is named after the job.
-    """
-    jobs = folder / "jobs"
-    jobs.mkdir(exist_ok=True)
-    for index in range(tasks):
-        task = DelayedSubmission(ArrayTask(str(folder), array, index))
-        task.set_timeout(profile.minutes, REQUEUES)
-        task.dump(jobs / f"{index}.pkl")
-    (jobs / f"array-{array}.sh").write_text(script)
+def _sbatch(script: str, folder: Path, array: int, tasks: int) -> str:
+    """Submit an array; returns its job number. Raises UserError with sbatch's words."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"array-{array}.sh").write_text(script)
     job = cluster.sbatch(script)
-    for index in range(tasks):
-        JobPaths(jobs, f"{job}_{index}").move_temporary_file(jobs / f"{index}.pkl", "submitted_pickle")
+    for index in range(tasks):  # which wait a minute for these files
+        task = DelayedSubmission(ArrayTask(str(folder.parent), array, index))
+        with temporary_save_path(JobPaths(folder, f"{job}_{index}").submitted_pickle) as path:
+            task.dump(path)
     return job
 
 
@@ -128,7 +111,7 @@ def batch_script(folder: Path, study: str, profile: Profile, array: int, plan: P
     """Return the script that sbatch gets for an array: it starts submitit, which calls the array's `ArrayTask`s."""
     tasks = len(plan.arrays[array])
     most = max(1, profile.parallel // len(plan.arrays)) if profile.parallel else tasks
-    streams_at = Path(str(folder / "jobs").replace("%", "%%"))  # Slurm reads %u and the like
+    streams = JobPaths(str(folder / "jobs").replace("%", "%%"), "%A_%a")  # Slurm reads %u and the like
     options: dict[str, Any] = {
         "job-name": f"moore-{study}",
         "comment": f"moore:{folder.name}:{array}",
@@ -142,34 +125,32 @@ def batch_script(folder: Path, study: str, profile: Profile, array: int, plan: P
         "cpus-per-task": profile.cpus,
         "mem": profile.memory,
         "gres": profile.gres,
-        "signal": f"{SlurmJobEnvironment.USR_SIG}@{profile.signal_seconds}",
-        "output": JobPaths(streams_at, "%A_%a").stdout,
-        "error": JobPaths(streams_at, "%A_%a").stderr,
+        "signal": f"USR2@{profile.signal_seconds}",
+        "output": streams.stdout,
+        "error": streams.stderr,
         "open-mode": "append",
         "requeue": True,
         **profile.sbatch,
     }
-    given = {name: value for name, value in options.items() if value is not None}
-    lines = [f"--{name}" if value is True else f"--{name}={shlex.quote(str(value))}" for name, value in given.items()]
-    python = profile.python or shlex.quote(sys.executable)
-    # what is edited meanwhile is not seen; the submitter's folder comes last, for modules that a plugin imports
-    path = f"{shlex.quote(str(folder / 'code'))}:{shlex.quote(str(Path.cwd()))}${{PYTHONPATH:+:$PYTHONPATH}}"
+    values = {name: "" if value is True else f"={shlex.quote(str(value))}" for name, value in options.items()}
+    lines = [f"#SBATCH --{name}{value}" for name, value in values.items() if options[name] is not None]
     # since 22.05 srun takes one CPU whatever sbatch was asked for
-    streams = ("--output", str(options["output"]), "--error", str(options["error"]))
-    srun = shlex.join(("srun", "--unbuffered", *streams, f"--cpus-per-task={profile.cpus}"))
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            *(f"#SBATCH {line}" for line in lines),
-            *profile.setup,
-            # python -m would find the packages of the folder it starts in, the checkout, before those of the snapshot
-            "export PYTHONSAFEPATH=1",
-            f"export PYTHONPATH={path}",
-            "export SUBMITIT_EXECUTOR=slurm",
-            f"{srun} {python} -m slurm.start {shlex.quote(str(folder / 'jobs'))}",
-            "",
-        ]
-    )
+    srun = ("srun", "--unbuffered", f"--output={streams.stdout}", f"--error={streams.stderr}")
+    start = shlex.join((*srun, f"--cpus-per-task={profile.cpus}"))
+    python = profile.python or shlex.quote(sys.executable)
+    code, here, jobs = (shlex.quote(str(path)) for path in (folder / "code", Path.cwd(), folder / "jobs"))
+    script = [
+        "#!/bin/bash",
+        *lines,
+        *profile.setup,
+        # python -m would find the packages of the folder it starts in, the checkout, before those of the snapshot
+        "export PYTHONSAFEPATH=1",
+        # what is edited meanwhile is not seen; the submitter's folder comes last, for modules that a plugin imports
+        f"export PYTHONPATH={code}:{here}${{PYTHONPATH:+:$PYTHONPATH}}",
+        "export SUBMITIT_EXECUTOR=slurm",
+        f"{start} {python} -m slurm.start {jobs}",
+    ]
+    return "\n".join(script) + "\n"
 
 
 def run_locally(study: Study, root: Path, profile: Profile, dry_run: bool, stop: StopRequest) -> None:

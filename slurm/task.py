@@ -1,7 +1,6 @@
 """What a SLURM task does: check what it was promised, train its units, and tell SLURM whether it goes on.
 
-submitit starts it. The facts are in the run folders alone: a task that starts again looks at them, so that it does not
-matter which of its predecessors ended how.
+The facts are in the run folders alone: it does not matter which of a task's predecessors ended how.
 """
 
 import json

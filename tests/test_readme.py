@@ -28,14 +28,9 @@ from tests.support.core import TINY
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [
-    ROOT / "README.md",
-    *(
-        p
-        for top in ("moore", "ablations", "analysis", "slurm", "tests")
-        for p in sorted((ROOT / top).rglob("README.md"))
-    ),
-]
+FOLDERS = ("moore", "ablations", "analysis", "slurm", "tests")
+PAGES = [ROOT / "README.md", *sorted(page for name in FOLDERS for page in (ROOT / name).rglob("README.md"))]
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 FENCED = re.compile(r"^```\w+\n(# ([\w.]+)(?::[^\n]*)?\n.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = {name: text for text, name in FENCED.findall(README)}
 EXAMPLES = {  # variant -> what it takes from outside the repository
@@ -71,18 +66,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _write_hill(file: Path) -> None:
     """Write random steps that go nowhere, in the schema of moore/data/README.md."""
     rng, n = np.random.default_rng(0), 120
-    timeouts = np.arange(n) % 40 == 39
-    arrays = {
-        "observations": rng.normal(size=(n, 2)).astype(np.float32),
-        "next_observations": rng.normal(size=(n, 2)).astype(np.float32),
-        "actions": rng.uniform(-1, 1, size=(n, 1)).astype(np.float32),
-        "rewards": rng.normal(size=n).astype(np.float32),
-        "terminals": np.zeros(n, dtype=bool),
-        "timeouts": timeouts,
-    }
     with h5py.File(file, "w") as out:
-        for key, values in arrays.items():
-            out[key] = values
+        for key in ("observations", "next_observations"):
+            out[key] = rng.normal(size=(n, 2)).astype(np.float32)
+        out["actions"] = rng.uniform(-1, 1, size=(n, 1)).astype(np.float32)
+        out["rewards"] = rng.normal(size=n).astype(np.float32)
+        out["terminals"] = np.zeros(n, dtype=bool)
+        out["timeouts"] = np.arange(n) % 40 == 39
 
 
 @pytest.fixture
@@ -149,18 +139,14 @@ def test_a_changed_byte_of_a_plugin_is_another_run(folder: Path, study: Study, n
     assert changed == {"moore", *EXAMPLES} if name == ENV else changed == {file.stem}
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".py")])
-def test_an_example_is_short(name: str) -> None:
-    code = [line for line in FILES[name].splitlines() if line.strip() and not line.startswith("#")]
-    assert len(code) <= 12
-
-
-def test_readme_is_short() -> None:
+def test_readme_and_its_examples_are_short() -> None:
     assert len(README.splitlines()) <= 200
     assert len(README.encode()) <= 14 * 1024
+    for name in (name for name in FILES if name.endswith(".py")):
+        assert len([line for line in FILES[name].splitlines() if line.strip() and not line.startswith("#")]) <= 12, name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@every_page
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -174,15 +160,10 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
 
 
-def _typed(page: Path) -> str:
-    """Return what a page shows as code."""
-    text = page.read_text(encoding="utf-8")
-    return "\n".join([*re.findall(r"^    .+$", text, re.MULTILINE), *re.findall(r"`([^`\n]+)`", text)])
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@every_page
 def test_commands_are_there_with_their_options(page: Path) -> None:
-    typed = _typed(page)
+    text = page.read_text(encoding="utf-8")
+    typed = "\n".join([*re.findall(r"^    .+$", text, re.MULTILINE), *re.findall(r"`([^`\n]+)`", text)])
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"^\s*make ([a-z][a-z-]*)", typed, re.MULTILINE)) <= targets
     for line in re.findall(r"^\s*moore ([a-z].*)$", typed, re.MULTILINE):

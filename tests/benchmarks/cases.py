@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -23,18 +24,10 @@ ENV, BATCH, TRANSITIONS = "halfcheetah", 256, 10_000
 LONG = 1_000_000  # updates of a stage: long enough to be compiled, unless MOORE_COMPILE forbids it
 LENGTH = 5  # steps of a rollout
 BRANCHES = {"cpu": 400, "cuda": 10_000}  # start states of a rollout for each run
-# name in methods.yaml and stage; MOORe's relatives share SAC's update
+# names in methods.yaml with a stage; MOORe's relatives share SAC's update
 METHOD_STAGES = (
-    ("awac", "online"),
-    ("iql", "online"),
-    ("td3_bc", "online"),
-    ("cql_sac", "offline"),
-    ("cal_ql", "online"),
-    ("rlpd", "online"),
-    ("wsrl", "offline"),
-    ("wsrl", "online"),
-    ("balanced_replay", "offline"),
-    ("balanced_replay", "online"),
+    *((name, "offline") for name in ("cql_sac", "wsrl", "balanced_replay")),
+    *((name, "online") for name in ("awac", "iql", "td3_bc", "cal_ql", "rlpd", "wsrl", "balanced_replay")),
 )
 UNITS = {  # group, a table of the report -> what is counted
     "SAC updates": "run-updates",
@@ -42,6 +35,7 @@ UNITS = {  # group, a table of the report -> what is counted
     "rollouts": "transitions",
     "other methods": "run-updates",
 }
+OF_MODEL = ("ensemble training", "rollouts")  # groups that need an ensemble
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ class Case:
     @property
     def config(self) -> RunConfig:
         """The method's own settings at paper scale, with networks of this width."""
-        method = "moore" if self.group in ("ensemble training", "rollouts") else self.what
+        method = "moore" if self.group in OF_MODEL else self.what
         agent = {"hidden": [self.width] * 2, "batch_size": BATCH}
         return method_config(method, {"env": ENV, "precision": self.precision, "agent": agent})
 
@@ -97,13 +91,10 @@ class Prepared(NamedTuple):
 
 def all_cases(runs: Sequence[int], widths: Sequence[int], precisions: Sequence[str]) -> Iterator[Case]:
     """Every line of the report, table by table."""
-    for group in (group for group in UNITS if group != "other methods"):
-        for precision in precisions:
-            for width in widths:
-                yield from (Case(group, "sac", count, width, precision=precision) for count in runs)
-    for method, stage in METHOD_STAGES:
-        for width in widths:
-            yield from (Case("other methods", method, count, width, stage) for count in runs)
+    for group, precision, width, count in product(["SAC updates", *OF_MODEL], precisions, widths, runs):
+        yield Case(group, "sac", count, width, precision=precision)
+    for (method, stage), width, count in product(METHOD_STAGES, widths, runs):
+        yield Case("other methods", method, count, width, stage)
 
 
 def prepared(case: Case, device: str) -> Prepared:
@@ -140,12 +131,8 @@ def imagination(case: Case, device: str) -> Prepared:
 
 def model_cohort(case: Case, device: str) -> Cohort:
     """MOORe's cohort in its offline stage, with members of the case's width and random data."""
-    config = case.config
-    rollout = {"length": LENGTH, "batch_size": BRANCHES[torch.device(device).type], "retain": 1}
-    config = replace(
-        config,
-        eval_episodes=1,
-        dynamics=replace(config.dynamics, hidden=(case.width,) * 4),
-        rollout=replace(config.rollout, **rollout),
-    )
+    dynamics = replace(case.config.dynamics, hidden=(case.width,) * 4)
+    branches = BRANCHES[torch.device(device).type]
+    rollout = replace(case.config.rollout, length=LENGTH, batch_size=branches, retain=1)
+    config = replace(case.config, eval_episodes=1, dynamics=dynamics, rollout=rollout)
     return random_cohort(config, case.runs, "offline", device, TRANSITIONS)

@@ -106,7 +106,7 @@ def timed(sides: Mapping[str, Callable[[], object]], seconds: float) -> dict[str
     """Return the seconds of a call of each side, the best of ROUNDS in turns; what is compiled is built before."""
     for call in sides.values():
         call()
-    taken = [{name: measure(call, seconds).wall for name, call in sides.items()} for _ in range(ROUNDS)]
+    taken = [{name: measure(call, seconds) for name, call in sides.items()} for _ in range(ROUNDS)]
     return {name: min(each[name] for each in taken) for name in sides}
 
 
@@ -115,7 +115,7 @@ def chip_peak(seconds: float) -> dict[str, float]:
     a, b = torch.randn(2, SIZE, SIZE)
     onednn = lambda: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")  # noqa: E731
     found = {"torch float32": peak(seconds, "cpu", "float32"), "torch bfloat16": peak(seconds, "cpu", "bf16")}
-    return found | {"oneDNN float32": 2 * SIZE**3 / measure(onednn, seconds).wall}
+    return found | {"oneDNN float32": 2 * SIZE**3 / measure(onednn, seconds)}
 
 
 def rows(seconds: float) -> Iterator[dict[str, Any]]:
@@ -145,11 +145,11 @@ def peers_report(facts: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -
     columns = ["update", "R", "PyTorch, one run", "ours", "compiled", "ours / PyTorch", "compiled / ours", "% of chip"]
     body = []
     for each in found:
-        rates = each["rates"]
-        fastest = max(rates["plain"], rates["compiled"])
-        cells = [each["what"], str(each["runs"]), *(f"{rates[side]:,.0f}" for side in ("PyTorch", "plain", "compiled"))]
-        cells += [f"{fastest / rates['PyTorch']:.1f}", f"{rates['compiled'] / rates['plain']:.2f}"]
-        body.append([*cells, f"{100 * fastest * each['flops'] / best:.0f}"])
+        one, ours, compiled = (each["rates"][side] for side in ("PyTorch", "plain", "compiled"))
+        fastest = max(ours, compiled)
+        cells = [each["what"], str(each["runs"]), f"{one:,.0f}", f"{ours:,.0f}", f"{compiled:,.0f}"]
+        cells += [f"{fastest / one:.1f}", f"{compiled / ours:.2f}", f"{100 * fastest * each['flops'] / best:.0f}"]
+        body.append(cells)
     lines = [
         f"# Updates beside plain PyTorch on {facts['device_name']}",
         "",

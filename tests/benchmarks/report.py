@@ -1,6 +1,5 @@
 """What every benchmark says of machine and code, and where it writes that with its rows."""
 
-import json
 import os
 import platform
 import time
@@ -8,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moore.base.files import write_json
 from moore.base.machine import short
 from moore.networks.calls import GRAPHS
 from moore.run.facts import environment_facts
@@ -16,9 +16,9 @@ from moore.run.facts import environment_facts
 def report_facts(device: str, load_before: float, start: float, **more: Any) -> dict[str, Any]:
     """Collect code, packages, machine (not its name), date, minutes since `start` (monotonic) and the load."""
     facts = {key: value for key, value in environment_facts().items() if key != "host"}
-    facts["device"] = device
-    facts["device_name"] = facts["gpu"]["name"] if device.startswith("cuda") else facts["machine"]
     return facts | {
+        "device": device,
+        "device_name": facts["gpu"]["name"] if device.startswith("cuda") else facts["machine"],
         "date": time.strftime("%Y-%m-%d"),
         "python": platform.python_version(),
         "cuda_graphs": os.environ.get(GRAPHS) == "1",
@@ -45,16 +45,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1)
     return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
 
 
-def hours(seconds: float) -> str:
-    """Say a time in hours, or in days from 100 hours on."""
-    return f"{seconds / 3600:.2f} h" if seconds < 360_000 else f"{seconds / 86_400:.1f} days"
-
-
 def write_report(out: Path | None, name: str, facts: Mapping[str, Any], rows: Sequence[Any], text: str) -> None:
     """Print a report; with a folder, write <name>.md and .json there (<name>-cuda of a GPU)."""
     print(text)
     if out is not None:
         name = f"{name}-cuda" if facts["device"].startswith("cuda") else name
-        out.mkdir(parents=True, exist_ok=True)
-        (out / f"{name}.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
+        write_json(out / f"{name}.json", {"facts": facts, "rows": rows})
         (out / f"{name}.md").write_text(text)

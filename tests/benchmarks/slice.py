@@ -6,8 +6,9 @@ every training of the ensemble goes to its cap.
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,17 +19,19 @@ from moore.algorithm.cohort import Cohort
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.base.errors import UserError
 from moore.base.machine import peak_bytes, threads
+from moore.base.words import duration
 from moore.cli.options import check_device, find_study
 from moore.studies.axes import merge
-from moore.studies.estimate import random_transitions
-from tests.benchmarks.projection import projection, slice_report
-from tests.benchmarks.report import report_facts, write_report
-from tests.benchmarks.stages import train
+from moore.studies.estimate import counts, random_transitions
+from moore.studies.flops import part_flops
+from tests.benchmarks.report import report_facts, table, where, write_report
+from tests.benchmarks.stages import Clock, train
 from tests.benchmarks.timing import is_gpu
 
 DATASET = "d4rl:halfcheetah-medium-v2"  # the task whose settings the runs have
 OFFLINE_SHARE = 0.5  # of the time: what is left then belongs to the online stage
 NEVER = 10**9  # patience of an ensemble that goes to its cap
+COLUMNS = ("stage", "part", "calls", "time (s)", "each (ms)", "TFLOP/s", "calls of a unit", "all")
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,14 @@ TINY = Size(2, 300, 8, 8, 10, 3, 6, 8, 2, 4, 2, 2, 1)  # seconds on a CPU, for t
 def configurations(size: Size) -> list[RunConfig]:
     """The slice's runs: the strategies of the study `sampling`, each on its own random dataset."""
     runs = [run for run in find_study("sampling", "paper").runs if run.dataset == DATASET]
+    if not 1 <= size.runs <= len(runs):
+        raise UserError(f"--runs: {size.runs} is not accepted; expected 1 to {len(runs)}")
     strategies = list(dict.fromkeys(run.method for run in runs))
+    agent, dynamics = runs[0].agent, runs[0].dynamics
+    caps = {"offline_max_updates": size.model_updates, "online_max_updates": size.retrain_updates, "patience": NEVER}
     values: dict[str, Any] = {
-        "agent": {"hidden": [size.width] * len(runs[0].agent.hidden)},
-        "dynamics": {
-            "hidden": [size.model_width] * len(runs[0].dynamics.hidden),
-            "patience": NEVER,
-            "offline_max_updates": size.model_updates,
-            "online_max_updates": size.retrain_updates,
-        },
+        "agent": {"hidden": [size.width] * len(agent.hidden)},
+        "dynamics": caps | {"hidden": [size.model_width] * len(dynamics.hidden)},
         "rollout": {"batch_size": size.branches},
         "offline": {"rollout_interval": size.rollout_interval},
         "online": {"retrain_interval": size.retrain_interval, "utd_ratio": size.utd_ratio},
@@ -78,8 +80,6 @@ def configurations(size: Size) -> list[RunConfig]:
         "dataset_transitions": size.transitions,
         "precision": size.precision,
     }
-    if not 1 <= size.runs <= len(runs):
-        raise UserError(f"--runs: {size.runs} is not accepted; expected 1 to {len(runs)}")
     own = lambda run: values | {"dataset": f"random:{strategies.index(run.method)}"}  # noqa: E731
     chosen = sorted(runs, key=lambda run: run.seed)[: size.runs]
     return [from_mapping(merge(to_mapping(run), own(run)), "the slice") for run in chosen]
@@ -98,12 +98,61 @@ def limit(size: Size, seconds: float) -> Callable[[Cohort], bool]:
     return enough
 
 
-def peak_memory(device: str) -> dict[str, int]:
-    """Bytes: of a GPU what its tensors took at most and what the allocator held for them, else of the process."""
-    if is_gpu(device):
-        held = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
-        return dict(zip(("allocated", "reserved"), held, strict=True))
-    return {"resident": peak_bytes()}
+@cache
+def column() -> tuple[RunConfig, ...]:
+    """MOORe's runs in the main table at the paper's scale."""
+    return tuple(run for run in find_study("main_table", "paper").runs if run.method == "moore")
+
+
+def projection(configs: Sequence[RunConfig], clock: Clock) -> list[dict[str, Any]]:
+    """Every part of a unit of these runs: calls and seconds that were measured, flops (matrix products) of a call of
+    all runs, and `count`, its calls, and `total`, their seconds, at the paper scale; None where no call was measured.
+    """
+    paper, config = column()[0], configs[0]
+    caps = {key: getattr(paper.dynamics, key) for key in ("offline_max_updates", "online_max_updates")}
+    full = replace(config, offline=paper.offline, online=paper.online, eval_episodes=paper.eval_episodes)
+    full = replace(full, dynamics=replace(config.dynamics, **caps))
+    rows = []
+    for (stage, what), count in counts(full).items():
+        calls, seconds = clock.calls[stage, what], clock.seconds[stage, what]
+        row = {"stage": stage, "what": what, "calls": calls, "seconds": seconds, "count": count}
+        flops = len(configs) * part_flops(config, stage)[what]
+        rows.append(row | {"flops": flops, "total": seconds / calls * count if calls else None})
+    return rows
+
+
+def slice_report(facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the report in Markdown: what was measured, peak memory, and the projection part by part."""
+    runs, units = facts["size"]["runs"], len(column()) / facts["size"]["runs"]
+    changed = ", ".join(f"{key} {value}" for key, value in facts["size"].items() if value != facts["full"][key])
+    body = []
+    for row in rows:
+        measured, whole = ["not reached", "", "", ""], "?"
+        if row["calls"]:
+            each, whole = row["seconds"] / row["calls"], duration(row["total"])
+            measured = [f"{row['calls']:,}", f"{row['seconds']:.1f}", f"{1e3 * each:.3f}"]
+            measured.append(f"{row['flops'] / each / 1e12:.2f}")
+        body.append([row["stage"], row["what"], *measured, f"{row['count']:,}", whole])
+    known = sum(row["total"] or 0.0 for row in rows)
+    said = f"{duration(known)}; {units:g} one after the other: {duration(units * known)}"
+    if any(row["total"] is None for row in rows):
+        said = f"more than {duration(known)}; the slice did not reach every part"
+    lines = [
+        f"# A slice of the paper's scale on {facts['device_name']}",
+        "",
+        f"{where(facts)} Precision {facts['size']['precision']}. {runs} runs of MOORe (halfcheetah) in one "
+        "process; random data, on which every training of the ensemble goes to its cap.",
+        "",
+        f"Not the paper scale's slice: {changed}." if changed else "All shapes are the paper scale's.",
+        "",
+        f"Peak memory: {', '.join(f'{key} {value / 2**30:.2f} GiB' for key, value in facts['memory'].items())}.",
+        "",
+        *table(COLUMNS, body, words=2),
+        "",
+        f"MOORe's {len(column())} runs are {units:g} units of {runs}, all priced as halfcheetah. A unit: {said}.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def main(
@@ -123,7 +172,11 @@ def main(
     names = dict.fromkeys(config.dataset for config in configs)
     data = {str(name): random_transitions(configs[0].env, size.transitions, seed) for seed, name in enumerate(names)}
     clock = train(configs, data, device, limit(size, 60 * minutes - (time.monotonic() - start)))
+    memory = {"resident": peak_bytes()}  # of the process; of a GPU what its tensors took, what the allocator held
+    if is_gpu(device):
+        memory = {"allocated": torch.cuda.max_memory_allocated(device)}
+        memory["reserved"] = torch.cuda.max_memory_reserved(device)
+    facts = report_facts(device, load, start, threads=torch.get_num_threads(), memory=memory)
+    facts |= {"size": asdict(size), "full": asdict(Size())}
     rows = projection(configs, clock)
-    more = {"memory": peak_memory(device), "size": asdict(size), "full": asdict(Size())}
-    facts = report_facts(device, load, start, threads=torch.get_num_threads(), **more)
     write_report(out, "slice", facts, rows, slice_report(facts, rows))

@@ -11,8 +11,7 @@ from moore.base.errors import UserError
 from moore.studies.estimate import random_transitions
 from tests.benchmarks import bench, slice, stages, timing
 from tests.benchmarks.cases import UNITS, all_cases
-from tests.benchmarks.projection import column, projection
-from tests.benchmarks.slice import TINY, configurations, limit
+from tests.benchmarks.slice import TINY, column, configurations, limit, projection
 from tests.benchmarks.stages import Clock, train
 
 COUNTED = {
@@ -91,7 +90,7 @@ def test_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: dict[str, list[Any]] = {name: json.loads((tmp_path / f"{name}.json").read_text())["rows"] for name in text}
     assert [f"\n## {group[0].upper()}{group[1:]}\n" in text["bench"] for group in UNITS] == [True] * len(UNITS)
     assert all(row["rate"] > 0 for row in rows["bench"])
-    assert "| offline | policy updates | 1,000 | 2.0 | 2.000 | 0.00 | 1,000,000 | 0.56 h |" in text["slice"]
+    assert "| offline | policy updates | 1,000 | 2.0 | 2.000 | 0.00 | 1,000,000 | 33 min |" in text["slice"]
     assert "| offline | rollouts | not reached |  |  |  | 1,000 | ? |" in text["slice"]
 
 

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from moore.cli.options import find_study
 from moore.studies.flops import part_flops, update_flops
 from tests.benchmarks.cases import METHOD_STAGES, Case, prepared
-from tests.benchmarks.projection import column
+from tests.benchmarks.slice import column
 
 ACTOR, CRITIC = 2 * (17 * 256 + 256**2 + 256 * 12), 2 * (23 * 256 + 256**2 + 256)  # of one row in halfcheetah
 OBS = 2 * 17 * 256  # of the first layers: no gradient is needed for observations

@@ -1,61 +1,37 @@
-"""Time and memory of a call: the best of repetitions, beside the matmul peak of the same process and device."""
+"""Time and memory of a call, beside the matmul peak of the same process and device."""
 
 import gc
-import math
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
+from torch.utils.benchmark import Timer
 
 from moore.base.machine import peak_bytes
-from moore.studies.estimate import synchronize
 
 MATMUL = {"cpu": 2048, "cuda": 8192}  # rows of the square product that saturates the device
-BURST = 0.02  # s of work queued on a GPU between two looks at the clock: a wait for each call would be timed instead
 DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}  # operands of the products
 
 
-class Timing(NamedTuple):
-    """Best of several repetitions: wall seconds of a call, and processor seconds of that same call."""
-
-    wall: float
-    cpu: float
-
-
 def is_gpu(device: str) -> bool:
-    """Tell whether calls have to be waited for."""
     return torch.device(device).type == "cuda"
 
 
-def measure(call: Callable[[], object], seconds: float, device: str = "cpu") -> Timing:
-    """Time a call for about `seconds`; the minimum is the least disturbed. One call comes before.
+def measure(call: Callable[[], object], seconds: float) -> float:
+    """Return the seconds of a call, of the fastest of the blocks of calls within about `seconds`, after a first one.
 
-    On a GPU, several calls are queued between two looks at the clock, and their mean counts as one.
+    A GPU is waited for at the end of a block, whose calls are queued.
     """
-    synchronize(device)
-    start = time.perf_counter()
-    call()
-    synchronize(device)
-    burst = max(1, math.ceil(BURST / (time.perf_counter() - start))) if is_gpu(device) else 1
-    timings: list[Timing] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or not timings:
-        wall, cpu = time.perf_counter(), time.process_time()
-        for _ in range(burst):
-            call()
-        synchronize(device)
-        timings.append(Timing((time.perf_counter() - wall) / burst, (time.process_time() - cpu) / burst))
-    return min(timings)
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    return min(timer.blocked_autorange(min_run_time=seconds).times)
 
 
 def peak(seconds: float, device: str, precision: str) -> float:
     """Measure floating-point operations a second of a large square product, with the process's switch for TF32."""
     rows = MATMUL[torch.device(device).type]
     a, b = (torch.randn(rows, rows, device=device).to(DTYPES[precision]) for _ in range(2))
-    return 2 * rows**3 / measure(lambda: a @ b, seconds, device).wall
+    return 2 * rows**3 / measure(lambda: a @ b, seconds)
 
 
 def held_mb(device: str) -> float:

@@ -15,6 +15,7 @@ import yaml
 
 from moore.cli.main import main
 from moore.run.collect import collect
+from moore.studies.axes import merge
 from moore.studies.identity import offline_run_id, run_id
 from moore.studies.study import Study, load_study
 from tests.cluster.local_slurm import POLL_SECONDS, Cluster, Element, is_alive, wait_until
@@ -43,12 +44,10 @@ class Experiment:
         profile: Mapping[str, Any] | None = None,
         **changes: Mapping[str, Any],
     ) -> None:
-        self.folder, self.cluster, self.root = folder, cluster, folder / "runs"
+        self.folder, self.slurm, self.root = folder, cluster, folder / "runs"
         folder.mkdir(parents=True, exist_ok=True)
-        defaults: dict[str, Any] = {key: value for key, value in RUN.items() if key not in ("env", "dataset")}
-        defaults["online"] = RUN["online"] | {"epochs": epochs, "utd_ratio": 6}
-        for key, value in changes.items():
-            defaults[key] = defaults[key] | value
+        defaults = {key: value for key, value in RUN.items() if key not in ("env", "dataset")}
+        defaults = merge(defaults, {"online": {"epochs": epochs, "utd_ratio": 6}} | changes)
         self._write("study.yaml", {"study": "s", "variants": dict(variants or {"prioritized": {}})})
         tasks = [{"env": "pendulum", "dataset": name} for name in datasets]
         scale = {"scale": "tiny", "seeds": list(range(seeds)), "defaults": defaults, "tasks": tasks}
@@ -57,16 +56,11 @@ class Experiment:
         self.study: Study = load_study(folder / "study.yaml", folder / "scale.yaml")
         self.units = self.root / self.study.name / "units"
 
-    @property
-    def slurm(self) -> Cluster:
-        """The cluster of a study that has one."""
-        return self.cluster
-
     def moore(self, command: str, *words: str) -> tuple[int, str, str]:
         """`moore study COMMAND` on this study in this process: exit code, stdout and stderr."""
         out, err = io.StringIO(), io.StringIO()
         arguments = ["study", command, str(self.folder / "study.yaml"), "--scale", str(self.folder / "scale.yaml")]
-        environment = self.cluster.environment if self.cluster else {}
+        environment = self.slurm.environment if self.slurm else {}
         with patch.dict(os.environ, environment), redirect_stdout(out), redirect_stderr(err):
             code = main([*arguments, "--root", str(self.root), *words])
         return code, out.getvalue(), err.getvalue()
@@ -102,7 +96,7 @@ class Experiment:
         """Online epochs that a unit has done, as its present process says; 0 while it is not that far."""
         claim, progress = self.unit_file(unit, "claim"), self.unit_file(unit, "progress")
         fresh = progress.get("time", 0) > claim.get("since", float("inf"))
-        return int(progress["done"]) if fresh and str(progress.get("label")).startswith("online") else 0
+        return int(progress["done"]) if fresh and progress["label"].startswith("online") else 0
 
     def wait_online(self, count: int = 1, epochs: int = 3, method: str = "") -> list[str]:
         """Wait until so many units have done so many online epochs; their names."""
@@ -168,7 +162,7 @@ class Experiment:
         """The last lines of every log, for the message of a test that fails."""
         logs = [*self.units.glob("*.log"), *self.root.glob("*/submissions/*/jobs/*.err")]
         tails = [f"== {path}\n" + "\n".join(path.read_text().splitlines()[-6:]) for path in sorted(logs)]
-        queue = f"{self.cluster.queue()}\n" if self.cluster else ""
+        queue = f"{self.slurm.queue()}\n" if self.slurm else ""
         return queue + "\n".join(tails)
 
     def _write(self, name: str, values: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 HERE = Path(__file__).parent
 PACKAGES = {"munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client"}
 ACCOUNTING = {"slurmdbd": "slurmdbd", "mariadbd": "mariadb-server-core", "mariadb": "mariadb-client-core"}
@@ -73,7 +75,11 @@ class Cluster:
         kill(int(daemon.read_text()))
         daemon.unlink()
         while pids := self.processes(node):
-            steps = {parent for pid in pids if (parent := _parent(pid)) and _name(parent) == "slurmstepd"}
+            steps = set()
+            for pid in pids:
+                with suppress(psutil.NoSuchProcess):
+                    parent = psutil.Process(pid).parent()
+                    steps |= {parent.pid} if parent and parent.name() == "slurmstepd" else set()
             for pid in (*steps, *pids):  # slurmstepd first, or it tells how the others ended
                 kill(pid)
             time.sleep(POLL_SECONDS)
@@ -86,22 +92,14 @@ class Cluster:
 
     def processes(self, node: str | None = None, command: str = "") -> list[int]:
         """Processes of this cluster's jobs, by node and a part of the command."""
-        mine = f"SLURM_CONF={self.environment['SLURM_CONF']}".encode()
-        there = f"SLURMD_NODENAME={node}".encode() if node else mine
+        here = self.environment | ({"SLURMD_NODENAME": node} if node else {})
         found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (folder / "environ").read_bytes().split(b"\0")
-                words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:  # ended, or of another user
-                continue
-            ours = (
-                mine in environment
-                and there in environment
-                and any(e.startswith(b"SLURM_JOB_ID=") for e in environment)
-            )
-            if ours and command in words and is_alive(int(folder.name)):
-                found.append(int(folder.name))
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # ended, or of another user
+                environment = process.environ()
+                ours = "SLURM_JOB_ID" in environment and here.items() <= environment.items()
+                if ours and command in " ".join(process.cmdline()) and is_alive(process.pid):
+                    found.append(process.pid)
         return found
 
     def _script(self, name: str, *arguments: str) -> None:
@@ -153,23 +151,7 @@ def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
 
 def is_alive(pid: int) -> bool:
     """Whether a process runs; one that nobody has reaped does not."""
-    return _stat(pid)[:1] not in ([], ["Z"])
-
-
-def _parent(pid: int) -> int:
-    return int(_stat(pid)[1]) if _stat(pid) else 0
-
-
-def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _stat(pid: int) -> list[str]:
-    """/proc/<pid>/stat from the state on."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

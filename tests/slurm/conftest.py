@@ -11,4 +11,4 @@ from tests.support.slurm_lab import Lab
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lab]:
     """Makes the test's study, in a folder as submissions leave it, and a SLURM of shell scripts."""
-    return lambda variants="a", dataset=False: Lab(tmp_path, monkeypatch, variants, dataset)
+    return lambda variants="a": Lab(tmp_path, monkeypatch, variants)

@@ -4,12 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from moore.cli.main import main
-from slurm.actions import cancel
 from tests.support.slurm_lab import Lab, read
 
 MakeLab = Callable[..., Lab]
@@ -36,10 +34,8 @@ def test_failures(lab: MakeLab, capsys: Captured) -> None:
     first = facts["failures"][0]
     told = {"kind": "out of memory", "attempts": 2, "final": True, "exit_code": -9, "reason": "ValueError: x"}
     where = {"task": "12_3", "node": "n2", "config": str(units[0].spec_path), "log": str(units[0].log_path)}
-    whose = {"unit": units[0].name, "runs": four.run_ids(units[0])}
-    lines = [f"line {number} [red]" for number in range(20, 30)]
-    assert first == told | where | whose | {"lines": lines, "time": first["time"]}
-    assert Path(first["config"]).is_file()
+    whose = {"unit": units[0].name, "runs": four.run_ids(units[0]), "time": first["time"]}
+    assert first == told | where | whose | {"lines": [f"line {number} [red]" for number in range(20, 30)]}
     assert main(["study", "failures", *four.arguments]) == 0
     out = capsys.readouterr().out
     for word in (*(unit.name for unit in units[:3]), "out of memory", "-9", "12_3", "line 29 [red]", "{exclude: n2}"):
@@ -52,9 +48,7 @@ def test_retry(lab: MakeLab, capsys: Captured) -> None:
     three = lab("abc")
     for unit in three.units:
         three.fail(unit)
-    (three.folder / "checkpoints").mkdir()
-    kept = three.folder / "checkpoints" / f"{three.units[1].name}.pt"
-    kept.write_text("x")
+    three.units[1].checkpoint_folder("online").mkdir(parents=True)
     three.units[1].log_path.write_text("x")
     named, other = three.run_ids(three.units[1])
     before = set(three.folder.rglob("*"))
@@ -72,26 +66,27 @@ def test_cancel(lab: MakeLab, capsys: Captured) -> None:
     a, b, c, d = four.units
     four.submit([[a, b], [c]], [[d]])
     four.finish(b.runs)
-    four.queue(
-        "1|0|RUNNING|None|n1|0", "1|1|PENDING|Priority||0", "2|0|PENDING|Priority||0", "9|0|RUNNING|None|n9|0|another"
-    )
+    waiting = ("1|1|PENDING|Priority||0", "2|0|PENDING|Priority||0")
+    four.queue("1|0|RUNNING|None|n1|0", *waiting, "9|0|RUNNING|None|n9|0|another")
     calls = four.fake("scancel", "")
     named, other = four.run_ids(a)
     idle = four.run_ids(b)[0]  # finished, in a task that goes on for others
-    cancel(four.study, four.root, [idle])
+
+    def cancel(*runs: str) -> list[str]:
+        assert main(["study", "cancel", *four.arguments[:1], *runs, *four.arguments[1:]]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    cancel(idle)
     assert not calls.exists()
-    capsys.readouterr()
-    assert main(["study", "cancel", *four.arguments[:1], named, idle, *four.arguments[1:]]) == 0
+    first, stops, also, left = cancel(named, idle)
     assert calls.read_text() == "1_0\n"
-    first, stops, also, left = capsys.readouterr().out.splitlines()
     assert first.endswith("cancelled 1_0")
     assert "runs that stop: 2;" in stops
     assert also.endswith(f": {other}")
     assert left.endswith(f": {idle}")
     calls.unlink()
-    assert main(["study", "cancel", *four.arguments]) == 0
+    assert "runs that stop: 6;" in cancel()[1]
     assert calls.read_text() == "1_0 1_1 2_0\n"
-    assert "runs that stop: 6;" in capsys.readouterr().out
 
 
 def test_cancel_without_slurm(lab: MakeLab, capsys: Captured) -> None:
@@ -111,16 +106,14 @@ def test_cancel_without_slurm(lab: MakeLab, capsys: Captured) -> None:
 def test_a_root_that_is_not_there(lab: MakeLab, capsys: Captured) -> None:
     """Breaks if nothing is shown and nothing is said."""
     one = lab()
-    for command in (["retry", one.arguments[0]], ["failures", one.arguments[0]]):
-        assert main(["study", *command, *one.arguments[1:]]) == 2
+    for command in ("retry", "failures"):
+        assert main(["study", command, *one.arguments]) == 2
         assert f"{one.folder}: is not there; accepted: the --root" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes(lab: MakeLab) -> None:
     """Breaks if `moore study status ... | head` ends in a traceback."""
-    one = lab()
-    one.folder.mkdir(parents=True)
-    words = [sys.executable, "-m", "moore.cli.main", "study", "status", *one.arguments, "--json"]
+    words = [sys.executable, "-m", "moore.cli.main", "study", "status", *lab().arguments, "--json"]
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)

@@ -38,14 +38,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     return partial(slurm_lab.fake, tmp_path)
 
 
-def says(text: str) -> str:
-    """A script that prints a text."""
-    return f"cat <<'END'\n{text}END"
-
-
 def test_our_tasks(fake: Fake) -> None:
     """Breaks if a task of ours is lost, misread or mixed up with other jobs, or only a part of the queue is asked."""
-    calls = fake("squeue", says(QUEUE))
+    calls = fake("squeue", slurm_lab.says(QUEUE))
     assert cluster.our_tasks() == [
         QueuedTask("1", 2, "PENDING", "JobArrayTaskLimit", "", STAMP, 0, 0),
         QueuedTask("1", 0, "COMPLETING", "JobArrayTaskLimit", "n1", STAMP, 0, 1),
@@ -61,28 +56,21 @@ def test_our_tasks(fake: Fake) -> None:
 @pytest.mark.parametrize(
     ("body", "part"),
     [
+        (None, "squeue cannot be asked: cannot be started here"),
         ("echo Unable to contact slurm controller >&2; exit 1", "asked: Unable to contact slurm controller; nothing"),
         ("exec sleep 9", "no answer in"),
         (f"echo '1|PENDING|moore:{STAMP}:0'", "has not the fields"),
         (f"echo '1|N/A|PENDING|x||0|moore:{STAMP}:0'", "has not the fields"),
     ],
 )
-def test_a_queue_that_cannot_be_read(fake: Fake, body: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_that_cannot_be_read(fake: Fake, body: str | None, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if trouble with squeue is taken for an empty queue, so that everything would be submitted again."""
     monkeypatch.setattr(cluster, "PATIENCE", 0.3)
-    fake("squeue", body)
+    if body is None:
+        monkeypatch.setenv("PATH", "/nowhere")
+    else:
+        fake("squeue", body)
     with pytest.raises(UserError, match=part):
-        cluster.our_tasks()
-
-
-def test_no_slurm(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if a machine without squeue is taken for an empty queue, or one that cannot submit for a cluster."""
-    fake("squeue", says(QUEUE))
-    fake("sbatch", "")
-    assert cluster.has_slurm()
-    monkeypatch.setenv("PATH", "/nowhere")
-    assert not cluster.has_slurm()
-    with pytest.raises(UserError, match=r"squeue cannot be asked: cannot be started here"):
         cluster.our_tasks()
 
 
@@ -109,7 +97,7 @@ def test_filters_of_the_user(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_max_array_size(fake: Fake, config: str, size: int | None) -> None:
     """Breaks if an array is allowed more elements than either limit."""
-    fake("scontrol", says(config))
+    fake("scontrol", slurm_lab.says(config))
     with nullcontext() if size else pytest.raises(UserError, match="takes no job arrays"):
         assert cluster.max_array_size() == size
 
@@ -118,25 +106,28 @@ def test_sbatch(fake: Fake, tmp_path: Path) -> None:
     """Breaks if the script does not reach sbatch, a dry run submits, or sbatch's words are lost."""
     calls = fake("sbatch", f"cat > {tmp_path}/script; echo sbatch: Job 7 to start on n1 >&2")
     script = "#!/bin/sh\n#SBATCH --output='a b'\n#SBATCH --requeue\ntrue\n"
-    assert cluster.test_only(script) == "sbatch: Job 7 to start on n1"
+    assert cluster.sbatch(script, test_only=True) == "sbatch: Job 7 to start on n1"
     assert (tmp_path / "script").read_text() == script
     assert calls.read_text() == "--test-only --output=a b --requeue\n"
     fake("sbatch", "echo '7;cluster'")
     assert cluster.sbatch(script) == "7"
     fake("sbatch", "echo allocation failure: Invalid partition >&2; echo name specified >&2; exit 1")
     with pytest.raises(UserError, match="sbatch refuses this: allocation failure: Invalid partition name specified;"):
-        cluster.test_only("")
+        cluster.sbatch("")
 
 
-NEVER = """PartitionTimeLimit|DependencyNeverSatisfied|JobHeldUser|launch_failed_requeued_held|QOSMaxCpuPerJobLimit|
-QOSMaxGRESPerNode|AssocMaxCpuMinutesPerJobLimit|InvalidQOS""".replace("\n", "")
-LATER = """Priority|Resources|JobArrayTaskLimit|QOSMaxJobsPerUserLimit|AssocGrpCpuLimit|QOSMaxCpuPerUserLimit|
-Dependency|ReqNodeNotAvail, UnavailableNodes:n1""".replace("\n", "")
+NEVER = (
+    *("PartitionTimeLimit", "DependencyNeverSatisfied", "JobHeldUser", "launch_failed_requeued_held", "InvalidQOS"),
+    *("QOSMaxCpuPerJobLimit", "QOSMaxGRESPerNode", "AssocMaxCpuMinutesPerJobLimit"),
+)
+LATER = (
+    *("Priority", "Resources", "JobArrayTaskLimit", "QOSMaxJobsPerUserLimit", "AssocGrpCpuLimit", "Dependency"),
+    *("QOSMaxCpuPerUserLimit", "ReqNodeNotAvail, UnavailableNodes:n1"),
+)
 
 
 def test_never_starts() -> None:
     """Breaks if a job that waits for ever looks like one that waits for its turn, or the other way round."""
-    task = lambda state, reason: QueuedTask("1", 0, state, reason, "", STAMP, 0, 0)  # noqa: E731
-    assert all(task("PENDING", reason).never_starts for reason in NEVER.split("|"))
-    assert not any(task("PENDING", reason).never_starts for reason in LATER.split("|"))
-    assert not any(task("RUNNING", reason).never_starts for reason in NEVER.split("|"))
+    for state, reasons, never in (("PENDING", NEVER, True), ("PENDING", LATER, False), ("RUNNING", NEVER, False)):
+        for reason in reasons:
+            assert QueuedTask("1", 0, state, reason, "", STAMP, 0, 0).never_starts == never, reason

@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from moore.base.errors import UserError
 from moore.cli.main import main
-from slurm.states import STATES
+from moore.run.units import study_units
+from slurm.states import STATES, StudyView
 from slurm.status import look
 from tests.support.slurm_lab import STAMP, Lab, read
 
@@ -20,18 +22,20 @@ RUNNING = "1|0|RUNNING|None|n1|0"
 DEAD = 2**22 + 1  # beyond the largest number of a process
 
 
+@pytest.fixture
+def one(lab: MakeLab) -> Lab:
+    """A study of one unit, which is element 0 of job 1 and runs."""
+    made = lab()
+    made.submit([made.units])
+    made.queue(RUNNING)
+    return made
+
+
 def only(lab: Lab) -> dict[str, Any]:
     """What status says of a study's first unit, the same for its two runs."""
     first, second = look(lab.study, lab.root)["runs"][:2]
     assert first | {"run": ""} == second | {"run": ""}
     return first
-
-
-def running(lab: Lab, **claim: Any) -> None:
-    """The first unit, trained by element 0 of job 1."""
-    lab.submit([[lab.units[0]]])
-    lab.claim(lab.units[0], **{"task": "1_0"} | claim)
-    lab.told(lab.units[0], 40)
 
 
 @pytest.mark.parametrize(
@@ -45,18 +49,17 @@ def running(lab: Lab, **claim: Any) -> None:
         (RUNNING, {}, ("running", "n1")),
         ("1|0|RUNNING|None|n1|N/A", {"restart": 3}, ("running", "n1")),
         ("1|0|COMPLETING|None|n1|0", {}, ("running", "n1")),
+        ("1|0|PENDING|Priority|n1|0", {}, ("pending", "n1")),
         ("1|0|RUNNING|None|n2|0", {"task": "7_0"}, ("pending", "n2")),  # the claim is of a task before
         (None, {}, ("stopped", "n1")),
         (None, None, ("todo", None)),
         (RUNNING, {"task": None, "host": "elsewhere", "node": None, "pid": 5}, ("claimed", "elsewhere")),
     ],
 )
-def test_state(lab: MakeLab, queue: str | None, claim: dict[str, Any] | None, expected: tuple[str, ...]) -> None:
+def test_state(one: Lab, queue: str | None, claim: dict[str, Any] | None, expected: tuple[str, ...]) -> None:
     """Breaks if the queue and the claim together give another state or node, or nobody is told that it never starts."""
-    one = lab()
-    one.submit([[one.units[0]]])
     if claim is not None:
-        running(one, **claim)
+        one.claim(one.units[0], **{"task": "1_0"} | claim)
     one.queue(*([queue] if queue else []))
     got = only(one)
     assert (got["state"], got["node"]) == expected
@@ -69,18 +72,15 @@ def test_local_process(lab: MakeLab) -> None:
     one = lab()
     calls = one.fake("squeue", "exit 1")
     one.claim(one.units[0])
-    one.told(one.units[0], 5)
     assert only(one)["state"] == "running"
     one.claim(one.units[0], pid=DEAD)
     assert only(one)["state"] == "stopped"
     assert not calls.exists()
 
 
-def test_failed_attempts(lab: MakeLab) -> None:
+def test_failed_attempts(one: Lab) -> None:
     """Breaks if a failed attempt is taken for the last, the last for any other, or an older claim for a process."""
-    one = lab()
-    running(one)
-    one.queue(RUNNING)
+    one.claim(one.units[0], "1_0")
     one.fail(one.units[0], final=False, attempts=1, kind="out of memory")
     said = "its turn comes in its task; attempt 2 after out of memory"
     assert (only(one)["state"], only(one)["reason"]) == ("pending", said)
@@ -102,8 +102,7 @@ def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     many.submit([[units[0], units[1]], [units[2]]], [[units[3]]])
     many.finish(units[0].runs[:1], diverged=True)  # killed between two manifests
     many.claim(units[0], "1_0")
-    (many.folder / "checkpoints").mkdir()
-    (many.folder / "checkpoints" / f"{units[0].name}.pt").write_text("")
+    units[0].checkpoint_folder("online").mkdir(parents=True)
     many.finish(units[4].runs)
     many.fail(units[5])
     many.queue(RUNNING, "1|1|PENDING|Resources||0", "9|0|RUNNING|None|n9|0|of-another-study")
@@ -114,29 +113,35 @@ def test_json(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(facts["runs"][0]) == keys
     expected = {"all": 14, "done": 3, "diverged": 1, **dict.fromkeys(STATES, 0)}
     assert facts["counts"] == expected | {"running": 1, "pending": 4, "todo": 4, "failed": 2}
-    assert Counter(run["run"] for run in facts["runs"]) == Counter(
-        [*many.run_ids(units[0])[1:], *many.run_ids(*units[1:4], *units[5:])]
-    )
+    unfinished = [*many.run_ids(units[0])[1:], *many.run_ids(*units[1:4], *units[5:])]
+    assert Counter(run["run"] for run in facts["runs"]) == Counter(unfinished)
 
 
-def test_split_unit(lab: MakeLab) -> None:
+def test_split_unit(one: Lab) -> None:
     """Breaks if the halves of a unit that did not fit are not found in the task of the whole."""
-    one = lab()
-    one.submit([[one.units[0]]])
-    one.units[0].split_path.write_text('{"reason": "out of memory"}')
-    first, second = one.units[0].halves()
+    first, second = one.units[0].split("out of memory")
     one.claim(first, "1_0")
-    one.queue(RUNNING)
     states = {run["unit"]: run["state"] for run in look(one.study, one.root)["runs"]}
     assert states == {first.name: "running", second.name: "pending"}
 
 
-def test_a_submission_made_while_looking(lab: MakeLab) -> None:
-    """Breaks if the files are read before the queue: a task submitted in between would be nobody's."""
+def test_units_of_a_gpu(lab: MakeLab) -> None:
+    """Breaks if a unit that takes several datasets together, as on a GPU, is looked for under another name."""
     one = lab()
-    folder = one.submit([[one.units[0]]])
-    later = folder.with_name("later")
-    folder.rename(later)
+    two_datasets = [
+        replace(run, dataset=f"self:pendulum-{name}") for run in one.study.runs for name in ("low", "medium")
+    ]
+    study = replace(one.study, runs=two_datasets)
+    (unit,) = study_units(study, one.root, "cuda")
+    one.submit([[unit]], profile={"gpus": 1})
+    one.fail(unit)
+    assert [found.name for found in StudyView(study, one.root, ask=False).failed()] == [unit.name]
+
+
+def test_a_submission_made_while_looking(one: Lab) -> None:
+    """Breaks if the files are read before the queue: a task submitted in between would be nobody's."""
+    folder = one.folder / "submissions" / STAMP
+    later = folder.rename(folder.with_name("later"))
     one.fake("squeue", f"mv {later} {folder}; echo '1|0|PENDING|Priority||0|moore:{STAMP}:0'")
     assert only(one)["state"] == "pending"
 
@@ -158,30 +163,25 @@ def test_text(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_slurm(lab: MakeLab) -> None:
     """Breaks if a machine without SLURM says more than the files do."""
     two = lab("ab")
-    running(two)
     two.submit([[two.units[0]], [two.units[1]]])
+    two.claim(two.units[0], "1_0")
     two.without_slurm()
     facts = look(two.study, two.root)
     assert facts["note"] is not None
     assert [run["state"] for run in facts["runs"]] == ["claimed"] * 2 + ["todo"] * 2
 
 
-def test_a_damaged_manifest(lab: MakeLab) -> None:
+def test_a_damaged_manifest(one: Lab) -> None:
     """Breaks if tasks whose manifest cannot be read are left out, as if nobody had their units."""
-    one = lab()
-    path = one.submit([[one.units[0]]]) / "manifest.json"
-    one.queue(RUNNING)
     for text in ("{", "[]", '{"arrays": [[]]}'):
-        path.write_text(text)
+        (one.folder / "submissions" / STAMP / "manifest.json").write_text(text)
         with pytest.raises(UserError, match=r"manifest\.json: "):
             look(one.study, one.root)
 
 
-def test_watch(lab: MakeLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_watch(one: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Breaks if watching ends before all runs are finished, does not end then, or at a controller that restarts."""
-    one = lab()
-    running(one)
-    one.queue(RUNNING)
+    one.claim(one.units[0], "1_0")
     slept: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -199,19 +199,12 @@ def test_watch(lab: MakeLab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert out.count("2 running") == 2
     assert "no controller" in out
     assert out.splitlines()[-1].startswith("s-tiny: 2 runs, 2 done")
-
-
-def test_bad_input(lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Breaks if bad input is not refused."""
-    one = lab()
     assert main(["study", "status", *one.arguments, "--watch", "--json"]) == 2
     assert "--watch" in capsys.readouterr().err
 
 
-def test_root_below_another_folder(lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_below_another_folder(one: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a --root relative to the working folder finds other units than the submission's absolute one."""
-    one = lab()
-    running(one)
-    one.queue(RUNNING)
+    one.claim(one.units[0], "1_0")
     monkeypatch.chdir(one.root.parent)
     assert look(one.study, Path(os.path.relpath(one.root)))["counts"]["running"] == 2

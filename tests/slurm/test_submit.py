@@ -18,7 +18,7 @@ from slurm.submit import batch_script
 from tests.support.slurm_lab import Lab
 
 SLURM = Path(__file__).parents[2] / "slurm"
-SRUN = 'while [ "${1#-}" != "$1" ]; do case $1 in --output|--error) shift;; esac; shift; done; exec "$@"'
+SRUN = 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"'
 README = (SLURM / "README.md").read_text(encoding="utf-8")
 (CONTAINER,) = re.findall(r'^    (python: "apptainer .*?")', README, re.MULTILINE)
 EXEC = "exec --nv --bind $HOME/moore.sif python"  # and between them what is bound
