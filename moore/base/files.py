@@ -21,8 +21,8 @@ def replacing(path: Path, hint: str = "", sync: bool = True) -> Iterator[BinaryI
     """Open a file that takes the place of `path` at the end of the block; until then `path` stays as it is.
 
     With `sync` the content is on the disk before it gets its name, and the name before this returns. Folders are made.
-    Raises Unavailable, ending in `hint`, where the place cannot be written or is full; nothing is left of the attempt.
-    A killed process leaves a hidden file, which goes with the next attempt.
+    Raises Unavailable, ending in `hint`, where the place cannot be written or is full. A killed process leaves a hidden
+    file, which goes with the next attempt.
     """
     prefix = f".{path.name}.{socket.gethostname()}."
     temporary = path.with_name(f"{prefix}{os.getpid()}.tmp")

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from moore.base.errors import UserError
+from moore.base.errors import Unavailable, UserError
 from moore.base.machine import threads
 from moore.base.words import duration
 from moore.cli import data as cli_data
@@ -38,7 +38,7 @@ from moore.cli.options import (
 from moore.cli.plot import plot
 from moore.cli.tune import tune
 from moore.run.follow import Logger, followed
-from moore.run.stop import STOPPED, Stopped, StopRequest
+from moore.run.stop import StopRequest, exit_code
 
 
 def reproduce(
@@ -218,20 +218,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     group = GROUPS.get(words[0], {}) if words else {}
     prog, words, commands = ("moore " + words[0], words[1:], group) if group else ("moore", words, COMMANDS)
+    about = COMMANDS[prog.split()[1]].__doc__ if group else __doc__
     try:
-        code = _parsed(commands, prog, words, COMMANDS[prog.split()[1]].__doc__ if group else __doc__)()
-    except UserError as error:
-        print(f"moore: {error}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(f"moore: {stopped.reason}; the same command goes on", file=sys.stderr)
-        return STOPPED
-    except KeyboardInterrupt:
-        return 130
+        code = exit_code("moore", lambda: _parsed(commands, prog, words, about)())
     except BrokenPipeError:  # whoever reads, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    return code or 0
+    return UserError.exit_code if code == Unavailable.exit_code else code  # which only units tell apart
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ PUBLISHED = Path("analysis/results")  # rows in git
 def write_rows(study: Study, names: tuple[str, str], root: Path, out: Path, partial: bool = False) -> Path:
     """Write the rows and the manifest of a study's finished runs to out/<study>/; returns that folder.
 
-    names: of study and scale, as the user gave them. partial: some runs may be missing. Raises UserError where runs are
-    missing.
+    names: of study and scale, as the user gave them. Raises UserError where runs are missing and it is not `partial`.
     """
     runs = finished_runs(study, root)
     missing = len(study.runs) - len(runs)

@@ -1,6 +1,5 @@
 """`moore study show`: what a study consists of, and what it would cost here."""
 
-import heapq
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.table import Table
 from moore.base.errors import UserError
 from moore.base.machine import peak_bytes, threads
 from moore.base.words import duration
+from moore.run.display import last_end
 from moore.run.folders import finished_runs
 from moore.run.local import check_datasets
 from moore.studies import estimate
@@ -62,18 +62,15 @@ def show(study: Study, workers: int, device: str) -> None:
             duration(offline) if offline else "",
             duration(online),
         )
-    cuda = torch.device(device).type == "cuda"
-    memory = torch.cuda.max_memory_allocated(device) if cuda else peak_bytes()
+    memory = peak_bytes() if torch.device(device).type == "cpu" else torch.cuda.max_memory_allocated(device)
     uses = Counter(offline_run_id(run) for run in study.runs if run.dataset is not None and run.offline.updates)
     methods = list(dict.fromkeys(run.method for run in study.runs))
     console.print(table)
-    ends = [0.0] * workers  # of each process
-    for unit in sorted(seconds, reverse=True):
-        heapq.heapreplace(ends, ends[0] + unit)
+    end = last_end(sorted(seconds, reverse=True), workers)
     lines = [
         f"{study.name}: {len(study.runs)} runs of {len(methods)} methods ({', '.join(methods)})",
         f"{len(units)} units, one process each; {len(uses)} offline stages for {uses.total()} runs",
-        f"about {duration(sum(seconds))} of one process on {device}, {duration(max(ends))} with {workers} at once",
+        f"about {duration(sum(seconds))} of one process on {device}, {duration(end)} with {workers} at once",
         "Timed for moments with these shapes on this machine as it is now; the ensemble counts as trained to its cap,",
         "updates as compiled only where they have been before.",
         f"Timing took {memory / 2**20:,.0f} MiB at most, with a few runs at once and small datasets.",

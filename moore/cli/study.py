@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -65,18 +66,17 @@ def study_submit(
     from slurm.profile import PROFILES, Profile
     from slurm.submit import run_locally, submit
 
-    count = number_of_workers(workers)
+    settings = Profile(time=NO_LIMIT, cpus=number_of_workers(workers))
     loaded = find_study(study, scale)
-    settings = load_yaml(find_yaml(profile, PROFILES), Profile) if profile is not None else None
-    if settings is None and not local:
+    if profile is not None:
+        settings = load_yaml(find_yaml(profile, PROFILES), Profile)
+    elif not local:
         raise UserError("--profile: missing; accepted: a file in slurm/profiles/, by name or path, or --local")
-    settings = settings or Profile(time=NO_LIMIT, cpus=count)
-    if not local:
-        files = {"study": study, "scale": scale, "profile": str(profile)}
-        submit(loaded, root, settings, files, dry_run)
-        return
-    with StopRequest().listening() as stop:
-        run_locally(loaded, root, settings, dry_run, stop)
+    if local:
+        with StopRequest().listening() as stop:
+            run_locally(loaded, root, settings, dry_run, stop)
+    else:
+        submit(loaded, root, settings, {"study": study, "scale": scale, "profile": str(profile)}, dry_run)
 
 
 def study_train(
@@ -112,9 +112,8 @@ def study_train(
         clock.daemon = True  # an error ends the command, not the clock
         clock.start()
         try:
-            run_study(loaded, root, [threads(device, count)] * count, device, stop)
-        except Stopped:
-            pass  # what is left says so
+            with suppress(Stopped):  # what is left says so
+                run_study(loaded, root, [threads(device, count)] * count, device, stop)
         finally:
             clock.cancel()
             done = packed.pack(loaded, root, pack)
@@ -150,8 +149,7 @@ def study_collect(
     """
     from moore.cli.report import write_report, write_rows
 
-    loaded = trained_study(study, scale, root)
-    folder = write_rows(loaded, (study, scale), root, out, partial)
+    folder = write_rows(trained_study(study, scale, root), (study, scale), root, out, partial)
     write_report(folder, figures)
 
 

@@ -21,23 +21,22 @@ import torch
 import tyro
 from pydantic import Field
 
-from moore.agents.actor_critic import Setup
 from moore.agents.sac import SAC, SACConfig
+from moore.algorithm.cohort import Cohort
+from moore.algorithm.config import OnlineConfig, RunConfig
 from moore.algorithm.evaluation import Evaluator
-from moore.algorithm.replay import RealBuffer
 from moore.base.errors import UserError
 from moore.base.lock import locked
 from moore.base.strict import Count, NonNegativeInt, validate
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, kept_snapshots, save_behaviours
 from moore.data.scores import normalized_score
-from moore.envs.spec import check_physics, find_spec
-from moore.envs.vector_env import make_env
-from moore.networks.batch import Batch
-from moore.networks.random import Streams, derive_seed, scale_to_index
+from moore.envs.spec import find_spec
+from moore.networks.random import Streams
 from moore.networks.state import State
 from moore.run.checkpoints import Checkpoints
 from moore.run.facts import environment_facts
 from moore.run.folders import check_same
+from moore.run.sealed import Damaged
 from moore.run.stop import SafePoints, StopRequest, exit_code
 
 NAME = "moore.run.behaviours"
@@ -76,20 +75,23 @@ class BehaviourConfig:
 
 
 class BehaviourTraining(State):
-    """SAC with one environment, one update a step, and its ladder of snapshots."""
+    """The online stage of one run of SAC from scratch, and its ladder of snapshots."""
 
     def __init__(self, config: BehaviourConfig) -> None:
         validate(config.plain, BehaviourConfig, prefix="--")
-        spec, seeds = find_spec(config.env), [config.seed]
-        check_physics(spec, config.own_physics)
-        self.config, self.step, self.wall_seconds = config, 0, 0.0
-        self.agent = SAC(config.sac, Setup(spec.obs_dim, spec.action_dim, seeds))
-        self.env = make_env(config.env, [derive_seed(config.seed, "environment")], config.own_physics)
-        self.buffer = RealBuffer([], [None], spec.obs_dim, spec.action_dim, MAX_STEPS)
-        self.streams = {name: Streams(seeds, name) for name in ("exploration", "policy", "minibatch", "update")}
+        online = OnlineConfig(
+            epochs=-(-MAX_STEPS // config.snapshot_interval),
+            epoch_steps=config.snapshot_interval,
+            utd_ratio=config.updates_per_step,
+            exploration_steps=config.exploration_steps,
+        )
+        run = RunConfig(
+            config.env, physics=config.own_physics, seed=config.seed, algorithm="sac", agent=config.sac, online=online
+        )
+        self.config, self.wall_seconds = config, 0.0
+        self.cohort = Cohort([run], {}, "online")
         self.ladder: dict[str, list[Any]] = {"env_steps": [], "return": [], "score": [], "params": []}
-        self.obs = self.env.reset()
-        self._evaluator = Evaluator(config.env, config.own_physics, seeds, config.episodes)
+        self._evaluator = Evaluator(config.env, config.own_physics, [config.seed], config.episodes)
         self._facts = environment_facts()  # of the code that trains, whatever happens to the checkout meanwhile
         self.git_commits = [self._facts["git_commit"]]
 
@@ -105,50 +107,33 @@ class BehaviourTraining(State):
         return None if self.medium is None or self.medium == len(scores) - 1 else int(np.argmax(scores))
 
     def train_step(self) -> None:
-        config, spec = self.config, self.env.spec
-        if self.step < config.exploration_steps:
-            action = 2 * self.streams["exploration"].uniform(1, spec.action_dim).float() - 1
-        else:
-            noise = self.streams["policy"].normal(1, spec.action_dim)
-            action = self.agent.act(torch.as_tensor(self.obs, dtype=torch.float32)[:, None], noise)
-        next_obs, reward, terminated, truncated = self.env.step(action[:, 0].numpy())
-        row = (self.obs, action[:, 0], reward, next_obs, terminated)
-        self.buffer.append(Batch(*(torch.as_tensor(part, dtype=torch.float32) for part in row)))
-        self.obs = self.env.reset() if terminated[0] or truncated[0] else next_obs
-        self.step += 1
-        if self.step >= config.exploration_steps:
-            for _ in range(config.updates_per_step):
-                uniform = self.streams["minibatch"].uniform(config.sac.batch_size)
-                index = scale_to_index(uniform, self.buffer.online_size)
-                size = (self.agent.noise_blocks, config.sac.batch_size, spec.action_dim)
-                noise = self.streams["update"].normal(*size).transpose(0, 1)
-                self.agent.update(self.buffer.gather(index + self.buffer.online_start[:, None]), noise)
+        self.cohort.interact()
+        if self.cohort.online_size >= self.config.exploration_steps:
+            self.cohort.update_policy(1, self.config.updates_per_step)
 
     def snapshot(self) -> str:
         """Evaluate the stochastic policy, which is what generates data, and add it to the ladder; returns a line."""
-        count = len(self.ladder["score"])
+        agent, count = self.cohort.agent, len(self.ladder["score"])
+        assert isinstance(agent, SAC)
         noise = Streams([self.config.seed], "evaluation", count)
-        returns = self._evaluator.returns(
-            lambda obs: self.agent.act(obs, noise.normal(obs.shape[1], self.env.spec.action_dim)), "behaviour", count
-        )
-        mean = float(returns.mean())
+        act = lambda obs: agent.act(obs, noise.normal(obs.shape[1], self.cohort.spec.action_dim))  # noqa: E731
+        mean = float(self._evaluator.returns(act, "behaviour", count).mean())
         score = float(normalized_score(self.config.env, mean))
-        params = self.agent.actor_params[0].detach().clone()
-        for values, value in zip(self.ladder.values(), (self.step, mean, score, params), strict=True):
+        params = agent.actor_params[0].detach().clone()
+        for values, value in zip(self.ladder.values(), (self.cohort.online_size, mean, score, params), strict=True):
             values.append(value)
-        alpha = float(self.agent.log_alpha.exp())
-        return f"{self.config.env} {self.step} steps: return {mean:.1f}, score {score:.1f}, alpha {alpha:.4f}"
+        self.cohort.metrics.flush()
+        where, alpha = f"{self.config.env} {self.cohort.online_size} steps", float(agent.log_alpha.exp())
+        return f"{where}: return {mean:.1f}, score {score:.1f}, alpha {alpha:.4f}"
 
     def state(self) -> dict[str, Any]:
-        """Return the simulation's state, too, and the settings that a continuation must not change."""
+        """Return the settings that a continuation must not change, too."""
         fixed = {key: value for key, value in self.config.plain.items() if key not in FREE}
-        return super().state() | {"env": self.env.state_dict(), "settings": fixed}
+        return super().state() | {"settings": fixed}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        own = {key: value for key, value in state.items() if key != "settings"}
-        self.env.load_state_dict(own.pop("env"))
-        own["git_commits"] = list(dict.fromkeys([*own["git_commits"], *self.git_commits]))
-        super().load(own)
+        commits = list(dict.fromkeys([*state["git_commits"], *self.git_commits]))
+        super().load({key: value for key, value in state.items() if key != "settings"} | {"git_commits": commits})
 
     def export(self, command: str) -> None:
         """Write the thinned ladder with its provenance; command: that trained it."""
@@ -185,6 +170,8 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
     folder = config.checkpoint / f"{config.env}-seed{config.seed}"
 
     def check(saved: dict[str, Any]) -> None:
+        if "cohort" not in saved:
+            raise Damaged("an older version of moore wrote it")
         check_same(f"{folder}", saved["settings"], training.state()["settings"])
 
     with locked(folder.with_suffix(".lock"), f"{folder}"):
@@ -200,11 +187,11 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
 
         safe_point = SafePoints(save, stop, CHECKPOINT_SECONDS)
         with stop.deferred():
-            while training.medium is None or training.step < config.max_steps:
-                if training.step == MAX_STEPS:
+            while training.medium is None or training.cohort.online_size < config.max_steps:
+                if training.cohort.online_size == MAX_STEPS:
                     raise UserError(f"no snapshot reached --medium-score {config.medium_score} in {MAX_STEPS} steps")
                 training.train_step()
-                if training.step % config.snapshot_interval == 0:
+                if training.cohort.online_size % config.snapshot_interval == 0:
                     print(training.snapshot(), flush=True)
                 safe_point()
             safe_point.save()  # the ladder may be gone on with, to more steps
@@ -214,11 +201,12 @@ def train(config: BehaviourConfig, stop: StopRequest | None = None) -> Behaviour
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
 
-    def run(stop: StopRequest) -> None:
+    def run() -> None:
         words = sys.argv[1:] if arguments is None else arguments
         config = tyro.cli(BehaviourConfig, prog=f"python -m {NAME}", description=__doc__, args=words)
         torch.set_num_threads(1)
-        train(config, stop).export(shlex.join(["python", "-m", NAME, *words]))
+        with StopRequest().listening() as stop:
+            train(config, stop).export(shlex.join(["python", "-m", NAME, *words]))
 
     return exit_code(NAME, run)
 

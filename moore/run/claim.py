@@ -24,9 +24,8 @@ class Claim:
 
     def take(self) -> None:
         """Become the owner; an earlier one stops when it next checks."""
-        write_json(
-            self.path, {"token": self._token, "submission": self._submission, "since": time.time(), **whereabouts()}
-        )
+        holder = {"token": self._token, "submission": self._submission, "since": time.time()}
+        write_json(self.path, holder | whereabouts())
 
     def check(self) -> None:
         """Raise Stopped if another process has taken the claim, or it was withdrawn."""

@@ -1,7 +1,7 @@
 """Collects the rows of finished runs into the one file that tables and figures are made of."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from moore.base.files import replacing, write_json
 from moore.base.manifest import pack
 from moore.base.rows import read_rows
 from moore.studies.flops import stage_tflop
-from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.identity import offline_stages, run_id
 from moore.studies.study import Study
 
 
@@ -24,14 +24,11 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     the runs' data is not the same.
     """
     folder = out / study.name
-    frames, manifests = [], []
-    stages = sorted({offline_run_id(run) for run in study.runs if run.dataset is not None})
-    for name in [*map(run_id, study.runs), *stages]:
-        path = root / study.name / "runs" / name
-        frames.append(read_rows(path / "rows.csv"))
-        manifests.append(json.loads((path / "manifest.json").read_text()))
+    names = [*map(run_id, study.runs), *sorted(offline_stages(study.runs))]
+    folders = [root / study.name / "runs" / name for name in names]
+    manifests = [json.loads((path / "manifest.json").read_text()) for path in folders]
     _check_one_content(manifests)
-    rows = pd.concat(frames, ignore_index=True)
+    rows = pd.concat([read_rows(path / "rows.csv") for path in folders], ignore_index=True)
     first = study.runs[0]
     algorithms = dict.fromkeys(run.algorithm for run in study.runs)
     manifest = {
@@ -64,19 +61,14 @@ def collect(study: Study, root: Path, out: Path, command: str) -> Path:
     return folder
 
 
-def tflops(runs: Iterable[RunConfig], rows: pd.DataFrame) -> dict[str, float]:
+def tflops(runs: Sequence[RunConfig], rows: pd.DataFrame) -> dict[str, float]:
     """Compute the arithmetic of every run and offline stage, in TFLOP, with the ensemble's updates as logged."""
     trainings = rows[rows["metric"] == "model/updates"].groupby("run")
     logged = {run: dict(zip(mine["env_steps"], mine["value"], strict=True)) for run, mine in trainings}
-    found = {}
-    for run in runs:
-        stages = {run_id(run): (run, "online")}
-        if run.dataset is not None and run.offline.updates:
-            stages[offline_run_id(run)] = offline_config(run), "offline"
-        for name, (config, stage) in stages.items():
-            if name not in found:
-                found[name] = float(f"{stage_tflop(config, stage, logged.get(name, {})):.4g}")
-    return found
+    stages = {run_id(run): (run, "online") for run in runs}
+    stages |= {name: (config, "offline") for name, config in offline_stages(runs).items() if config.offline.updates}
+    counted = {name: stage_tflop(config, stage, logged.get(name, {})) for name, (config, stage) in stages.items()}
+    return {name: float(f"{tflop:.4g}") for name, tflop in counted.items()}
 
 
 def _check_one_content(manifests: list[dict[str, Any]]) -> None:

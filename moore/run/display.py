@@ -3,7 +3,7 @@
 import heapq
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from rich.console import Console
@@ -36,9 +36,8 @@ class Display:
     """
 
     def __init__(self, units: Sequence[UnitProcess], workers: int) -> None:
-        self._workers, self._console = workers, Console(stderr=True)
+        self._console, self._clock = Console(stderr=True), Clock(workers)
         self._finished = [unit for unit in units if unit.finished()]
-        self._clock = Clock(workers)
         self._warned: set[str] = set()
         self._started = self._shown = time.monotonic()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -63,12 +62,11 @@ class Display:
             if warning not in self._warned:
                 self._warned.add(warning)
                 self.say(f"moore: warning: {warning}")
-        now = time.monotonic()
+        now, units = time.monotonic(), [*self._finished, *units]
         self._clock.look(units, now)
-        since, units = now - self._shown, [*self._finished, *units]
         if self._console.is_terminal:
             self._live.update(self._table(units, now), refresh=True)
-        elif since > (NOTEBOOK_SECONDS if self._console.is_jupyter else LINE_SECONDS):
+        elif now - self._shown > (NOTEBOOK_SECONDS if self._console.is_jupyter else LINE_SECONDS):
             self._shown = now
             if self._console.is_jupyter:
                 self._redraw(self._table(units, now))
@@ -113,41 +111,47 @@ class Display:
 
     def _where(self, units: Sequence[UnitProcess], now: float) -> str:
         """Say how long it has run, how much is done, and how long the rest takes."""
-        total, done = sum(unit.cost for unit in units), sum(unit.progress() * unit.cost for unit in units)
-        left = self._clock.left(units)
+        share, left = _done(units) / max(1.0, sum(unit.cost for unit in units)), self._clock.left(units)
         words = "time left: not known yet" if left is None else f"about {duration(left)} left, then tables and figures"
-        return f"{duration(now - self._started)}, {100 * done / max(total, 1.0):.0f} % done, {words}"
+        return f"{duration(now - self._started)}, {100 * share:.0f} % done, {words}"
 
 
 class Clock:
-    """Measures how fast units are, and says when the last one ends.
-
-    A unit's cost is a rough count of arithmetic. The seconds of one unit of cost are measured on all that run; what
-    remains is then laid out on the workers as they will take it.
-    """
+    """Says when the last unit ends: what remains of their costs at the speed so far, as the worker will take them."""
 
     def __init__(self, workers: int) -> None:
         self._workers, self._busy = workers, 0.0  # seconds of all units that were seen to run
         self._last: float | None = None  # time of the last look
-        self._before = self._done = 0.0  # cost done at the first look, and at the last
+        self._before = 0.0  # cost done at the first
 
     def look(self, units: Sequence[UnitProcess], now: float) -> None:
-        self._done = sum(unit.progress() * unit.cost for unit in units)
         if self._last is None:
-            self._before = self._done
+            self._before = _done(units)
         else:
             self._busy += (now - self._last) * sum(unit.running for unit in units)
         self._last = now
 
     def left(self, units: Sequence[UnitProcess]) -> float | None:
         """Return the seconds until the last unit ends; None where too little has run to say."""
-        gained = self._done - self._before
+        gained = _done(units) - self._before
         if gained <= KNOWN * sum(unit.cost for unit in units):
             return None
-        ends = [0.0] * self._workers
-        for unit in sorted(units, key=lambda unit: (not unit.running, -unit.cost)):  # as the worker takes them
-            heapq.heapreplace(ends, ends[0] + (1 - unit.progress()) * unit.cost * self._busy / gained)
-        return max(ends)
+        in_order = sorted(units, key=lambda unit: (not unit.running, -unit.cost))
+        rest = [(1 - unit.progress()) * unit.cost for unit in in_order]
+        return last_end(rest, self._workers) * self._busy / gained
+
+
+def last_end(times: Iterable[float], workers: int) -> float:
+    """Return when the last of some pieces of work ends, each begun, in their order, by whoever is free."""
+    ends = [0.0] * workers
+    for taken in times:
+        heapq.heapreplace(ends, ends[0] + taken)
+    return max(ends)
+
+
+def _done(units: Sequence[UnitProcess]) -> float:
+    """Return how much of the units' cost is done."""
+    return sum(unit.progress() * unit.cost for unit in units)
 
 
 def _task(unit: UnitProcess) -> str:

@@ -13,7 +13,7 @@ from moore.base.files import read_json, write_json
 from moore.base.strict import dotted
 from moore.data.hdf5 import Dataset, dataset_hash
 from moore.data.load import data_identity, load_dataset
-from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.identity import offline_stages, run_id
 from moore.studies.study import Study
 
 
@@ -43,22 +43,21 @@ def check_same(where: str, there: Mapping[str, Any], here: Mapping[str, Any]) ->
     A key that only one has is of a newer or older version: it has its default, or the id would be another.
     """
     old, new = dotted(there), dotted(here)
-    changes = [
-        f"{key} is {old[key]!r} there and {new[key]!r} here" for key in old if key in new and old[key] != new[key]
-    ]
-    if changes:
-        raise UserError(f"{where}: is of another run: {', '.join(changes)}; accepted: the same, or another folder")
+    changed = [key for key in old if key in new and old[key] != new[key]]
+    if changed:
+        words = ", ".join(f"{key} is {old[key]!r} there and {new[key]!r} here" for key in changed)
+        raise UserError(f"{where}: is of another run: {words}; accepted: the same, or another folder")
 
 
 def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Path) -> list[str]:
     """Move away run folders that were trained on other data than their dataset's id stands for now.
 
-    They go to <study>/other-data/<run id>-<hash of the data>. Returns a sentence for each dataset concerned. Only a
-    dataset whose file or recipe looks changed is read. Raises UserError for one that cannot be.
+    They go to <study>/other-data/<run id>-<hash of the data>. Returns a sentence for each dataset concerned. Raises
+    UserError for one that cannot be read; only those whose file or recipe looks changed are.
     """
     moved = Counter[str]()
     with_data = [run for run in runs if run.dataset is not None]
-    folders = {run_id(run): run for run in with_data} | {offline_run_id(run): offline_config(run) for run in with_data}
+    folders = {run_id(run): run for run in with_data} | offline_stages(with_data)
     first: dict[tuple[Any, ...], RunConfig] = {}  # with a dataset of that size and physics
     identity = cache(run_data_identity)
     content = cache(lambda run: dataset_hash(run_dataset(run, root)))
@@ -79,11 +78,9 @@ def set_aside_other_data(study_folder: Path, runs: Iterable[RunConfig], root: Pa
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
         moved[str(run.dataset)] += 1
-    return [
-        f"{dataset} is not what {count} runs and offline stages were trained on; they start again, their rows are in"
-        f" {study_folder / 'other-data'}"
-        for dataset, count in moved.items()
-    ]
+    where = f"they start again, their rows are in {study_folder / 'other-data'}"
+    words = "runs and offline stages were trained on"
+    return [f"{dataset} is not what {count} {words}; {where}" for dataset, count in moved.items()]
 
 
 def run_dataset(config: RunConfig, root: Path) -> Dataset:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,16 +134,12 @@ def followed(study: Path, logger: Logger | None) -> Iterator[None]:
         yield
     finally:
         process.stdin.close()
-        try:
-            fine = process.wait(LAST_SECONDS) == 0
-        except subprocess.TimeoutExpired:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_SECONDS)
+        if process.poll() != 0:
             process.kill()
-            fine = False
-        if not fine:
-            again = f"`python -m moore.run.follow {study} {logger} < /dev/null`"
-            print(
-                f"moore: warning: --log {logger} ended early ({log}), the rows did not; again: {again}", file=sys.stderr
-            )
+            again = f"again: `python -m moore.run.follow {study} {logger} < /dev/null`"
+            print(f"moore: warning: --log {logger} ended early ({log}), the rows did not; {again}", file=sys.stderr)
 
 
 if __name__ == "__main__":

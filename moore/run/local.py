@@ -39,9 +39,8 @@ def check_datasets(study: Study) -> None:
 def use_all(units: list[UnitProcess], slots: int) -> list[UnitProcess]:
     """Halve the longest units, between their seeds, until no slot stays empty; those that have begun stay whole."""
     while sum(not unit.finished() for unit in units) < slots:
-        whole = [
-            u for u in units if not u.finished() and len({r.seed for r in u.runs}) > 1 and not u.checkpoint_folders()
-        ]
+        new = [unit for unit in units if not (unit.finished() or unit.checkpoint_folders())]
+        whole = [unit for unit in new if len({run.seed for run in unit.runs}) > 1]
         if not whole:
             break
         longest = max(whole, key=lambda unit: unit.cost)
@@ -60,9 +59,8 @@ def run_study(
 ) -> None:
     """Train every run of the study that has no finished rows yet, on the data that is there now.
 
-    slots, attempts: see `Worker`. Units that failed in an earlier call are tried again; one that fails does not stop
-    the others. Raises UserError naming the units that failed, once all others are done, or if another process trains
-    this study; finished runs are kept and the same call goes on with the others. Raises Stopped, once all units have
+    slots, attempts: see `Worker`. Units that failed in an earlier call are tried again. Raises UserError naming those
+    that failed, once all others are done, or if another process trains this study. Raises Stopped, once all units have
     reached a checkpoint, when `stop` was told or somebody else has stopped a unit.
     """
     check_datasets(study)

@@ -10,7 +10,7 @@ from moore.base.errors import UserError
 from moore.base.files import replacing
 from moore.base.lock import locked
 from moore.run.folders import is_finished
-from moore.studies.identity import offline_config, offline_run_id, run_id
+from moore.studies.identity import offline_stages, run_id
 from moore.studies.study import Study
 
 FILES = ("rows.csv", "manifest.json")  # of a run; the manifest, which says that it is finished, is written last
@@ -23,9 +23,8 @@ def pack(study: Study, root: Path, path: Path) -> int:
     Raises Unavailable where it cannot be written.
     """
     runs = {run_id(run): run for run in study.runs}
-    stages = {offline_run_id(run): offline_config(run) for run in study.runs if run.dataset is not None}
-    folder = root / study.name / "runs"
-    done = [name for name, config in {**runs, **stages}.items() if is_finished(folder / name, config)]
+    folder, parts = root / study.name / "runs", runs | offline_stages(study.runs)
+    done = [name for name, config in parts.items() if is_finished(folder / name, config)]
     with replacing(path) as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name in done:
             for part in FILES:
@@ -36,8 +35,7 @@ def pack(study: Study, root: Path, path: Path) -> int:
 def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
     """Put what `pack` wrote below root; returns by study how many runs and stages came and how many were there before.
 
-    Raises UserError, before anything is written, for another file or a damaged one, and Unavailable while somebody
-    trains the study.
+    Raises UserError, before anything is written, for another or a damaged file, Unavailable while the study is trained.
     """
     found: dict[str, dict[str, dict[str, bytes]]] = {}  # study -> run -> file
     try:
@@ -51,9 +49,9 @@ def unpack(path: Path, root: Path) -> dict[str, tuple[int, int]]:
     except (OSError, EOFError, tarfile.TarError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: cannot be read ({reason}); accepted: what `moore study train --pack` wrote") from None
-    for run, files in (pair for runs in found.values() for pair in runs.items()):
-        if not _is_whole(run, files):
-            raise UserError(f"{path}: the rows of {run} are not whole; accepted: the file as it was packed")
+    broken = [run for runs in found.values() for run, files in runs.items() if not _is_whole(run, files)]
+    if broken:
+        raise UserError(f"{path}: the rows of {broken[0]} are not whole; accepted: the file as it was packed")
     counts: dict[str, tuple[int, int]] = {}
     for study, runs in found.items():
         folder = root / study / "runs"

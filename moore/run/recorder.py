@@ -22,11 +22,11 @@ DIVERGENCE_METRICS = ("train/critic_loss", "train/actor_loss", "train/q", "model
 
 
 class Recorder:
-    """Writes the rows of a cohort's runs and tells the display how far they are.
+    """Writes the rows of a cohort's runs, <root>/<run id>/rows.csv, and tells the display how far they are.
 
-    Files lie in <root>/<run id>/rows.csv; `rewind` comes first. It cuts off rows after the last checkpoint, so that an
-    interrupted run ends with the same rows as an uninterrupted one. Raises UserError where rows cannot be written.
-    check is called before they are, and raises where they are another process's to write.
+    `rewind` comes first: it cuts off rows after the last checkpoint, so that an interrupted run ends with the rows of
+    an uninterrupted one. check: called before rows are written, raises where they are another process's to write.
+    Raises UserError where they cannot be written.
     """
 
     def __init__(
@@ -72,8 +72,7 @@ class Recorder:
         """Write training metrics; a run whose losses are not finite is recorded as diverged."""
         self._write(phase, env_steps, updates, metrics)
         for run in range(len(self.configs)):
-            finite = all(math.isfinite(metrics[key][run]) for key in DIVERGENCE_METRICS if key in metrics)
-            if not finite:
+            if not all(math.isfinite(metrics[key][run]) for key in DIVERGENCE_METRICS if key in metrics):
                 self._diverge(run, phase, env_steps, updates)
 
     def stage(self, label: str) -> None:

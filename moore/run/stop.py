@@ -78,11 +78,10 @@ class StopRequest:
             self.check()
 
 
-def exit_code(name: str, main: Callable[[StopRequest], None]) -> int:
-    """Run a program that hears SIGNALS; what ends it early is one line on stderr. Returns its exit code."""
+def exit_code(name: str, main: Callable[[], int | None]) -> int:
+    """Run a program; what ends it early is one line on stderr. Returns its exit code."""
     try:
-        with StopRequest().listening() as stop:
-            main(stop)
+        return main() or 0
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -91,7 +90,6 @@ def exit_code(name: str, main: Callable[[StopRequest], None]) -> int:
         return STOPPED
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 MOST_SHARE = 0.03  # of the time may go into checkpoints
@@ -100,8 +98,7 @@ MOST_SHARE = 0.03  # of the time may go into checkpoints
 class SafePoints:
     """A stage calls it wherever it could be saved; it saves when that is due, and when the process is told to stop.
 
-    The next checkpoint is due `seconds` after the last, and later if that took long, so that writing costs at most
-    MOST_SHARE of the time. time.monotonic: a clock that is set does not matter.
+    A checkpoint is due `seconds` after the last, or later: writing takes at most MOST_SHARE of the time.
     """
 
     def __init__(self, save: Callable[[], None], stop: StopRequest, seconds: float, parent: int | None = None) -> None:

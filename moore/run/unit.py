@@ -1,9 +1,6 @@
 """One unit of work: a cohort's offline stage, forks and online stage in one process, resumable.
 
-python -m moore.run.unit runs/sampling-mini/units/0.json
-
-Exit code 0: done; 75: told to stop, by a signal or because the parent process is gone, the same command goes on; 2: bad
-input; 74: a full disk or a file in use, another attempt may do. Anything else is a failure.
+python -m moore.run.unit runs/sampling-mini/units/0.json; what its exit codes mean is in README.md.
 """
 
 import json
@@ -38,7 +35,7 @@ from moore.run.sealed import Damaged
 from moore.run.stop import SafePoints, StopRequest, exit_code
 from moore.run.unit_data import NO_FACTS, UnitData, load_unit_data
 from moore.run.units import PARENT, UnitProcess
-from moore.studies.identity import offline_config, offline_key, offline_method, offline_run_id, plugins, run_id
+from moore.studies.identity import offline_config, offline_key, offline_run_id, plugins, run_id
 
 CHECKPOINT_SECONDS = 30.0  # between two checkpoints, or more; see SafePoints
 PATIENCE = 180.0  # seconds that an earlier process on the same unit gets to reach its safe point
@@ -49,8 +46,7 @@ class Unit:
 
     def __init__(self, path: Path, stop: StopRequest | None = None) -> None:
         self._unit = unit = UnitProcess.read(path)
-        self._configs, self._device = unit.runs, unit.device
-        self._stop = stop or StopRequest()
+        self._configs, self._device, self._stop = unit.runs, unit.device, stop or StopRequest()
         self._claim = Claim(unit.claim_path, unit.submission)
         self._cache = OfflineCache(unit.root)
         self._facts = environment_facts()  # of the code that runs, whatever happens to the checkout meanwhile
@@ -115,9 +111,8 @@ class Unit:
         saved = checkpoints.load(check)
         keys = saved["keys"] if saved else [key for key in stages if key in missing]
         configs = [stages[key] for key in keys]
-        recorder = Recorder(
-            self._offline_rows, "", configs, self._show, [offline_run_id(c) for c in configs], self._claim.check
-        )
+        ids = [offline_run_id(config) for config in configs]
+        recorder = Recorder(self._offline_rows, "", configs, self._show, ids, self._claim.check)
         cohort = Cohort(configs, self._transitions(), "offline", self._device)
 
         def finish() -> None:
@@ -183,7 +178,7 @@ class Unit:
         with replacing(folder / "rows.csv") as file:
             file.write(("\n".join([lines[0], *(self._unit.study + line for line in lines[1:])]) + "\n").encode())
         costs = {name: saved[name] for name in ("cpu_seconds", "wall_seconds")}
-        self._manifest(folder, config, offline_method(config), costs, **json.loads(saved["facts"]), cache_key=key)
+        self._manifest(folder, config, costs, **json.loads(saved["facts"]), cache_key=key)
 
     def _finish(self, cohort: Cohort, recorder: Recorder) -> None:
         self._claim.check()
@@ -192,7 +187,6 @@ class Unit:
             self._manifest(
                 path.parent,
                 config,
-                config.method,
                 recorder.costs(),
                 offline_run=None if config.dataset is None else offline_run_id(config),
                 target_entropy=getattr(cohort.agent, "target_entropy", None),  # AWAC, IQL, TD3+BC have none
@@ -201,11 +195,11 @@ class Unit:
                 git_commit=", ".join(self._commits),
             )
 
-    def _manifest(self, folder: Path, config: RunConfig, method: str, costs: dict[str, float], **more: Any) -> None:
+    def _manifest(self, folder: Path, config: RunConfig, costs: dict[str, float], **more: Any) -> None:
         data = NO_FACTS if config.dataset is None else self._data[config.dataset].facts
         facts = {
             "run": folder.name,
-            "method": method,
+            "method": config.method,
             "config": to_mapping(config),
             "plugins": plugins(config),
             **{name: round(seconds, 1) for name, seconds in costs.items()},
@@ -231,7 +225,7 @@ class Unit:
 
     def _show(self, status: dict[str, Any]) -> None:
         self._status = status
-        more = {"time": time.time(), "runs": len(self._configs), "warnings": self._warnings}
+        more = {"time": time.time(), "warnings": self._warnings}
         with suppress(Unavailable):  # it is only for display
             write_json(self._unit.progress_path, status | more, sync=False)
 
@@ -239,7 +233,12 @@ class Unit:
 def main(path: Path) -> int:
     """Run the unit described by a JSON file; returns the exit code."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    return exit_code("moore", lambda stop: Unit(path, stop).run())
+
+    def run() -> None:
+        with StopRequest().listening() as stop:
+            Unit(path, stop).run()
+
+    return exit_code("moore", run)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """A dataset as a unit's runs need it, and what manifests and checkpoints say of it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
@@ -15,8 +15,7 @@ from moore.run.folders import run_data_identity, run_dataset
 NO_FACTS = {"physics_mismatch": None, "dataset": None, "data_identity": None}  # of a run from scratch
 
 
-@dataclass(frozen=True)
-class UnitData:
+class UnitData(NamedTuple):
     """The transitions of a dataset, the hash of its content, and what a run's manifest says of it."""
 
     transitions: Transitions

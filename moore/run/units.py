@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from moore.base.errors import UserError
 from moore.base.files import read_json, write_json
 from moore.run.folders import is_finished
 from moore.studies.estimate import counts
-from moore.studies.identity import LONGEST, content_hash, offline_config, offline_run_id, run_id
+from moore.studies.identity import LONGEST, content_hash, offline_stages, run_id
 from moore.studies.study import Study
 
 PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not in its spec, which outlives it
@@ -24,21 +25,20 @@ PARENT = "MOORE_PARENT"  # number of the process without which a unit stops; not
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
+@dataclass(eq=False)
 class UnitProcess:
-    """One unit as a process of its own; submission: of a scheduler, which says that no other process has this unit."""
+    """One unit as a process of its own."""
 
-    def __init__(
-        self,
-        study: str,
-        runs: list[RunConfig],
-        root: Path,
-        device: str,
-        name: str | None = None,
-        submission: str | None = None,
-    ) -> None:
-        self.study, self.runs, self.root, self.device, self.submission = study, runs, root, device, submission
-        self.name = name or _name(runs)
-        self.folder, self.runs_root = root / study / "units", root / study / "runs"
+    study: str
+    runs: list[RunConfig]
+    root: Path
+    device: str
+    name: str = ""  # by default one that says what is trained
+    submission: str | None = None  # of a scheduler, which says that no other process has this unit
+
+    def __post_init__(self) -> None:
+        self.name = self.name or _name(self.runs)
+        self.folder, self.runs_root = self.root / self.study / "units", self.root / self.study / "runs"
         self.spec_path = self.folder / f"{self.name}.json"  # what its process reads
         self.log_path = self.folder / f"{self.name}.log"  # what its processes said, one after the other
         self.progress_path = self.folder / f"{self.name}.progress.json"  # how far it is
@@ -79,8 +79,8 @@ class UnitProcess:
 
     def missing_stages(self) -> set[str]:
         """Return the offline stages of this unit that have not been published yet, by run id."""
-        stages = {offline_run_id(run): offline_config(run) for run in self.runs if run.dataset is not None}
-        return {name for name, config in stages.items() if not is_finished(self.runs_root / name, config)}
+        stages = offline_stages(self.runs).items()
+        return {name for name, config in stages if not is_finished(self.runs_root / name, config)}
 
     def finished(self) -> bool:
         """Tell whether every run has its rows and manifest. Raises UserError where they are of other settings."""
@@ -110,8 +110,7 @@ class UnitProcess:
         seeds = sorted({run.seed for run in runs})
         first = seeds[: len(seeds) // 2]
         middle = sum(run.seed in first for run in runs) or len(runs) // 2
-        parts = (runs[:middle], runs[middle:]) if middle else (runs,)
-        return [UnitProcess(self.study, part, self.root, self.device) for part in parts]
+        return [UnitProcess(self.study, part, self.root, self.device) for part in (runs[:middle], runs[middle:])]
 
     def split(self, reason: str) -> list[UnitProcess]:
         """Train it as two halves from now on; returns them."""
@@ -130,8 +129,7 @@ class UnitProcess:
 
     def start(self, submission: str | None = None, environment: Mapping[str, str] | None = None) -> None:
         """Start the process; the unit continues from its checkpoint if there is one."""
-        self.process = None  # an earlier attempt's says nothing of this one
-        self.submission = submission
+        self.process, self.submission = None, submission  # an earlier attempt's process says nothing of this one
         self.write_spec()
         # one thread for each process: two oversubscribed torch processes are ten times slower
         own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
@@ -167,9 +165,8 @@ def study_units(study: Study, root: Path, device: str, live: Collection[str] = (
 
     live: ids of runs that somebody trains; they are in no unit. One of which all runs are finished is there, too.
     """
-    return [
-        unit for cohort in study.cohorts(device) for unit in _units(UnitProcess(study.name, cohort, root, device), live)
-    ]
+    cohorts = [UnitProcess(study.name, runs, root, device) for runs in study.cohorts(device)]
+    return [unit for cohort in cohorts for unit in _units(cohort, live)]
 
 
 def _units(cohort: UnitProcess, live: Collection[str]) -> Iterator[UnitProcess]:

@@ -23,8 +23,7 @@ ATTEMPTS = 2  # unless a profile says otherwise
 class Worker:
     """Runs units until each is finished, has failed too often, or is told to stop.
 
-    slots: the environment variables of each place for a unit, of which there are as many as units run at once.
-    submission: the scheduler's, which says that no other process has these units.
+    slots: environment variables for each of as many units as run at once. submission: see `UnitProcess`.
     """
 
     def __init__(
@@ -47,8 +46,8 @@ class Worker:
     def run(self, stop: StopRequest) -> bool:
         """Work until nothing is left to start. Returns whether every unit is finished or has failed for good.
 
-        stop: once it is told, the units write their checkpoints before this returns. Whatever is raised in here, a
-        second Ctrl-C above all, ends the running units first.
+        Once `stop` is told, units write checkpoints first. Whatever is raised in here, such as a second Ctrl-C, ends
+        them first.
         """
         try:
             while self.waiting or self.running:

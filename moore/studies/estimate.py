@@ -38,16 +38,13 @@ EPOCH = {"offline": 0, "online": 2}  # of the timed stage: in the second one onl
 
 @dataclass(frozen=True)
 class Line:
-    """A part of the cost: in a stage, `runs` runs (or offline stages) do something `count` times.
-
-    seconds: of one of them, for one run.
-    """
+    """A part of the cost: in a stage, `runs` runs (or offline stages) do something `count` times."""
 
     stage: str
     what: str
     runs: int
     count: float
-    seconds: float
+    seconds: float  # of one of them, for one run
 
     @property
     def total(self) -> float:
@@ -56,7 +53,7 @@ class Line:
 
 
 def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> list[Line]:
-    """Time one unit's parts and count them. Ensemble training counts with its cap: it may converge earlier."""
+    """Time one unit's parts and count them."""
     config, lines, happens = runs[0], [], counts(runs[0])
     of_stage = {"offline": len({offline_run_id(run) for run in runs}), "online": len(runs)}
     held = config.dataset_transitions or (find_spec(config.env).default_transitions if config.dataset else 0)
@@ -76,14 +73,10 @@ def estimate(runs: Sequence[RunConfig], device: str = "cpu") -> list[Line]:
     return lines
 
 
-def counts(config: RunConfig) -> dict[tuple[str, str], int]:
-    """Count how often one run does each part of a stage, (stage, what); what it does not do is left out.
-
-    Trainings of the ensemble count with their caps.
-    """
+def counts(config: RunConfig) -> dict[tuple[str, str], float]:
+    """Count how often one run does each part, (stage, what), that it does; ensembles train to their caps."""
     model, offline, online = config.uses_model, config.offline, config.online
-    evaluation = find_spec(config.env).max_episode_steps * config.eval_episodes
-    happens = {}
+    evaluation, happens = find_spec(config.env).max_episode_steps * config.eval_episodes, {}
     if offline.updates and config.dataset is not None:
         happens = {
             ("offline", "ensemble updates"): config.dynamics.offline_max_updates * model,
@@ -122,8 +115,7 @@ def times(config: RunConfig, stage: str, runs: int, device: str, transitions: in
     """Measure `runs` runs with this configuration, side by side, in one stage ("offline" or "online").
 
     Returns the seconds of one run for each part that `counts` counts: one update with its batch, one whole rollout, one
-    step. transitions: of the dataset, random numbers; 0 if config.dataset is None. A rollout is timed with one imagined
-    step from at most BRANCHES start states over all runs; the time of more is taken as proportional.
+    step. transitions: random ones, of the dataset; 0 if config.dataset is None. A rollout is timed with one step.
     """
     most = min(config.rollout.batch_size, max(1, BRANCHES[torch.device(device).type] // runs))
     cohort = random_cohort(_shortened(config, most), runs, stage, device, transitions)

@@ -68,7 +68,6 @@ def update_inputs(config: RunConfig, agent: Agent, runs: int, device: str = "cpu
     return BatchWithReturns(*plain, torch.zeros_like(plain.reward)) if config.reads_returns else plain, noise
 
 
-@cache
 def update_flops(config: RunConfig, stage: str, actor: bool = True) -> float:
     """Count one update of one run, with or without the actor's step."""
     few = replace(config, agent=replace(config.agent, batch_size=ROWS))
@@ -77,7 +76,6 @@ def update_flops(config: RunConfig, stage: str, actor: bool = True) -> float:
     return counted(lambda: agent.update(*inputs, actor)) * config.agent.batch_size / ROWS
 
 
-@cache
 def model_flops(config: RunConfig) -> float:
     """Count one update of one run's ensemble."""
     spec, few = find_spec(config.env), replace(config.dynamics, batch_size=ROWS)
@@ -86,14 +84,12 @@ def model_flops(config: RunConfig) -> float:
     return counted(lambda: model.update(data)) * config.dynamics.batch_size / ROWS
 
 
-@cache
 def action_flops(config: RunConfig, stage: str) -> float:
     """Count one action of the policy."""
     agent, obs = make_agent(config, 1, stage), random_batch(config.env, 1, 1).obs
     return counted(lambda: agent.act(obs))
 
 
-@cache
 def imagined_flops(config: RunConfig, stage: str) -> float:
     """Count one imagined transition: an action, and what every member of the ensemble predicts."""
     spec, one = find_spec(config.env), random_batch(config.env, 1, 1)
@@ -101,7 +97,6 @@ def imagined_flops(config: RunConfig, stage: str) -> float:
     return action_flops(config, stage) + counted(lambda: model.predict(one.obs, one.action))
 
 
-@cache
 def ratio_flops(config: RunConfig) -> float:
     """Count one step of the density ratio's network and the new priorities of one batch (Balanced Replay)."""
     spec, ratio = find_spec(config.env), config.density_ratio
@@ -113,6 +108,7 @@ def ratio_flops(config: RunConfig) -> float:
     return (2 * ratio.batch_size * step + config.agent.batch_size * priorities) / ROWS
 
 
+@cache
 def part_flops(config: RunConfig, stage: str) -> dict[str, float]:
     """Count one call of each part of a stage, in one run; the parts are those of `estimate.counts`."""
     interval, action = make_agent(config, 1, stage).actor_interval, action_flops(config, stage)
@@ -130,14 +126,12 @@ def stage_tflop(config: RunConfig, stage: str, logged: Mapping[int, float]) -> f
     """Add up what one run computes in a stage, in TFLOP: 10^12 operations in matrix products.
 
     logged: environment step of each row of `model/updates` -> its value, the mean over the trainings of the ensemble
-    since the row before. Evaluation is the experimenter's and is left out, and so are weights of single transitions in
-    model-based runs.
+    since the row before. Left out: evaluation, the experimenter's, and weights of transitions in model-based runs.
     """
-    often: dict[str, float] = {what: count for (when, what), count in counts(config).items() if when == stage}
-    often |= {"ensemble updates": sum(logged.values()), "evaluation steps": 0}
+    updates = sum(logged.values())
     if stage == "online":
         phi, steps = config.online.retrain_interval, [idle_steps(config), *sorted(logged)]
-        trainings = {step: step // phi - before // phi for before, step in pairwise(steps)}
-        often["ensemble updates"] = sum(logged[step] * number for step, number in trainings.items())
+        updates = sum(logged[step] * (step // phi - before // phi) for before, step in pairwise(steps))
+    often = counts(config) | {(stage, "ensemble updates"): updates, (stage, "evaluation steps"): 0}
     parts = part_flops(cohort_key(config), stage)
-    return sum(flops * often.get(what, 0) for what, flops in parts.items()) / 1e12
+    return sum(flops * often.get((stage, what), 0) for what, flops in parts.items()) / 1e12

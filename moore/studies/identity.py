@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from moore.algorithm.config import RunConfig, differences, offline_part
@@ -59,6 +60,11 @@ def offline_config(config: RunConfig) -> RunConfig:
 def offline_run_id(config: RunConfig) -> str:
     """Return the run column of the offline stage that a run starts from; never the name of an online run."""
     return f"offline-{run_id(offline_config(config))}"
+
+
+def offline_stages(runs: Iterable[RunConfig]) -> dict[str, RunConfig]:
+    """Return the offline stages that runs start from: run column -> what the stage depends on."""
+    return {offline_run_id(run): offline_config(run) for run in runs if run.dataset is not None}
 
 
 def offline_key(config: RunConfig, dataset_hash: str) -> str:

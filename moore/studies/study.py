@@ -101,10 +101,7 @@ def load_study(study: Path, scale: Path) -> Study:
     here, there = study.parent, scale.parent
     defaults, tasks = _beside(scale_file.defaults, there), [_beside(task, there) for task in scale_file.tasks]
     scale_file = replace(scale_file, defaults=defaults, tasks=tasks)
-    named: dict[str, Changes | None] = {
-        name: _beside(changes or {}, here) for name, changes in study_file.variants.items()
-    }
-    study_file = replace(study_file, variants=named)
+    study_file = replace(study_file, variants={k: _beside(v or {}, here) for k, v in study_file.variants.items()})
     _check_tuning(study, study_file, scale_file, known)
     variants, axes = _variants(study, study_file, known)
     for key, of_scales in (("tasks", study_file.tasks), ("num_seeds", study_file.num_seeds)):
@@ -126,22 +123,20 @@ def load_study(study: Path, scale: Path) -> Study:
             layers = _layers(name, changes, study_file, scale_file, known)
             changes = functools.reduce(merge, layers)
             algorithm = _algorithm(changes)
-            under = _base(base, scale_file.defaults, changes, algorithm)
-            # with the defaults of what the scale leaves out
-            who = _who(base) if "env" in base else base  # its name may be misspelt
-            full = merge(to_mapping(from_mapping(who | {"algorithm": algorithm}, at)), under)
+            # what the scale leaves out has its default; the name of the environment's key may be misspelt
+            who = (_who(base) if "env" in base else base) | {"algorithm": algorithm}
+            full = to_mapping(from_mapping(who, at))
+            full = merge(full, _base(base, scale_file.defaults, changes, algorithm))
             for layer, own in zip(layers, (False, True, False), strict=True):
                 layer = multiplied(layer, full, at)  # factors are of what lies below
-                under = merge(under, layer)
                 changed[name] = changed.get(name, False) or (own and merge(full, layer) != full)
                 full = merge(full, layer)
             for seed in seeds:
-                run = from_mapping(under | {"method": name, "seed": seed}, at)
-                if cells.setdefault((name, dataset_label(run), seed), run) != run:
-                    raise UserError(
-                        f"{where}: {name} on {dataset_label(run)} with seed {seed} occurs twice; expected different"
-                        " tasks and seeds"
-                    )
+                run = from_mapping(full | {"method": name, "seed": seed}, at)
+                label = dataset_label(run)
+                if cells.setdefault((name, label, seed), run) != run:
+                    twice = f"{name} on {label} with seed {seed} occurs twice"
+                    raise UserError(f"{where}: {twice}; expected different tasks and seeds")
     kept, collapsed = _without_doubles(cells.values())
     _check_budget(study, kept)
     reference = next((variant for variant, other in changed.items() if not other), None)
@@ -202,9 +197,8 @@ def _check_tuning(study: Path, file: StudyFile, scale: ScaleFile, known: Mapping
     if file.axes or file.methods or not 1 < len(file.variants) <= MOST_CONFIGURATIONS:
         raise UserError(f"{study}: expected 2 to {MOST_CONFIGURATIONS} configurations, all of them in `variants`")
     if not file.seeds or set(file.seeds) & set(scale.seeds):
-        raise UserError(
-            f"{study}: seeds: {file.seeds} is not accepted; expected others than {scale.seeds} of the scale"
-        )
+        expected = f"expected others than {scale.seeds} of the scale"
+        raise UserError(f"{study}: seeds: {file.seeds} is not accepted; {expected}")
 
 
 def _chosen(study: Path, study_file: StudyFile, scale_file: ScaleFile) -> list[tuple[int, Changes]]:

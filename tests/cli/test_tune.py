@@ -11,7 +11,7 @@ from analysis.stats.tuning import ranked
 from moore.cli.main import main
 from moore.studies.axes import merge
 from moore.studies.identity import offline_run_id
-from moore.studies.study import load_study
+from moore.studies.study import Study, load_study
 from tests.support.resume_units import RUN
 from tests.support.studies import LOW, MEDIUM, flat, make_study, run_rows
 
@@ -28,6 +28,13 @@ def files(folder: Path, study: dict[str, Any] | None = None, **scale: Any) -> li
     for name, values in (("study", tuning), ("scale", tiny | scale)):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return [str(folder / "study.yaml"), "--scale", str(folder / "scale.yaml")]
+
+
+def other(words: list[str], **study: Any) -> Study:
+    """Another study at the scale of these words."""
+    path = Path(words[0]).with_name("other.yaml")
+    path.write_text(yaml.safe_dump({"study": "o"} | study))
+    return load_study(path, Path(words[2]))
 
 
 def test_the_best_mean_of_final_and_auc_is_first() -> None:
@@ -53,10 +60,7 @@ def test_a_tuned_method_is_what_studies_run(tmp_path: Path) -> None:
     """Breaks if the chosen settings do not reach the method and MOORe's variants, or reach the next tuning."""
     words = files(tmp_path, tuned={"moore": {"penalty": {"coef": 2.0}}, "iql": {"agent": {"tau": 0.5}}})
     assert {run.penalty.coef for run in load_study(Path(words[0]), Path(words[2])).runs} == {0.5, 1.0}
-    study = tmp_path / "other.yaml"
-    half = {"half": {"penalty": {"coef": "x0.5"}}}
-    study.write_text(yaml.safe_dump({"study": "o", "methods": ["moore", "iql"], "variants": half}))
-    runs = load_study(study, Path(words[2])).runs
+    runs = other(words, methods=["moore", "iql"], variants={"half": {"penalty": {"coef": "x0.5"}}}).runs
     assert {run.method: run.agent.tau for run in runs} == {"moore": 0.005, "iql": 0.5, "half": 0.005}
     assert {run.method: run.penalty.coef for run in runs if run.method != "iql"} == {"moore": 2.0, "half": 1.0}
 
@@ -69,9 +73,7 @@ def test_a_tuned_factor_gives_the_run_that_was_tuned(tmp_path: Path) -> None:
     tried = [run for run in load_study(Path(words[0]), Path(words[2])).runs if run.method == "half"]
     assert {run.online.exploration_steps for run in tried} == {6}
     words = files(tmp_path, **scale, tuned={"sac": changes}, seeds=[100, 101])
-    study = tmp_path / "other.yaml"
-    study.write_text(yaml.safe_dump({"study": "o", "methods": ["moore", "sac"]}))
-    found = load_study(study, Path(words[2]))
+    found = other(words, methods=["moore", "sac"])
     assert [replace(run, method="half") for run in found.runs if run.method == "sac"] == tried
     assert found.reference == "moore"
 
@@ -79,9 +81,7 @@ def test_a_tuned_factor_gives_the_run_that_was_tuned(tmp_path: Path) -> None:
 def test_what_is_tuned_for_moore_holds_for_its_relatives(tmp_path: Path) -> None:
     """Breaks if the frozen offline policy is another than MOORe's, or MOORe is no longer the reference."""
     words = files(tmp_path, tuned={"moore": {"agent": {"tau": "x2"}}})
-    study = tmp_path / "other.yaml"
-    study.write_text(yaml.safe_dump({"study": "o", "methods": ["moore", "mopo"]}))
-    found = load_study(study, Path(words[2]))
+    found = other(words, methods=["moore", "mopo"])
     assert {run.method: run.agent.tau for run in found.runs} == {"moore": 0.01, "mopo": 0.01}
     assert len({offline_run_id(run) for run in found.runs}) == 2  # one for each seed
     assert found.reference == "moore"
@@ -93,9 +93,8 @@ def test_relatives_from_scratch_share_another_tuning(tmp_path: Path) -> None:
     words = files(tmp_path, tuned={"mbpo": tau, "rlpd": tau, "sac": {"agent": {"tau": 0.4}}})
     small = {"small": learner, "own": learner | {"agent": {"tau": 0.2}}}
     scratch = {"plain": {"algorithm": "sac", "dataset": None}, "model": {"dataset": None, "penalty": {"coef": 0.0}}}
-    study = tmp_path / "other.yaml"
-    study.write_text(yaml.safe_dump({"study": "o", "methods": ["moore"], "variants": small | scratch}))
-    found = {run.method: run.agent.tau for run in load_study(study, Path(words[2])).runs}
+    runs = other(words, methods=["moore"], variants=small | scratch).runs
+    found = {run.method: run.agent.tau for run in runs}
     assert found == {"moore": 0.005, "small": 0.01, "own": 0.2, "plain": 0.4, "model": 0.01}
 
 

@@ -135,7 +135,7 @@ def test_thinning_keeps_the_marked_snapshots(data: st.DataObject, count: int, si
 )
 def test_what_is_exported(scores: list[int], kept: list[int], medium: int, expert: int | None, tmp_path: Path) -> None:
     training = BehaviourTraining(config(tmp_path, medium_score=40.0, ladder_size=2))
-    like = training.agent.actor_params[0]
+    like = training.cohort.agent.state()["actor_params"][0]
     training.ladder = {
         "env_steps": [40 * (i + 1) for i in range(len(scores))],
         "return": [float(score) for score in scores],

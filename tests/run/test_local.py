@@ -13,32 +13,23 @@ from unittest.mock import patch
 
 import pandas as pd
 import pytest
+import yaml
 
 from moore.cli.main import main
 from moore.run.local import use_all
 from moore.run.units import UnitProcess
+from moore.studies.axes import merge
 from moore.studies.identity import offline_run_id, run_id
 from tests.support.core import tiny
+from tests.support.resume_units import RUN
 
-SCALE = """
-scale: tiny
-seeds: [0, 1]
-defaults:
-  dataset_transitions: 300
-  real_ratio: 0.25
-  eval_episodes: 1
-  agent: {hidden: [8], batch_size: 16}
-  dynamics: {ensemble_size: 2, num_elites: 1, hidden: [8], weight_decay: [0.0, 0.0], batch_size: 16,
-             epoch_updates: 5, offline_max_updates: 10, online_max_updates: 5}
-  rollout: {length: 2, batch_size: 20, retain: 2}
-  offline: {updates: 40, rollout_interval: 20, eval_interval: 20}
-  online: {epochs: 5, epoch_steps: 20, retrain_interval: 10, utd_ratio: 1}
-tasks:
-  - {env: pendulum, dataset: "self:pendulum-low"}
-methods:
-  sac: {online: {exploration_steps: 20}}
-  mbpo: {online: {exploration_steps: 20}}
-"""
+SCALE = {
+    "scale": "tiny",
+    "seeds": [0, 1],
+    "defaults": merge({k: v for k, v in RUN.items() if k not in ("env", "dataset")}, {"online": {"epochs": 5}}),
+    "tasks": [{"env": "pendulum", "dataset": "self:pendulum-low"}],
+    "methods": {name: {"online": {"exploration_steps": 20}} for name in ("sac", "mbpo")},
+}
 WIDE = {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
@@ -62,7 +53,7 @@ def moore(folder: Path, *words: str) -> Done:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder where the command has run once, as a user would run it, and what it printed."""
     folder = tmp_path_factory.mktemp("reproduce")
-    (folder / "tiny.yaml").write_text(SCALE)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(SCALE))
     command = [sys.executable, "-m", "moore.cli.main", "reproduce", "sampling", "--scale", "tiny.yaml"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | WIDE)
     assert done.returncode == 0, done.stderr

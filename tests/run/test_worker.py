@@ -18,7 +18,7 @@ from moore.run.stop import STOPPED, StopRequest
 from moore.run.units import UnitProcess
 from moore.run.worker import Worker
 from moore.studies.identity import run_id
-from tests.slurm.test_plan import finish_run, finish_stage, run
+from tests.slurm.test_plan import finish_runs, run
 from tests.support.resume_units import RUN
 
 FINISH = "finish"  # what a pretended unit does
@@ -37,8 +37,7 @@ class Pretended(UnitProcess):
     def start(self, submission: str | None = None, environment: Mapping[str, str] | None = None) -> None:
         act = self.acts.pop(0) if self.acts else FINISH
         if act == FINISH:
-            for config in self.runs:
-                finish_run(self.root, config)
+            finish_runs(self.root, self.runs)
         code = "" if act == FINISH else act
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
@@ -155,7 +154,7 @@ def test_units_that_share_a_stage_do_not_train_it_twice(tmp_path: Path, starts: 
     work = worker([first, second])
     work._fill()
     assert [name for name, _ in starts] == [first.name]
-    finish_stage(tmp_path, first.runs[0])
+    finish_runs(tmp_path, first.runs, stage=True)
     work._fill()
     assert len(starts) == 2
     while not first.log_path.read_text():

@@ -9,7 +9,7 @@ import yaml
 
 from moore.algorithm.config import RunConfig, from_mapping, to_mapping
 from moore.base.errors import UserError
-from moore.base.strict import dotted, nested
+from moore.base.strict import dotted
 from moore.cli.main import find_study
 from moore.studies.axes import expand, multiplied
 from moore.studies.identity import offline_run_id
@@ -122,7 +122,6 @@ def test_factors() -> None:
     got = multiplied(changes, base, "file")
     assert got == {"online": {"utd_ratio": 6, "epochs": 4}, "penalty": {"coef": 1.5}, "method": "x"}
     assert type(got["online"]["utd_ratio"]) is int
-    assert nested({"a.b": 1}) == {"a": {"b": 1}}
 
 
 def test_variants_with_the_same_settings_are_trained_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

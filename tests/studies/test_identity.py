@@ -33,20 +33,11 @@ def test_only_differences_count() -> None:
     assert run_id(spelled_out) == run_id(config)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"seed": 1},
-        {"agent": {"actor_lr": 2e-3}},
-        {"sampling": {"decay_rate": 2.0}},
-        {"method": "other"},
-        {"penalty": {"coef": 0.5}},
-        {"algorithm": "sac"},
-    ],
-)
-def test_every_change_is_another_run(change: dict[str, object]) -> None:
+def test_every_change_is_another_run() -> None:
     """Breaks if two different runs share a folder."""
-    assert run_id(changed(**change)) != run_id(changed())
+    changes: list[dict[str, Any]] = [{}, {"seed": 1}, {"agent": {"actor_lr": 2e-3}}, {"sampling": {"decay_rate": 2.0}}]
+    changes += [{"method": "other"}, {"penalty": {"coef": 0.5}}, {"algorithm": "sac"}]
+    assert len({run_id(changed(**change)) for change in changes}) == len(changes)
 
 
 def test_the_offline_stage_does_not_depend_on_the_online_one() -> None:
