@@ -33,6 +33,7 @@ WORDS = {
 }  # fmt: skip
 Name = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _known(metric: str) -> str:
@@ -40,9 +41,6 @@ def _known(metric: str) -> str:
     if metric not in names:
         raise ValueError(f"one of {', '.join(names)}; {nearest(metric, names)}")
     return metric
-
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config=FORBID)

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
+
 from analysis.claims.claims import CLAIMS, FALLS, PaperClaim, load_claims
 from analysis.claims.verdicts import CANNOT, FAILS, HOLDS, NO_DATA, ROOM, UNDECIDED, Finding, check, conjunction
 from analysis.claims.verdicts import distinct as counted_once
@@ -55,7 +58,9 @@ def verdicts_table(studies: Iterable[Results], claims: Sequence[PaperClaim] | No
     kept = counted_once(findings)
     for claim in claims:
         everywhere, mine = ([f for f in some if f.comparison.claim == claim] for some in (findings, kept))
-        said = {"verdict": _verdicts(claim, everywhere, mine), "effects": _effects(mine), "rows used": _used(mine)}
+        by_study = grouped(mine, lambda finding: finding.study)
+        used = [f"{study}: {_used(several)}" for study, several in by_study.items()]
+        said = {"verdict": _verdicts(claim, everywhere, mine), "effects": _effects(mine), "rows used": used}
         rows.append(((claim.sentence,), tuple(Cell.said(name, *texts) for name, texts in said.items())))
     caption = (
         "One verdict for every claim and study. Effects are means over tasks: a single comparison's with its interval, "
@@ -69,10 +74,9 @@ def comparisons_table(claim: PaperClaim, findings: Sequence[Finding]) -> Table:
     """Rows: comparison and study of one claim; columns: verdict, corrected p-value, effect over tasks, rows used."""
     mine, rows = [finding for finding in findings if finding.comparison.claim == claim], []
     for finding in mine:
-        used = f"{_count(len(finding.used), 'run')}, {_count(sum(finding.used.values()), 'row')}"
         tasks = f"{len(finding.by_task) - len(finding.untestable)} of {len(finding.by_task)}"
         effect, p, verdict = _judged(finding)
-        cells = (verdict, p, effect, Cell.said("tasks", tasks), Cell.said("rows", used))
+        cells = (verdict, p, effect, Cell.said("tasks", tasks), Cell.said("rows", _used([finding])))
         rows.append(((finding.comparison.name, finding.study), cells))
     meanings = dict.fromkeys(f"{f.comparison.kind} = {f.comparison.meaning}" for f in mine)
     caption = "; ".join([*meanings, *_lacking(claim, mine)])
@@ -86,9 +90,6 @@ def all_findings(studies: Iterable[Results], claims: Sequence[PaperClaim]) -> li
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    from rich.console import Console
-    from rich.markup import escape
-
     parser = argparse.ArgumentParser(prog="python -m analysis.claims", description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="folders under the results root; default: all")
     parser.add_argument("--results", type=Path, default=RESULTS, help="results root")
@@ -162,14 +163,10 @@ def _effects(findings: Sequence[Finding]) -> list[str]:
     return texts
 
 
-def _used(findings: Sequence[Finding]) -> list[str]:
-    """`sampling-mini: 80 runs, 3360 rows`; a run that stands in several comparisons counts once."""
-    texts = []
-    for study, mine in grouped(findings, lambda finding: finding.study).items():
-        used = {key: rows for finding in mine for key, rows in finding.used.items()}
-        runs = _count(len({run for run, _ in used}), "run")
-        texts.append(f"{study}: {runs}, {_count(sum(used.values()), 'row')}")
-    return texts
+def _used(findings: Sequence[Finding]) -> str:
+    """`80 runs, 3360 rows`; a run that stands in several comparisons counts once."""
+    used = {key: rows for finding in findings for key, rows in finding.used.items()}
+    return f"{_count(len({run for run, _ in used}), 'run')}, {_count(sum(used.values()), 'row')}"
 
 
 def _decimals(finding: Finding) -> int:

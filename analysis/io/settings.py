@@ -17,7 +17,7 @@ from moore.base.strict import dotted, read_yaml
 UPDATES, UTD = "offline.updates", "online.utd_ratio"
 REAL_BATCHES, DRAWS = "sampling.real_batches", ("sampling.model_batches", "sampling.start_states")
 SCHEDULE = ("sampling.decay_rate", "sampling.priority_exponent", "online.epoch_steps", "online.retrain_interval")
-LENGTHS = ("online.rollout_length", "rollout.length")  # the first where it is set
+LENGTHS = ("online.rollout_length", "rollout.length")
 MOORES = ("algorithm", "sampling", "penalty")  # what makes a method MOORe with other numbers
 WITH_MODEL = "moore"  # the algorithm of MOORe and its relatives, and of manifests that do not name one
 IDENTITY = ("env", "dataset", "seed", "method")  # which run it is
@@ -42,13 +42,14 @@ _read = cache(read_yaml)
 
 
 @lru_cache(maxsize=10_000)
-def values(study: Results, method: str, key: str) -> list[Any]:
+def values(study: Results, method: str, key: str, dataset: str = "") -> list[Any]:
     """List the distinct values of a dotted key or section in a method's online runs, numbers ascending.
 
-    Several where it depends on the task; none where the manifest does not have the key.
+    Several where it depends on the task, unless one `dataset` is asked for; none where the manifest lacks the key.
     """
     found: list[Any] = []
-    for value in (lookup(config, key) for config in study.configs.get(method, [])):
+    configs = [one for one in study.configs.get(method, []) if dataset in ("", one.get("dataset"))]
+    for value in (lookup(config, key) for config in configs):
         if value is not ABSENT and value not in found:
             found.append(value)
     return sorted(found, key=lambda x: x if isinstance(x, (int, float)) else 0)
@@ -86,19 +87,10 @@ def is_prioritized(study: Results, method: str) -> bool:
     return bool(strategies & {PRIORITIZED, "return_prioritized"}) or (not strategies and method == study.main)
 
 
-def setting(study: Results, method: str, dataset: str, key: str) -> Any:
-    """Return a method's value of a dotted key on one dataset; without configs the study's own, for its reference."""
-    own = [one for one in study.configs.get(method, []) if one.get("dataset") == dataset]
-    if not own and method == study.main:
-        own = [study.manifest.get("config", {})]
-    return next((value for one in own if (value := lookup(one, key)) is not ABSENT), None)
-
-
 def rollout_lengths(study: Results, dataset: str, methods: Iterable[str]) -> list[int]:
-    """List the distinct rollout lengths H of methods on one dataset, as far as the manifest has their configs."""
-    configs = [one for method in methods for one in study.configs.get(method, []) if one.get("dataset") == dataset]
-    known = [[lookup(config, key) for key in LENGTHS] for config in configs]
-    return sorted({length for lengths in known for length in [n for n in lengths if isinstance(n, int)][:1]})
+    """List the distinct rollout lengths H of methods on one dataset: the online stage's own where it has one."""
+    online, general = ({m: values(study, m, key, dataset) for m in methods} for key in LENGTHS)
+    return sorted({length for m in online for length in [one for one in online[m] if one is not None] or general[m]})
 
 
 def budgets(study: Results) -> str:

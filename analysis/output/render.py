@@ -1,19 +1,17 @@
 """One table, four outputs with the same numbers: Markdown, LaTeX (booktabs), CSV (a line per number) and rich."""
 
-from __future__ import annotations
-
 import csv
 import html
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+
+import rich.box
+import rich.markup
+import rich.table
 
 from analysis.output.tables import CLOSE, Cell, Table
 from analysis.stats.intervals import Interval
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
 
 LONG = 40  # rows of a table that goes over pages
 NO_LABELS: Mapping[str, str] = {}
@@ -136,20 +134,17 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def to_rich(table: Table, labels: Mapping[str, str] = NO_LABELS) -> RichTable:
+def to_rich(table: Table, labels: Mapping[str, str] = NO_LABELS) -> rich.table.Table:
     """Make a table for a terminal; cells wrap where they do not fit, the caption stands below, labels are by id."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table as RichTable
+    escape = rich.markup.escape
 
     def show(cell: Cell) -> str:
         return cell_text(cell, table, lambda text: f"[bold]{text}[/bold]", lambda n: f" (n={n})", escape)
 
-    out = RichTable(box=box.SIMPLE_HEAD, caption=escape(table.caption), caption_justify="left")
-    for head in table.heads:
-        out.add_column(escape(head), overflow="fold")
-    for column in table.columns:
-        out.add_column(escape(labels.get(column, column)), justify="left" if table.words else "right", overflow="fold")
+    out = rich.table.Table(box=rich.box.SIMPLE_HEAD, caption=escape(table.caption), caption_justify="left")
+    for name in (*table.heads, *table.columns):
+        right = name in table.columns and not table.words
+        out.add_column(escape(labels.get(name, name)), justify="right" if right else "left", overflow="fold")
     for index, (heads, cells) in enumerate(table.rows):
         last = index == len(table.rows) - table.aggregates - 1
         out.add_row(*(escape(labels.get(head, head)) for head in heads), *map(show, cells), end_section=last)

@@ -4,10 +4,8 @@ One table, a verdict on each of the paper's claims, and where everything else is
 notebook or a log: marks are characters, not colours.
 """
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from textwrap import shorten, wrap
 
 from analysis.claims.claims import load_claims
@@ -15,7 +13,7 @@ from analysis.claims.verdicts import CANNOT, NO_DATA, check, conjunction
 from analysis.io.rows import MANIFEST, RESULTS, Results, load_study, source, split_by_source
 from analysis.output.notes import not_to_cite
 from analysis.output.render import MISSING, interval_text, number
-from analysis.output.tables import CLOSE, Cell, Table, main_table, transposed
+from analysis.output.tables import CLOSE, Cell, Table, labels, main_table, transposed
 from analysis.stats.agreement import AGREES, DIFFERS, LEVEL, OTHER, SAME, UNTESTED, Agreement, agreements
 from moore.base.errors import UserError
 from moore.base.machine import short
@@ -37,27 +35,22 @@ Agreements = Mapping[tuple[str, str], Agreement]
 def summary(study: Results, published: Results | None, end: Sequence[str]) -> list[str]:
     """Write the lines; `published`: the rows in git of the same study; `end`: what else to say.
 
-    Where not all fits, claims are cut to a line each, then the last tasks and methods give way to a line that says so.
+    Where not all fits, claims are cut to a line each, then tables end in a line that says so.
     """
     said = [line for words in end for line in wrap(words, WIDTH, break_long_words=False, break_on_hyphens=False)]
-    found, parts, fixed = verdicts(study), [], 2 + len(said)
+    parts, judged = list[tuple[list[str], list[str], list[str]]](), verdicts(study)
     for part in split_by_source(study):
         compared = agreements(part, published) if published is not None else {}
         table = main_table(part)
-        grid = partial(_grid, table, part.datasets, compared)
         foot = [*wrap(table.caption.replace("Bold:", "*"), WIDTH), *wrap(_agreement(part, published, compared), WIDTH)]
-        parts.append((wrap(_head(part), WIDTH), grid, foot))
-        fixed += len(parts[-1][0]) + len(foot)
-    whole = sum(len(grid(LINES)) for _, grid, _ in parts)
-    for room_of_a_claim in (2 * WIDTH, WIDTH - INDENT):
-        claims = []
-        for sentence, word in found:
-            said_of_it = f"{word:{INDENT}}{shorten(sentence, room_of_a_claim, placeholder=' ...')}"
-            claims += wrap(said_of_it, WIDTH, subsequent_indent=" " * INDENT)
-        room = LINES - fixed - len(claims)
-        if whole <= room:
-            break
-    lines = [line for head, grid, foot in parts for line in (*head, *grid(room // len(parts)), *foot)]
+        parts.append((wrap(_head(part), WIDTH), _grid(table, part, compared), foot))
+    fixed, claims = 2 + len(said) + sum(len(head) + len(foot) for head, _, foot in parts), _claims(judged, 2 * WIDTH)
+    if fixed + len(claims) + sum(len(grid) for _, grid, _ in parts) > LINES:
+        claims = _claims(judged, WIDTH - INDENT)
+    room, lines = (LINES - fixed - len(claims)) // len(parts), list[str]()
+    for head, grid, foot in parts:
+        cut = len(grid) > room
+        lines += [*head, *grid[: room - cut], *["More does not fit here: --verbose has it."] * cut, *foot]
     return [*lines, "", *claims, "", *said]
 
 
@@ -102,25 +95,25 @@ def _agreement(study: Results, published: Results | None, compared: Agreements) 
     return f"{said} Furthest off: {method} on {dataset}, {interval_text(difference, brackets=True)}."
 
 
-def _grid(table: Table, tasks: Sequence[str], compared: Agreements, room: int) -> list[str]:
-    """Lay the table out, a line a method: with a decimal where that fits side by side, else in blocks of tasks."""
+def _claims(judged: Sequence[tuple[str, str]], room: int) -> list[str]:
+    """The verdict on every claim, and its sentence in at most `room` letters."""
+    said = (f"{word:{INDENT}}{shorten(sentence, room, placeholder=' ...')}" for sentence, word in judged)
+    return [line for words in said for line in wrap(words, WIDTH, subsequent_indent=" " * INDENT)]
+
+
+def _grid(table: Table, study: Results, compared: Agreements) -> list[str]:
+    """Lay the table out, a line a method, the mean first: with a decimal unless that takes more lines."""
     table = table if table.heads == ("method",) else transposed(table, "method")
+    shown = [name for name in table.columns if name.startswith("mean")] + study.datasets
+    names, layouts = labels(study), []
     for decimals in (1, 0):
         columns = []
-        for index, name in enumerate(table.columns):
-            if name in tasks or name.startswith("mean"):
-                cells = [_text(row[index], compared.get((name, heads[0])), decimals) for heads, row in table.rows]
-                columns.append([name.split(":", 1)[-1], *cells])
-        blocks = _blocks([heads[0] for heads, _ in table.rows], columns)
-        if len(blocks) == 1:
-            break
-    lines, more = [line for block in blocks for line in block], 0
-    while len(lines) > room and len(blocks) > 1:  # the last block has the mean
-        more, blocks = more + 1, [*blocks[:-2], blocks[-1]]
-        lines = [line for block in blocks for line in block]
-    if len(lines) > room or more:
-        lines = [*lines[: room - 1], "Not all tasks and methods fit in these lines: --verbose has them."]
-    return lines
+        for name in shown:
+            cells = ((heads[0], row[table.columns.index(name)]) for heads, row in table.rows)
+            texts = [_text(cell, compared.get((name, method)), decimals) for method, cell in cells]
+            columns.append([names.get(name, name), *texts])
+        layouts.append(_blocks([heads[0] for heads, _ in table.rows], columns))
+    return min(layouts, key=len)
 
 
 def _text(cell: Cell, agreement: Agreement | None, decimals: int) -> str:
@@ -135,7 +128,7 @@ def _text(cell: Cell, agreement: Agreement | None, decimals: int) -> str:
     return "*" * cell.bold + CLOSE * cell.close + ("→".join(parts) or MISSING) + there
 
 
-def _blocks(methods: Sequence[str], columns: Sequence[Sequence[str]]) -> list[list[str]]:
+def _blocks(methods: Sequence[str], columns: Sequence[Sequence[str]]) -> list[str]:
     """Set columns, each a head and its cells, beside the methods: as many as fit the width, the others below them."""
     first = max(map(len, methods))
     groups, left = list[list[list[str]]](), 0
@@ -145,20 +138,11 @@ def _blocks(methods: Sequence[str], columns: Sequence[Sequence[str]]) -> list[li
             groups.append([])
             left = WIDTH - first
         left -= width
-        groups[-1].append([text.strip().rjust(width) for text in (*_broken(head, width - 1), *cells)])
-    blocks = []
+        groups[-1].append([text.rjust(width) for text in (*wrap(head, width - 1), *cells)])
+    lines = []
     for group in groups:
         tallest = max(map(len, group))
         padded = [[" " * len(column[0])] * (tallest - len(column)) + column for column in group]
         names = [*[""] * (tallest - len(methods)), *methods]
-        blocks.append([name.ljust(first) + "".join(cells) for name, *cells in zip(names, *padded, strict=True)])
-    return blocks
-
-
-def _broken(name: str, width: int) -> list[str]:
-    """Break a name behind its own signs into lines of at most `width`, as far as its words allow."""
-    lines = [""]
-    for piece in re.findall(r"[^-_/ ]+[-_/ ]?", name):
-        fits = not lines[-1] or len(lines[-1] + piece.rstrip()) <= width
-        lines = [*lines[:-1], lines[-1] + piece] if fits else [*lines, piece]
+        lines += [name.ljust(first) + "".join(cells) for name, *cells in zip(names, *padded, strict=True)]
     return lines

@@ -68,9 +68,8 @@ def pooled(study: Results, method: str, metric: str) -> Interval | None:
 def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
     """Name the method with the highest mean final score, and those that are not worse than it by `DELTA` or more.
 
-    `groups`: the runs of every method on one task. Not worse: the paired difference to the best lies below `DELTA` in a
-    one-sided t-test at 5 %. So a wide interval earns nothing. Empty where one seed allows no interval. Imported curves
-    share no seeds with ours, so they are not compared.
+    `groups`: the runs of every method on one task; imports share no seeds with ours, so they are left out. Not worse:
+    the paired difference to the best lies below `DELTA` in a one-sided t-test at 5 %. Empty where there is one seed.
     """
     ours = {method: runs for method, runs in groups.items() if not method.endswith(IMPORTED)}
     finals = {name: runs["final"].dropna() for name, runs in ours.items() if not runs["diverged"].any()}
@@ -83,9 +82,9 @@ def leaders(groups: Mapping[str, pd.DataFrame]) -> tuple[str, list[str]]:
 
 
 def costs(study: Results) -> pd.DataFrame:
-    """Return method, dataset, and TFLOP and CPU seconds of both stages of `summarise`'s runs; NaN where not known.
+    """Return method, dataset, `offline tflop`, `online tflop` and the same in `seconds` of a core, a line for each run.
 
-    Columns of numbers: `offline tflop`, `online tflop`, `offline seconds`, `online seconds`.
+    In the order of `summarise`'s runs; NaN where not known.
     """
     runs = summarise(study)
     spent, stages = runs[["method", "dataset"]].copy(), runs["run"].map(study.manifest.get("offline_runs", {}))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.io.methods import REFERENCES, ordered
 from analysis.io.rows import PHASES, Results
-from analysis.io.settings import SCHEDULE, setting
+from analysis.io.settings import SCHEDULE, values
 from analysis.stats.intervals import Array
 from analysis.stats.transfer import summarise
 from moore.base.errors import UserError
@@ -46,7 +46,8 @@ def expected_share(study: Results, method: str, dataset: str) -> tuple[Array, Ar
     The ensemble is trained and rollouts start every φ steps, so an epoch's share is a mean over its retrainings, or
     that of its end without φ. None where the manifest does not state α, S (in steps) and N_off.
     """
-    rate, exponent, epoch_steps, interval = (setting(study, method, dataset, key) for key in SCHEDULE)
+    known = (values(study, method, key, dataset) for key in SCHEDULE)
+    rate, exponent, epoch_steps, interval = ([*several, None][0] for several in known)
     size = study.manifest.get("datasets", {}).get(dataset, {}).get("transitions")
     if not all(isinstance(value, (int, float)) and value > 0 for value in (rate, epoch_steps, size)):
         return None

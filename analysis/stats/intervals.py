@@ -1,9 +1,7 @@
 """Intervals: Student-t over the seeds of one task, stratified t for means over tasks, and the stratified bootstrap.
 
-A percentile bootstrap of n runs is too narrow by sqrt((n - 1) / n), which more tasks do not cure; with n of 3 to 5 it
-covers 83 to 92 % where it promises 95 %. So means over tasks have a t-interval, and the bootstrap of the rest (IQM,
-profiles; Agarwal et al. 2021, arXiv 2108.13264) is widened. tests/analysis/stats/test_coverage.py measures what
-they cover.
+A percentile bootstrap of n runs is too narrow by sqrt((n - 1) / n), which more tasks do not cure. So means over tasks
+have a t-interval, and the bootstrap of the rest (IQM, profiles; Agarwal et al. 2021, arXiv 2108.13264) is widened.
 """
 
 import math
@@ -109,8 +107,7 @@ def mean_curve(rows: pd.DataFrame, x: str) -> Curve:
     """Average `value` over runs at every `x` (a column of `rows`), with the 95 % t band.
 
     The band ends where the metric does (`LIMITS`) or, further out, the runs. NaN where a run has no value, so that a
-    line has a gap where its seeds are not complete. Without rows, a curve without points: every run of a method on one
-    dataset may have diverged.
+    line has a gap where its seeds are not complete; no points without rows.
     """
     if rows.empty:
         return Curve(*(np.empty(0) for _ in range(4)))

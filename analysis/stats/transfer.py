@@ -77,10 +77,8 @@ def curves(study: Results) -> dict[str, Array]:
 def summarise(study: Results) -> pd.DataFrame:
     """Make one row per online run: its owner, diverged, finished, last_step, evaluations and `METRICS`.
 
-    The frame is for reading: all callers get the same one.
     A run diverged if it has a positive `diverged` row or a non-finite score; its evaluations from that step on are not
-    used. A run that neither diverged nor reached the budget is unfinished. Both stay in the frame, so that tables can
-    say so.
+    used. Other runs short of the budget are unfinished. All callers get the same frame, for reading.
     """
     stops = study.select("diverged")
     stop_at = stops[stops["value"] > 0].groupby("run")["env_steps"].min()

@@ -11,14 +11,13 @@ from analysis.io.rows import Results
 from analysis.output import tables
 from analysis.output.facts import published_table
 from analysis.output.render import MISSING, to_latex, to_markdown
-from analysis.output.tables import Cell, Table, differences_table, main_table, transfer_table
+from analysis.output.tables import Cell, Table, differences_table, main_table, transfer_table, transposed
 from analysis.plots.figures import draw
 from analysis.stats.intervals import Interval, bootstrap, iqm, t_interval
-from moore.algorithm.config import RunConfig
 from moore.base.errors import UserError
 from tests.support.drawn import sure
-from tests.support.method_studies import ALL, flat_scores, method_study
-from tests.support.studies import GRID, LOW, MEDIUM, Row, flat, make_study, markdown, row, run_rows
+from tests.support.method_studies import flat_scores, method_study
+from tests.support.studies import LOW, MEDIUM, Row, flat, full_study, make_study, markdown, row, run_rows
 
 BUILT = (main_table, transfer_table, differences_table, claims_table, published_table, draw)
 
@@ -127,23 +126,12 @@ def test_two_sources_are_in_no_table_or_figure_together(build: Callable[[Results
         build(both)
 
 
-def test_a_wide_table_is_the_same_table_turned_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scores(run: RunConfig) -> list[float]:  # tells methods, tasks and seeds apart
-        level = 20.0 + 4 * ALL.index(run.method) + 3 * (run.dataset == LOW) + 2 * run.seed
-        return [10.0, *[level] * (len(GRID) - 1)]
-
-    study = method_study(tmp_path, ALL, 3, scores)
-    wide = main_table(study)
-    monkeypatch.setattr(tables, "WIDE", len(ALL))
-    narrow = main_table(study)
-    assert wide.heads == ("method",)
-    assert tuple(heads for heads, _ in wide.rows) == tuple((name,) for name in narrow.columns)
-    assert wide.columns == (LOW, MEDIUM, "mean over 2 tasks", "IQM over 2 tasks")
-    for index, (_, cells) in enumerate(wide.rows):
-        for column, cell in enumerate(cells):
-            assert cell == narrow.rows[column][1][index]
-    bold = [sum(cell.bold for cell in column) for column in zip(*(cells for _, cells in wide.rows), strict=True)]
-    assert bold == [1, 1, 0, 0]
+def test_a_table_of_many_methods_has_them_in_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_study(full_study(3))
+    narrow = main_table(made)
+    monkeypatch.setattr(tables, "WIDE", 5)
+    assert main_table(made) == transposed(narrow, "method")
+    assert main_table(made).columns == (LOW, MEDIUM, "mean over 2 tasks", "IQM over 2 tasks")
 
 
 def test_frozen_untrained_and_scratch_methods_have_the_parts_that_mean_something(tmp_path: Path) -> None:

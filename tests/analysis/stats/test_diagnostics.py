@@ -31,11 +31,13 @@ def test_the_closed_form_is_the_papers_table() -> None:
 
 def test_the_schedule_is_moores_whichever_run_comes_first(tmp_path: Path) -> None:
     runs = runs_of(tmp_path, ["awac", "moore"], 1)
-    runs = [replace(r, sampling=replace(r.sampling, decay_rate=0.5)) if r.method == "moore" else r for r in runs]
+    sampling = replace(runs[1].sampling, decay_rate=0.5, priority_exponent=2.0)
+    runs = [replace(r, sampling=sampling) if r.method == "moore" else r for r in runs]
     study = make_study(method_rows(runs, from_ends), **method_manifest(runs))
     assert study.manifest["config"]["sampling"]["decay_rate"] == 1.0  # of the first run
     ends, share = sure(expected_share(study, "moore", LOW))
-    assert (ends[0], share[0]) == (100, pytest.approx((50 / (50 + 8000) + 100 / (100 + 8000)) / 2))  # φ = 50, α = 0.5
+    # φ = 50 of S = 100, α = 0.5, e = 2: the ensemble is trained with 50 and with 100 transitions in the first epoch
+    assert (ends[0], share[0]) == (100, pytest.approx((50 / (50 + 16000) + 100 / (100 + 16000)) / 2))
 
 
 def test_the_metrics_are_those_that_a_run_logs() -> None:

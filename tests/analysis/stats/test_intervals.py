@@ -127,15 +127,6 @@ def test_the_bootstrap_is_a_loop_of_resamples_within_tasks_widened_about_the_poi
     assert cut == low + 1
 
 
-def test_a_curve_is_the_interval_of_every_evaluation() -> None:
-    strata = [np.random.default_rng(k).normal(60, 20, (n, 3)) for k, n in enumerate((5, 5, 4))]
-    found = iqm_curve(strata, [0, 0, 1, 2])
-    for step in range(3):
-        alone = iqm_curve([s[:, [step]] for s in strata], [0, 0, 1, 2])
-        assert [end[step] for end in found] == pytest.approx([end[0] for end in alone])
-    assert found[0][0] == pytest.approx(iqm([strata[index][:, 0] for index in (0, 0, 1, 2)]))
-
-
 def test_a_band_ends_where_the_scale_or_the_runs_do() -> None:
     rows = make_study(flat("moore", LOW, [100.0, 80.0, 104.0])).rows
     curve = mean_curve(rows, "env_steps")
