@@ -12,6 +12,7 @@ from moore.base.strict import Count, NonNegativeInt
 
 PROFILES = Path(__file__).parent / "profiles"
 EARLY_SECONDS = 60  # sbatch's --signal may come this much before its time (man sbatch)
+MOST_SIGNAL_SECONDS = 65535  # sbatch's limit for --signal
 TIME = r"([0-9]{1,9}-)?[0-9]{1,9}(:[0-9]{1,9}){0,2}"
 TIME_FORMS = '"90" (minutes), "90:00" (minutes:seconds), "1:30:00", "2-12" (days-hours), "2-12:30", "2-12:30:00"'
 # options of sbatch that keys of a profile or the launcher set, and those with which it would lose sight of its jobs
@@ -36,6 +37,7 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
 
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]  # a number as written
 Time = Annotated[Text, _matching(TIME, f"{TIME_FORMS}; no other limit, as tasks write checkpoints before it")]
+Word = Annotated[Text, _matching(r"[^\s'\"]+", "one word, or null")]
 Line = Annotated[Text, _matching(r"(?=.*\S)[^\x00-\x1f]+", "one line of text, or null")]
 # sbatch takes a bare number as megabytes, which is seldom what was meant
 Size = Annotated[Text, _matching(r"0*[1-9][0-9]{0,8}[KMGTkmgt]", 'a whole number above 0 with K, M, G or T: "8G"')]
@@ -50,14 +52,14 @@ class Profile:
     """
 
     time: Time  # as sbatch takes it
-    partition: Line | None = None
-    account: Line | None = None
-    qos: Line | None = None
-    constraint: Line | None = None
+    partition: Word | None = None
+    account: Word | None = None
+    qos: Word | None = None
+    constraint: Word | None = None
     cpus: Count = 1
     memory: Size | None = None
     gpus: NonNegativeInt = 0
-    gpu_type: Line | None = None
+    gpu_type: Word | None = None
     parallel: Count | None = None
     setup: list[SetupLine] = Field(default_factory=list)
     python: Line | None = None
@@ -67,7 +69,7 @@ class Profile:
     units_per_gpu: Count = 1
     unit_runs: Count | None = None
     attempts: Count = 2
-    signal_seconds: Count = 120
+    signal_seconds: Annotated[int, Field(ge=1, le=MOST_SIGNAL_SECONDS)] = 120
     stalled_requeues: NonNegativeInt = 3
 
     @model_validator(mode="after")
@@ -84,6 +86,8 @@ class Profile:
             # sbatch takes beginnings of names for the names
             ours = [option for option in SET_ELSEWHERE if option.startswith(name)]
             _check(not ours, where, value, "what no key of the profile and not the launcher sets")
+            twice = self.memory is not None and name.startswith("mem-per-")
+            _check(not twice, where, value, "either this or `memory`")
             _check(given.strip() and given.isprintable(), where, value, "text, a whole number, or true")
         least = self.signal_seconds + EARLY_SECONDS
         if 60 * self.minutes <= least:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from submitit.core.utils import DelayedSubmission, JobPaths, temporary_save_path
+from submitit.core.utils import DelayedSubmission, JobPaths
 
 from moore.base.errors import UserError
 from moore.base.files import write_json
@@ -96,14 +96,17 @@ def _withdraw(folder: Path) -> None:
 
 
 def _sbatch(script: str, folder: Path, array: int, tasks: int) -> str:
-    """Submit an array; returns its job number. Raises UserError with sbatch's words."""
+    """Submit an array; returns its job number. Raises UserError with sbatch's words.
+
+    A task of submitit waits a minute for its pickle, which is named after the job.
+    """
     folder.mkdir(exist_ok=True)
+    for index in range(tasks):
+        DelayedSubmission(ArrayTask(str(folder.parent), array, index)).dump(folder / f"{index}.pkl")
     (folder / f"array-{array}.sh").write_text(script)
     job = cluster.sbatch(script)
-    for index in range(tasks):  # which wait a minute for these files
-        task = DelayedSubmission(ArrayTask(str(folder.parent), array, index))
-        with temporary_save_path(JobPaths(folder, f"{job}_{index}").submitted_pickle) as path:
-            task.dump(path)
+    for index in range(tasks):
+        JobPaths(folder, f"{job}_{index}").move_temporary_file(folder / f"{index}.pkl", "submitted_pickle")
     return job
 
 

@@ -8,10 +8,10 @@
 Where no column says it, a run's name does: `awac-s1` and `awac_seed=1` are method awac, seed 1.
 """
 
-import csv
 import io
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,9 @@ def read_curves(file: Path, form: str, columns: Mapping[str, str], given: Mappin
         found = READERS[form](file, columns)
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: {error}; accepted: CSV in UTF-8, a header and lines as long as it") from None
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file}: {reason}; accepted: CSV in UTF-8, a header and lines as long as it") from None
     found = found.assign(**given)
     lacking = [name for name in ("method", "task", "step", "score") if name not in found]
     if lacking:
@@ -152,13 +153,14 @@ class _Plain(pickle.Unpickler):
 
 
 def _table(file: Path) -> pd.DataFrame:
-    """All cells as texts, without spaces around them; of columns with one name the first."""
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        head, *rows = [[cell.strip() for cell in row] for row in csv.reader(lines, strict=True) if row] or [[]]
-    if not head or any(len(row) != len(head) for row in rows):
-        raise csv.Error("a line is not as long as the header")
-    table = pd.DataFrame(rows, columns=head, dtype=str)
-    return table.loc[:, ~table.columns.duplicated()]
+    """All cells as texts, without spaces around them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # a line longer than the header
+        form: Any = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
+        table = pd.read_csv(file, engine="python", **form)
+    if table.isna().to_numpy().any():
+        raise pd.errors.ParserError("a line is shorter than the header")
+    return table.rename(columns=str.strip).apply(lambda column: column.str.strip())
 
 
 def _run(name: str) -> dict[str, Any]:

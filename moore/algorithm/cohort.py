@@ -81,7 +81,7 @@ class Cohort(State):
         self.draws = Draws(configs, self.real_buffer, in_order, stage)
         self._evaluator = Evaluator(shared.env, shared.physics, self.seeds, shared.eval_episodes)
         self.evaluations, self.updates, self.metrics = 0, 0, Metrics()
-        # of an ensemble training under way: its holdout [R, n] by field, and what `look_before` saw
+        # of an ensemble training under way: its holdout [R, n] by field, and what the look before it saw
         self.holdout: dict[str, Tensor] = {}
         self.look: dict[str, Any] = {}
         self.clock = Clock()
@@ -142,6 +142,7 @@ class Cohort(State):
             self.streams["rollout"],
             self.model_buffer,
             self.rollout_call,
+            self.shared.rollout.truncation_quantile is not None,
         )
         self.metrics.add(metrics | {"penalty/coef": coef})
         if t > 0:

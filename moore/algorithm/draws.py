@@ -62,12 +62,13 @@ def holdout_split(config: RunConfig, part: str = "holdout") -> Split:
 
 
 class Plan:
-    """Draws from a split of a buffer as it is now, run r by mixtures[r]: what they need beside uniforms, on the device.
+    """Draws from a split of a buffer as it is now, run r by mixtures[r]; all but the uniforms is on the device.
 
-    Inside a split, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source.
+    Inside a split, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source. sums:
+    of runs, the running sum of their offline weights where it is known; what is not is added.
     """
 
-    def __init__(self, buffer: RealBuffer, mixtures: Sequence[Mixture], split: Split = ALL) -> None:
+    def __init__(self, buffer: RealBuffer, mixtures: Sequence[Mixture], split: Split, sums: dict[int, Tensor]) -> None:
         device, online_size = buffer.rows.device, split.online_size(buffer.online_size)
         self.split, self.n_on, self.online_count = split, buffer.online_size, max(1, online_size)
         # of each run that weighs: the running sum [n] of weights over the split's rows
@@ -83,8 +84,9 @@ class Plan:
             if split.part == "holdout":
                 continue
             if mix.offline_weights is not None and n_off:
-                weights = mix.offline_weights[first : first + n_off].to(device)
-                self.offline_sums[run] = weights.double().cumsum(0)
+                if run not in sums:
+                    sums[run] = mix.offline_weights[first : first + n_off].to(device).double().cumsum(0)
+                self.offline_sums[run] = sums[run]
             if mix.online_weights is not None and online_size:
                 weights = mix.online_weights.to(device)
                 if split.part == "train":
@@ -114,6 +116,8 @@ class Plan:
 
 def _column(values: Sequence[float | Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return numbers and tensors of one number as [R, 1], filled in, not copied from the host: a GPU waits for that."""
+    if len(set(values)) == 1 and not isinstance(values[0], Tensor):
+        return torch.full((len(values), 1), values[0], dtype=dtype, device=device)
     full = lambda x: x if isinstance(x, Tensor) else torch.full((), x, dtype=dtype, device=device)  # noqa: E731
     return torch.stack([full(value) for value in values])[:, None]
 
@@ -123,7 +127,7 @@ class Draws(State):
 
     The density ratio weighs every minibatch of a model-free run (Balanced Replay); in a model-based run it is trained
     before each retraining of the ensemble, like the weights of the row strategies. What other draws depend on is kept
-    until the epoch, the number of online transitions or the weights change.
+    until the epoch or the number of online transitions changes, running sums of offline weights until these do.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class Draws(State):
             steps, seeds = shared.online.epoch_steps, [config.seed for config in configs]
             self.density_ratio = DensityRatio(shared.density_ratio, buffer, steps, seeds, shared.precision)
         self._plans: dict[tuple[str, Split], tuple[tuple[int, int], Plan]] = {}  # with epoch and online transitions
+        self._sums: dict[tuple[str, Split], dict[int, Tensor]] = {}  # of offline weights, by run
 
     @property
     def minibatch_weights(self) -> DensityRatio | None:
@@ -150,7 +155,8 @@ class Draws(State):
         then, plan = self._plans.get((consumer, split), (None, None))
         if plan is None or then != now or self.minibatch_weights is not None:
             mixtures = [self._mixture(run, consumer, t) for run in range(len(self._configs))]
-            plan = Plan(self._buffer, mixtures, split)
+            known = {} if self.minibatch_weights is not None else self._sums.setdefault((consumer, split), {})
+            plan = Plan(self._buffer, mixtures, split, known)
             self._plans[consumer, split] = now, plan
         return plan.draw(uniforms)
 
@@ -158,7 +164,7 @@ class Draws(State):
         """Weights for the ensemble's next training and the rollouts after it; returns metrics [R]."""
         if self._buffer.online_size == 0:
             return {}  # everything is drawn from the offline data
-        self._plans.clear()
+        self._forget()
         self.row_weights.refresh(agent, ensemble)
         t = -(-self._buffer.online_size // self._shared.online.epoch_steps)
         self.self_tuned.refresh(ensemble, [self._moment(run, t) for run in range(len(self._configs))])
@@ -169,8 +175,13 @@ class Draws(State):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore what `state` returned."""
-        self._plans.clear()
+        self._forget()
         super().load(state)
+
+    def _forget(self) -> None:
+        """Weights are about to change."""
+        self._plans.clear()
+        self._sums.clear()
 
     def _mixture(self, run: int, consumer: str, t: int) -> Mixture:
         """Return the distribution of one run's consumer in epoch t.

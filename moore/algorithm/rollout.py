@@ -44,18 +44,19 @@ def rollout(
     streams: Streams,
     buffer: ModelBuffer,
     call: Call = plain,
+    truncates: bool = False,
 ) -> dict[str, Tensor]:
     """Imagine `length` steps from start_obs [R, B, obs_dim] and append them to `buffer`.
 
     Each step of each branch follows one random elite; next observation and reward are sampled from its Gaussian; the
-    uncertainty comes from all members (MOPO). A branch that terminated adds nothing more, nor does one from the step on
-    whose epistemic uncertainty exceeds `ensemble.trusted`, but for its first step, without which D_model could stay
-    empty. penalty_coef: [R]. call: how a step is called (networks/calls.py). Returns metrics [R]: mean, 20, 50 and 80 %
-    quantile of u and the mean rewards over the appended transitions.
+    uncertainty comes from all members (MOPO). A branch that terminated adds nothing more; with `truncates` nor does one
+    from the step on whose epistemic uncertainty exceeds `ensemble.trusted`, but for its first step, without which
+    D_model could stay empty. penalty_coef: [R]. call: how a step is called (networks/calls.py). Returns metrics [R]:
+    mean, 20, 50 and 80 % quantile of u and the mean rewards over the appended transitions.
     """
     obs, valid = start_obs, torch.ones(start_obs.shape[:2], dtype=torch.bool, device=start_obs.device)
     num_branches, obs_dim, action_dim = obs.shape[1], obs.shape[2], buffer.action_dim
-    one_step = functools.partial(imagine, ensemble, agent, kinds)
+    one_step = functools.partial(imagine, ensemble, agent, kinds, truncates)
     logs: list[tuple[Tensor, ...]] = []
     for h in range(length):
         action_noise = streams.normal(num_branches, action_dim)
@@ -97,13 +98,14 @@ class Imagined(NamedTuple):
     next_obs: Tensor  # [R, B, obs_dim]
     reward: Tensor  # [R, B], before the penalty
     uncertainty: Tensor  # [R, B], u in the penalty's units
-    is_trusted: Tensor  # bool [R, B]
+    is_trusted: Tensor  # bool [R, B]; True where branches are not truncated
 
 
 def imagine(
     ensemble: Ensemble,
     agent: Agent,
     kinds: Sequence[str],
+    truncates: bool,
     obs: Tensor,
     action_noise: Tensor,
     elite: Tensor,
@@ -119,16 +121,18 @@ def imagine(
     member = ensemble.elite_idxs.gather(1, elite)[:, None, :, None].expand(-1, 1, -1, mean.shape[-1])
     sample = mean.gather(1, member).squeeze(1) + std.gather(1, member).squeeze(1) * noise
     u = uncertainty(kinds, mean, std) * ensemble.uncertainty_scale[:, None]
-    # a run that diverged goes on: an empty D_model would hold up the others
-    is_trusted = ~(ensemble_std(mean, std) > ensemble.trusted[:, None])
+    is_trusted = torch.ones_like(u, dtype=torch.bool)
+    if truncates:  # a run that diverged goes on: an empty D_model would hold up the others
+        is_trusted = ~(ensemble_std(mean, std) > ensemble.trusted[:, None])
     return Imagined(action, sample[..., :-1], sample[..., -1], u, is_trusted)
 
 
 def trusted(ensemble: Ensemble, run: int, batch: Batch, quantile: float) -> Tensor:
-    """Return a quantile of the members' disagreement over transitions [N] of one run, beyond which rollouts end.
+    """Return a quantile of the epistemic uncertainty over transitions [N] of one run, beyond which rollouts end.
 
-    Ending them where the ensemble leaves what it knows is M2AC's idea (arXiv 2010.04893) and MACURA's (2405.19014); a
-    quantile on the data as the threshold is NEUBAY's (2512.04341). At most DATA_ROWS transitions are looked at.
+    The uncertainty is the members' disagreement, penalty.ensemble_std. Ending rollouts where the ensemble leaves what
+    it knows is M2AC's idea (arXiv 2010.04893) and MACURA's (2405.19014); a quantile on the data as the threshold is
+    NEUBAY's (2512.04341). At most DATA_ROWS transitions are looked at.
     """
     every = -(-len(batch.reward) // DATA_ROWS)
     prediction = ensemble.only(run).predict(batch.obs[None, ::every], batch.action[None, ::every])

@@ -5,7 +5,7 @@ then online; or [N_off], of the offline ones alone, and then the source is chose
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -148,6 +148,7 @@ class RowWeights(State):
             self._used.append({name: strategy for name, strategy in sorted(found.items()) if is_by_row(strategy)})
         self.offline: dict[str, Tensor] = {}  # by "<run>/<strategy>": [N_off]
         self.online: dict[str, Tensor] = {}  # [n_on at the last refresh], where it weighs them too
+        self._sum_and_max: dict[str, tuple[float, float]] = {}  # of the offline weights; of both sources'
 
     def refresh(self, agent: Agent, ensemble: Ensemble) -> None:
         """Compute the weights anew from the current policy and ensemble."""
@@ -161,16 +162,27 @@ class RowWeights(State):
                 self.offline[f"{run}/{name}"] = weights[:n_off]
                 if len(weights) > n_off:
                     self.online[f"{run}/{name}"] = weights[n_off:]
+        self._sum_up()
 
     def mixture(self, run: int, name: str, now: Moment) -> Mixture:
         """Return one run's distribution where both sources have rows; fresh ones weigh what the strategy says."""
         key = f"{run}/{name}"
-        offline, online = self.offline[key], self.online.get(key)
-        if online is None:
-            return Mixture(prioritized(self._configs[run], now).online_share, offline)
+        if key not in self.online:
+            return Mixture(prioritized(self._configs[run], now).online_share, self.offline[key])
+        offline, online = self.offline[key], self.online[key]
+        offline_sum, largest = self._sum_and_max[key]
         fresh = getattr(self._used[run][name], "fresh", None)
-        if fresh is None:
-            fresh = float(torch.maximum(offline.amax(), online.amax()))
-        online = torch.cat([online, online.new_full((now.n_on - len(online),), fresh)])
+        online = torch.cat([online, online.new_full((now.n_on - len(online),), largest if fresh is None else fresh)])
         total = float(online.sum())
-        return Mixture(total / (total + float(offline.sum())), offline, online)
+        return Mixture(total / (total + offline_sum), offline, online)
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        super().load(state)
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Sum what does not change until the next refresh: not a million rows for every draw."""
+        for key, online in self.online.items():
+            offline = self.offline[key]
+            self._sum_and_max[key] = float(offline.sum()), float(torch.maximum(offline.amax(), online.amax()))

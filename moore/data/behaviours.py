@@ -10,7 +10,9 @@
 """
 
 import hashlib
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,15 +69,20 @@ def save_behaviours(behaviours: Behaviours, directory: Path = BEHAVIOURS_DIR) ->
 
 
 def load_behaviours(env: str, directory: Path = BEHAVIOURS_DIR) -> Behaviours:
-    """Load the snapshots of `env`. Raises UserError where there are none; it says which exist."""
+    """Load the snapshots of `env`. Raises UserError where there are none (it says which exist) or a file is damaged."""
     archive, provenance = directory / f"{env}.npz", directory / f"{env}.json"
     if not (archive.is_file() and provenance.is_file()):
         existing = sorted(path.stem for path in directory.glob("*.npz") if path.with_suffix(".json").is_file())
         raise UserError(f"no behaviour policies for {env} in {directory}; existing: {', '.join(existing) or 'none'}")
-    with np.load(archive, allow_pickle=False) as arrays:
-        loaded: dict[str, Any] = {key: arrays[key] for key in ARRAYS}
-    loaded["hidden"] = tuple(loaded["hidden"].tolist())
-    return Behaviours(env, **loaded, provenance=json.loads(provenance.read_text()))
+    try:
+        # numpy leaves a file open that it opened itself and found damaged
+        with np.load(io.BytesIO(archive.read_bytes()), allow_pickle=False) as arrays:
+            loaded: dict[str, Any] = {key: arrays[key] for key in ARRAYS}
+        loaded["hidden"] = tuple(loaded["hidden"].tolist())
+        return Behaviours(env, **loaded, provenance=json.loads(provenance.read_text()))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{archive} or its .json is damaged ({reason}); accepted: files of save_behaviours") from None
 
 
 def kept_snapshots(count: int, medium: int, expert: int | None, size: int) -> list[int]:

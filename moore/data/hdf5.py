@@ -1,7 +1,7 @@
 """The one on-disk format: the HDF5 schema of the D4RL v2 locomotion files, checked when read, atomic when written.
 
-Its arrays are listed in README (from D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py). Any float
-is read, and [N, 1] as [N].
+README.md here lists its arrays (from D4RL's scripts/generation/mujoco/collect_data.py and fix_qpos_qvel.py). Any
+float is read, and [N, 1] as [N].
 """
 
 import hashlib

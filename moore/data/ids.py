@@ -1,4 +1,4 @@
-"""Dataset ids: where data comes from, readable in a config and in every result row; README lists the sources."""
+"""Dataset ids: where data comes from, readable in configs and result rows; README.md here lists the sources."""
 
 import os
 import re

@@ -47,8 +47,9 @@ def load_dataset(
 
 
 def data_identity(text: str, transitions: int | None = None, physics: str | None = None) -> str:
-    """Name the recipe of a self-made set; hash sizes (bytes) and times of last change (ns) of the files of another.
+    """Make a text that changes whenever the content of a dataset may have, without reading it.
 
+    It is the recipe of a self-made set, a hash of sizes (bytes) and times of last change (ns) of other files.
     Raises UserError for an id of which there is no dataset, OSError for a file that is gone.
     """
     dataset = resolve(text)

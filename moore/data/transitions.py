@@ -40,7 +40,7 @@ def to_transitions(
 
     keep_timeouts=False repeats `d4rl.qlearning_dataset`, which published numbers are based on: next_obs is the
     observation of the file's next row; timeout rows, whose next row starts another episode, and the last row are
-    dropped. A terminated row keeps the next episode's first observation, which a dynamics model would learn.
+    dropped. A terminated row keeps the next episode's first observation: no bootstrap reads it, but a model learns it.
     keep_timeouts=True takes the stored next_observations: every row counts and every next_obs is the true one.
 
     limit: at most so many transitions, drawn without replacement, always the same ones. gamma: the discount of

@@ -45,7 +45,7 @@ def build_model(xml_name: str, legacy: bool) -> mujoco.MjModel:
 
 
 def skip_what_cannot_happen(model: mujoco.MjModel, collides: bool) -> None:
-    """Turn off (in place) what changes no bit: a fifth of a step of the double pendulum, a twentieth of all."""
+    """Turn off (in place) what only costs time: a fifth of a step of the double pendulum, a twentieth of any."""
     if not collides:  # the search for contacts
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT
     if model.ntree == 1:  # the search for islands, groups of kinematic trees that constraints join

@@ -94,7 +94,7 @@ def check_physics(spec: EnvSpec, physics: str) -> None:
 
 
 def terminated_fn(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the termination function of environment `name`, next_obs [..., obs_dim] -> bool [...]; UserError: none."""
+    """Return an environment's termination function, next_obs [..., obs_dim] -> bool [...]. Raises UserError without."""
     terminated = find_spec(name).terminated
     if terminated is None:
         accepted = "a method without a model, or an EnvSpec of yours with `terminated` (moore/envs/README.md)"

@@ -18,7 +18,8 @@ class VectorEnv:
 
     `ids` are increasing indices of the k simulations that a call is about, None for all; the others stay untouched.
     There is no automatic reset: an episode that ended stays where it is until `reset(ids)`. Actions are [k, action_dim]
-    in [-1, 1]; beyond, each task clips and charges as in Gymnasium.
+    in [-1, 1]; beyond it Gymnasium's rules hold: Pendulum clips; the MuJoCo tasks clip the motor but charge the control
+    cost for the action as given.
     """
 
     def __init__(self, spec: EnvSpec, simulator: Simulator, seeds: Sequence[int]) -> None:

@@ -29,7 +29,8 @@ class RunAdam(State):
 
     def step(self, grad: Tensor, active: Sequence[bool] | None = None) -> None:
         """Take one Adam step with gradients shaped like params; runs whose `active` is False do not move."""
-        if is_tracing():  # a step of all runs
+        if is_tracing():
+            assert active is None, "only a step of all runs is traced"
             self._step_plainly(grad)
             return
         runs = [run for run in range(len(grad)) if active is None or active[run]]

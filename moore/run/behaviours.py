@@ -31,6 +31,7 @@ from moore.base.strict import Count, NonNegativeInt, validate
 from moore.data.behaviours import BEHAVIOURS_DIR, Behaviours, kept_snapshots, save_behaviours
 from moore.data.scores import normalized_score
 from moore.envs.spec import find_spec
+from moore.networks.calls import plain
 from moore.networks.random import Streams
 from moore.networks.state import State
 from moore.run.checkpoints import Checkpoints
@@ -90,6 +91,7 @@ class BehaviourTraining(State):
         )
         self.config, self.wall_seconds = config, 0.0
         self.cohort = Cohort([run], {}, "online")
+        self.cohort.policy_call = plain  # compiled, the ladder would depend on compiler and machine
         self.ladder: dict[str, list[Any]] = {"env_steps": [], "return": [], "score": [], "params": []}
         self._evaluator = Evaluator(config.env, config.own_physics, [config.seed], config.episodes)
         self._facts = environment_facts()  # of the code that trains, whatever happens to the checkout meanwhile
@@ -116,8 +118,10 @@ class BehaviourTraining(State):
         agent, count = self.cohort.agent, len(self.ladder["score"])
         assert isinstance(agent, SAC)
         noise = Streams([self.config.seed], "evaluation", count)
-        act = lambda obs: agent.act(obs, noise.normal(obs.shape[1], self.cohort.spec.action_dim))  # noqa: E731
-        mean = float(self._evaluator.returns(act, "behaviour", count).mean())
+        returns = self._evaluator.returns(
+            lambda obs: agent.act(obs, noise.normal(obs.shape[1], self.cohort.spec.action_dim)), "behaviour", count
+        )
+        mean = float(returns.mean())
         score = float(normalized_score(self.config.env, mean))
         params = agent.actor_params[0].detach().clone()
         for values, value in zip(self.ladder.values(), (self.cohort.online_size, mean, score, params), strict=True):

@@ -1,6 +1,6 @@
 """One unit of work: a cohort's offline stage, forks and online stage in one process, resumable.
 
-python -m moore.run.unit runs/sampling-mini/units/0.json; what its exit codes mean is in README.md.
+python -m moore.run.unit runs/sampling-mini/units/0.json; what its exit codes mean is in README.md here.
 """
 
 import json

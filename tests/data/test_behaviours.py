@@ -51,6 +51,10 @@ def test_behaviours_round_trip(tmp_path: Path) -> None:
     assert loaded.sha256 == push_ladder(tmp_path).sha256 != replace(loaded, params=loaded.params + 1).sha256
     with pytest.raises(UserError, match=r"no behaviour policies for walker2d.*existing: pendulum"):
         load_behaviours("walker2d", tmp_path)
+    archive = tmp_path / "pendulum.npz"
+    archive.write_bytes(archive.read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged"):
+        load_behaviours("pendulum", tmp_path)
 
 
 def test_medium_expert_is_stitched_from_both(tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ def test_a_queue_that_cannot_be_read(fake: Fake, body: str | None, part: str, mo
         cluster.our_tasks()
 
 
+def test_has_slurm(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a machine that cannot submit is taken for a cluster, or one that can for none."""
+    fake("squeue", "")
+    monkeypatch.setenv("PATH", os.environ["PATH"].split(os.pathsep)[0])
+    assert not cluster.has_slurm()
+    fake("sbatch", "")
+    assert cluster.has_slurm()
+
+
 def test_filters_of_the_user(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a filter that a user has set for his own look at the queue hides tasks, or keeps them from scancel."""
     for name in ("SQUEUE_STATES", "SQUEUE_PARTITION", "SCANCEL_STATE"):

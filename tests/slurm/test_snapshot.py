@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -25,14 +26,14 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of the packages and plugins."""
-    files = (
-        path for path in folder.rglob("*") if path.is_file() and path.parent != folder and ".git" not in path.parts
-    )
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    """Every file but git's and the snapshot's own."""
+    files = (path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != COMMIT_FILE}
 
 
 FILES = {
+    "README.md": b"words\n",
+    ".gitignore": b"__pycache__/\n/runs/\n",
     "moore/__init__.py": b"",
     "moore/data/set.bin": bytes(range(256)),
     "moore/data/name with space é.py": b"x = 1\n",
@@ -41,14 +42,15 @@ FILES = {
     "ablations/study.yaml": b"study: a\n",
 }
 
-NEW = {"moore/new.py": b"a = 1\n", "slurm/deep/er/new one.py": b"b = 1\n", "analysis/empty.py": b""}
-
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout that has what the project's has, in small."""
     folder = tmp_path / "checkout"
-    write(folder, FILES | {".gitignore": b"__pycache__/\n/runs/\n"})
+    write(folder, FILES)
+    (folder / "run.sh").write_text("true\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "link").symlink_to("README.md")
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "a")
@@ -56,28 +58,37 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_clean_checkout(checkout: Path, tmp_path: Path) -> None:
-    """Breaks if what is no code of the packages is copied, or counts as a change."""
-    write(checkout, dict.fromkeys(("runs/big.bin", "moore/__pycache__/a.py", "notes.txt", "tools/a.py"), b"x"))
+    ignored = ("runs/big.bin", "moore/__pycache__/a.py", "notes.txt", "tools/a.py")
+    write(checkout, dict.fromkeys(ignored, b"x"))
     target = tmp_path / "submission" / "code"
     head = git(checkout, "rev-parse", "HEAD")
     assert snapshot(target, checkout=checkout) == head
     assert (target / COMMIT_FILE).read_text() == f"{head}\n"
-    assert contents(target) == FILES
+    assert contents(target) == FILES | {"run.sh": b"true\n", "link": b"words\n"}
+    assert (target / "link").is_symlink()
+    assert (target / "run.sh").stat().st_mode & stat.S_IXUSR
     assert os.listdir(tmp_path / "submission") == ["code"], "a patch of no changes"
-    write(checkout, NEW)
-    assert snapshot(tmp_path / "later", checkout=checkout) == f"{head}-dirty"
 
 
-CHANGED = {"moore/data/set.bin": b"\0\1", "ablations/study.yaml": b"other words, no newline"}
+CHANGES: dict[str, bytes | None] = {
+    "moore/new.py": b"a = 1\n",
+    "slurm/deep/er/new one.py": b"b = 1\n",
+    "analysis/empty.py": b"",
+    "slurm/__init__.py": None,  # deleted
+    "link": None,
+    "moore/data/set.bin": b"\0\1",
+    "README.md": b"other words, no newline",
+}
 
 
 @pytest.mark.parametrize("staged", [False, True], ids=["", "staged"])
 def test_the_commit_and_the_patch_are_the_copy(staged: bool, checkout: Path, tmp_path: Path) -> None:
     """Breaks if the record of a dirty tree cannot give the code back that was run."""
-    write(checkout, NEW | CHANGED)
-    (checkout / "slurm" / "__init__.py").unlink()
+    write(checkout, {name: content for name, content in CHANGES.items() if content is not None})
+    for name in (name for name, content in CHANGES.items() if content is None):
+        (checkout / name).unlink()
     if staged:
-        git(checkout, "add", "--all")
+        git(checkout, "add", "--all", "moore", "slurm", "analysis")
     git(checkout, "config", "diff.noprefix", "true")  # a setting of the user's that would break the patch
     git(checkout, "config", "color.ui", "always")
     index = (checkout / ".git" / "index").read_bytes()
@@ -88,32 +99,34 @@ def test_the_commit_and_the_patch_are_the_copy(staged: bool, checkout: Path, tmp
     again = tmp_path / "again"
     git(tmp_path, "clone", "-q", str(checkout), str(again))
     git(again, "apply", str(target.parent / "diff.patch"))
-    assert contents(again) | NEW == contents(target)
-    assert staged == (contents(again).keys() >= NEW.keys())
+    new = {name for name in CHANGES if name.endswith("new.py") or "new one" in name or "empty" in name}
+    assert contents(again).items() <= contents(target).items()
+    assert contents(target).keys() - contents(again).keys() == (set() if staged else new)
 
 
 def test_plugins_of_the_working_directory(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks if a task would import a plugin as it is edited after the submission, or code of ours is replaced."""
-    own = {"own/deep/strategy.py": b"a = 1\n", "own/__init__.py": b""}
-    write(tmp_path, {**own, "single.py": b"b = 1\n", "moore/data/set.bin": b"theirs"})
+    own = {"own/deep/strategy.py": b"a = 1\n", "own/__init__.py": b"", "single.py": b"b = 1\n"}
+    write(tmp_path, {**own, "moore/data/set.bin": b"theirs"})
     monkeypatch.chdir(tmp_path)
     plugins = ["own.deep.strategy:draw", "single:penalty", "moore.x:y", "installed.elsewhere:z"]
     assert snapshot(tmp_path / "code", plugins, checkout) == git(checkout, "rev-parse", "HEAD")
-    assert contents(tmp_path / "code") == FILES | own
-    assert (tmp_path / "code" / "single.py").read_bytes() == b"b = 1\n"
+    assert contents(tmp_path / "code") == contents(checkout) | own
 
 
-@pytest.mark.parametrize("lacking", ["git", "a checkout"])
-def test_no_commit(lacking: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Breaks if code without git is not copied, or gets the commit of a repository that it is installed in."""
-    if lacking == "git":
-        monkeypatch.setenv("PATH", str(tmp_path))
-    else:
-        shutil.rmtree(checkout / ".git")
-        git(tmp_path, "init", "-q")
+def test_code_that_is_no_checkout(checkout: Path, tmp_path: Path) -> None:
+    shutil.rmtree(checkout / ".git")
+    git(tmp_path, "init", "-q")  # installed inside some repository, whose commit is not its own
+    write(checkout, {"moore/__pycache__/a.pyc": b"x", "runs/big.bin": b"x"})
     assert snapshot(tmp_path / "code", checkout=checkout) == "unknown"
-    assert contents(tmp_path / "code") == FILES
+    copied = contents(tmp_path / "code")
+    assert sorted(copied) == sorted(name for name in FILES if name.startswith(("moore", "slurm", "analysis", "abl")))
     assert (tmp_path / "code" / COMMIT_FILE).read_text() == "unknown\n"
+
+
+def test_a_machine_without_git(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert snapshot(tmp_path / "code", checkout=checkout) == "unknown"
 
 
 def test_a_checkout_that_git_refuses(checkout: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def draw(
     buffer: RealBuffer, mixtures: Sequence[Mixture], uniforms: Tensor, split: Split = ALL
 ) -> tuple[Tensor, Tensor]:
     """One draw from `buffer`, run r from mixtures[r]; see `Plan.draw`."""
-    return Plan(buffer, mixtures, split).draw(uniforms)
+    return Plan(buffer, mixtures, split, {}).draw(uniforms)
 
 
 def filled(n_off: list[int | None], n_on: int) -> RealBuffer:

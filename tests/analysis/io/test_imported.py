@@ -40,17 +40,15 @@ def imported(folder: Path, *more: str, header: str = HEADER, **choices: Any) -> 
     return load_study(import_curves([write(folder, *more, header=header)], folder / "results", **choices))
 
 
-def test_a_file_becomes_a_results_folder_whatever_the_order_of_its_columns(tmp_path: Path) -> None:
-    """Blank lines and a mark of UTF-8 change nothing either."""
-    shuffled = [",".join(reversed(line.split(","))) for line in (HEADER, *lines(), *lines("iql", MEDIUM, 2))]
-    file = tmp_path / "corl.csv"
-    file.write_text("\ufeff" + "\n\n".join(shuffled), encoding="utf-8")
+def test_a_file_becomes_a_results_folder(tmp_path: Path) -> None:
+    file = write(tmp_path, *lines(), *lines("iql", MEDIUM, 2))
     folder = import_curves([file], tmp_path / "results")
     assert folder == tmp_path / "results" / "corl"
     study = load_study(folder)
     assert study.imported
     assert (study.name, study.methods, study.datasets) == ("corl", ["awac", "iql"], [LOW, MEDIUM])
-    assert (study.online_steps, study.manifest["file"]) == (1000, "corl.csv")
+    assert study.online_steps == 1000
+    assert study.manifest["file"] == "corl.csv"
     scores = study.select("eval/score")
     assert len(scores) == len(study.rows) == 5 * len(GRID)
     one = scores[(scores["method"] == "awac") & (scores["seed"] == 2)].sort_values("env_steps")
@@ -58,12 +56,22 @@ def test_a_file_becomes_a_results_folder_whatever_the_order_of_its_columns(tmp_p
     assert one["value"].tolist() == [40.0] + [101.0] * (len(GRID) - 1)
 
 
+def test_columns_may_stand_in_any_order_and_blank_lines_anywhere(tmp_path: Path) -> None:
+    shuffled = [",".join(reversed(line.split(","))) for line in lines()]
+    text = "\n\n".join([",".join(reversed(HEADER.split(","))), *shuffled])
+    file = tmp_path / "b.csv"
+    file.write_text("\ufeff" + text, encoding="utf-8")
+    plain = imported(tmp_path, *lines())
+    other = load_study(import_curves([file], tmp_path / "results"))
+    assert other.rows.drop(columns="study").equals(plain.rows.drop(columns="study"))
+
+
 @pytest.mark.parametrize(
     ("header", "line", "message"),
     [
         ("method,task,seed,step", f"awac,{LOW},0,0", "no score; accepted: --map FIELD=COLUMN"),
         ("task,step,score", f"{LOW},0,0", "no method; .*--method NAME"),
-        (HEADER, f"awac,{LOW},0,0", "a line is not as long as the header"),
+        (HEADER, f"awac,{LOW},0,0", "a line is shorter than the header"),
         (HEADER, f"awac,{LOW},0,0,1,2", "accepted: CSV in UTF-8"),
         (HEADER, f"awac,{LOW},0,0,nan", "row 1: score: 'nan'; accepted: a number"),
         (HEADER, f"awac,{LOW},0,0,", "row 1: score: ''; accepted: a number"),
