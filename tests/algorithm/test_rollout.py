@@ -22,7 +22,7 @@ H = 3
 
 
 def plain_rollout(
-    ensemble: Ensemble, agent: SAC, streams: Streams, start: Tensor, kinds: list[str], coef: Tensor
+    ensemble: Ensemble, agent: SAC, streams: Streams, start: Tensor, kinds: list[str], coef: Tensor, truncates: bool
 ) -> list[list[Tensor]]:
     """The transitions of each run in order, one branch at a time."""
     rows: list[list[Tensor]] = [[] for _ in kinds]
@@ -45,7 +45,7 @@ def plain_rollout(
                 sample = mean[member] + std[member] * noise[run, i]
                 u = ensemble.uncertainty_scale[run] * numpy_uncertainty(kinds[run], mean.numpy(), std.numpy())
                 epistemic = numpy_uncertainty("ensemble_std", mean.numpy(), std.numpy())
-                ends = epistemic > ensemble.trusted[run]
+                ends = truncates and epistemic > ensemble.trusted[run]
                 if ends and h > 0:
                     alive[run, i] = False
                     continue
@@ -61,14 +61,14 @@ def test_rollout_is_the_plain_loop(truncates: bool) -> None:
     """Breaks if elites, noise, the penalty's sign or scale, termination, truncation or D_model's order is wrong."""
     ensemble, agent, streams, start = make(SEEDS)
     ensemble.uncertainty_scale = torch.tensor([1.0, 3.0, 0.25])
-    if truncates:  # run 0 is trusted nowhere, run 1 most of the time, run 2 everywhere
+    with torch.no_grad():  # run 0 is trusted nowhere, run 1 most of the time, run 2 everywhere
         mean, _ = ensemble.predict(start, agent.act(start))
         middle = mean[1, ..., :-1].var(0, correction=0).mean(-1).sqrt().quantile(0.9)
         ensemble.trusted[:2] = torch.stack([torch.zeros(()), middle])
     buffer = ModelBuffer(3, 2 * B, OBS, ACT)  # too small for all: the first transitions give way
     with torch.no_grad():
-        expected = plain_rollout(ensemble, agent, Streams(SEEDS, "rollout"), start, KINDS, COEF)
-    metrics = rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
+        expected = plain_rollout(ensemble, agent, Streams(SEEDS, "rollout"), start, KINDS, COEF, truncates)
+    metrics = rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer, truncates=truncates)
     if truncates:
         assert buffer.written[0] == B < buffer.written[1] < buffer.written[2]
     assert buffer.written.tolist() == [len(rows) for rows in expected]
@@ -110,5 +110,5 @@ def test_a_diverged_run_is_not_truncated() -> None:
     ensemble, agent, streams, start = make(SEEDS)
     ensemble.params[1], ensemble.trusted[:] = torch.nan, 1e9
     buffer = ModelBuffer(3, B * H, OBS, ACT)
-    rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer)
+    rollout(ensemble, agent, start, H, fell, KINDS, COEF, streams, buffer, truncates=True)
     assert buffer.written[1] == B * H
