@@ -189,3 +189,21 @@ def test_only_real_transitions_are_cloned(monkeypatch: pytest.MonkeyPatch) -> No
     real = cohort.real_buffer.all_of(0).action
     assert data.shape == (1, 4, 1)
     assert all((real == action).all(-1).any() for action in data[0])
+
+
+def test_a_run_that_diverged_goes_on() -> None:
+    """Breaks if NaN actions reach a simulation and its observations, or the other run notices."""
+    rows = []
+    for poison in (False, True):
+        cohort = make_cohort([tiny(seed=0), tiny(seed=1)], "online")
+        assert isinstance(cohort.agent, SAC)
+        if poison:
+            cohort.agent.actor_params[0] = torch.nan
+        for _ in range(5):
+            cohort.interact()
+        index = cohort.real_buffer.online_start[:, None] + torch.arange(5)
+        rows.append(pack(cohort.real_buffer.gather(index)))
+    healthy, poisoned = rows
+    assert poisoned.isfinite().all()
+    assert torch.equal(poisoned[1], healthy[1])
+    assert not torch.equal(poisoned[0], healthy[0])
