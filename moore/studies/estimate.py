@@ -31,7 +31,7 @@ MOMENT, LEAST = 0.2, 2  # seconds and calls of a measurement, at least
 # start states of a timed rollout, over all runs: the members predict in chunks, more is proportional
 BRANCHES = {"cpu": 4000, "cuda": 10**6}
 MODEL_UPDATES = 8  # of a timed training of the ensemble
-AT_ONCE = {"cpu": 1, "cuda": 20}  # timed policy updates of one call: on a GPU the first ones fill the queue
+TIMED_AT_ONCE = {"cpu": 1, "cuda": 20}  # timed policy updates of one call: on a GPU the first ones fill the queue
 WEIGHED = 2**13  # transitions whose weights are timed, at most
 EPOCH = {"offline": 0, "online": 2}  # of the timed stage: in the second one online, its sources have rows
 
@@ -131,7 +131,7 @@ def times(config: RunConfig, stage: str, runs: int, device: str, transitions: in
         steps = config.rollout.batch_size * config.rollout_length(stage)
         taken["rollouts"] = _seconds(lambda: cohort.imagine(t), device) * steps / most
     if stage == "offline" or config.online.utd_ratio:  # else nothing is updated
-        count = interval * max(1, AT_ONCE[cohort.device.type] // interval)
+        count = interval * max(1, TIMED_AT_ONCE[cohort.device.type] // interval)
         taken["policy updates"] = _seconds(lambda: cohort.update_policy(t, count), device) / count
     if stage == "online":
         known = cohort.real_buffer.online_size
