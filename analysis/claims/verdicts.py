@@ -165,7 +165,7 @@ def _runs(findings: Iterable[Finding]) -> set[int]:
 
 
 def _tested(study: Results, runs: Cells, comparison: Comparison) -> tuple[Finding, tuple[float, float], set[str]]:
-    """A finding before the correction, its p-values in both directions, and the runs compared."""
+    """Return a finding before the correction, its p-values in both directions, and the runs compared."""
     hypothesis, methods, metric = comparison.hypothesis, comparison.methods, comparison.hypothesis.metric
     by_task: dict[str, Estimate] = {}
     testable, compared, diverged = {}, set[str](), 0
@@ -205,7 +205,7 @@ def _identities(study: Results) -> dict[str, int]:
 
 
 def _chosen(study: Results, names: Sequence[str]) -> list[str]:
-    """The methods of a study that a hypothesis' names, patterns and groups stand for."""
+    """List the methods of a study that a hypothesis' names, patterns and groups stand for."""
     others = [name for name in study.methods if name not in (study.main, *SAMPLING)]
     controls = {*REFERENCES, *frozen(study)}
     rivals = [name for name in others if name not in controls and not only_other_numbers(study, name)]
@@ -221,6 +221,6 @@ def _chosen(study: Results, names: Sequence[str]) -> list[str]:
 
 
 def _shown(names: Sequence[str], methods: Sequence[str], letter: str) -> str:
-    """The method that a hypothesis is about, or a letter where it may be many."""
+    """Name the method that a hypothesis is about, or a letter where it may be many."""
     fixed = len(names) == 1 and (names[0] == "main" or names[0] in methods)
     return methods[0] if fixed else letter

@@ -80,7 +80,7 @@ def _csv(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _wandb(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """A run in each column but the first, which is the step."""
+    """Read a file with a run in each column but the first, which is the step."""
     table = _table(file)
     step = columns.get("step", table.columns[0])
     names = [str(name) for name in table]

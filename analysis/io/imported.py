@@ -122,7 +122,7 @@ def _laid(run: pd.DataFrame, ours: pd.DataFrame, budget: int) -> pd.DataFrame:
 
 
 def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Evaluations as rows of a study; a summary is three rows of its own metrics."""
+    """Make the rows of a study from evaluations; a summary is three rows of its own metrics."""
     rows = curves.assign(study=name, dataset=curves["task"], env_steps=curves["step"], phase="online", updates=0)
     rows["run"] = curves["method"] + "/" + curves["task"] + "/" + curves["seed"].astype(int).astype(str)
     summary = curves["spread"].notna() | curves["n"].notna()
@@ -135,7 +135,7 @@ def _rows(curves: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _task(text: str) -> str:
-    """A dataset id where it is one, `hopper-medium-v2` for D4RL's too; any other name as `other:NAME`."""
+    """Return a dataset id where it is one, `hopper-medium-v2` for D4RL's too; any other name as `other:NAME`."""
     for one in (text, f"d4rl:{text}"):
         try:
             return str(resolve(one))

@@ -25,7 +25,7 @@ SYMBOLS = {"decay_rate": "α"}  # noqa: RUF001  the paper's
 
 
 def ordered(methods: Iterable[str]) -> list[str]:
-    """Unique methods: those of `ORDER`, others by name and number (0.5 before 10), references last."""
+    """List unique methods: those of `ORDER`, others by name and number (0.5 before 10), references last."""
 
     def key(method: str) -> tuple[int, list[tuple[int, float, str]]]:
         pieces = re.split(r"(\d+(?:\.\d+)?)", method)
@@ -38,7 +38,7 @@ def ordered(methods: Iterable[str]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Write `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 

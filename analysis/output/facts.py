@@ -174,7 +174,7 @@ def _real_batches(study: Results, method: str) -> str:
 
 
 def _cell(one: Source, value: str, task: str) -> Cell:
-    """The published text in score points, as precise as it was printed."""
+    """Return the published text in score points, as precise as it was printed."""
     match = VALUE.fullmatch(value)
     assert match is not None  # checked when it was read
     start, end, spread = match.groups()

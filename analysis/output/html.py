@@ -90,7 +90,7 @@ def page(studies: Iterable[Results], out: Path, place: Path) -> str:
 
 
 def _section(name: str, study: Results, folder: Path, styles: dict[str, str]) -> dict[str, Any]:
-    """What the template shows of one study, whose figures and tables it writes to `folder`."""
+    """Return what the template shows of one study, whose figures and tables it writes to `folder`."""
     figures, captions, known, shown = dict[str, Markup](), list[str](), notes(study), []
     drawn = view(study) if study.online_steps else None
     for figure_name, figure, caption, _ in write_figures(study, folder):
@@ -133,7 +133,7 @@ def _matrix(
 
 
 def _cell(cell: Cell, table: Table) -> Markup:
-    """A cell with its last number, by which a column is sorted."""
+    """Return a cell with its last number, by which a column is sorted."""
     numbers = [part for _, part in cell.parts if isinstance(part, Interval)]
     value = f' data-v="{numbers[-1].mean:.4g}"' if numbers else ""
     text = cell_text(cell, table, lambda text: f"<b>{text}</b>", lambda n: f"<sup>n={n}</sup>", escape)

@@ -105,7 +105,7 @@ def _gaps(study: Results) -> Iterator[str]:
 
 
 def _verb(names: Sequence[str], verb: str, rest: str) -> str:
-    """What methods do, or nothing without them."""
+    """Say what methods do, or nothing without them."""
     return f"{listed(names)} {verb}{'s' * (len(names) == 1)} {rest}" if names else ""
 
 

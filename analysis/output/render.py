@@ -163,7 +163,7 @@ def cell_text(
     superscript: Callable[[int], str],
     escape: Callable[[str], str] = str,
 ) -> str:
-    """The cell in one output's own marks for bold and for a number of seeds other than the table's."""
+    """Write the cell in one output's own marks for bold and for a number of seeds other than the table's."""
     if not cell.parts:
         return escape(MISSING)
     texts = [p if isinstance(p, str) else interval_text(p, cell.decimals, cell.brackets) for _, p in cell.parts]

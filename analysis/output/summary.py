@@ -73,7 +73,7 @@ def verdicts(study: Results) -> list[tuple[str, str]]:
 
 
 def _head(study: Results) -> str:
-    """What was compared."""
+    """Say what was compared."""
     counted = ((study.methods, "method"), (study.datasets, "task"), (study.owners["seed"].unique(), "seed"))
     counts = ", ".join(f"{len(names)} {word}{'s' * (len(names) != 1)}" for names, word in counted)
     kind = {"self": "self-made", "d4rl": "D4RL's"}.get(source(study.datasets[0]), source(study.datasets[0]))
@@ -96,7 +96,7 @@ def _agreement(study: Results, published: Results | None, compared: Agreements) 
 
 
 def _claims(judged: Sequence[tuple[str, str]], room: int) -> list[str]:
-    """The verdict on every claim, and its sentence in at most `room` letters."""
+    """Write the verdict on every claim, and its sentence in at most `room` letters."""
     said = (f"{word:{INDENT}}{shorten(sentence, room, placeholder=' ...')}" for sentence, word in judged)
     return [line for words in said for line in wrap(words, WIDTH, subsequent_indent=" " * INDENT)]
 

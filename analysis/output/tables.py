@@ -197,7 +197,7 @@ def main_cell(runs: pd.DataFrame, method: str) -> Cell:
 
 
 def _offline_table(study: Results) -> Table:
-    """The table of a study without an online stage: the mean of the last five offline evaluations of every method."""
+    """Make the table of a study without an online stage: means of the last five offline evaluations."""
     scores = study.select(SCORE, "offline").sort_values("updates")
     last = scores.groupby(["dataset", "method", "seed"])["value"].apply(lambda y: y.iloc[-LAST:].mean())
     found = {key: t_interval(values) for key, values in last.groupby(["dataset", "method"])}

@@ -79,7 +79,7 @@ def improvement_plot(view: View) -> tuple[Figure, str] | None:
 
 
 def _rows(axis: Axes, values: Mapping[str, Interval], drawn: Mapping[str, Drawn], named: bool) -> None:
-    """A row per method: its interval as a bar and its point as a black line."""
+    """Draw a row per method: its interval as a bar and its point as a black line."""
     for row, (method, look) in enumerate(drawn.items()):
         one = values[method]
         if one.known:

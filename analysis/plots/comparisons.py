@@ -156,7 +156,7 @@ def _panel(axis: Axes, differences: Differences, drawn: Mapping[str, Drawn], see
 
 
 def _scale(axis: Axes, values: Sequence[float], labels: Sequence[str]) -> None:
-    """A logarithmic axis with a tick at every value; linear around 0 if the sweep has it or crosses it."""
+    """Set a logarithmic axis with a tick at every value; linear around 0 if the sweep has it or crosses it."""
     if min(values) > 0:
         axis.set_xscale("log")
     else:

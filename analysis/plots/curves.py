@@ -123,7 +123,7 @@ def draw_offline(axis: Axes, view: View, metric: str, dataset: str, budget: floa
 
 
 def _budget(rows: pd.DataFrame, dataset: str, column: str, online_steps: int) -> float:
-    """The right end of the axis: the steps of the study, or the mean end of the slowest method on this dataset."""
+    """Return the right end of the axis: the study's steps, or the mean end of the slowest method here."""
     if column == "env_steps":
         return online_steps
     here = rows[rows["dataset"].isin([dataset, f"none:{environment(dataset)}"])]
@@ -131,7 +131,7 @@ def _budget(rows: pd.DataFrame, dataset: str, column: str, online_steps: int) ->
 
 
 def _draw_stopped(axis: Axes, rows: pd.DataFrame, x: str, look: Drawn, gid: str | None = None) -> None:
-    """A run that stopped early: a thin line with a cross at its end."""
+    """Draw a run that stopped early: a thin line with a cross at its end."""
     rows = rows.sort_values(x)
     words = look.label if len(rows) and gid and gid.endswith(IMPORTED) else ""  # it may be all that there is of them
     axis.plot(rows[x], rows["value"], color=look.colour, linestyle=look.line, linewidth=0.6, gid=gid, label=words)

@@ -170,7 +170,7 @@ def calibration(view: View) -> tuple[Figure, str] | None:
 
 
 def _draw_changes(axis: Axes, rows: pd.DataFrame) -> None:
-    """The density of the relative change of u, a line for each third of the epochs."""
+    """Draw the density of the relative change of u, a line for each third of the epochs."""
     axis.axvline(0, color="0.3", linewidth=0.8, zorder=1)
     axis.set_xlabel("relative change of u")
     if rows.empty:
@@ -211,7 +211,7 @@ def _draw_thirds(axis: Axes, view: View, rows: pd.DataFrame, methods: Sequence[s
 
 
 def _draw_means(axis: Axes, dataset: str, cells: Cells, drawn: Mapping[str, Drawn], banded: str = "") -> None:
-    """A line for every method that has rows of this dataset, one of them with its t band."""
+    """Draw a line for every method that has rows of this dataset, one of them with its t band."""
     for method, look in drawn.items():
         if (dataset, method) in cells:
             curve = mean_curve(cells[dataset, method], "env_steps")
@@ -224,7 +224,7 @@ def _series(rows: pd.DataFrame, x: str) -> pd.Series[float]:
 
 
 def _band(axis: Axes, edges: Sequence[pd.Series[float]], colour: Any) -> list[Array]:
-    """The area between two lines over the points that both have; returns its edges."""
+    """Fill the area between two lines over the points that both have; returns its edges."""
     low, high = edges[0].align(edges[1], join="inner")
     axis.fill_between(low.index, low, high, color=colour, alpha=0.18, linewidth=0)
     return [np.asarray(low, dtype=float), np.asarray(high, dtype=float)]

@@ -92,7 +92,7 @@ def drawn_as(study: Results) -> dict[str, Drawn]:
 
 
 def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
-    """The looks of a sweep of all variants; none without one."""
+    """Return the looks of a sweep of all variants; none without one."""
     whole = [sweep for sweep in sweeps(study) if sweep.values.keys() == variants]
     if len(whole) != 1:
         return {}
@@ -104,7 +104,7 @@ def _by_value(study: Results, variants: set[str]) -> dict[str, Drawn]:
 
 
 def _by_axes(study: Results, variants: set[str]) -> dict[str, Drawn]:
-    """The looks of the product of two axes of the manifest; none if they do not tell all variants apart."""
+    """Return the looks of the product of two axes of the manifest; none if they do not tell all variants apart."""
     axes = study.manifest.get("axes", {})
     places = {variant: place for variant, place in axes.items() if variant in variants}
     names = dict.fromkeys(axis for place in places.values() for axis in place)  # in the order of the study's file

@@ -97,7 +97,7 @@ def wrap(names: Sequence[str], columns: int) -> list[list[str | None]]:
 
 
 def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
-    """The paper's first, the others after them by name."""
+    """Rank the paper's first, the others after them by name."""
     return (order.index(name), "") if name in order else (len(order), name)
 
 
@@ -275,7 +275,7 @@ def _name_at_the_ends(axis: Axes, entries: Mapping[str, Artist], height: float) 
 
 
 def _legend_columns(items: Sequence[float], width: float) -> int:
-    """The most columns, filled one after the other, into which entries so many inches wide fit."""
+    """Return the most columns, filled one after the other, into which entries so many inches wide fit."""
     for columns in range(len(items), 1, -1):
         if sum(column.max() for column in np.array_split(items, columns)) <= width:
             rows = math.ceil(len(items) / columns)

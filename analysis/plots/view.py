@@ -41,7 +41,7 @@ class View:
         return {name: look if name in front else GREY for name, look in self.looks.items()}
 
     def among(self, methods: Iterable[str]) -> dict[str, Drawn]:
-        """The `lines` of these methods, those in grey first, so that they lie behind."""
+        """List the `lines` of these methods, those in grey first, so that they lie behind."""
         shown = set(methods)
         found = {name: look for name, look in self.lines.items() if name in shown}
         return dict(sorted(found.items(), key=lambda item: item[1] != GREY))
@@ -52,7 +52,7 @@ class View:
         return [look.label for look in self.looks.values()]
 
     def label(self, method: str) -> str:
-        """A method's name for people."""
+        """Return a method's name for people."""
         return self.looks[method].label
 
     @property
@@ -100,7 +100,7 @@ def view(
 
 
 def _chosen(option: str, wanted: Sequence[str], known: Mapping[str, str]) -> list[str]:
-    """The ids of what is wanted by id or by name for people, in the order of `known`; all for nothing."""
+    """List the ids of what is wanted by id or by name for people, in the order of `known`; all for nothing."""
     ids = {label: name for name, label in known.items()} | {name.split(":", 1)[-1]: name for name in known}
     ids |= {name: name for name in known}
     if unknown := [name for name in wanted if name not in ids]:
@@ -110,7 +110,7 @@ def _chosen(option: str, wanted: Sequence[str], known: Mapping[str, str]) -> lis
 
 
 def _narrowed(study: Results, methods: Sequence[str], tasks: Sequence[str]) -> Results:
-    """The rows of these tasks, online of these methods alone; runs from scratch with their environments."""
+    """Return the rows of these tasks, online of these methods alone; runs from scratch with their environments."""
     if len(methods) == len(study.methods) and len(tasks) == len(study.datasets):
         return study
     rows, scratch = study.rows, {f"none:{environment(name)}" for name in tasks}

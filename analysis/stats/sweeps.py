@@ -37,7 +37,7 @@ class Sweep:
         return SYMBOLS.get(self.name, self.name)
 
     def text(self, method: str) -> str:
-        """A method's value in words."""
+        """Write a method's value in words."""
         return f"{'×' if self.factors else ''}{self.values[method]:g}"  # noqa: RUF001
 
 
@@ -61,7 +61,7 @@ def sweeps(study: Results) -> list[Sweep]:
 
 
 def _sweep(key: str, points: Mapping[str, Any], base: str) -> Sweep | None:
-    """The points as numbers, or as factors (`x0.5`); None if they are neither or too few."""
+    """Return the points as numbers, or as factors (`x0.5`); None if they are neither or too few."""
     numbers = {method: float(point) for method, point in points.items() if type(point) in (int, float)}
     factors = {method: float(match[1]) for method, point in points.items() if (match := FACTOR.fullmatch(str(point)))}
     chosen = numbers if len(numbers) == len(points) else factors
@@ -71,7 +71,7 @@ def _sweep(key: str, points: Mapping[str, Any], base: str) -> Sweep | None:
 
 
 def _settings(study: Results, methods: list[str]) -> dict[str, dict[str, Any]]:
-    """What tells the methods apart: the study's axes if it names them for all, else their configs of one shared run."""
+    """Find what tells the methods apart: the study's axes if it names them for all, else configs of a shared run."""
     axes = study.manifest.get("axes", {})
     if set(methods) <= set(axes):
         return {method: dict(axes[method]) for method in methods}

@@ -109,7 +109,7 @@ def score_range(study: Results, datasets: Iterable[str]) -> tuple[float, float]:
 
 @lru_cache(maxsize=16)
 def _reached(study: Results) -> dict[str, tuple[float, float]]:
-    """The lowest and the highest evaluation on every environment."""
+    """Return the lowest and the highest evaluation on every environment."""
     scores = pd.concat([study.select(SCORE, "offline"), study.select(SCORE)])
     scores = scores[np.isfinite(scores["value"])]
     ends = scores.groupby("dataset")["value"].agg(["min", "max"]).groupby(environment).agg({"min": "min", "max": "max"})
