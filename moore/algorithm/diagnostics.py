@@ -60,7 +60,7 @@ def rank_correlation(x: Tensor, y: Tensor) -> Tensor:
 def relative_change(before: Tensor, after: Tensor) -> dict[str, Tensor]:
     """Quantiles of (after - before) / before of the uncertainties [R, n]: our relative uncertainty error.
 
-    The paper's Figure 4 shows the density of a "relative uncertainty error" without its formula. Nothing for n = 0.
+    The paper's Figure 4 shows the density of a "relative uncertainty error" without its formula. Empty for n = 0.
     """
     if not before.shape[1]:
         return {}

@@ -65,7 +65,7 @@ class Plan:
     """Draws from a split of a buffer as it is now, run r by mixtures[r]; all but the uniforms is on the device.
 
     Inside a split, weights count for its rows; the holdout, a yardstick, is drawn uniformly inside each source. sums:
-    of runs, the running sum of their offline weights where it is known; what is not is added.
+    by run, running sums of offline weights that are known already; those that are not are added to it.
     """
 
     def __init__(self, buffer: RealBuffer, mixtures: Sequence[Mixture], split: Split, sums: dict[int, Tensor]) -> None:

@@ -98,7 +98,7 @@ MOST_SHARE = 0.03  # of the time may go into checkpoints
 class SafePoints:
     """A stage calls it wherever it could be saved; it saves when that is due, and when the process is told to stop.
 
-    A checkpoint is due `seconds` after the last, or later: writing takes at most MOST_SHARE of the time.
+    A checkpoint is due `seconds` after the last, or so much later that writing takes at most MOST_SHARE of the time.
     """
 
     def __init__(self, save: Callable[[], None], stop: StopRequest, seconds: float, parent: int | None = None) -> None:

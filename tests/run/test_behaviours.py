@@ -18,6 +18,7 @@ from moore.base.errors import UserError
 from moore.base.lock import locked
 from moore.data.behaviours import kept_snapshots, load_behaviours
 from moore.data.make import find_recipe
+from moore.networks.calls import plain
 from moore.run.behaviours import BehaviourConfig, BehaviourTraining, main, train
 from moore.run.stop import Stopped
 from tests.support.resume_units import StopAt
@@ -50,6 +51,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     assert main(words(folder)) == 0
     return folder / "out"
+
+
+def test_updates_are_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks if a ladder depends on the machine's compiler."""
+    monkeypatch.setenv("MOORE_COMPILE", "1")
+    assert BehaviourTraining(config(tmp_path)).cohort.policy_call is plain
 
 
 def test_a_ladder_with_all_qualities(whole: Path) -> None:
